@@ -1,0 +1,182 @@
+"""What a contract is, and all that it may see.
+
+A contract is a class without attributes of its own whose methods are marked ``@transaction`` or ``@query``.
+Everything it knows comes from the ``Context``: who calls, in which block, at which block time, and the
+state. There is no clock, no randomness, no float, no input or output: the same calls on the same state
+give the same bytes on every machine. ``chaincode/checker.py`` reads the source and refuses what could break that.
+
+The arguments of a marked method are typed (``int``, ``str``, ``bytes``, ``bool``, ``tuple[...]``, ``X | None``); the runtime
+checks them exactly before the call and refuses with ``bad-args``. What the method returns (a ``Value``) goes
+into the receipt, or is the answer of the query.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import ClassVar, Protocol, TypeAlias, TypeVar
+
+Value: TypeAlias = "bool | int | str | bytes | tuple[Value, ...] | None"
+
+MAX_AMOUNT = 2**63 - 1
+"""Token amounts, energies and times are integers of at most 63 bits."""
+
+
+class ContractError(Exception):
+    """A refusal by the rules. Undoes the transaction's writes; the receipt carries ``code`` and ``details``.
+
+    ``code``: stable, kebab-case; ``message``: for the developer, never stored; ``details``: integers that explain it.
+    """
+
+    def __init__(self, code: str, message: str = "", details: tuple[int, ...] = ()) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+        self.details = details
+
+
+class State(Protocol):
+    """Ordered bytes to values, as a contract sees it through its Context. Values are immutable tuples and scalars."""
+
+    def get(self, key: bytes) -> Value: ...
+
+    def put(self, key: bytes, value: Value) -> None: ...
+
+    def delete(self, key: bytes) -> None: ...
+
+    def scan(self, start: bytes, end: bytes, reverse: bool = False) -> Iterator[tuple[bytes, Value]]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What subscribers see. ``topic``: kebab-case; ``keys``: whom it concerns (device, network ids); ``data``: a tuple."""
+
+    contract: str
+    topic: str
+    keys: tuple[str, ...]
+    data: Value
+
+
+class Context:
+    """One transaction's (or hook's, or query's) view of the world.
+
+    Every read, write and scanned item counts one step; above the limit: ContractError("step-limit"). Keys are at
+    most 256 bytes; a value's size is checked when it is encoded at the end of the transaction ("too-large").
+    """
+
+    __slots__ = (
+        "_events",
+        "_state",
+        "_steps_left",
+        "chain",
+        "contract",
+        "height",
+        "previous_time",
+        "sender",
+        "time",
+        "tx_id",
+    )
+
+    def __init__(
+        self,
+        state: State,
+        *,
+        chain: bytes,
+        height: int,
+        time: int,
+        previous_time: int,
+        sender: bytes,
+        tx_id: bytes,
+        step_limit: int,
+    ) -> None:
+        self._state = state
+        self._steps_left = step_limit
+        self._events: list[Event] = []
+        self.chain = chain
+        self.height = height
+        self.time = time
+        """Block time, seconds since the epoch."""
+        self.previous_time = previous_time
+        """The parent block's time."""
+        self.sender = sender
+        """The public key that signed; empty in hooks and in unsigned queries."""
+        self.tx_id = tx_id
+        """The transaction's id; in hooks a digest of the hook's name and the height."""
+        self.contract = ""
+        """The name of the contract being called: the source of emitted events."""
+
+    def get(self, key: bytes) -> Value:
+        """The value at ``key``, or None."""
+        self._step()
+        return self._state.get(key)
+
+    def put(self, key: bytes, value: Value) -> None:
+        """Set ``key``. ``value`` is not None."""
+        self._step()
+        self._state.put(key, value)
+
+    def delete(self, key: bytes) -> None:
+        """Remove ``key``, if it is there."""
+        self._step()
+        self._state.delete(key)
+
+    def scan(self, prefix: bytes, *, after: bytes = b"", reverse: bool = False) -> Iterator[tuple[bytes, Value]]:
+        """The pairs whose key starts with ``prefix``, in byte order; with ``after``, those behind that key.
+
+        Do not write under ``prefix`` while a scan of it is under way.
+        """
+        start, end = prefix, _after_prefix(prefix)
+        if after:
+            start, end = (start, after) if reverse else (after + b"\0", end)
+        for pair in self._state.scan(start, end, reverse):
+            self._step()
+            yield pair
+
+    def emit(self, topic: str, keys: tuple[str, ...], data: Value) -> None:
+        """Tell subscribers, if the transaction succeeds."""
+        self._step()
+        self._events.append(Event(self.contract, topic, keys, data))
+
+    def _step(self) -> None:
+        self._steps_left -= 1
+        if self._steps_left < 0:
+            raise ContractError("step-limit", "the call does more than one transaction may")
+
+
+def _after_prefix(prefix: bytes) -> bytes:
+    stripped = prefix.rstrip(b"\xff")
+    if not stripped:
+        raise ValueError("a scan needs a prefix")
+    return stripped[:-1] + bytes([stripped[-1] + 1])
+
+
+class Contract:
+    """Base of all contracts. Instances hold nothing; hooks do nothing unless a contract has a calendar."""
+
+    name: ClassVar[str]
+
+    def genesis(self, ctx: Context, settings: dict[str, Value]) -> None:
+        """Write the contract's first state from its part of the genesis document."""
+
+    def begin_block(self, ctx: Context) -> None:
+        """Runs before a block's transactions (not in null batches)."""
+
+    def end_block(self, ctx: Context) -> None:
+        """Runs after a block's transactions (not in null batches)."""
+
+    def next_event(self, ctx: Context) -> int | None:
+        """The block time at which ``begin_block`` next has something to do; None if nothing is due."""
+        return None
+
+
+Method = TypeVar("Method", bound=Callable[..., Value])
+
+
+def transaction(method: Method) -> Method:
+    """Marks a method that a signed transaction may call: ``def m(self, ctx, *, name: type, ...) -> Value``."""
+    method.chaincode_kind = "transaction"  # type: ignore[attr-defined]
+    return method
+
+
+def query(method: Method) -> Method:
+    """Marks a method that reads: called outside blocks, its writes are refused."""
+    method.chaincode_kind = "query"  # type: ignore[attr-defined]
+    return method

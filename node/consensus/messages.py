@@ -1,0 +1,155 @@
+"""What replicas say to one another, and what the core says to the node around it.
+
+Every statement that counts as a vote travels as ``Signed``: opaque canonical bytes, the signature over
+them, and the index of the member that made it. The bytes carry a tag, the chain, the epoch and the kind, so no
+vote can be moved to another chain, epoch or phase. Bodies (batches, blocks) travel beside, unsigned: a
+digest or a certificate binds them.
+"""
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import msgspec
+
+from node.model.certificate import Certificate
+
+
+class Signed(msgspec.Struct, frozen=True, array_like=True):
+    """A statement of member ``sender``: prepare, commit, suspect, view change, new view, pre-prepare.
+
+    ``data`` is ``TAG_VOTE || canonical bytes`` of one of the statements in ``node/consensus/statements.py``.
+    """
+
+    sender: int
+    data: bytes
+    signature: bytes
+
+
+class Proposal(msgspec.Struct, frozen=True, array_like=True):
+    """The primary's signed pre-prepare together with the encoded batch that it names."""
+
+    pre_prepare: Signed
+    batch: bytes
+
+
+class Status(msgspec.Struct, frozen=True, array_like=True):
+    """Unsigned gossip: where the sender stands. Believed only as a reason to ask, never as a fact.
+
+    ``stored``: its newest stored height; ``view``: the view that it works in or waits for.
+    """
+
+    epoch: int
+    view: int
+    stored: int
+
+
+class BatchRequest(msgspec.Struct, frozen=True, array_like=True):
+    """Asks for the bodies of batches by digest, at heights still in the window."""
+
+    digests: tuple[bytes, ...]
+
+
+class BatchReply(msgspec.Struct, frozen=True, array_like=True):
+    """The bodies that the sender has; each is checked against its digest by the receiver."""
+
+    batches: tuple[bytes, ...]
+
+
+class BlockRequest(msgspec.Struct, frozen=True, array_like=True):
+    """Asks for stored blocks from height ``first`` on, as many as fit a reply."""
+
+    first: int
+
+
+class BlockReply(msgspec.Struct, frozen=True, array_like=True):
+    """Consecutive blocks, each (encoded header, body, encoded certificate), lowest first."""
+
+    blocks: tuple[tuple[bytes, bytes, bytes], ...]
+
+
+class Forward(msgspec.Struct, frozen=True, array_like=True):
+    """Raw transactions from a gateway's mempool to a primary, or to everyone when it is slow.
+
+    The consensus core never sees this one: the driver hands it to the mempool.
+    """
+
+    transactions: tuple[bytes, ...]
+
+
+Message: TypeAlias = Signed | Proposal | Status | BatchRequest | BatchReply | BlockRequest | BlockReply | Forward
+
+EVERYONE = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """``to``: a member's index, or EVERYONE (all other members)."""
+
+    to: int
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Validate:
+    """Check a batch by its own bytes: form, size, chain, epoch, signatures; if ``fresh``, its time against the clock.
+
+    Answer with ``Replica.validated(digest, ok)``.
+    """
+
+    digest: bytes
+    batch: bytes
+    fresh: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Execute:
+    """Run the batch on the state after ``height - 1`` and answer with ``Replica.executed(...)``.
+
+    At most one is outstanding that matters; a later one replaces it. ``trusted`` means that a certificate
+    already covers the block (catch-up), so transaction signatures need no check.
+    """
+
+    height: int
+    batch_digest: bytes
+    batch: bytes
+    parent_hash: bytes
+    trusted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Store the block that was executed at ``height``, with its certificate, in one synchronous write, then
+    answer with ``Replica.stored(height)``."""
+
+    height: int
+    block_hash: bytes
+    certificate: Certificate
+
+
+@dataclass(frozen=True, slots=True)
+class Supply:
+    """Read stored blocks from height ``first`` and send them to ``peer`` in a ``BlockReply``."""
+
+    peer: int
+    first: int
+
+
+@dataclass(slots=True)
+class Ready:
+    """What the core wants done, in this order: ``persist`` (append all, one fdatasync) strictly before ``send``;
+    then the rest. ``persist`` holds opaque records of the vote log."""
+
+    persist: list[bytes] = field(default_factory=list)
+    send: list[Send] = field(default_factory=list)
+    validate: list[Validate] = field(default_factory=list)
+    execute: list[Execute] = field(default_factory=list)
+    commit: list[Commit] = field(default_factory=list)
+    supply: list[Supply] = field(default_factory=list)
+    log_cut: int | None = None
+    """If set: records of heights up to this one are no longer needed; the vote log may be rewritten from
+    ``Replica.log_snapshot()``. Only ever a height that is stored."""
+
+    def __bool__(self) -> bool:
+        return bool(self.persist or self.send or self.validate or self.execute or self.commit or self.supply) or (
+            self.log_cut is not None
+        )

@@ -1,0 +1,124 @@
+"""Batches, blocks and their digests.
+
+A *batch* is what a primary proposes; it names no parent and no view, so a view change carries it over
+unchanged. A *block* is a batch in its place in the chain, with the roots that executing it there gave.
+"""
+
+from typing import Final
+
+import msgspec
+
+from node.errors import CodecError
+from node.model.codec import sha256
+from node.model.keys import TAG_BATCH, TAG_BLOCK
+from node.model.merkle_list import list_root
+from node.model.transaction import Transaction, decode_transaction
+
+MAX_BATCH_BYTES = 4 * 1024 * 1024
+MAX_BATCH_TRANSACTIONS = 4096
+
+NULL_BATCH: Final = b""
+"""The body of a null batch: only a view change makes one, to fill a gap. No transactions, no hooks."""
+NULL_DIGEST: Final = sha256(TAG_BATCH, b"null")
+
+
+class Batch(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """``time`` is block time in seconds as the proposer saw it; ``transactions`` are raw bytes, put in order
+    only when executed; ``proposer`` is the index of the member that made it.
+    """
+
+    chain: bytes
+    epoch: int
+    proposer: int
+    time: int
+    transactions: tuple[bytes, ...]
+
+
+class DecodedBatch(msgspec.Struct, frozen=True):
+    """A batch with its digest and its transactions decoded (their signatures not yet checked)."""
+
+    batch: Batch
+    digest: bytes
+    transactions: tuple[Transaction, ...]
+
+
+class Header(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """A block's header. ``time = max(parent's time, batch's time)``; there is no view in it."""
+
+    chain: bytes
+    epoch: int
+    height: int
+    parent_hash: bytes
+    batch_digest: bytes
+    time: int
+    tx_root: bytes
+    receipts_root: bytes
+    state_root: bytes
+    members_hash: bytes
+
+    @property
+    def hash(self) -> bytes:
+        """SHA-256 over the tagged canonical encoding; 32 bytes."""
+        return sha256(TAG_BLOCK, encode_header(self))
+
+
+class Block(msgspec.Struct, frozen=True):
+    """A header and the body that it was made from: an encoded batch, or ``NULL_BATCH``."""
+
+    header: Header
+    body: bytes
+
+
+_batch_decoder = msgspec.msgpack.Decoder(Batch)
+_header_decoder = msgspec.msgpack.Decoder(Header)
+_encoder = msgspec.msgpack.Encoder()
+
+
+def encode_batch(batch: Batch) -> bytes:
+    """The canonical bytes of a batch: its body in a block and on the wire."""
+    return _encoder.encode(batch)
+
+
+def decode_batch(body: bytes) -> DecodedBatch:
+    """The batch in ``body``. Depends on nothing but the bytes.
+
+    Raises CodecError: "oversize", "malformed", "non-canonical", or what ``decode_transaction`` raises;
+    "duplicate" if a transaction stands in it twice. ``NULL_BATCH`` is not a batch: "malformed".
+    """
+    if len(body) > MAX_BATCH_BYTES:
+        raise CodecError("oversize", f"a batch of {len(body)} bytes, at most {MAX_BATCH_BYTES} are allowed")
+    try:
+        batch = _batch_decoder.decode(body)
+        canonical = _encoder.encode(batch)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise CodecError("malformed", f"not a batch: {error}") from error
+    if canonical != body:
+        raise CodecError("non-canonical", "the batch is not in canonical form")
+    if len(batch.transactions) > MAX_BATCH_TRANSACTIONS:
+        raise CodecError("oversize", f"a batch of {len(batch.transactions)} transactions")
+    transactions = tuple(decode_transaction(raw) for raw in batch.transactions)
+    if len({tx.id for tx in transactions}) != len(transactions):
+        raise CodecError("duplicate", "a transaction stands in the batch twice")
+    return DecodedBatch(batch, batch_digest(batch, [tx.digest for tx in transactions]), transactions)
+
+
+def batch_digest(batch: Batch, tx_digests: list[bytes]) -> bytes:
+    """What a pre-prepare binds to (view, height): covers every field, and every signature."""
+    head = (batch.chain, batch.epoch, batch.proposer, batch.time, list_root(tx_digests))
+    return sha256(TAG_BATCH, _encoder.encode(head))
+
+
+def encode_header(header: Header) -> bytes:
+    """The canonical bytes of a header."""
+    return _encoder.encode(header)
+
+
+def decode_header(data: bytes) -> Header:
+    """The header in ``data``. Raises CodecError("malformed" or "non-canonical")."""
+    try:
+        header = _header_decoder.decode(data)
+    except msgspec.MsgspecError as error:
+        raise CodecError("malformed", f"not a block header: {error}") from error
+    if _encoder.encode(header) != data:
+        raise CodecError("non-canonical", "the header is not in canonical form")
+    return header

@@ -1,0 +1,109 @@
+"""Genesis: the document that a consortium agrees on before its first block.
+
+A JSON file. Its chain id is the hash of its content in canonical form, so two networks that differ in
+anything are two chains, and a node with the wrong file finds out at the first message.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from node.errors import ConfigError
+from node.model.codec import sha256
+from node.model.keys import PUBLIC_KEY_BYTES, TAG_GENESIS
+
+GENESIS_FORMAT = 1
+MIN_MEMBERS = 4
+
+
+class Token(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The money of the chain: 1 token = ``10**decimals`` base units = 1 kWh at par; ``par`` in base units per Wh."""
+
+    symbol: str
+    decimals: int
+    par: int
+
+
+class Member(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A validator. ``public_key``: Ed25519, hex; ``tls_certificate``: the PEM that its links are pinned to."""
+
+    name: str
+    public_key: str
+    tls_certificate: str
+
+
+class Genesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``contracts``: contract name to its settings (integers, strings, arrays), read by ``Contract.genesis``.
+
+    Block time is ``time_origin + (clock - clock_origin) * time_scale`` seconds, where ``clock`` is the node's
+    own UTC clock in seconds. In production both origins are 0 and the scale is 1; a testnet runs a day in minutes.
+    """
+
+    format: int
+    name: str
+    token: Token
+    members: tuple[Member, ...]
+    clock_origin: int
+    time_origin: int
+    time_scale: int
+    contracts: dict[str, dict[str, Any]]
+
+    @property
+    def chain(self) -> bytes:
+        """The chain's id: 32 bytes."""
+        return sha256(TAG_GENESIS, _encoder.encode(self))
+
+    @property
+    def member_keys(self) -> tuple[bytes, ...]:
+        """The members' public keys by index."""
+        return tuple(bytes.fromhex(member.public_key) for member in self.members)
+
+    def block_time(self, clock_ms: int) -> int:
+        """Block time in seconds for a clock reading in milliseconds since the epoch."""
+        return self.time_origin + (clock_ms - self.clock_origin * 1000) * self.time_scale // 1000
+
+
+_encoder = msgspec.msgpack.Encoder(order="deterministic")
+
+
+def load_genesis(path: Path) -> Genesis:
+    """Read and check a genesis file. Raises ConfigError: "no-genesis", "bad-genesis"."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ConfigError("no-genesis", f"{path}: {error.strerror}") from error
+    return parse_genesis(data, str(path))
+
+
+def parse_genesis(data: bytes, source: str) -> Genesis:
+    """The genesis in the JSON ``data``; ``source`` names it in errors. Raises ConfigError("bad-genesis")."""
+    try:
+        genesis = msgspec.json.decode(data, type=Genesis)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ConfigError("bad-genesis", f"{source}: {error}") from error
+    fault = _fault(genesis)
+    if fault is not None:
+        raise ConfigError("bad-genesis", f"{source}: {fault}")
+    return genesis
+
+
+def dump_genesis(genesis: Genesis) -> bytes:
+    """The JSON of a genesis, indented for people."""
+    return msgspec.json.format(msgspec.json.encode(genesis), indent=2) + b"\n"
+
+
+def _fault(genesis: Genesis) -> str | None:
+    if genesis.format != GENESIS_FORMAT:
+        return f"format {genesis.format}, this program reads format {GENESIS_FORMAT}"
+    if len(genesis.members) < MIN_MEMBERS:
+        return f"{len(genesis.members)} members, at least {MIN_MEMBERS} are needed"
+    if genesis.time_scale < 1:
+        return "time_scale is at least 1"
+    try:
+        keys = genesis.member_keys
+    except ValueError:
+        return "a member's public_key is not hex"
+    if any(len(key) != PUBLIC_KEY_BYTES for key in keys) or len(set(keys)) != len(keys):
+        return "members' public keys are 32 bytes and distinct"
+    return None
