@@ -5,9 +5,9 @@ Everything it knows comes from the ``Context``: who calls, in which block, at wh
 state. There is no clock, no randomness, no float, no input or output: the same calls on the same state
 give the same bytes on every machine. ``chaincode/checker.py`` reads the source and refuses what could break that.
 
-The arguments of a marked method are typed (``int``, ``str``, ``bytes``, ``bool``, ``tuple[...]``, ``X | None``); the runtime
-checks them exactly before the call and refuses with ``bad-args``. What the method returns (a ``Value``) goes
-into the receipt, or is the answer of the query.
+The arguments of a marked method are typed (``int``, ``str``, ``bytes``, ``bool``, ``tuple[...]``, ``X | None``);
+the runtime checks them exactly before the call and refuses with ``bad-args``. What the method returns (a
+``Value``) goes into the receipt, or is the answer of the query.
 """
 
 from collections.abc import Callable, Iterator
@@ -47,7 +47,7 @@ class State(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What subscribers see. ``topic``: kebab-case; ``keys``: whom it concerns (device, network ids); ``data``: a tuple."""
+    """What subscribers see. ``topic``: kebab-case; ``keys``: ids of the devices and networks that it concerns."""
 
     contract: str
     topic: str

@@ -1,0 +1,53 @@
+"""`watt`: the one command. Groups are loaded when they are used, so that `--help` is quick."""
+
+import importlib
+from typing import Any
+
+import click
+
+# Group name -> (module:object, one-line help). The help stands here so that listing groups imports none of them.
+GROUPS: dict[str, tuple[str, str]] = {
+    "testnet": ("testnet.commands:testnet", "A local network of real processes."),
+    "node": ("cli.node:node", "A member's node."),
+    "admin": ("cli.admin:admin", "What members, owners and the utility decide."),
+    "wallet": ("cli.wallet:wallet", "Keys, orders, budgets and alerts of people and devices."),
+    "market": ("cli.market:market", "Products, books, prices; clear and verify auctions."),
+    "broker": ("broker.commands:broker", "A home's trading agent."),
+    "sim": ("testnet.sim_commands:sim", "The deterministic simulator of consensus."),
+    "bench": ("bench.commands:bench", "Measure throughput, latency and the auction."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose sub-commands are imported on first use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(GROUPS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in GROUPS:
+            return None
+        module_name, _, attribute = GROUPS[cmd_name][0].partition(":")
+        command: Any = getattr(importlib.import_module(module_name), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in GROUPS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="wattledger", prog_name="watt")
+def main() -> None:
+    """A permissioned ledger for local electricity.
+
+    Results go to standard output, the rest to standard error. Exit status: 0 done, 1 refused, 2 wrong
+    usage, 3 cannot reach a node.
+
+    Example: watt testnet up --nodes 4
+    """
+
+
+if __name__ == "__main__":
+    main()
