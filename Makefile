@@ -1,0 +1,78 @@
+# Two commands for a stranger: `make demo` and `make test`. Each sets up everything it needs by itself.
+
+# The first interpreter that plyvel has wheels for.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+PROTOS := $(wildcard protos/*.proto)
+SIM_SEEDS ?= 2000
+
+.PHONY: help demo test check unit sim proto proto-check lock bench clean
+
+help:
+	@echo "make demo    a day of trade between 17 real homes on four nodes (about 4 minutes)"
+	@echo "make test    check, then every test (the same as CI)"
+	@echo "make check   formatting, lint, types, import contract, generated code"
+	@echo "make sim     many more simulator seeds: SIM_SEEDS=$(SIM_SEEDS)"
+	@echo "make bench   throughput, latency and auction; results in bench/results"
+	@echo "make proto   regenerate protos/*_pb2*"
+	@echo "make lock    pin the dependencies anew"
+
+# One environment; rebuilt when a lock file or the packaging changes.
+$(VENV)/.ready: requirements/dev.txt setup.cfg pyproject.toml
+	@test -n "$(PYTHON)" || { echo "wattledger needs Python 3.11 or 3.12 (plyvel has no wheels for others)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --require-hashes -r requirements/dev.txt
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# The demo's homes are data files inside a wheel: no dependencies of it are needed.
+$(VENV)/.demo: $(VENV)/.ready requirements/demo.txt
+	$(PIP) install --quiet --no-deps --require-hashes -r requirements/demo.txt
+	@touch $@
+
+demo: $(VENV)/.demo
+	$(BIN)/watt testnet demo
+
+test: check unit
+
+unit: $(VENV)/.ready
+	$(BIN)/pytest
+
+check: $(VENV)/.ready proto-check
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+sim: $(VENV)/.ready
+	$(BIN)/watt sim run --seeds $(SIM_SEEDS) --faults all
+
+bench: $(VENV)/.ready
+	mkdir -p bench/results
+	$(BIN)/watt bench throughput --nodes 4 --seconds 20 --json > bench/results/throughput.json
+	$(BIN)/watt bench latency --nodes 4 --seconds 20 --json > bench/results/latency.json
+	$(BIN)/watt bench auction --orders 10000 --buses 100 --json > bench/results/auction.json
+
+PROTOC = $(BIN)/python -m grpc_tools.protoc -I.
+# $(1): the directory that receives the generated code
+generate = PATH=$(CURDIR)/$(BIN):$$PATH $(PROTOC) --python_out=$(1) --mypy_out=$(1) --grpc_python_out=$(1) --mypy_grpc_out=$(1) $(PROTOS)
+
+proto: $(VENV)/.ready
+	$(call generate,.)
+
+# The committed code is what the committed .proto files give.
+proto-check: $(VENV)/.ready
+	@scratch=$$(mktemp -d) && $(call generate,$$scratch) && \
+	for file in $$scratch/protos/*; do cmp $$file protos/$$(basename $$file) || { rm -r $$scratch; exit 1; }; done; rm -r $$scratch
+
+LOCK = $(BIN)/pip-compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --allow-unsafe --strip-extras --no-header
+lock: $(VENV)/.ready
+	$(PIP) install --quiet pip-tools
+	$(LOCK) -o requirements/runtime.txt requirements/runtime.in
+	$(LOCK) -o requirements/dev.txt requirements/dev.in
+
+clean:
+	rm -rf $(VENV) .demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,75 @@
+"""The structure is a test: floors are checked by the import contract; this checks what it cannot see."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ROOMS = ("chaincode", "node", "cli", "broker", "testnet", "bench", "tests")
+MAX_LINES = 400
+
+# Where two machines must compute the same, nothing may differ between them.
+DETERMINISTIC = ("chaincode", "node/consensus", "node/model")
+FORBIDDEN_MODULES = {"time", "random", "secrets", "datetime", "asyncio", "threading", "socket", "os", "uuid"}
+
+
+def sources(*rooms: str) -> list[Path]:
+    """The hand-written Python files of ``rooms``."""
+    return sorted(path for room in rooms for path in (ROOT / room).rglob("*.py") if "_pb2" not in path.name)
+
+
+def label(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", sources(*ROOMS), ids=label)
+def test_module_can_be_read_in_one_sitting(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= MAX_LINES
+
+
+@pytest.mark.parametrize("path", sources(*DETERMINISTIC), ids=label)
+def test_deterministic_code_has_no_clock_chance_or_float(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names = {(node.module or "").partition(".")[0]}
+        else:
+            names = set()
+        assert not names & FORBIDDEN_MODULES, f"line {getattr(node, 'lineno', 0)} imports {names}"
+        if isinstance(node, ast.Constant):
+            assert not isinstance(node.value, float), f"a float on line {node.lineno}"
+        if isinstance(node, ast.BinOp):
+            assert not isinstance(node.op, ast.Div), f"a true division on line {node.lineno}"
+
+
+def test_only_one_file_knows_the_quorum() -> None:
+    """Thresholds are computed in node/consensus/quorum.py and nowhere else."""
+    for path in sources("node", "testnet", "cli"):
+        if path.name == "quorum.py":
+            continue
+        text = path.read_text()
+        assert "2 * f + 1" not in text and "// 3" not in text, label(path)
+
+
+def test_nothing_is_swallowed() -> None:
+    """No handler catches everything and does nothing."""
+    for path in sources(*ROOMS):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.ExceptHandler):
+                continue
+            broad = node.type is None or (
+                isinstance(node.type, ast.Name) and node.type.id in {"Exception", "BaseException"}
+            )
+            assert not (broad and all(isinstance(line, ast.Pass) for line in node.body)), f"{label(path)}:{node.lineno}"
+
+
+def test_every_room_is_on_the_map() -> None:
+    """docs/architecture.md names every package and every contract module's family."""
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    for path in sources("chaincode", "node"):
+        family = path.stem.partition("_")[0]
+        if path.stem == "__init__":
+            continue
+        assert family in page or str(path.parent.relative_to(ROOT)) + "/" in page, label(path)

@@ -1,0 +1,61 @@
+"""Docs cannot lie: every command explains itself, and what the README names exists."""
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from cli.main import main
+
+ROOT = Path(__file__).parent.parent
+
+
+def commands(group: click.Group, path: tuple[str, ...] = ("watt",)) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Every command below ``group`` with its words."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        yield (*path, name), command
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+
+
+ALL = list(commands(main))
+
+
+@pytest.mark.parametrize(("words", "command"), ALL, ids=[" ".join(words) for words, _ in ALL])
+def test_command_has_help(words: tuple[str, ...], command: click.Command) -> None:
+    assert command.help, f"{' '.join(words)} has no help"
+    if not isinstance(command, click.Group):
+        assert "watt " in command.help, f"{' '.join(words)} --help shows no example"
+        for parameter in command.params:
+            if isinstance(parameter, click.Option):
+                assert parameter.help, f"{' '.join(words)} {parameter.opts[0]} has no help"
+
+
+def test_readme_names_only_what_exists() -> None:
+    """Every `watt ...` line and every make target in the README is real."""
+    readme = (ROOT / "README.md").read_text()
+    known = {" ".join(words) for words, _ in ALL}
+    for line in re.findall(r"^\s*(watt [a-z][^\n#|]*)", readme, flags=re.MULTILINE):
+        words = line.split()
+        assert " ".join(words[:3]) in known or " ".join(words[:2]) in known, line
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"make ([a-z-]+)", readme):
+        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
+    for page in re.findall(r"\((docs/[^)#]+)\)", readme):
+        assert (ROOT / page).exists(), page
+
+
+def test_the_project_speaks_of_itself_alone() -> None:
+    """No file names the machine that it was written on."""
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    foreign = re.compile("/" + "work/|/" + "root/|\\.\\./" + "shared")
+    for name in listed.splitlines():
+        path = ROOT / name
+        if path.suffix in {".py", ".md", ".txt", ".cfg", ".toml", ".in", ".proto"} and path.exists():
+            assert not foreign.search(path.read_text(errors="replace")), name
