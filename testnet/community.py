@@ -1,0 +1,195 @@
+"""Seventeen real homes: one measured day of the CityLearn 2022 challenge as integers in Wh per half-hour slot.
+
+The source is the wheel `citylearn==2.1.2`, the last one that ships its data; it is read as files and never
+imported. Per home `Building_N.csv` holds a year of hours: `Equipment Electric Power [kWh]` is the load (it
+includes cooling and heating), `Solar Generation [W/kW]` times the nominal power in `schema.json` is the PV output.
+The first row is 23:00-24:00 on 31 July 2016, so row 1 + 24 d is the first hour of day d since 1 August 2016.
+
+What is ours and not measured:
+- An hour is split evenly into two half-hour slots (the odd Wh goes to the second).
+- The data set holds no EV. ``_ev`` gives each home a plain daily need and a daily routine.
+- Battery efficiency is taken as the round trip and charged to the way in: `stored = charged * 9 // 10`.
+"""
+
+import csv
+import datetime
+import importlib.util
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from node.errors import ConfigError
+
+DATASET = "citylearn_challenge_2022_phase_all"
+FIRST_DAY = datetime.date(2016, 8, 1)
+ROWS_BEFORE_FIRST_DAY = 1
+HOURS = 24
+SLOTS = 48
+SUNNY_SHARE = 5
+"""A candidate day is among the sunniest 1/SUNNY_SHARE of all days."""
+
+EV_CHARGER_W = 3_600
+
+
+@dataclass(frozen=True, slots=True)
+class Battery:
+    """``efficiency_permille``: round trip, lost on the way in."""
+
+    capacity_wh: int
+    power_w: int
+    efficiency_permille: int
+    initial_wh: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ev:
+    """It must take ``need_wh`` in the slots [first_slot, departure_slot) of the day, at most ``power_w``."""
+
+    need_wh: int
+    power_w: int
+    first_slot: int
+    departure_slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """One building. The four series hold Wh for the day's 48 slots, and for the day before."""
+
+    name: str
+    building: int
+    pv_w: int
+    load_wh: tuple[int, ...]
+    sun_wh: tuple[int, ...]
+    load_before_wh: tuple[int, ...]
+    sun_before_wh: tuple[int, ...]
+    battery: Battery
+    ev: Ev
+
+
+@dataclass(frozen=True, slots=True)
+class Community:
+    """``date``: the measured day; ``exchangeable_wh``: what homes lacked while others had too much, hour by hour."""
+
+    date: datetime.date
+    homes: tuple[Home, ...]
+    exchangeable_wh: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Building:
+    number: int
+    pv_w: int
+    battery: Battery
+    load_wh: tuple[int, ...]
+    sun_wh: tuple[int, ...]
+
+
+def find_data() -> Path:
+    """The directory of the installed data set. Raises ConfigError("no-homes")."""
+    spec = importlib.util.find_spec("citylearn")  # finds a top-level package without running it
+    for location in (spec.submodule_search_locations or ()) if spec is not None else ():
+        directory = Path(location) / "data" / DATASET
+        if directory.is_dir():
+            return directory
+    raise ConfigError("no-homes", "citylearn==2.1.2 is not installed: pip install --no-deps -r requirements/demo.txt")
+
+
+def load_community(directory: Path, day: datetime.date | None = None) -> Community:
+    """The homes of ``directory`` on ``day``; by default on the most interesting day, see ``choose_day``.
+
+    Raises ConfigError: "no-homes" if the files are not there, "bad-homes" if they do not hold what they should
+    or not the day and the day before it.
+    """
+    buildings = _read_buildings(directory)
+    days = len(buildings[0].load_wh) // HOURS
+    index = choose_day(buildings) if day is None else (day - FIRST_DAY).days
+    if not 1 <= index < days:
+        raise ConfigError("bad-homes", f"{directory} does not hold {day} and the day before it")
+    homes = tuple(_home(building, index) for building in buildings)
+    return Community(FIRST_DAY + datetime.timedelta(days=index), homes, _exchangeable(buildings, index))
+
+
+def choose_day(buildings: list[_Building]) -> int:
+    """Among the sunniest fifth of the days, the one with most energy that one home has too much of in an hour in
+    which another lacks it, before any storage; the earlier of equals. The first day has no day before it."""
+    days = range(1, len(buildings[0].load_wh) // HOURS)
+    if not days:
+        raise ConfigError("bad-homes", "the data hold fewer than two days")
+    sun = {day: sum(sum(building.sun_wh[_hours(day)]) for building in buildings) for day in days}
+    sunny = sorted(days, key=lambda day: (-sun[day], day))[: max(1, len(days) // SUNNY_SHARE)]
+    return max(sunny, key=lambda day: (_exchangeable(buildings, day), -day))
+
+
+def _exchangeable(buildings: list[_Building], day: int) -> int:
+    total = 0
+    for hour in range(day * HOURS, (day + 1) * HOURS):
+        nets = [building.sun_wh[hour] - building.load_wh[hour] for building in buildings]
+        total += min(sum(net for net in nets if net > 0), -sum(net for net in nets if net < 0))
+    return total
+
+
+def _hours(day: int) -> slice:
+    return slice(day * HOURS, (day + 1) * HOURS)
+
+
+def _home(building: _Building, day: int) -> Home:
+    today, before = _hours(day), _hours(day - 1)
+    return Home(
+        name=f"home-{building.number:02d}",
+        building=building.number,
+        pv_w=building.pv_w,
+        load_wh=_half_hours(building.load_wh[today]),
+        sun_wh=_half_hours(building.sun_wh[today]),
+        load_before_wh=_half_hours(building.load_wh[before]),
+        sun_before_wh=_half_hours(building.sun_wh[before]),
+        battery=building.battery,
+        ev=_ev(building.number),
+    )
+
+
+def _half_hours(hours: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(half for wh in hours for half in (wh // 2, wh - wh // 2))
+
+
+def _ev(number: int) -> Ev:
+    """An assumption, not data: 30 to 60 km a day at 160 Wh/km. Two homes of three commute and charge overnight,
+    to leave at 07:30; the third stays at home by day and leaves at 17:00."""
+    need_wh = 160 * (30 + 5 * (number % 7))
+    if number % 3 == 0:
+        return Ev(need_wh, EV_CHARGER_W, first_slot=14, departure_slot=34)
+    return Ev(need_wh, EV_CHARGER_W, first_slot=0, departure_slot=15)
+
+
+def _read_buildings(directory: Path) -> list[_Building]:
+    try:
+        schema = json.loads((directory / "schema.json").read_bytes())
+        entries = sorted(schema["buildings"].items(), key=lambda item: int(item[0].removeprefix("Building_")))
+        buildings = [_read_building(directory, name, entry) for name, entry in entries]
+    except OSError as error:
+        raise ConfigError("no-homes", f"{error.filename}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError("bad-homes", f"{directory} is not the data set expected: {error!r}") from error
+    if not buildings or len({len(building.load_wh) for building in buildings}) != 1:
+        raise ConfigError("bad-homes", f"{directory}: the buildings' series differ in length, or there is none")
+    return buildings
+
+
+def _read_building(directory: Path, name: str, entry: dict[str, dict[str, dict[str, float]]]) -> _Building:
+    storage = entry["electrical_storage"]["attributes"]
+    panel_kw = entry["pv"]["attributes"]["nominal_power"]
+    capacity_wh = round(storage["capacity"] * 1000)
+    with (directory / f"{name}.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))[ROWS_BEFORE_FIRST_DAY:]
+    return _Building(
+        number=int(name.removeprefix("Building_")),
+        pv_w=round(panel_kw * 1000),
+        battery=Battery(
+            capacity_wh=capacity_wh,
+            power_w=round(storage["nominal_power"] * 1000),
+            efficiency_permille=round(storage["efficiency"] * 1000),
+            initial_wh=capacity_wh // 2,
+        ),
+        load_wh=tuple(round(1000 * float(row["Equipment Electric Power [kWh]"])) for row in rows),
+        # W per kW of panel, times kW of panel, over one hour: Wh.
+        sun_wh=tuple(round(float(row["Solar Generation [W/kW]"]) * panel_kw) for row in rows),
+    )
