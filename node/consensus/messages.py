@@ -11,7 +11,14 @@ from typing import TypeAlias
 
 import msgspec
 
+from node.model.block import DecodedBatch
 from node.model.certificate import Certificate
+
+MAX_REPLY_BLOCKS = 64
+MAX_REPLY_BYTES = 4 * 1024 * 1024
+"""A BlockReply or BatchReply ends with the item that passes one of these; it always holds at least one item."""
+
+MAX_BATCHES_ASKED = 16
 
 
 class Signed(msgspec.Struct, frozen=True, array_like=True):
@@ -26,7 +33,11 @@ class Signed(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Proposal(msgspec.Struct, frozen=True, array_like=True):
-    """The primary's signed pre-prepare together with the encoded batch that it names."""
+    """The primary's signed pre-prepare together with the encoded batch that it names.
+
+    A pre-prepare may also travel alone, as ``Signed``: when it is sent again, and inside a new view. Who lacks the
+    body then asks for it by its digest.
+    """
 
     pre_prepare: Signed
     batch: bytes
@@ -91,22 +102,27 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Validate:
-    """Check a batch by its own bytes: form, size, chain, epoch, signatures; if ``fresh``, its time against the clock.
+    """Check a batch by its own bytes: its transactions' signatures and chain, its time's range; if ``fresh``, its time
+    against the clock. Answer with ``Replica.validated(digest, ok)``, at once or later.
 
-    Answer with ``Replica.validated(digest, ok)``.
+    The core has decoded it already (``decoded``), and has checked that the bytes have this digest, that chain and
+    epoch are right and, if ``fresh``, that the proposer is the primary. Never asked for a null batch.
     """
 
     digest: bytes
     batch: bytes
     fresh: bool
+    decoded: DecodedBatch
 
 
 @dataclass(frozen=True, slots=True)
 class Execute:
     """Run the batch on the state after ``height - 1`` and answer with ``Replica.executed(...)``.
 
-    At most one is outstanding that matters; a later one replaces it. ``trusted`` means that a certificate
-    already covers the block (catch-up), so transaction signatures need no check.
+    At most one is outstanding that matters; a later one replaces it. ``trusted`` means that this replica never
+    validated the batch itself and need not: a quorum's certificate covers it (catch-up), so transaction signatures need
+    no check. If it is False, ``Validate`` was answered with True, or the batch is this replica's own. ``decoded`` is
+    the batch if the core has it decoded: None for a null batch, one's own proposal or one read from the log.
     """
 
     height: int
@@ -114,6 +130,7 @@ class Execute:
     batch: bytes
     parent_hash: bytes
     trusted: bool
+    decoded: DecodedBatch | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +145,21 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Supply:
-    """Read stored blocks from height ``first`` and send them to ``peer`` in a ``BlockReply``."""
+    """Read stored blocks from height ``first`` and send them to ``peer`` in a ``BlockReply``, at most
+    MAX_REPLY_BLOCKS of them and MAX_REPLY_BYTES (but at least one)."""
 
     peer: int
     first: int
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Two statements signed by one member that no correct member signs both: it voted twice, for different
+    things, in one (view, height, phase). Anyone with the members' keys can check it; keep it, name the member."""
+
+    member: int
+    first: Signed
+    second: Signed
 
 
 @dataclass(slots=True)
@@ -145,11 +173,14 @@ class Ready:
     execute: list[Execute] = field(default_factory=list)
     commit: list[Commit] = field(default_factory=list)
     supply: list[Supply] = field(default_factory=list)
+    evidence: list[Evidence] = field(default_factory=list)
     log_cut: int | None = None
     """If set: records of heights up to this one are no longer needed; the vote log may be rewritten from
     ``Replica.log_snapshot()``. Only ever a height that is stored."""
 
     def __bool__(self) -> bool:
-        return bool(self.persist or self.send or self.validate or self.execute or self.commit or self.supply) or (
-            self.log_cut is not None
+        return (
+            bool(self.persist or self.send or self.validate or self.execute or self.commit)
+            or bool(self.supply or self.evidence)
+            or self.log_cut is not None
         )

@@ -1,0 +1,76 @@
+"""What a replica is told when it starts: its constants, and where its chain stands. Every bound of the core is here."""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from node.consensus.quorum import primary_of, quorum, weak_quorum
+from node.model.certificate import Certificate
+
+WINDOW: Final = 16
+"""Heights that may be in flight above the newest stored block (the high mark is ``stored + WINDOW``)."""
+
+EARLY_MESSAGES_PER_PEER: Final = 128
+"""Messages of a coming view, or up to WINDOW above the high mark, kept for each peer until they apply."""
+
+EARLY_BYTES_PER_PEER: Final = 8 * 1024 * 1024
+"""Bodies kept with them; beyond this only the signed pre-prepare is kept and the body is fetched later."""
+
+MAX_BODIES: Final = 8 * WINDOW
+"""Batch bodies in memory: those in flight, and those this replica ever voted for at heights not yet stored."""
+
+MAX_INCOMING_BLOCKS: Final = 128
+"""Certified blocks waiting to be executed while catching up."""
+
+MAX_VERIFIED: Final = 8192
+"""Signatures remembered as good."""
+
+MAX_STATEMENT_BYTES: Final = 2 * 1024 * 1024
+"""A signed statement; the largest is a NewView of 40 members, each with WINDOW prepared certificates (0.8 MB)."""
+
+ANSWERS_PER_TICK: Final = 4
+"""Requests of one peer answered within one tick, each kind; no peer can make this node send without bound."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The constants of one epoch. ``members``: public keys by index; ``me``: this replica's index.
+
+    Times are in ticks of 50 ms of real time. ``timeout_ticks``: how long work may be outstanding without a
+    commit before the primary is suspected (T); it doubles with each view change without progress, up to
+    ``timeout_cap_ticks``. ``resend_ticks``: without progress, own votes are sent again this often.
+    ``status_ticks``: how often peers are told where this replica stands. ``behind_ticks``: how long a
+    replica that peers claim to be ahead of waits, without progress, before it asks for blocks.
+    """
+
+    chain: bytes
+    epoch: int
+    members: tuple[bytes, ...]
+    me: int
+    timeout_ticks: int = 20
+    timeout_cap_ticks: int = 200
+    resend_ticks: int = 10
+    status_ticks: int = 10
+    behind_ticks: int = 4
+    n: int = field(init=False)
+    quorum: int = field(init=False)
+    weak_quorum: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.me < len(self.members):
+            raise ValueError(f"member {self.me} of {len(self.members)}")
+        object.__setattr__(self, "n", len(self.members))
+        object.__setattr__(self, "quorum", quorum(len(self.members)))
+        object.__setattr__(self, "weak_quorum", weak_quorum(len(self.members)))
+
+    def primary(self, view: int) -> int:
+        """The index of the member that proposes in ``view``."""
+        return primary_of(view, self.n)
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """The newest stored block. ``certificate`` is None only for block 0, which the genesis itself vouches for."""
+
+    height: int
+    block_hash: bytes
+    certificate: Certificate | None
