@@ -152,6 +152,9 @@ class Contract:
     """Base of all contracts. Instances hold nothing; hooks do nothing unless a contract has a calendar."""
 
     name: ClassVar[str]
+    indexed: ClassVar[tuple[bytes, ...]] = ()
+    """The tables (``chaincode/keys.py``) whose keys are kept sorted in memory, values decoded: for what is
+    scanned on every call and does not grow for ever, such as the open orders. Other tables are read from disk."""
 
     def genesis(self, ctx: Context, settings: dict[str, Value]) -> None:
         """Write the contract's first state from its part of the genesis document."""

@@ -1,0 +1,223 @@
+"""The one list of contracts: dispatch by name, exact checks of arguments, hooks and the calendar.
+
+Arguments arrive as decoded MessagePack. Each annotation of a marked method is turned once into a *reader*: a
+function that takes what arrived and returns what the method shall get, or raises ``bad-args``. Arrays become
+tuples; ``bool`` is not an ``int``; nothing is converted otherwise.
+"""
+
+import functools
+import inspect
+import re
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from chaincode.checker import check_modules
+from chaincode.contract import Context, Contract, ContractError, Value
+
+Kind: TypeAlias = Literal["transaction", "query"]
+Reader: TypeAlias = Callable[[Any], Any]
+
+MIN_INT = -(2**63)
+MAX_INT = 2**64 - 1
+MAX_STR_CHARACTERS = 256
+_TABLE = re.compile(rb"[a-z0-9-]+/\Z")
+
+
+class _Method(NamedTuple):
+    call: Callable[..., Value]
+    kind: str
+    readers: dict[str, Reader]
+    required: frozenset[str]
+
+
+class Registry:
+    """Contracts by name, in the order in which their hooks run.
+
+    Their sources, and those of the chaincode modules that they import, are checked here: raises
+    ``checker.CheckError`` naming file, line and reason. ValueError for two contracts of one name, a table
+    that is none, a marked method whose arguments are not keyword-only or not of a type that can be checked.
+    """
+
+    def __init__(self, contracts: Sequence[Contract]) -> None:
+        check_modules([type(contract).__module__ for contract in contracts])
+        self.contracts = tuple(contracts)
+        self._methods: dict[str, dict[str, _Method]] = {}
+        for contract in contracts:
+            if contract.name in self._methods:
+                raise ValueError(f"two contracts are called {contract.name!r}")
+            self._methods[contract.name] = _methods_of(contract)
+        self.indexed: tuple[bytes, ...] = tuple(table for contract in contracts for table in contract.indexed)
+        """The tables that the state keeps sorted in memory."""
+        for table in self.indexed:
+            if not _TABLE.match(table) or self.indexed.count(table) > 1:
+                raise ValueError(f"{table!r} is no table of one contract")
+
+    def call(
+        self, ctx: Context, contract: str, method: str, args: Mapping[str, Any], kind: Kind = "transaction"
+    ) -> Value:
+        """Check ``args`` and call the method; returns what it returns.
+
+        Raises ContractError: "unknown-contract", "unknown-method" (also for a method of the other kind),
+        "bad-args", or what the method raises.
+        """
+        entry = self._method(contract, method, kind)
+        arguments = _read(entry, args)
+        ctx.contract = contract
+        return entry.call(ctx, **arguments)
+
+    def check_call(self, contract: str, method: str, args: Mapping[str, Any], kind: Kind = "transaction") -> None:
+        """Whether ``call`` would reach the method. Raises ContractError as it would."""
+        _read(self._method(contract, method, kind), args)
+
+    def genesis(self, ctx: Context, settings: Mapping[str, Mapping[str, Value]]) -> None:
+        """Let every contract write its first state. ``settings``: by contract name, none for those not named."""
+        for contract in self.contracts:
+            ctx.contract = contract.name
+            contract.genesis(ctx, dict(settings.get(contract.name, {})))
+
+    def begin_block(self, ctx: Context) -> None:
+        """Every contract's ``begin_block``, in order."""
+        for contract in self.contracts:
+            ctx.contract = contract.name
+            contract.begin_block(ctx)
+
+    def end_block(self, ctx: Context) -> None:
+        """Every contract's ``end_block``, in order."""
+        for contract in self.contracts:
+            ctx.contract = contract.name
+            contract.end_block(ctx)
+
+    def next_event(self, ctx: Context, silent: frozenset[str] = frozenset()) -> int | None:
+        """The earliest block time at which a contract's calendar has something to do; ``silent`` ones not asked."""
+        earliest: int | None = None
+        for contract in self.contracts:
+            if contract.name in silent:
+                continue
+            ctx.contract = contract.name
+            due = contract.next_event(ctx)
+            if due is not None and (earliest is None or due < earliest):
+                earliest = due
+        return earliest
+
+    def _method(self, contract: str, method: str, kind: Kind) -> _Method:
+        methods = self._methods.get(contract)
+        if methods is None:
+            raise ContractError("unknown-contract", f"there is no contract {contract!r}")
+        entry = methods.get(method)
+        if entry is None or entry.kind != kind:
+            raise ContractError("unknown-method", f"{contract} has no {kind} {method!r}")
+        return entry
+
+
+@functools.cache
+def default_registry() -> Registry:
+    """Every contract of wattledger, in the order in which their hooks run."""
+    return Registry([])
+
+
+def _methods_of(contract: Contract) -> dict[str, _Method]:
+    methods = {}
+    for name, function in inspect.getmembers(contract, inspect.ismethod):
+        kind = getattr(function, "chaincode_kind", None)
+        if kind is not None:
+            methods[name] = _method(function, kind, f"{contract.name}.{name}")
+    return methods
+
+
+def _method(function: Callable[..., Value], kind: str, label: str) -> _Method:
+    hints = typing.get_type_hints(function)
+    readers: dict[str, Reader] = {}
+    required = set()
+    for position, parameter in enumerate(inspect.signature(function).parameters.values()):
+        if position == 0:
+            continue  # the context
+        if parameter.kind is not parameter.KEYWORD_ONLY:
+            raise ValueError(f"{label}: the argument {parameter.name!r} is not keyword-only")
+        readers[parameter.name] = _reader(hints.get(parameter.name), f"{label}, argument {parameter.name!r}")
+        if parameter.default is parameter.empty:
+            required.add(parameter.name)
+    return _Method(function, kind, readers, frozenset(required))
+
+
+def _read(entry: _Method, args: Mapping[str, Any]) -> dict[str, Any]:
+    readers = entry.readers
+    arguments = {}
+    for name, value in args.items():
+        reader = readers.get(name)
+        if reader is None:
+            raise ContractError("bad-args", f"there is no argument {name!r}")
+        arguments[name] = reader(value)
+    if len(arguments) != len(readers):
+        missing = entry.required - arguments.keys()
+        if missing:
+            raise ContractError("bad-args", f"without the argument {min(missing)!r}")
+    return arguments
+
+
+def _reader(annotation: Any, label: str) -> Reader:
+    if annotation in _SCALARS:
+        return _SCALARS[annotation]
+    origin, parameters = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (types.UnionType, typing.Union) and len(parameters) == 2 and types.NoneType in parameters:
+        kind = parameters[1] if parameters[0] is types.NoneType else parameters[0]
+        return _optional(_reader(kind, label))
+    if origin is tuple and len(parameters) == 2 and parameters[1] is Ellipsis:
+        return _sequence(_reader(parameters[0], label))
+    if origin is tuple and parameters and Ellipsis not in parameters:
+        return _record(tuple(_reader(parameter, label) for parameter in parameters))
+    raise ValueError(f"{label}: the type {annotation!r} cannot be checked")
+
+
+def _refuse(expected: str, value: Any) -> ContractError:
+    return ContractError("bad-args", f"expected {expected}, got {type(value).__name__} {str(value)[:40]!r}")
+
+
+def _int(value: Any) -> int:
+    if type(value) is int and MIN_INT <= value <= MAX_INT:
+        return value
+    raise _refuse("an integer of 64 bits", value)
+
+
+def _str(value: Any) -> str:
+    if type(value) is str and len(value) <= MAX_STR_CHARACTERS:
+        return value
+    raise _refuse(f"a string of at most {MAX_STR_CHARACTERS} characters", value)
+
+
+def _bytes(value: Any) -> bytes:
+    if type(value) is bytes:
+        return value
+    raise _refuse("bytes", value)
+
+
+def _bool(value: Any) -> bool:
+    if type(value) is bool:
+        return value
+    raise _refuse("a boolean", value)
+
+
+_SCALARS: dict[Any, Reader] = {int: _int, str: _str, bytes: _bytes, bool: _bool}
+
+
+def _optional(reader: Reader) -> Reader:
+    return lambda value: None if value is None else reader(value)
+
+
+def _sequence(reader: Reader) -> Reader:
+    def read(value: Any) -> tuple[Any, ...]:
+        if type(value) is not list and type(value) is not tuple:
+            raise _refuse("an array", value)
+        return tuple([reader(item) for item in value])
+
+    return read
+
+
+def _record(readers: tuple[Reader, ...]) -> Reader:
+    def read(value: Any) -> tuple[Any, ...]:
+        if (type(value) is not list and type(value) is not tuple) or len(value) != len(readers):
+            raise _refuse(f"an array of {len(readers)}", value)
+        return tuple([reader(item) for reader, item in zip(readers, value, strict=True)])
+
+    return read

@@ -1,0 +1,22 @@
+"""The keys of the database: one byte for the family, then the rest. See ``docs/ledger.md``."""
+
+FORMAT = b"F"
+HEADER = b"h"
+BODY = b"b"
+CERTIFICATE = b"c"
+RESULTS = b"r"
+TRANSACTION = b"t"
+STATE = b"s"
+NODE = b"n"
+
+DATABASE_FORMAT = 1
+
+
+def at_height(family: bytes, height: int) -> bytes:
+    """The key of what ``family`` keeps for the block at ``height``."""
+    return family + height.to_bytes(8, "big")
+
+
+def after_prefix(prefix: bytes) -> bytes:
+    """The first key behind all that start with ``prefix``, which does not end in 0xff."""
+    return prefix[:-1] + bytes([prefix[-1] + 1])

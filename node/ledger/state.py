@@ -1,0 +1,274 @@
+"""The world state: ordered bytes to decoded values, with overlays for blocks that are not yet stored.
+
+Two layers. ``WorldState`` is the state after the head block: values of *indexed* tables (see
+``Contract.indexed``) all in memory with their keys sorted, others read from the store and kept decoded in a
+bounded cache. ``Overlay`` lies on it while one block executes: a dictionary of what changed, and a journal
+that undoes one transaction. Dropping an overlay is forgetting it; ``WorldState.apply`` takes its changes
+over once the store has them.
+
+Values are ``None, bool, int, str, bytes`` and tuples of these; exactly these types, so that what one node
+remembers from execution and another reads back from disk can never differ.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Any, Final
+
+from sortedcontainers import SortedList
+
+from chaincode.contract import Value
+from chaincode.keys import table_of
+from node.ledger.layout import STATE, after_prefix
+from node.ledger.store import Store
+from node.model.codec import decode_trusted, encode
+
+MAX_KEY_BYTES = 256
+CACHED_VALUES = 65_536
+"""Decoded values of tables that are not indexed: this many, and up to as many again of the generation before."""
+
+_MISSING: Final[Any] = object()
+_SCALARS = frozenset({type(None), bool, int, str, bytes})
+_CHUNK = 64
+
+
+class WorldState:
+    """The state after the head block. Only ``apply`` changes it."""
+
+    def __init__(self, store: Store, indexed: Iterable[bytes] = ()) -> None:
+        self._store = store
+        self._values: dict[bytes, Value] = {}
+        self._sorted: dict[bytes, SortedList] = {}
+        self._young: dict[bytes, Value] = {}
+        self._old: dict[bytes, Value] = {}
+        for table in indexed:
+            self._sorted[table] = SortedList()
+            start = STATE + table
+            for key, data in store.scan(start, after_prefix(start)):
+                self._values[key[1:]] = decode_trusted(data)
+                self._sorted[table].add(key[1:])
+
+    def get(self, key: bytes) -> Value:
+        """The value at ``key``, or None."""
+        value = self._values.get(key, _MISSING)
+        if value is not _MISSING:
+            return value  # type: ignore[no-any-return]
+        value = self._young.get(key, _MISSING)
+        if value is not _MISSING:
+            return value  # type: ignore[no-any-return]
+        if table_of(key) in self._sorted:
+            return None
+        value = self._old.get(key, _MISSING)
+        if value is _MISSING:
+            data = self._store.get(STATE + key)
+            value = None if data is None else decode_trusted(data)
+        self._remember(key, value)
+        return value  # type: ignore[no-any-return]
+
+    def encoded(self, key: bytes) -> bytes | None:
+        """The canonical bytes of the value at ``key``, as the Merkle tree binds them, or None."""
+        return self._store.get(STATE + key)
+
+    def scan(self, start: bytes, end: bytes, reverse: bool = False) -> Iterator[tuple[bytes, Value]]:
+        """The pairs with ``start <= key < end``, within one table, in byte order or against it."""
+        keys = self._sorted.get(table_of(start))
+        if keys is None:
+            for key, data in self._store.scan(STATE + start, STATE + end, reverse):
+                yield key[1:], decode_trusted(data)
+        else:
+            values = self._values
+            for key in keys.irange(start, end, (True, False), reverse):
+                yield key, values[key]
+
+    def is_indexed_key(self, key: bytes) -> bool:
+        """Whether ``key`` is present and of an indexed table."""
+        return key in self._values
+
+    def overlay(self) -> "Overlay":
+        """A fresh layer for one block on top of this state. It is void once ``apply`` has been called."""
+        return Overlay(self)
+
+    def apply(self, changes: Mapping[bytes, bytes | None]) -> None:
+        """Take over what the store has just written: key to encoded value, or None where it was deleted."""
+        added: dict[bytes, list[bytes]] = {}
+        for key, data in changes.items():
+            # Decoded anew: what stays in memory is what a restarted node would read.
+            value = None if data is None else decode_trusted(data)
+            table = table_of(key)
+            keys = self._sorted.get(table)
+            if keys is None:
+                self._remember(key, value)
+            elif value is None:
+                if self._values.pop(key, _MISSING) is not _MISSING:
+                    keys.remove(key)
+            else:
+                if key not in self._values:
+                    added.setdefault(table, []).append(key)
+                self._values[key] = value
+        for table, new in added.items():
+            self._sorted[table].update(new)
+
+    def _remember(self, key: bytes, value: Value) -> None:
+        if len(self._young) >= CACHED_VALUES:
+            self._old = self._young
+            self._young = {}
+        self._young[key] = value
+
+
+class Overlay:
+    """One block's changes on top of a WorldState; implements ``chaincode.contract.State``.
+
+    ``begin`` starts a transaction, ``keep`` or ``undo`` ends it; nothing is written outside of one.
+    """
+
+    def __init__(self, base: WorldState) -> None:
+        self._base = base
+        self._base_get = base.get
+        self._writes: dict[bytes, Value] = {}
+        self._encoded: dict[bytes, bytes | None] = {}
+        self._sealed: dict[bytes, bytes | None] | None = None
+        self._journal: list[tuple[bytes, Any]] = []
+        # Per table: keys written here that are not indexed below; sorted only when somebody scans.
+        self._touched: dict[bytes, SortedList] = {}
+        self._unsorted: dict[bytes, list[bytes]] = {}
+        self._seen: set[bytes] = set()
+
+    def get(self, key: bytes) -> Value:
+        """The value at ``key``, or None."""
+        value = self._writes.get(key, _MISSING)
+        return self._base_get(key) if value is _MISSING else value
+
+    def put(self, key: bytes, value: Value) -> None:
+        """Set ``key``. Raises TypeError for a value that is no state value, ValueError for a key that is none."""
+        kind = type(value)
+        if kind is not tuple and (kind not in _SCALARS or value is None):
+            raise TypeError(f"a {kind.__name__} is no value of the state: plain tuples and scalars are")
+        self._write(key, value)
+
+    def delete(self, key: bytes) -> None:
+        """Remove ``key``, if it is there."""
+        self._write(key, None)
+
+    def scan(self, start: bytes, end: bytes, reverse: bool = False) -> Iterator[tuple[bytes, Value]]:
+        """The pairs with ``start <= key < end``, within one table, in byte order or against it.
+
+        Keys of that range are not written while the scan is under way; others may be.
+        """
+        writes = self._writes
+        below = self._base.scan(start, end, reverse)
+        above = self._touched_keys(start, end, reverse)
+        fresh = next(above, None)
+        for key, value in below:
+            while fresh is not None and (fresh > key if reverse else fresh < key):
+                written = writes.get(fresh)
+                if written is not None:
+                    yield fresh, written
+                fresh = next(above, None)
+            if fresh == key:
+                fresh = next(above, None)
+            current = writes.get(key, _MISSING)
+            if current is _MISSING:
+                yield key, value
+            elif current is not None:
+                yield key, current
+        while fresh is not None:
+            written = writes.get(fresh)
+            if written is not None:
+                yield fresh, written
+            fresh = next(above, None)
+
+    def begin(self) -> None:
+        """Start a transaction."""
+        self._journal = []
+        self._sealed = None
+
+    def undo(self) -> None:
+        """Forget what was written since ``begin``."""
+        for key, before in reversed(self._journal):
+            if before is _MISSING:
+                del self._writes[key]
+            else:
+                self._writes[key] = before
+        self.begin()
+
+    def seal(self) -> int:
+        """Encode what was written since ``begin``; returns the size of the largest value, in bytes.
+
+        Raises CodecError("bad-value") or TypeError for a value that holds what no state value may.
+        """
+        sealed: dict[bytes, bytes | None] = {}
+        self._sealed = sealed
+        largest = 0
+        for key in dict.fromkeys([key for key, _ in self._journal]):
+            value = self._writes[key]
+            if value is None:
+                sealed[key] = None
+                continue
+            if type(value) is tuple:
+                _require_plain(value)
+            data = encode(value)
+            sealed[key] = data
+            largest = max(largest, len(data))
+        return largest
+
+    def keep(self) -> None:
+        """End the transaction; what it wrote stays. Raises what ``seal`` raises, if that was not called."""
+        if self._sealed is None:
+            self.seal()
+        assert self._sealed is not None
+        self._encoded.update(self._sealed)
+        self.begin()
+
+    def changes(self) -> dict[bytes, bytes | None]:
+        """All keys that kept transactions wrote, in byte order, to their encoded values; None for deleted ones."""
+        return dict(sorted(self._encoded.items()))
+
+    def _write(self, key: bytes, value: Value) -> None:
+        writes = self._writes
+        before = writes.get(key, _MISSING)
+        self._journal.append((key, before))
+        if before is _MISSING and key not in self._seen:
+            self._note(key)
+        writes[key] = value
+
+    def _note(self, key: bytes) -> None:
+        """A key is written for the first time: check it, and let scans find it."""
+        if len(key) > MAX_KEY_BYTES:
+            raise ValueError(f"a key of {len(key)} bytes, at most {MAX_KEY_BYTES} are allowed")
+        table = table_of(key)
+        self._seen.add(key)
+        if not self._base.is_indexed_key(key):
+            self._unsorted.setdefault(table, []).append(key)
+
+    def _touched_keys(self, start: bytes, end: bytes, reverse: bool) -> Iterator[bytes]:
+        """Keys written here within the range that the base does not know by its index, in order.
+
+        In chunks: other keys may be written, and the list be sorted anew, while a scan is under way.
+        """
+        table = table_of(start)
+        if table not in self._touched and table not in self._unsorted:
+            return
+        last = None
+        while True:
+            new = self._unsorted.pop(table, None)
+            if new is not None:
+                self._touched.setdefault(table, SortedList()).update(new)
+            keys = self._touched[table]
+            if last is None:
+                chunk = list(islice(keys.irange(start, end, (True, False), reverse), _CHUNK))
+            elif reverse:
+                chunk = list(islice(keys.irange(start, last, (True, False), True), _CHUNK))
+            else:
+                chunk = list(islice(keys.irange(last, end, (False, False)), _CHUNK))
+            yield from chunk
+            if len(chunk) < _CHUNK:
+                return
+            last = chunk[-1]
+
+
+def _require_plain(value: tuple[Any, ...]) -> None:
+    for item in value:
+        kind = type(item)
+        if kind not in _SCALARS:
+            if kind is not tuple:
+                raise TypeError(f"a {kind.__name__} within a value of the state")
+            _require_plain(item)

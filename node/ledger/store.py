@@ -1,0 +1,131 @@
+"""Where bytes are kept: LevelDB for nodes, memory for the simulator, replays and tests.
+
+A store is ordered bytes to bytes. A write is one atomic, synchronous batch: after it returns, all of it
+survives a power loss; before, none of it may. Nothing else writes.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import plyvel
+from sortedcontainers import SortedDict
+
+from node.errors import ConfigError, StoreFault
+
+WRITE_BUFFER_BYTES = 16 * 1024 * 1024
+BLOCK_CACHE_BYTES = 32 * 1024 * 1024
+
+
+class Store(Protocol):
+    """Ordered bytes to bytes. Every method raises StoreFault if the disk or the database fails."""
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value at ``key``, or None."""
+
+    def scan(self, start: bytes, end: bytes, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
+        """The pairs with ``start <= key < end`` in byte order, or against it. No writes while it is under way."""
+
+    def write(self, puts: Mapping[bytes, bytes | None]) -> None:
+        """Set every key to its value, or delete it for None: all or nothing, and durable on return."""
+
+    def close(self) -> None:
+        """Release the files. The store is not used afterwards."""
+
+
+class MemoryStore:
+    """A store in memory, which loses nothing but itself."""
+
+    def __init__(self) -> None:
+        self._items: SortedDict = SortedDict()
+
+    def get(self, key: bytes) -> bytes | None:
+        value: bytes | None = self._items.get(key)
+        return value
+
+    def scan(self, start: bytes, end: bytes, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
+        for key in self._items.irange(start, end, inclusive=(True, False), reverse=reverse):
+            yield key, self._items[key]
+
+    def write(self, puts: Mapping[bytes, bytes | None]) -> None:
+        for key, value in puts.items():
+            if value is None:
+                self._items.pop(key, None)
+            else:
+                self._items[key] = value
+
+    def close(self) -> None:
+        pass
+
+    def copy(self) -> "MemoryStore":
+        """What a power loss at this moment would leave."""
+        other = MemoryStore()
+        other._items = self._items.copy()
+        return other
+
+
+class LevelStore:
+    """A store in a LevelDB directory. One process at a time may have it open.
+
+    Raises ConfigError: "db-missing" if there is none at ``path`` and ``create`` is false, "db-locked",
+    "db-corrupt", "db-unusable" (permissions, not a directory, no space).
+    """
+
+    def __init__(self, path: Path, *, create: bool) -> None:
+        self.path = path
+        if not create and not (path / "CURRENT").exists():
+            raise ConfigError("db-missing", f"there is no database in {path}")
+        try:
+            self._db: Any = plyvel.DB(
+                str(path),
+                create_if_missing=create,
+                paranoid_checks=True,
+                write_buffer_size=WRITE_BUFFER_BYTES,
+                lru_cache_size=BLOCK_CACHE_BYTES,
+                bloom_filter_bits=10,
+                compression=None,  # hashes and signatures do not compress
+            )
+        except plyvel.CorruptionError as error:
+            raise ConfigError("db-corrupt", f"{path}: {error}") from error
+        except (plyvel.Error, OSError) as error:
+            text = str(error)
+            if "lock" in text.lower():
+                raise ConfigError("db-locked", f"another process has {path} open") from error
+            # LevelDB reports a missing or damaged table file as an input error of that file.
+            code = "db-corrupt" if "CURRENT" in text or "MANIFEST" in text or ".ldb" in text else "db-unusable"
+            raise ConfigError(code, f"{path}: {text}") from error
+
+    def get(self, key: bytes) -> bytes | None:
+        try:
+            value: bytes | None = self._db.get(key)
+        except plyvel.Error as error:
+            raise _fault(error) from error
+        return value
+
+    def scan(self, start: bytes, end: bytes, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
+        try:
+            with self._db.iterator(start=start, stop=end, reverse=reverse) as pairs:
+                yield from pairs
+        except plyvel.Error as error:
+            raise _fault(error) from error
+
+    def write(self, puts: Mapping[bytes, bytes | None]) -> None:
+        batch = self._db.write_batch(sync=True)
+        put, delete = batch.put, batch.delete
+        for key, value in puts.items():
+            if value is None:
+                delete(key)
+            else:
+                put(key, value)
+        try:
+            batch.write()
+        except plyvel.Error as error:
+            raise _fault(error) from error
+
+    def close(self) -> None:
+        self._db.close()
+
+
+def _fault(error: Exception) -> StoreFault:
+    corrupt = isinstance(error, plyvel.CorruptionError)
+    return StoreFault("db-corrupt" if corrupt else "db-failed", f"the database failed: {error}")
