@@ -19,8 +19,8 @@ limit; by more only where the line is full.
     auction_check       the proof: the same conditions, checked without any of the above's search
 
 *Ties are settled by prices too.* With M = KEY_SCALE and c the age class (0 = oldest), a sell at price p has the key
-p M + c, a buy p M + M-1-c, a toll t weighs t M, and the auction runs on keys; the published price is the key price // M.
-Since 2c < M-1, a buy and a sell of equal price differ by at least one key unit in favour of trading, and an
+p M + c, a buy p M + M-1-c, a toll t weighs t M, and the auction runs on keys; the published price is the key price
+// M. Since 2c < M-1, a buy and a sell of equal price differ by at least one key unit in favour of trading, and an
 older order has the better key. Dividing by M maps every equilibrium of the keys onto one of the prices, so the
 welfare is untouched; and among the clearings of greatest welfare, the one found has
 
@@ -33,12 +33,12 @@ would raise a buy and a sell, which gains M-1-c-c' > 0 in keys; if it had more e
 side, one path would raise an older order and lower a younger one (or raise an order of the other side), which gains as
 well. Either contradicts the optimum of the keys.
 
-*What it depends on.* Integers only, so the optimum is exact. Orders are taken as a set: they are sorted by id first, and
-the tree's indices follow from names. Orders of one bus, side and key share pro rata (largest remainder, then id).
+*What it depends on.* Integers only, so the optimum is exact. Orders are taken as a set: they are sorted by id first,
+and the tree's indices follow from names. Orders of one bus, side and key share pro rata (largest remainder, then id).
 
 *Cost by what is new.* After an auction the orders left at rest cannot trade with each other, whatever flows
-were contracted, since a toll is paid on every auction's own flow. So a new auction fills at most as much from resting sells
-as there is new demand, and the reverse: ``resting_depth`` says how deep into each bus's book that
+were contracted, since a toll is paid on every auction's own flow. So a new auction fills at most as much from
+resting sells as there is new demand, and the reverse: ``resting_depth`` says how deep into each bus's book that
 reaches and ``within_depth`` takes that much; the result is the same as with the whole book.
 """
 
@@ -117,7 +117,7 @@ class Book:
 
 
 def usable_limits(tree: Tree, capacity: Sequence[int | None], energy_wh: int) -> list[int]:
-    """Per line, what may flow. No limit: all the energy there is, which no flow exceeds. ClearingError: bad-capacity."""
+    """Per line, what may flow; without limit all the energy there is, as no flow exceeds it. May raise bad-capacity."""
     if len(capacity) != len(tree.buses):
         raise ClearingError("bad-capacity", f"{len(capacity)} capacities for {len(tree.buses)} buses")
     limits = [energy_wh if limit is None else limit for limit in capacity]

@@ -70,7 +70,7 @@ def net_exports(
 
 
 def share_pro_rata(amount: int, weights: Sequence[int]) -> list[int]:
-    """Split ``amount`` (0 <= amount <= sum of weights, all positive) by largest remainder; equal remainders: first come.
+    """Split ``amount`` by largest remainder; equal remainders: first come. 0 <= amount <= sum of weights, all positive.
 
     No share exceeds its weight.
     """

@@ -1,8 +1,8 @@
 """Trades from fills and flows: whose sun did I use?
 
 Every seller's filled energy is a *lot*. Within a bus first: its buyers take lots of their own bus. What a bus
-does not use follows the net flow over its lines, and each bus on the way serves its buyers from the nearest lots at hand
-(fewest lines, then lowest toll, then the seller's id), before it passes the rest on: to its lines in bus order,
+does not use follows the net flow over its lines, and each bus on the way serves its buyers from the nearest lots at
+hand (fewest lines, then lowest toll, then the seller's id), before it passes the rest on: to its lines in bus order,
 nearest lots first. So every lot moves only with the net flow, each line carries exactly its flow, and the toll of
 every trade is the sum over its path.
 
@@ -68,7 +68,8 @@ def split(
 ) -> list[Match]:
     """Pair sellers with buyers along the flows. At most one match for each pair; sorted by buyer, then seller.
 
-    ``flow_up``: per line, child to parent positive, from ``net_exports``; the last four run over the orders, sorted by id.
+    ``flow_up``: per line, child to parent positive, from ``net_exports``; the last four run over the orders, which
+    are sorted by id.
     """
     buses = len(parent)
     lots = _Lots(len(filled) + buses, toll)
