@@ -1,0 +1,126 @@
+"""A node's configuration: one TOML file, read strictly, frozen. Relative paths are relative to the file."""
+
+import ipaddress
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from node.errors import ConfigError
+from node.limits import MEMPOOL_TRANSACTIONS
+
+
+class PeerSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``listen``: host:port for the other members; ``addresses``: member name to host:port, for all others."""
+
+    listen: str
+    addresses: dict[str, str]
+
+
+class GatewaySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``listen``: host:port for clients, without TLS."""
+
+    listen: str
+
+
+class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``mempool_transactions``: how many may wait; ``verify_workers``: processes that check signatures."""
+
+    mempool_transactions: int = MEMPOOL_TRANSACTIONS
+    verify_workers: int = 1
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One member's node. ``member``: its name in genesis. Secrets are sealed files, see ``node/keyfile.py``."""
+
+    member: str
+    genesis: str
+    data_dir: str
+    key_file: str
+    tls_key_file: str
+    tls_certificate: str
+    peer: PeerSection
+    gateway: GatewaySection
+    passphrase_file: str = ""
+    log_file: str = ""
+    limits: Limits = Limits()
+    directory: str = ""
+    """Where the file lies; not a key of the file."""
+
+    def path(self, value: str) -> Path:
+        """A path of the file, absolute."""
+        return Path(self.directory, value)
+
+
+def load_config(path: Path) -> Config:
+    """Read and check a configuration. Raises ConfigError: "no-config", "bad-config" (names the key at fault)."""
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError("no-config", f"{path}: {getattr(error, 'strerror', None) or error}") from error
+    try:
+        document: dict[str, Any] = tomllib.loads(text)
+        if "directory" in document:
+            raise ConfigError("bad-config", f"{path}: unknown key `directory`")
+        config = msgspec.convert(document | {"directory": str(path.resolve().parent)}, type=Config)
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise ConfigError("bad-config", f"{path}: {error}") from error
+    fault = _fault(config)
+    if fault is not None:
+        raise ConfigError("bad-config", f"{path}: {fault}")
+    return config
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Host and port of ``host:port`` or ``[v6]:port``. Raises ValueError."""
+    host, separator, port = address.rpartition(":")
+    if not separator or not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ValueError(f"`{address}` is not host:port")
+    return host.strip("[]"), int(port)
+
+
+def is_loopback(address: str) -> bool:
+    """Whether only this machine can reach the address."""
+    host, _ = split_address(address)
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def dump_config(config: Config, comment: str) -> str:
+    """The TOML of a configuration; every value is a string or an integer."""
+    lines = [f"# {line}" for line in comment.splitlines()]
+    for name in ("member", "genesis", "data_dir", "key_file", "tls_key_file", "tls_certificate"):
+        lines.append(f"{name} = {_quoted(getattr(config, name))}")
+    lines += [f"{n} = {_quoted(getattr(config, n))}" for n in ("passphrase_file", "log_file") if getattr(config, n)]
+    lines += ["", "[peer]", f"listen = {_quoted(config.peer.listen)}", "", "[peer.addresses]"]
+    lines += [f"{_quoted(name)} = {_quoted(address)}" for name, address in config.peer.addresses.items()]
+    lines += ["", "[gateway]", f"listen = {_quoted(config.gateway.listen)}", "", "[limits]"]
+    lines += [f"{name} = {getattr(config.limits, name)}" for name in Limits.__struct_fields__]
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    return msgspec.json.encode(text).decode()  # a JSON string is a TOML basic string
+
+
+def _fault(config: Config) -> str | None:
+    for name in ("member", "genesis", "data_dir", "key_file", "tls_key_file", "tls_certificate"):
+        if not getattr(config, name):
+            return f"`{name}` is empty"
+    addresses = {"peer.listen": config.peer.listen, "gateway.listen": config.gateway.listen}
+    addresses |= {f"peer.addresses.{name}": address for name, address in config.peer.addresses.items()}
+    for key, address in addresses.items():
+        try:
+            split_address(address)
+        except ValueError as error:
+            return f"`{key}`: {error}"
+    if config.peer.listen == config.gateway.listen:
+        return "`peer.listen` and `gateway.listen` are the same address"
+    if not 1 <= config.limits.mempool_transactions <= 1_000_000:
+        return "`limits.mempool_transactions` is between 1 and 1000000"
+    if not 1 <= config.limits.verify_workers <= 64:
+        return "`limits.verify_workers` is between 1 and 64"
+    return None

@@ -1,0 +1,239 @@
+"""Links between members over real sockets: who may speak, what is dropped, what a slow peer costs."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+
+import grpc
+import grpc.aio
+import pytest
+
+from node.consensus.messages import (
+    EVERYONE,
+    BatchReply,
+    BatchRequest,
+    BlockReply,
+    BlockRequest,
+    Forward,
+    Message,
+    Proposal,
+    Signed,
+    Status,
+)
+from node.errors import ConfigError, PeerError
+from node.limits import MAX_JOINED_BYTES, SEND_QUEUE_BYTES, SEND_QUEUE_MESSAGES
+from node.model.genesis import Genesis, Member, Token
+from node.model.keys import SIGNATURE_BYTES, generate_key
+from node.transport.links import METHOD, Transport, TransportSettings
+from node.transport.outbox import Outbox
+from node.transport.tls import SERVER_NAME, channel_credentials, make_certificate, matches
+from node.transport.wire import Hello, decode_frame, encode_hello, encode_message
+from testnet.genesis import free_ports
+
+SIGNED = Signed(2, b"statement", bytes(SIGNATURE_BYTES))
+MESSAGES: list[Message] = [
+    SIGNED,
+    Proposal(SIGNED, b"batch"),
+    Status(1, 2, 3),
+    BatchRequest((bytes(32), b"\1" * 32)),
+    BatchReply((b"one", b"two")),
+    BlockRequest(7),
+    BlockReply(((b"header", b"", b"certificate"), (b"header", b"body", b"certificate"))),
+    Forward((b"transaction",)),
+]
+
+
+@dataclass
+class Peers:
+    """Four members' identities, and the transports that run."""
+
+    genesis: Genesis
+    keys: list[tuple[bytes, bytes]]
+    addresses: list[str]
+    received: list[tuple[int, int, Message]] = field(default_factory=list)
+
+    def settings(self, me: int) -> TransportSettings:
+        others = {i: address for i, address in enumerate(self.addresses) if i != me}
+        return TransportSettings(self.genesis, me, self.addresses[me], others, *self.keys[me])
+
+    def transport(self, me: int) -> Transport:
+        return Transport(self.settings(me), lambda peer, message: self.received.append((me, peer, message)))
+
+
+@pytest.fixture(scope="module")
+def peers() -> Peers:
+    keys = [make_certificate(f"node-{i}") for i in range(4)]
+    members = tuple(
+        Member(f"node-{i}", generate_key().public_key.hex(), certificate.decode())
+        for i, (_, certificate) in enumerate(keys)
+    )
+    genesis = Genesis(1, "links", Token("WATT", 9, 1_000_000), members, 0, 0, 1, {})
+    return Peers(genesis, keys, [f"127.0.0.1:{port}" for port in free_ports(4)])
+
+
+@contextlib.asynccontextmanager
+async def running(*transports: Transport) -> AsyncIterator[None]:
+    for transport in transports:
+        await transport.start()
+    try:
+        yield
+    finally:
+        for transport in transports:
+            await transport.stop()
+
+
+async def until(condition: Callable[[], bool], timeout_s: float = 10) -> None:
+    async with asyncio.timeout(timeout_s):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def test_every_message_survives_the_wire_also_joined() -> None:
+    assert decode_frame(b"".join(encode_message(message) for message in MESSAGES)) == MESSAGES
+
+
+@pytest.mark.parametrize(
+    ("frame", "code"),
+    [
+        (b"\xff\xff garbage", "malformed"),
+        (encode_message(Signed(0, b"x", b"short")), "malformed"),
+        (encode_message(BatchRequest((bytes(33),))), "oversize"),
+        (encode_message(Forward((bytes(70_000),))), "oversize"),
+        (encode_message(Forward((b"",) * 5000)), "oversize"),
+        (encode_message(BlockRequest(2**64 - 1)), "malformed"),
+        (b"\x0a\x00", "malformed"),
+    ],
+)
+def test_what_no_correct_peer_sends_has_a_code(frame: bytes, code: str) -> None:
+    with pytest.raises(PeerError) as caught:
+        decode_frame(frame)
+    assert caught.value.code == code
+
+
+def test_a_full_outbox_drops_gossip_first_and_stays_bounded() -> None:
+    outbox = Outbox()
+    for i in range(10):
+        outbox.put(b"vote %d" % i, gossip=False)
+    for _ in range(2 * SEND_QUEUE_MESSAGES):
+        outbox.put(b"gossip", gossip=True)
+    assert len(outbox) == SEND_QUEUE_MESSAGES
+    assert outbox.take().startswith(b"vote 0vote 1")
+    big = bytes(MAX_JOINED_BYTES // 2 + 1)
+    for _ in range(50):
+        outbox.put(big, gossip=False)
+    assert outbox.size_bytes <= SEND_QUEUE_BYTES
+    assert len(outbox.take()) == len(big)
+
+
+def test_messages_arrive_in_order_from_the_member_that_sent_them(peers: Peers) -> None:
+    async def scenario() -> None:
+        peers.received.clear()
+        a, b = peers.transport(0), peers.transport(1)
+        async with running(a, b):
+            await until(lambda: a.connected() == [1] and b.connected() == [0])
+            for message in MESSAGES:
+                a.send(1, message)
+            b.send(EVERYONE, SIGNED)
+            await until(lambda: len(peers.received) == len(MESSAGES) + 1)
+        assert [m for me, peer, m in peers.received if (me, peer) == (1, 0)] == MESSAGES
+        assert (0, 1, SIGNED) in peers.received
+
+    asyncio.run(scenario())
+
+
+def test_a_link_comes_back_after_its_peer_was_away(peers: Peers) -> None:
+    async def scenario() -> None:
+        a = peers.transport(0)
+        async with running(a):
+            async with running(peers.transport(1)):
+                await until(lambda: a.connected() == [1])
+            await until(lambda: not a.connected())
+            for _ in range(1000):
+                a.send(1, SIGNED)  # to nobody: must neither wait nor pile up
+            peers.received.clear()
+            async with running(peers.transport(1)):
+                await until(lambda: a.connected() == [1])
+                a.send(1, Status(9, 9, 9))
+                await until(lambda: (1, 0, Status(9, 9, 9)) in peers.received)
+                assert len(peers.received) < 200
+
+    asyncio.run(scenario())
+
+
+def test_garbage_is_dropped_and_the_link_goes_on(peers: Peers) -> None:
+    async def scenario() -> None:
+        peers.received.clear()
+        async with running(peers.transport(1)), _raw_link(peers, 0) as call:
+            await call.write(encode_hello(Hello(peers.genesis.chain, 0)))
+            await call.write(b"\xff" * 100)
+            await call.write(encode_message(Signed(0, b"x", b"short")))
+            await call.write(encode_message(SIGNED))
+            await until(lambda: peers.received == [(1, 0, SIGNED)])
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("hello", "code"),
+    [
+        (lambda chain: encode_hello(Hello(chain, 2)), "wrong-sender"),
+        (lambda chain: encode_hello(Hello(bytes(32), 0)), "wrong-chain"),
+        (lambda chain: encode_message(SIGNED), "malformed"),
+        (lambda chain: b"garbage", "malformed"),
+    ],
+)
+def test_a_link_must_begin_with_its_owners_hello(peers: Peers, hello: Callable[[bytes], bytes], code: str) -> None:
+    async def scenario() -> None:
+        peers.received.clear()
+        async with running(peers.transport(1)), _raw_link(peers, 0) as call:
+            await call.write(hello(peers.genesis.chain))
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await call
+            assert caught.value.details() == code
+        assert not peers.received
+
+    asyncio.run(scenario())
+
+
+def test_a_stranger_does_not_get_through_tls(peers: Peers) -> None:
+    async def scenario() -> None:
+        stranger = make_certificate("node-0")
+        async with running(peers.transport(1)):
+            channel = _channel(peers, 1, stranger)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(channel.channel_ready(), 1)
+            await channel.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_port_in_use_is_one_clear_error(peers: Peers) -> None:
+    async def scenario() -> None:
+        async with running(peers.transport(1)):
+            with pytest.raises(ConfigError) as caught:
+                await peers.transport(1).start()
+            assert caught.value.code == "port-in-use"
+
+    asyncio.run(scenario())
+
+
+def test_a_certificate_belongs_to_its_key() -> None:
+    (key, certificate), (other, _) = make_certificate("a"), make_certificate("a")
+    assert matches(key, certificate)
+    assert not matches(other, certificate)
+
+
+def _channel(peers: Peers, to: int, identity: tuple[bytes, bytes]) -> grpc.aio.Channel:
+    credentials = channel_credentials(*identity, peers.genesis.members[to].tls_certificate)
+    options = [("grpc.ssl_target_name_override", SERVER_NAME)]
+    return grpc.aio.secure_channel(peers.addresses[to], credentials, options=options)
+
+
+@contextlib.asynccontextmanager
+async def _raw_link(peers: Peers, sender: int) -> "AsyncIterator[grpc.aio.StreamUnaryCall[bytes, bytes]]":
+    """A link to member 1 by hand, with the identity of member ``sender``."""
+    async with _channel(peers, 1, peers.keys[sender]) as channel:
+        call: grpc.aio.StreamUnaryCall[bytes, bytes] = channel.stream_unary(METHOD)()
+        yield call
+        call.cancel()
