@@ -59,7 +59,7 @@ from chaincode.auction_types import (
     Trade,
 )
 from chaincode.contract import MAX_AMOUNT
-from chaincode.grid import Tree
+from chaincode.tree import Tree
 
 __all__ = [
     "BUY",

@@ -20,7 +20,7 @@ from chaincode.auction import Book, settle_money, usable_limits
 from chaincode.auction_prices import price_at_rest
 from chaincode.auction_quantities import fill, line_interval
 from chaincode.auction_types import KEY_SCALE, Clearing, ClearingError, Order
-from chaincode.grid import Tree
+from chaincode.tree import Tree
 
 
 def verify_clearing(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 
 from chaincode.auction import BUY, SELL, Clearing, Order, clear
-from chaincode.grid import Line, Tree
+from chaincode.tree import Line, Tree
 
 
 @dataclass(frozen=True)

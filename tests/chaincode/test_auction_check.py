@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from chaincode.auction import BUY, SELL, Clearing, ClearingError, Order, Trade, clear
 from chaincode.auction_check import verify_clearing
-from chaincode.grid import Line, Tree
+from chaincode.tree import Line, Tree
 from tests.chaincode.auction_markets import Market, markets, one_bus, order
 
 

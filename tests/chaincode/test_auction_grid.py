@@ -2,7 +2,7 @@
 
 import pytest
 
-from chaincode.grid import GridError, Line, Tree
+from chaincode.tree import GridError, Line, Tree
 
 
 def refusal(root: str, *lines: Line) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from chaincode.auction import BUY, SELL, Clearing, Order, clear
 from chaincode.auction_check import verify_clearing
-from chaincode.grid import Line, Tree
+from chaincode.tree import Line, Tree
 from tests.chaincode.auction_markets import Market, Oracle, markets, one_bus, order, order_lists
 
 

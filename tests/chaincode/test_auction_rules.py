@@ -16,7 +16,7 @@ from chaincode.auction import (
     within_depth,
 )
 from chaincode.auction_quantities import share_pro_rata
-from chaincode.grid import Line, Tree
+from chaincode.tree import Line, Tree
 from tests.chaincode.auction_markets import Market, markets, one_bus, order, order_lists, trees
 
 
