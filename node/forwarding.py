@@ -1,0 +1,148 @@
+"""Telling the primary, telling everyone, and noticing a primary that leaves transactions out.
+
+A gateway's node forwards what it was given to the primary, and to every member if that did not help in time, so that
+all of them time the primary. A transaction is *overdue* when the primary has known it for longer than a patience and
+put it into no batch. An honest primary is never late by this measure, because of how the waiting is counted
+(``_clock``): a tick counts only while batches are not full, and such a batch of an honest primary holds everything that
+it had; while batches are full, what counts is how many others were served first, a mempool's worth being one
+``FORWARD_RETRY_TICKS``.
+
+All waiting starts again when the view changes: a new primary owes nothing yet.
+"""
+
+from collections.abc import Iterable, Sequence
+from heapq import heapify, heappop, heappush
+from itertools import islice
+
+from node.limits import (
+    FORWARD_BYTES,
+    FORWARD_RETRY_MAX_TICKS,
+    FORWARD_RETRY_TICKS,
+    FORWARD_TRANSACTIONS,
+    FORWARDS_PER_TICK,
+)
+from node.mempool import Mempool
+from node.model.transaction import Transaction
+
+_LOOK_AT = 64
+"""How many of the longest waiting are looked at in one tick."""
+_SLACK = 4096
+"""How many entries of transactions that are gone are not worth a cleaning."""
+
+
+class Forwarding:
+    """Watches the pool's transactions. What is held here is in the pool too, or was not long ago: bounded with it."""
+
+    def __init__(self, pool: Mempool) -> None:
+        self._pool = pool
+        self._clock = 0
+        self._last_was_full = False
+        self._committed = 0
+        self._since: dict[bytes, int] = {}
+        """Not in a batch yet; known to the primary since then, oldest first."""
+        self._untold: dict[bytes, None] = {}
+        """Given by this node's own clients, and the primary of this view not told yet."""
+        self._told: list[tuple[int, int, bytes]] = []
+        """A heap (when to tell everyone, delay before that, id) of those that the primary was told of."""
+
+    def submitted(self, tx_id: bytes) -> None:
+        """A client's transaction entered the pool here."""
+        self._untold[tx_id] = None
+        self._since[tx_id] = self._clock
+
+    def received(self, tx_id: bytes) -> None:
+        """A peer's transaction entered the pool here: its own node forwards it, this one times the primary."""
+        self._since[tx_id] = self._clock
+
+    def proposed(self, tx_ids: Iterable[bytes]) -> None:
+        """The primary put these into a batch: from here on the batch is timed, not they."""
+        for tx_id in tx_ids:
+            self._since.pop(tx_id, None)
+
+    def committed(self, transactions: Sequence[Transaction], *, full: bool) -> None:
+        """A block with these was stored; ``full``: no more would have fitted into it."""
+        self._last_was_full = full
+        for tx in transactions:
+            self._since.pop(tx.id, None)
+            self._untold.pop(tx.id, None)
+        worth = max(1, self._pool.max_transactions // FORWARD_RETRY_TICKS)
+        if full:
+            self._clock += (self._committed + len(transactions)) // worth - self._committed // worth
+        self._committed += len(transactions)
+
+    def view_changed(self) -> None:
+        """A new primary: it must be told, and then be given its time."""
+        self._since = dict.fromkeys(self._pool.ids(), self._clock)
+        self._untold = dict.fromkeys([tx_id for _, _, tx_id in self._told if tx_id in self._pool] + list(self._untold))
+        self._told.clear()
+
+    def tick(self) -> None:
+        """One tick has passed."""
+        if not self._last_was_full:
+            self._clock += 1
+        if len(self._since) + len(self._untold) + len(self._told) > 4 * len(self._pool) + _SLACK:
+            self._forget_what_the_pool_forgot()
+
+    def overdue(self, patience_ticks: int, now: int) -> bool:
+        """Whether one that could still be in a block of time ``now`` has waited longer than ``patience_ticks``."""
+        gone: list[bytes] = []
+        result = False
+        for tx_id, since in islice(self._since.items(), _LOOK_AT):
+            tx = self._pool.get(tx_id)
+            if tx is not None and self._pool.includable(tx, now):
+                result = self._clock - since > patience_ticks
+                break
+            gone.append(tx_id)
+        for tx_id in gone:
+            del self._since[tx_id]
+        return result
+
+    def for_primary(self) -> list[tuple[bytes, ...]]:
+        """Raw transactions that the primary was not told of, in bounded messages; the rest waits for the next call."""
+        messages: list[tuple[bytes, ...]] = []
+        while self._untold and len(messages) < FORWARDS_PER_TICK:
+            messages.append(self._next_message())
+        return [message for message in messages if message]
+
+    def for_everyone(self) -> tuple[bytes, ...]:
+        """Raw transactions that the primary was told of in vain, one message; each again due after twice the delay."""
+        message: list[bytes] = []
+        size = 0
+        while self._told and self._told[0][0] <= self._clock and len(message) < FORWARD_TRANSACTIONS:
+            _, delay, tx_id = self._told[0]
+            tx = self._pool.get(tx_id)
+            waits = tx is not None and tx_id in self._since
+            if waits and tx is not None:
+                if size + len(tx.raw) > FORWARD_BYTES:
+                    break
+                size += len(tx.raw)
+                message.append(tx.raw)
+                delay = min(2 * delay, FORWARD_RETRY_MAX_TICKS)
+            heappop(self._told)
+            if tx is not None:
+                heappush(self._told, (self._clock + delay, delay, tx_id))
+        return tuple(message)
+
+    def _forget_what_the_pool_forgot(self) -> None:
+        pool = self._pool
+        self._since = {tx_id: since for tx_id, since in self._since.items() if tx_id in pool}
+        self._untold = {tx_id: None for tx_id in self._untold if tx_id in pool}
+        self._told = [told for told in self._told if told[2] in pool]
+        heapify(self._told)
+
+    def _next_message(self) -> tuple[bytes, ...]:
+        message: list[bytes] = []
+        told: list[bytes] = []
+        size = 0
+        for tx_id in islice(self._untold, FORWARD_TRANSACTIONS):
+            tx = self._pool.get(tx_id)
+            if tx is not None:
+                if size + len(tx.raw) > FORWARD_BYTES:
+                    break
+                size += len(tx.raw)
+                message.append(tx.raw)
+                heappush(self._told, (self._clock + FORWARD_RETRY_TICKS, FORWARD_RETRY_TICKS, tx_id))
+            told.append(tx_id)
+        for tx_id in told:
+            del self._untold[tx_id]
+        return tuple(message)

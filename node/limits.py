@@ -1,0 +1,69 @@
+"""Every bound of a node's buffers, here and nowhere else, with its unit in its name.
+
+A bound is what keeps a flood from becoming a memory leak: at the bound, input is refused or dropped with a
+reason, and a correct peer retries. ``docs/architecture.md`` says who holds which buffer. The bounds that are rules
+of the format (``MAX_BATCH_BYTES``, ``MAX_TRANSACTION_BYTES``) stand in ``node/model``: changing them is a fork.
+"""
+
+# The clock that drives everything counted in ticks.
+TICK_MS = 50
+TICKS_PER_SECOND = 1000 // TICK_MS
+
+# Block time: a first proposal is voted for only this near to the replica's own clock (times the chain's time scale).
+FRESH_SECONDS = 2
+
+# The mempool.
+MEMPOOL_TRANSACTIONS = 20_000
+MEMPOOL_BYTES = 64 * 1024 * 1024
+MEMPOOL_PER_SENDER = 256
+
+# Batches. Beyond this many, another batch in flight adds latency and no throughput: blocks execute one by one.
+BATCH_TRANSACTIONS = 1_000
+BATCH_BYTES = 1024 * 1024
+BATCHES_IN_FLIGHT = 4
+BATCH_DELAY_TICKS = 1
+HEARTBEAT_TICKS = 5 * TICKS_PER_SECOND
+
+# Forwarding: one message, and how long a gateway waits before it tells everyone.
+FORWARD_TRANSACTIONS = 500
+FORWARD_BYTES = 1024 * 1024
+FORWARDS_PER_TICK = 8
+FORWARD_RETRY_TICKS = 1 * TICKS_PER_SECOND
+FORWARD_RETRY_MAX_TICKS = 16 * TICKS_PER_SECOND
+
+# What a peer may have under way here.
+PEER_UNVERIFIED_TRANSACTIONS = 8_000
+PEER_BAN_TICKS = 10 * TICKS_PER_SECOND
+PEER_SUPPLIES_PER_TICK = 2
+SUPPLY_BYTES = 4 * 1024 * 1024
+SUPPLY_BLOCKS = 64
+
+# Batches being validated, and batches kept decoded until they are executed: a few windows of 16 heights.
+BATCHES_VALIDATING = 64
+BATCHES_DECODED = 32
+
+# Digests of transactions whose signatures were found good: two generations of this many.
+VERIFIED_GENERATION = 50_000
+
+# The vote log is rewritten when it has grown beyond this and to twice what the last rewriting left.
+VOTE_LOG_BYTES = 16 * 1024 * 1024
+
+# The links between peers: what one frame may be, how much waiting is joined into one write, and what may wait for
+# one peer. Above that the oldest gossip is dropped, then the oldest of anything.
+MAX_FRAME_BYTES = 32 * 1024 * 1024
+MAX_JOINED_BYTES = 8 * 1024 * 1024
+MAX_SIGNED_BYTES = 4 * 1024 * 1024
+MAX_LIST_ITEMS = 4096
+SEND_QUEUE_MESSAGES = 4096
+SEND_QUEUE_BYTES = 64 * 1024 * 1024
+SEND_QUEUE_MESSAGES_WHILE_DOWN = 64
+
+# The gateway: what clients may ask for at once, and how long it bears with those who do not read.
+MAX_REQUEST_BYTES = 8 * 1024 * 1024
+MAX_BULK_TRANSACTIONS = 2000
+MAX_CLIENT_CALLS = 1000
+MAX_SUBSCRIBERS = 200
+SUBSCRIBER_PATIENCE_SECONDS = 30
+MAX_STATUS_WAIT_MS = 60_000
+MAX_STATUS_WAITERS = 20_000
+VERIFY_QUEUE_TRANSACTIONS = 8192
