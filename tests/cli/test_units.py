@@ -1,0 +1,43 @@
+"""What people type becomes the ledger's integers exactly, or not at all."""
+
+from decimal import Decimal
+
+import click
+import pytest
+
+from cli.units import ENERGY, TOKENS, base_units, base_units_per_wh, clock, kwh, parse_slot, per_kwh
+
+
+@pytest.mark.parametrize(
+    ("text", "wh"), [("1.5kWh", 1500), ("1500Wh", 1500), ("1500", 1500), ("0.001KWH", 1), ("-3kwh", -3000)]
+)
+def test_energy(text: str, wh: int) -> None:
+    assert ENERGY.convert(text, None, None) == wh
+
+
+@pytest.mark.parametrize(
+    "text", ["", "kWh", "1.5", "0.0001kWh", "nan", "inf", "1e99999999999999999999999999999", "much"]
+)
+def test_energy_that_is_none(text: str) -> None:
+    with pytest.raises(click.BadParameter):
+        ENERGY.convert(text, None, None)
+
+
+def test_money() -> None:
+    assert base_units(TOKENS.convert("2.5", None, None), 9) == 2_500_000_000
+    assert base_units_per_wh(TOKENS.convert("0.85", None, None), 9) == 850_000
+    with pytest.raises(click.BadParameter, match="finer"):
+        base_units(Decimal("0.0000000001"), 9)
+    with pytest.raises(click.BadParameter, match="finer"):
+        base_units_per_wh(Decimal("0.0000001"), 9)
+    assert per_kwh(850_000) == "0.8500"
+    assert kwh(1_234_567) == "1,234.567"
+
+
+def test_slots() -> None:
+    assert parse_slot("832032", 1800) == 832032
+    assert parse_slot("2017-06-16T12:30", 1800) * 1800 == 1497616200
+    assert parse_slot("2017-06-16T14:30+02:00", 1800) == parse_slot("2017-06-16T12:59", 1800)
+    assert clock(1497616200) == "2017-06-16 12:30:00"
+    with pytest.raises(click.BadParameter):
+        parse_slot("noon", 1800)
