@@ -97,8 +97,10 @@ class Book:
             order_id, bus, side, price, energy, age, renewable = order
             if not (0 <= bus < buses and 0 <= price <= MAX_AMOUNT and 0 < energy <= MAX_AMOUNT and age >= 0):
                 raise ClearingError("bad-order", f"order {order_id!r}: bus, price, energy or age out of range")
-            if order_id <= previous:
-                raise ClearingError("duplicate-order", f"order {order_id!r} is empty or there twice")
+            if not order_id:
+                raise ClearingError("bad-order", "an order without an id")
+            if order_id == previous:
+                raise ClearingError("duplicate-order", f"order {order_id!r} is there twice")
             previous = order_id
             age_class = min(age, OLDEST_MERGED_AGE)
             if side == SELL:

@@ -9,6 +9,8 @@ bus's own free orders absorb the rest, and what these cannot absorb goes to the 
 
 from collections.abc import Sequence
 
+from chaincode.apportion import apportion
+
 
 def line_interval(price: int, parent_price: int, toll: int, limit_down: int, limit_up: int) -> tuple[int, int]:
     """What may flow from child to parent (negative: down) when they have these prices."""
@@ -69,23 +71,6 @@ def net_exports(
     return flow, own
 
 
-def share_pro_rata(amount: int, weights: Sequence[int]) -> list[int]:
-    """Split ``amount`` by largest remainder; equal remainders: first come. 0 <= amount <= sum of weights, all positive.
-
-    No share exceeds its weight.
-    """
-    total = sum(weights)
-    if amount == total:
-        return list(weights)
-    shares = [amount * weight // total for weight in weights]
-    missing = amount - sum(shares)
-    if missing:
-        by_remainder = sorted(range(len(weights)), key=lambda index: (-(amount * weights[index] % total), index))
-        for index in by_remainder[:missing]:
-            shares[index] += 1
-    return shares
-
-
 def fill(
     bus: Sequence[int],
     selling: Sequence[bool],
@@ -124,6 +109,6 @@ def fill(
     for place, group in enumerate(free):
         if group:
             amount = own[place] - own_low[place] if selling[group[0]] else own_high[place] - own[place]
-            for order, share in zip(group, share_pro_rata(amount, [energy[order] for order in group]), strict=True):
+            for order, share in zip(group, apportion(amount, [energy[order] for order in group], group), strict=True):
                 filled[order] = share
     return filled, flow

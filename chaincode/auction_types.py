@@ -22,7 +22,7 @@ class ClearingError(ContractError):
 class Order(NamedTuple):
     """One order as the auction sees it; a plain tuple, because the auction reads ten thousands of them.
 
-    ``id``: 1 to 64 bytes, unique within the auction; ``bus``: index in the tree; ``side``: BUY or SELL;
+    ``id``: not empty, unique within the auction; ``bus``: index in the tree; ``side``: BUY or SELL;
     ``price``: the limit, base units per Wh, 0 to 2^63-1; ``energy_wh``: 1 to 2^63-1; ``age``: the class of
     simultaneous orders, 0 = the oldest tick; ``renewable``: a seller's tag or a buyer's wish.
     """
