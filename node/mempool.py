@@ -98,12 +98,8 @@ class Mempool:
         """ "pending" or "unknown"; what is committed, the ledger knows."""
         return PENDING if tx_id in self._by_id else UNKNOWN
 
-    def add(self, tx: Transaction, now: int) -> None:
-        """Take in a transaction whose signature was checked. ``now``: block time in seconds.
-
-        Raises RefusedError: "duplicate", "expired", "nonce-used" (by a block, or by another transaction that waits
-        here), "nonce-out-of-window", "mempool-full".
-        """
+    def check(self, tx: Transaction, now: int) -> None:
+        """Whether ``add`` would take it in just now; raises as ``add`` does. Cheap: for before a signature is checked."""
         payload = tx.payload
         if tx.id in self._by_id:
             raise RefusedError("duplicate", "this transaction is waiting already")
@@ -119,6 +115,16 @@ class Mempool:
                 raise RefusedError("mempool-full", f"{self._max_per_sender} transactions of this sender are waiting")
         if len(self._by_id) >= self.max_transactions or self._bytes + len(tx.raw) > self._max_bytes:
             raise RefusedError("mempool-full", f"{len(self._by_id)} transactions are waiting")
+
+    def add(self, tx: Transaction, now: int) -> None:
+        """Take in a transaction whose signature was checked. ``now``: block time in seconds.
+
+        Raises RefusedError: "duplicate", "expired", "nonce-used" (by a block, or by another transaction that waits
+        here), "nonce-out-of-window", "mempool-full".
+        """
+        self.check(tx, now)
+        payload = tx.payload
+        sender = self._senders.get(payload.sender)
         if sender is None:
             sender = self._senders[payload.sender] = _Sender()
         entry = _Entry(tx)
