@@ -1,0 +1,147 @@
+"""The grid on the ledger: a radial tree of buses in numbered versions, published by the grid operator.
+
+A version never changes. The market pins the newest one when a product opens, so that tolls and limits of an open
+product stay what they were. A new version holds every bus of the one before: meters and devices hang on them.
+
+Genesis settings: ``root``: name of the root bus (the transformer); ``lines``: arrays ``[from, to, metres, toll,
+limit_down_w, limit_up_w]``: parent, child, length in m, toll in base units per Wh, power limits in W from parent to
+child and from child to parent, or null for none; ``version`` (optional): the number of the first version, default 1.
+
+State: ``grid/`` -> the newest version's number; ``grid/`` version(4) -> (root, lines), a line as in the settings;
+``grid-bus/`` bus -> the version that brought it.
+"""
+
+import functools
+from typing import Final, NamedTuple, TypeAlias, cast
+
+from chaincode import roles, slots
+from chaincode.contract import Context, Contract, ContractError, Value, query, transaction
+from chaincode.tree import Line, Tree
+
+LineSettings: TypeAlias = tuple[str, str, int, int, int | None, int | None]
+"""From (parent), to (child), metres, toll in base units per Wh, limit_down_w, limit_up_w."""
+
+MAX_LINES: Final = 2_000
+MAX_METRES: Final = 1_000_000
+MAX_LIMIT_W: Final = 10**12
+
+_GRID: Final = b"grid/"
+_BUSES: Final = b"grid-bus/"
+
+
+class Pinned(NamedTuple):
+    """One version as the auction wants it. ``tree``'s limits are in Wh per slot; ``buses``: names by index in it."""
+
+    tree: Tree
+    buses: tuple[str, ...]
+    index_of: dict[str, int]
+
+
+def current_version(ctx: Context) -> int:
+    """The number of the newest version. Raises ContractError("not-configured") without a grid."""
+    version = ctx.get(_GRID)
+    if not isinstance(version, int):
+        raise ContractError("not-configured", "the genesis settings have no grid")
+    return version
+
+
+def pinned(ctx: Context, version: int) -> Pinned:
+    """The tree of ``version``. Raises ContractError("unknown-grid")."""
+    root, lines = _version(ctx, version)
+    return _build(root, lines, slots.seconds(ctx))
+
+
+def has_bus(ctx: Context, bus: str) -> bool:
+    """Whether the newest version has ``bus`` (and so every later one)."""
+    return ctx.get(_BUSES + bus.encode()) is not None
+
+
+def require_bus(ctx: Context, bus: str) -> None:
+    """Raises ContractError("unknown-bus")."""
+    if not has_bus(ctx, bus):
+        raise ContractError("unknown-bus", f"the grid has no bus {bus[:60]!r}")
+
+
+class Grid(Contract):
+    """Publishing and reading the grid."""
+
+    name = "grid"
+
+    def genesis(self, ctx: Context, settings: dict[str, Value]) -> None:
+        if not settings:
+            return
+        version = settings.get("version", 1)
+        lines = tuple(cast("LineSettings", line) for line in cast("tuple[Value, ...]", settings["lines"]))
+        if type(version) is not int or version < 1 or any(len(line) != 6 for line in lines):
+            raise ContractError("bad-settings", "grid: version is a number from 1, each line has six entries")
+        _publish(ctx, version, str(settings["root"]), lines)
+
+    @transaction
+    def publish(self, ctx: Context, *, root: str, lines: tuple[LineSettings, ...]) -> Value:
+        """A new version, for products that open from now on; returns its number. Grid operator only.
+
+        Raises ContractError: not-allowed, missing-bus, bad-limit, bad-metres, too-many-buses, and
+        what ``Tree.build`` raises.
+        """
+        roles.require_right(ctx, "publish-grid")
+        before = current_version(ctx)
+        old_root, old_lines = _version(ctx, before)
+        named = [root, *(line[1] for line in lines)]
+        missing = [bus for bus in (old_root, *(line[1] for line in old_lines)) if bus not in dict.fromkeys(named)]
+        if missing:
+            raise ContractError("missing-bus", f"a new version keeps every bus; {missing[0]} is gone")
+        _publish(ctx, before + 1, root, lines)
+        return before + 1
+
+    @query
+    def version(self, ctx: Context) -> Value:
+        """The number of the newest version."""
+        return current_version(ctx)
+
+    @query
+    def tree(self, ctx: Context, *, version: int | None = None) -> Value:
+        """(version, root, lines) of a version, the newest if none is named; a line is as in the settings."""
+        number = current_version(ctx) if version is None else version
+        return (number, *_version(ctx, number))
+
+
+def _version(ctx: Context, version: int) -> tuple[str, tuple[LineSettings, ...]]:
+    value = ctx.get(_GRID + version.to_bytes(4, "big")) if 0 < version < 2**32 else None
+    if value is None:
+        raise ContractError("unknown-grid", f"the grid has no version {version}")
+    return cast("tuple[str, tuple[LineSettings, ...]]", value)
+
+
+def _publish(ctx: Context, version: int, root: str, lines: tuple[LineSettings, ...]) -> None:
+    if len(lines) > MAX_LINES:
+        raise ContractError("too-many-buses", f"{len(lines)} lines, at most {MAX_LINES}")
+    for line in lines:
+        metres, limits = line[2], line[4:]
+        if type(metres) is not int or not 0 <= metres <= MAX_METRES:
+            raise ContractError("bad-metres", f"line {line[0]} -> {line[1]}: 0 to {MAX_METRES} m")
+        if any(limit is not None and (type(limit) is not int or not 0 <= limit <= MAX_LIMIT_W) for limit in limits):
+            raise ContractError("bad-limit", f"line {line[0]} -> {line[1]}: a limit is 0 to {MAX_LIMIT_W} W, or none")
+    # Built once with slots of an hour, only to be told what is wrong with it: the market's settings come later.
+    for bus in _build(root, lines, 3600).buses:
+        if ctx.get(_BUSES + bus.encode()) is None:
+            ctx.put(_BUSES + bus.encode(), version)
+    ctx.put(_GRID + version.to_bytes(4, "big"), (root, lines))
+    ctx.put(_GRID, version)
+    ctx.emit("grid-published", (), version)
+
+
+@functools.lru_cache(maxsize=16)
+def _build(root: str, lines: tuple[LineSettings, ...], slot_seconds: int) -> Pinned:
+    """A pure function of its arguments, remembered because every auction asks for it."""
+    tree = Tree.build(
+        root,
+        [
+            Line(parent, child, toll, _per_slot(down_w, slot_seconds), _per_slot(up_w, slot_seconds))
+            for parent, child, _, toll, down_w, up_w in lines
+        ],
+    )
+    return Pinned(tree, tree.buses, tree.index_of())
+
+
+def _per_slot(limit_w: int | None, slot_seconds: int) -> int | None:
+    return None if limit_w is None else limit_w * slot_seconds // 3600

@@ -1,0 +1,382 @@
+"""Networks, their devices and meters, where each is connected, and whether a call comes from a key that may make it.
+
+Member -> network (a home, a shop's HVAC, a fleet) -> device (load, PV, battery, EV, charger). The table of rights
+is ``RIGHTS`` in ``roles.py``; the ``require_*`` functions here apply it to a network or a device.
+
+A device hangs on a bus of the grid from a slot on; an EV moves. ``connect`` and ``disconnect`` are refused while
+the device has fills in that slot or later (the market tells by ``note_fill``); the market cancels what is open there
+when it drains ``take_moves`` at the end of the block.
+
+Genesis settings, all optional (keys in hex, 64 digits):
+``admins``: array of keys that may register everything; ``members``: arrays ``[id, key, [role, ...]]``;
+``networks``: arrays ``[id, member, owner_key, bus]``; ``devices``: arrays ``[id, network, kind, key, meter_key, bus or
+null, import_w, export_w, critical, renewable]``.
+
+State: ``network/`` id -> Network; ``network-list/`` -> count; ``network-list/`` index(4) -> id; ``network-devices/``
+network, index(4) -> device id; ``device/`` id -> Device; ``device-fills/`` device -> last slot with a fill;
+``device-moves/`` -> count; ``device-moves/`` index(4) -> (device, slot).
+"""
+
+from typing import Final, NamedTuple, cast
+
+from chaincode import grid, roles, slots
+from chaincode.contract import Context, Contract, ContractError, Value, query, transaction
+from chaincode.roles import RIGHTS, Member, check_id, check_key, has_role, member_of, require_right
+
+KINDS: Final = ("load", "pv", "battery", "ev", "charger")
+MAX_DEVICES: Final = 256
+"""Devices of one network: what the automatic share at the end of a block has to look at."""
+MAX_POWER_W: Final = 10**9
+MAX_PLACES: Final = 64
+PLACES_KEPT_SLOTS: Final = 1_000
+"""How far back a device's places are kept: longer than any settlement looks."""
+
+_NETWORKS: Final = b"network/"
+_NETWORK_LIST: Final = b"network-list/"
+_NETWORK_DEVICES: Final = b"network-devices/"
+_DEVICES: Final = b"device/"
+_FILLS: Final = b"device-fills/"
+_MOVES: Final = b"device-moves/"
+
+
+class Network(NamedTuple):
+    """``bus``: where its meter hangs; ``devices``: how many it has."""
+
+    id: str
+    member: str
+    owner_key: bytes
+    bus: str
+    devices: int
+
+
+class Device(NamedTuple):
+    """``kind``: of KINDS; limits in W; ``critical``: may run on, owing; ``renewable``: what it exports is tagged so;
+    ``places``: (from slot, bus or "" for none), ascending.
+    """
+
+    id: str
+    network: str
+    kind: str
+    key: bytes
+    meter_key: bytes
+    import_w: int
+    export_w: int
+    critical: bool
+    renewable: bool
+    places: tuple[tuple[int, str], ...]
+
+
+def network_of(ctx: Context, network: str) -> Network:
+    """Raises ContractError("unknown-network")."""
+    value = ctx.get(_NETWORKS + network.encode())
+    if value is None:
+        raise ContractError("unknown-network", f"there is no network {network[: roles.MAX_ID]!r}")
+    return Network(*cast("Network", value))
+
+
+def device_of(ctx: Context, device: str) -> Device:
+    """Raises ContractError("unknown-device")."""
+    value = ctx.get(_DEVICES + device.encode())
+    if value is None:
+        raise ContractError("unknown-device", f"there is no device {device[: roles.MAX_ID]!r}")
+    return Device(*cast("Device", value))
+
+
+def devices_of(ctx: Context, network: str) -> tuple[str, ...]:
+    """The ids of a network's devices in the order of their registration. Raises ContractError("unknown-network")."""
+    start = _NETWORK_DEVICES + network.encode() + b"\0"
+    count = network_of(ctx, network).devices
+    return tuple([cast("str", ctx.get(start + index.to_bytes(4, "big"))) for index in range(count)])
+
+
+def networks_of(ctx: Context) -> tuple[str, ...]:
+    """The ids of all networks in the order of their registration."""
+    count = cast("int | None", ctx.get(_NETWORK_LIST)) or 0
+    return tuple([cast("str", ctx.get(_NETWORK_LIST + index.to_bytes(4, "big"))) for index in range(count)])
+
+
+def place_at(device: Device, slot: int) -> str | None:
+    """The bus where ``device`` hangs in ``slot``; None if it is not connected then."""
+    for from_slot, bus in reversed(device.places):
+        if from_slot <= slot:
+            return bus or None
+    return None
+
+
+def bus_at(ctx: Context, device: str, slot: int) -> str | None:
+    """``place_at`` for a device's id. Raises ContractError("unknown-device")."""
+    return place_at(device_of(ctx, device), slot)
+
+
+def require_device_key(ctx: Context, device: str) -> Device:
+    """The sender may trade for ``device``. Raises ContractError: unknown-device, wrong-key."""
+    found = device_of(ctx, device)
+    _require(ctx, "trade", found)
+    return found
+
+
+def require_forecaster(ctx: Context, device: str) -> Device:
+    """The sender may say what ``device`` will need. Raises ContractError: unknown-device, wrong-key."""
+    found = device_of(ctx, device)
+    _require(ctx, "forecast", found)
+    return found
+
+
+def require_meter(ctx: Context, device: str) -> Device:
+    """The sender is the meter of ``device``. Raises ContractError: unknown-device, wrong-key."""
+    found = device_of(ctx, device)
+    _require(ctx, "report", found)
+    return found
+
+
+def require_owner(ctx: Context, network: str) -> Network:
+    """The sender manages the budgets of ``network``. Raises ContractError: unknown-network, wrong-key."""
+    found = network_of(ctx, network)
+    if not _is_holder(ctx, RIGHTS["manage-budget"], None, found):
+        raise ContractError("wrong-key", f"not the key of the owner of {network}")
+    return found
+
+
+def note_fill(ctx: Context, device: str, slot: int) -> None:
+    """The market: ``device`` has bought or sold in ``slot``, so it stays where it is until then."""
+    key = _FILLS + device.encode()
+    last = ctx.get(key)
+    if last is None or cast("int", last) < slot:
+        ctx.put(key, slot)
+
+
+def take_moves(ctx: Context) -> tuple[tuple[str, int], ...]:
+    """(device, first slot concerned) of every connect and disconnect since the last call; forgets them."""
+    count = cast("int | None", ctx.get(_MOVES)) or 0
+    moves = []
+    for index in range(count):
+        key = _MOVES + index.to_bytes(4, "big")
+        moves.append(cast("tuple[str, int]", ctx.get(key)))
+        ctx.delete(key)
+    if count:
+        ctx.delete(_MOVES)
+    return tuple(moves)
+
+
+class Identity(Contract):
+    """Registering members, networks and devices, and moving devices about the grid."""
+
+    name = "identity"
+
+    def genesis(self, ctx: Context, settings: dict[str, Value]) -> None:
+        rows = {name: cast("tuple[tuple[Value, ...], ...]", settings.get(name, ())) for name in _GENESIS_COLUMNS}
+        for name, columns in _GENESIS_COLUMNS.items():
+            if any(len(row) != columns for row in rows[name]):
+                raise ContractError("bad-settings", f"identity: each of {name} has {columns} entries")
+        roles.set_admins(ctx, tuple(_hex(key) for key in cast("tuple[Value, ...]", settings.get("admins", ()))))
+        for member, key, names in rows["members"]:
+            roles.add_member(ctx, Member(cast("str", member), _hex(key), tuple(cast("tuple[str, ...]", names))))
+        for network, member, owner_key, bus in rows["networks"]:
+            _add_network(ctx, Network(cast("str", network), cast("str", member), _hex(owner_key), cast("str", bus), 0))
+        for row in rows["devices"]:
+            device, network, kind, key, meter_key, bus, import_w, export_w, critical, renewable = row
+            places = () if bus is None else ((0, cast("str", bus)),)
+            names = cast("str", device), cast("str", network), cast("str", kind)
+            limits = cast("int", import_w), cast("int", export_w)
+            _add_device(
+                ctx, Device(*names, _hex(key), _hex(meter_key), *limits, critical is True, renewable is True, places)
+            )
+
+    @transaction
+    def register_member(self, ctx: Context, *, member: str, key: bytes, roles: tuple[str, ...]) -> Value:
+        """A new member of the consortium. Admins only.
+
+        Raises ContractError: not-allowed, bad-id, bad-key, duplicate-id, bad-role, role-taken.
+        """
+        require_right(ctx, "register-member")
+        _add_member(ctx, Member(member, key, roles))
+        return None
+
+    @transaction
+    def register_network(self, ctx: Context, *, network: str, member: str, owner_key: bytes, bus: str) -> Value:
+        """A new network of ``member``, metered at ``bus``. By an admin, or the member itself.
+
+        Raises ContractError: not-allowed, unknown-member, bad-id, bad-key, duplicate-id, unknown-bus.
+        """
+        found = Network(network, member, owner_key, bus, 0)
+        _require_registrar(ctx, "register-network", member)
+        _add_network(ctx, found)
+        return None
+
+    @transaction
+    def register_device(
+        self,
+        ctx: Context,
+        *,
+        device: str,
+        network: str,
+        kind: str,
+        key: bytes,
+        meter_key: bytes,
+        bus: str | None,
+        import_w: int,
+        export_w: int,
+        critical: bool,
+        renewable: bool,
+    ) -> Value:
+        """A new device of ``network``, connected at ``bus`` from now on. By an admin, or the network's member.
+
+        Not by the owner: whoever registers a device vouches for its meter. Limits in W, 0 to 10^9.
+        Raises ContractError: not-allowed, unknown-network, bad-id, bad-key, bad-kind, bad-limit, duplicate-id,
+        unknown-bus, too-many.
+        """
+        _require_registrar(ctx, "register-device", network_of(ctx, network).member)
+        places = () if bus is None else ((slots.current(ctx), bus),)
+        _add_device(ctx, Device(device, network, kind, key, meter_key, import_w, export_w, critical, renewable, places))
+        return None
+
+    @transaction
+    def connect(self, ctx: Context, *, device: str, bus: str, slot: int) -> Value:
+        """The device hangs on ``bus`` from ``slot`` on. By its own key or its owner's.
+
+        Raises ContractError: unknown-device, wrong-key, unknown-bus, slot-over, has-fills, too-many.
+        """
+        grid.require_bus(ctx, bus)
+        _move(ctx, device, bus, slot)
+        return None
+
+    @transaction
+    def disconnect(self, ctx: Context, *, device: str, slot: int) -> Value:
+        """The device hangs nowhere from ``slot`` on. By its own key or its owner's. Raises as ``connect`` does."""
+        _move(ctx, device, "", slot)
+        return None
+
+    @query
+    def member(self, ctx: Context, *, member: str) -> Value:
+        """(id, key, roles)."""
+        return tuple(member_of(ctx, member))
+
+    @query
+    def network(self, ctx: Context, *, network: str) -> Value:
+        """(id, member, owner key, bus, number of devices)."""
+        return tuple(network_of(ctx, network))
+
+    @query
+    def networks(self, ctx: Context) -> Value:
+        """The ids of all networks."""
+        return networks_of(ctx)
+
+    @query
+    def device(self, ctx: Context, *, device: str) -> Value:
+        """(id, network, kind, key, meter key, import_w, export_w, critical, renewable, ((from slot, bus), ...))."""
+        return tuple(device_of(ctx, device))
+
+    @query
+    def devices(self, ctx: Context, *, network: str) -> Value:
+        """The ids of a network's devices."""
+        return devices_of(ctx, network)
+
+    @query
+    def whoami(self, ctx: Context, *, key: bytes) -> Value:
+        """What a key acts for: ((kind, id), ...), kind "member", "network", "device" or "meter"."""
+        return roles.uses_of(ctx, key)
+
+
+_GENESIS_COLUMNS: Final = {"members": 3, "networks": 4, "devices": 10}
+
+
+def _add_member(ctx: Context, member: Member) -> None:
+    roles.add_member(ctx, member)
+    ctx.emit("member-registered", (member.id,), member.roles)
+
+
+def _add_network(ctx: Context, network: Network) -> None:
+    check_id(network.id)
+    check_key(network.owner_key)
+    member_of(ctx, network.member)
+    grid.require_bus(ctx, network.bus)
+    key = _NETWORKS + network.id.encode()
+    if ctx.get(key) is not None:
+        raise ContractError("duplicate-id", f"there is a network {network.id}")
+    count = cast("int | None", ctx.get(_NETWORK_LIST)) or 0
+    ctx.put(key, network)
+    ctx.put(_NETWORK_LIST + count.to_bytes(4, "big"), network.id)
+    ctx.put(_NETWORK_LIST, count + 1)
+    roles.add_use(ctx, network.owner_key, "network", network.id)
+    ctx.emit("network-registered", (network.id,), network.bus)
+
+
+def _add_device(ctx: Context, device: Device) -> None:
+    check_id(device.id)
+    check_key(device.key)
+    check_key(device.meter_key)
+    if device.kind not in KINDS:
+        raise ContractError("bad-kind", f"a device is one of {KINDS}")
+    for limit_w in (device.import_w, device.export_w):
+        if type(limit_w) is not int or not 0 <= limit_w <= MAX_POWER_W:
+            raise ContractError("bad-limit", f"import and export limits are 0 to {MAX_POWER_W} W")
+    for _, bus in device.places:
+        grid.require_bus(ctx, bus)
+    network = network_of(ctx, device.network)
+    key = _DEVICES + device.id.encode()
+    if ctx.get(key) is not None:
+        raise ContractError("duplicate-id", f"there is a device {device.id}")
+    if network.devices >= MAX_DEVICES:
+        raise ContractError("too-many", f"a network has at most {MAX_DEVICES} devices")
+    ctx.put(key, device)
+    ctx.put(_NETWORK_DEVICES + network.id.encode() + b"\0" + network.devices.to_bytes(4, "big"), device.id)
+    ctx.put(_NETWORKS + network.id.encode(), network._replace(devices=network.devices + 1))
+    roles.add_use(ctx, device.key, "device", device.id)
+    roles.add_use(ctx, device.meter_key, "meter", device.id)
+    ctx.emit("device-registered", (device.id, network.id), device.kind)
+
+
+def _move(ctx: Context, device: str, bus: str, slot: int) -> None:
+    found = device_of(ctx, device)
+    _require(ctx, "connect", found)
+    now = slots.current(ctx)
+    if not now <= slot <= now + PLACES_KEPT_SLOTS:
+        raise ContractError("slot-over", f"slot {slot} is over, or more than {PLACES_KEPT_SLOTS} slots ahead")
+    last_fill = cast("int | None", ctx.get(_FILLS + device.encode()))
+    if last_fill is not None and last_fill >= slot:
+        raise ContractError("has-fills", f"{device} has traded up to slot {last_fill}", (last_fill,))
+    kept = [place for place in found.places if place[0] < slot]
+    while len(kept) > 1 and kept[1][0] < now - PLACES_KEPT_SLOTS:
+        del kept[0]
+    if len(kept) >= MAX_PLACES:
+        raise ContractError("too-many", f"a device has at most {MAX_PLACES} places on record")
+    ctx.put(_DEVICES + device.encode(), found._replace(places=(*kept, (slot, bus))))
+    count = cast("int | None", ctx.get(_MOVES)) or 0
+    ctx.put(_MOVES + count.to_bytes(4, "big"), (device, slot))
+    ctx.put(_MOVES, count + 1)
+    ctx.emit("device-moved", (device, found.network), (bus, slot))
+
+
+def _require(ctx: Context, right: str, device: Device) -> None:
+    if not _is_holder(ctx, RIGHTS[right], device, None):
+        raise ContractError("wrong-key", f"{right}: not a key that may act for {device.id}")
+
+
+def _is_holder(ctx: Context, holders: tuple[str, ...], device: Device | None, network: Network | None) -> bool:
+    """Whether the sender is one of ``holders``, a row of RIGHTS, for the device or the network in question."""
+    for holder in holders:
+        if device is not None and holder == "device" and ctx.sender == device.key:
+            return True
+        if device is not None and holder == "meter" and ctx.sender == device.meter_key:
+            return True
+        if holder == "owner":
+            owned = network_of(ctx, device.network) if device is not None else network
+            if owned is not None and ctx.sender == owned.owner_key:
+                return True
+    return False
+
+
+def _require_registrar(ctx: Context, right: str, member: str) -> None:
+    """The sender is a member with one of the roles of ``right``, or ``member`` itself if the right says so."""
+    for holder in RIGHTS[right]:
+        if holder == "member" and ctx.sender == member_of(ctx, member).key:
+            return
+        if holder != "member" and has_role(ctx, ctx.sender, holder):
+            return
+    raise ContractError("not-allowed", f"{right} is for {' or '.join(RIGHTS[right])}")
+
+
+def _hex(value: Value) -> bytes:
+    if type(value) is str and len(value) == 2 * roles.KEY_BYTES and all(digit in "0123456789abcdef" for digit in value):
+        return bytes.fromhex(value)
+    raise ContractError("bad-settings", f"a key is {2 * roles.KEY_BYTES} hex digits, not another value")

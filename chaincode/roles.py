@@ -1,0 +1,144 @@
+"""Members, the keys that act for somebody, and the one table of who may do what.
+
+A key belongs to a member of the consortium, to the owner of a network, to a device or to a meter; one key may
+serve several of them. Which right a call needs, and who has it, stands in ``RIGHTS`` and nowhere else;
+``identity.py`` knows the networks and devices that some of the rights are about, and checks those.
+
+State: ``role-admins/`` -> admin keys; ``role-member/`` member -> Member; ``role-single/`` role -> the member
+that has it; ``role-key/`` key(32) -> how many uses; ``role-key/`` key(32), index(4) -> (kind, id).
+"""
+
+from typing import Final, NamedTuple, cast
+
+from chaincode.contract import Context, ContractError
+
+ADMIN: Final = "admin"
+UTILITY: Final = "utility"
+GRID_OPERATOR: Final = "grid-operator"
+VALIDATOR: Final = "validator"
+AGGREGATOR: Final = "aggregator"
+MEMBER_ROLES: Final = (ADMIN, UTILITY, GRID_OPERATOR, VALIDATOR, AGGREGATOR)
+"""The roles that a member may be given."""
+SINGLE_ROLES: Final = (UTILITY, GRID_OPERATOR)
+"""Roles with an account of their own, so one member's each."""
+
+RIGHTS: Final[dict[str, tuple[str, ...]]] = {
+    # right: who has it. "owner", "device" and "meter" are the keys of the network or device that the call is about,
+    # "member" the key of the member that the network belongs to; all others are roles of members.
+    "register-member": (ADMIN,),
+    "register-network": (ADMIN, "member"),
+    "register-device": (ADMIN, "member"),
+    "connect": ("device", "owner"),
+    "trade": ("device", "owner"),
+    "forecast": ("device", "owner"),
+    "report": ("meter",),
+    "manage-budget": ("owner",),
+    "issue": (UTILITY,),
+    "redeem": (UTILITY,),
+    "set-tariff": (UTILITY,),
+    "publish-grid": (GRID_OPERATOR,),
+}
+
+KEY_BYTES: Final = 32
+MAX_USES_OF_A_KEY: Final = 4096
+MAX_ID: Final = 48
+
+_FIRST: Final = "abcdefghijklmnopqrstuvwxyz0123456789"
+_REST: Final = _FIRST + "./-"
+_ADMINS: Final = b"role-admins/"
+_MEMBERS: Final = b"role-member/"
+_SINGLES: Final = b"role-single/"
+_KEYS: Final = b"role-key/"
+
+
+class Member(NamedTuple):
+    """An organisation of the consortium. ``key``: Ed25519, 32 bytes; ``roles``: of MEMBER_ROLES."""
+
+    id: str
+    key: bytes
+    roles: tuple[str, ...]
+
+
+def check_id(name: str) -> None:
+    """An id is 1 to 48 of a-z, 0-9, '.', '/', '-', the first a letter or digit. Raises ContractError("bad-id")."""
+    good = 0 < len(name) <= MAX_ID and name[0] in _FIRST and all(letter in _REST for letter in name)
+    if not good:
+        raise ContractError("bad-id", f"{name[:60]!r}: 1 to {MAX_ID} of a-z 0-9 . / -, the first a letter or digit")
+
+
+def check_key(key: bytes) -> None:
+    """A public key is 32 bytes. Raises ContractError("bad-key")."""
+    if len(key) != KEY_BYTES:
+        raise ContractError("bad-key", f"a public key is {KEY_BYTES} bytes, not {len(key)}")
+
+
+def set_admins(ctx: Context, keys: tuple[bytes, ...]) -> None:
+    """The keys that may do what an admin may without being a member's. At genesis only."""
+    ctx.put(_ADMINS, keys)
+
+
+def add_member(ctx: Context, member: Member) -> None:
+    """Raises ContractError: bad-id, bad-key, duplicate-id, bad-role, role-taken."""
+    check_id(member.id)
+    check_key(member.key)
+    if ctx.get(_MEMBERS + member.id.encode()) is not None:
+        raise ContractError("duplicate-id", f"there is a member {member.id}")
+    for index, role in enumerate(member.roles):
+        if role not in MEMBER_ROLES or role in member.roles[:index]:
+            raise ContractError("bad-role", f"{role[:40]!r} is not one of {MEMBER_ROLES}, or named twice")
+        if role in SINGLE_ROLES:
+            if ctx.get(_SINGLES + role.encode()) is not None:
+                raise ContractError("role-taken", f"there is a {role} already")
+            ctx.put(_SINGLES + role.encode(), member.id)
+    ctx.put(_MEMBERS + member.id.encode(), member)
+    add_use(ctx, member.key, "member", member.id)
+
+
+def member_of(ctx: Context, member: str) -> Member:
+    """Raises ContractError("unknown-member")."""
+    value = ctx.get(_MEMBERS + member.encode())
+    if value is None:
+        raise ContractError("unknown-member", f"there is no member {member[:MAX_ID]!r}")
+    return Member(*cast("tuple[str, bytes, tuple[str, ...]]", value))
+
+
+def add_use(ctx: Context, key: bytes, kind: str, name: str) -> None:
+    """Note that ``key`` acts for ``name``; kind: "member", "network", "device", "meter"."""
+    count = cast("int | None", ctx.get(_KEYS + key)) or 0
+    if count >= MAX_USES_OF_A_KEY:
+        raise ContractError("too-many", f"one key acts for at most {MAX_USES_OF_A_KEY}")
+    ctx.put(_KEYS + key + count.to_bytes(4, "big"), (kind, name))
+    ctx.put(_KEYS + key, count + 1)
+
+
+def uses_of(ctx: Context, key: bytes) -> tuple[tuple[str, str], ...]:
+    """What ``key`` acts for: (kind, id), oldest first."""
+    check_key(key)
+    count = cast("int | None", ctx.get(_KEYS + key)) or 0
+    uses = [ctx.get(_KEYS + key + index.to_bytes(4, "big")) for index in range(count)]
+    return cast("tuple[tuple[str, str], ...]", tuple(uses))
+
+
+def has_role(ctx: Context, key: bytes, role: str) -> bool:
+    """Whether ``key`` is that of a member with ``role``, or for ADMIN one of the genesis admins'."""
+    if len(key) != KEY_BYTES:
+        return False
+    if role == ADMIN and key in cast("tuple[bytes, ...]", ctx.get(_ADMINS) or ()):
+        return True
+    if role in SINGLE_ROLES:
+        holder = ctx.get(_SINGLES + role.encode())
+        return holder is not None and member_of(ctx, cast("str", holder)).key == key
+    members = [name for kind, name in uses_of(ctx, key) if kind == "member"]
+    return any(role in member_of(ctx, name).roles for name in members)
+
+
+def require_role(ctx: Context, role: str) -> None:
+    """The sender's key is that of a member with ``role``. Raises ContractError("not-allowed")."""
+    if not has_role(ctx, ctx.sender, role):
+        raise ContractError("not-allowed", f"only a member with the role {role} may do this")
+
+
+def require_right(ctx: Context, right: str) -> None:
+    """The sender has a right that only members' roles give. Raises ContractError("not-allowed")."""
+    if not any(has_role(ctx, ctx.sender, role) for role in RIGHTS[right]):
+        raise ContractError("not-allowed", f"{right} is for {' or '.join(RIGHTS[right])}")
