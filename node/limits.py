@@ -34,13 +34,9 @@ FORWARD_RETRY_MAX_TICKS = 16 * TICKS_PER_SECOND
 # What a peer may have under way here.
 PEER_UNVERIFIED_TRANSACTIONS = 8_000
 PEER_BAN_TICKS = 10 * TICKS_PER_SECOND
-PEER_SUPPLIES_PER_TICK = 2
-SUPPLY_BYTES = 4 * 1024 * 1024
-SUPPLY_BLOCKS = 64
 
-# Batches being validated, and batches kept decoded until they are executed: a few windows of 16 heights.
-BATCHES_VALIDATING = 64
-BATCHES_DECODED = 32
+# Batches seen and not yet stored, of which the ids of the transactions are kept: a few windows of 16 heights.
+BATCHES_REMEMBERED = 128
 
 # Digests of transactions whose signatures were found good: two generations of this many.
 VERIFIED_GENERATION = 50_000

@@ -10,6 +10,7 @@ Signatures are checked before anything is added here.
 from collections import OrderedDict
 from collections.abc import Iterable
 from heapq import heapify, heappop, heappush
+from itertools import islice
 from typing import Final, Protocol
 
 from node.errors import RefusedError
@@ -18,6 +19,8 @@ from node.model.transaction import Transaction
 
 PENDING: Final = "pending"
 UNKNOWN: Final = "unknown"
+
+_LOOK_AT = 64
 
 
 class Nonces(Protocol):
@@ -99,7 +102,7 @@ class Mempool:
         return PENDING if tx_id in self._by_id else UNKNOWN
 
     def check(self, tx: Transaction, now: int) -> None:
-        """Whether ``add`` would take it in just now; raises as ``add`` does. Cheap: for before a signature is checked."""
+        """Whether ``add`` would take it in just now; raises as it does. Cheap: for before a signature is checked."""
         payload = tx.payload
         if tx.id in self._by_id:
             raise RefusedError("duplicate", "this transaction is waiting already")
@@ -167,8 +170,18 @@ class Mempool:
                 entry.taken = True
                 self._taken += 1
 
+    def release(self, tx_ids: Iterable[bytes]) -> None:
+        """The batches that held these are lost: offer again those that still wait."""
+        for tx_id in tx_ids:
+            entry = self._by_id.get(tx_id)
+            if entry is not None and entry.taken:
+                entry.taken = False
+                self._taken -= 1
+                payload = entry.tx.payload
+                self._offer(self._senders[payload.sender], payload.sender, payload.nonce)
+
     def untake(self) -> None:
-        """Offer everything again: the batches on their way may be lost. In the order of arrival."""
+        """Offer everything again, in the order of arrival: whatever batches were on their way may be lost."""
         self._taken = 0
         self._turns.clear()
         for sender in self._senders.values():
@@ -183,6 +196,14 @@ class Mempool:
         """Whether a block of time ``now`` on the committed state could still include it with effect."""
         payload = tx.payload
         return payload.not_after >= now and self._nonces.nonce_acceptable(payload.sender, payload.nonce)
+
+    def has_includable(self, now: int) -> bool:
+        """Whether anything here could be in a block of time ``now``; the oldest that could not are dropped."""
+        for entry in list(islice(self._by_id.values(), _LOOK_AT)):
+            if self.includable(entry.tx, now):
+                return True
+            self._remove(entry)
+        return bool(self._by_id)
 
     def committed(self, transactions: Iterable[Transaction]) -> None:
         """A stored block holds these: they, and whatever waits with the same nonces, are done."""

@@ -1,0 +1,444 @@
+"""The one loop of a node: it feeds the consensus core, and obeys what the core says in the order that the core demands.
+
+Synchronous, and without sockets or clocks of its own: what it needs from outside comes through ``Ports``. The node's
+asyncio shell and the simulator run it unchanged. Not thread-safe.
+
+Every input (``receive``, ``submit``, ``tick``, an answer about signatures) is followed until nothing is left to do:
+
+    propose, if the core wants a batch and the policy below has one
+    append what must be durable to the vote log: one frame, one sync
+    only then send; then validate, execute, store, answer those who lag behind
+
+**When to propose.** With nothing in flight, at once. With batches in flight, when a full one is waiting, or as
+many ticks after the last as there are batches in flight: blocks execute one by one anyway, and larger batches cost
+less. Without transactions, an empty batch when the calendar has something due, or after a heartbeat.
+
+**Faults.** A ``NodeFault``, or any exception that nobody expected, ends the driver: it is raised to the caller, and
+so is every later call. The process must stop; it does not vote again.
+"""
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from node.consensus.messages import (
+    EVERYONE,
+    MAX_REPLY_BLOCKS,
+    MAX_REPLY_BYTES,
+    BlockReply,
+    Commit,
+    Evidence,
+    Execute,
+    Forward,
+    Message,
+    Ready,
+    Supply,
+    Validate,
+)
+from node.consensus.replica import Anchor, Replica, Settings
+from node.errors import NodeFault, PeerError, RefusedError
+from node.executor import Executor
+from node.forwarding import Forwarding
+from node.intake import Intake, Verified
+from node.ledger.chain import Ledger
+from node.ledger.execution import Execution
+from node.limits import (
+    BATCH_BYTES,
+    BATCH_TRANSACTIONS,
+    BATCHES_IN_FLIGHT,
+    BATCHES_REMEMBERED,
+    FRESH_SECONDS,
+    HEARTBEAT_TICKS,
+)
+from node.mempool import Mempool
+from node.model.block import Batch, DecodedBatch, decoded_batch, encode_batch, encode_header
+from node.model.certificate import Certificate, encode_certificate
+from node.model.genesis import Genesis
+from node.model.keys import Signer, Verify
+from node.model.transaction import MAX_NONCE, MAX_TRANSACTION_BYTES, Transaction
+from node.votelog import VoteLog
+
+log = logging.getLogger(__name__)
+
+EPOCH = 0
+"""The members are those of the genesis."""
+
+
+class Ports(Protocol):
+    """What the driver needs from the world around it."""
+
+    def send(self, to: int, message: Message) -> None:
+        """Send to a member by index, or to all others (EVERYONE). Never waits; may lose the message."""
+        ...
+
+    def check_signatures(self, transactions: Sequence[Transaction], done: Callable[[list[bool]], None]) -> None:
+        """Check the transactions' signatures and call ``done`` with an answer for each, at once or later."""
+        ...
+
+    def clock_ms(self) -> int:
+        """This machine's UTC clock in milliseconds since the epoch."""
+        ...
+
+    def committed(self, execution: Execution, certificate: Certificate) -> None:
+        """A block was stored: tell those who wait for it."""
+        ...
+
+    def evidence(self, evidence: Evidence) -> None:
+        """A member contradicted itself: keep the proof, name the member."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DriverStatus:
+    """Where this node stands. ``in_flight``: proposals above ``height`` that this primary has made."""
+
+    view: int
+    active: bool
+    primary: int
+    is_primary: bool
+    height: int
+    best_peer_height: int
+    in_flight: int
+    mempool_transactions: int
+    mempool_bytes: int
+    unverified_transactions: int
+    vote_log_bytes: int
+    peer_errors: int
+
+
+class Driver:
+    """A node's loop, from its opened ledger and vote log on."""
+
+    def __init__(
+        self,
+        genesis: Genesis,
+        me: int,
+        signer: Signer,
+        verify: Verify,
+        ledger: Ledger,
+        executor: Executor,
+        pool: Mempool,
+        vote_log: VoteLog,
+        records: Sequence[bytes],
+        ports: Ports,
+    ) -> None:
+        """``me``: this member's index; ``records``: what ``VoteLog.open`` found."""
+        self._genesis = genesis
+        self._chain = genesis.chain
+        self._me = me
+        self._ledger = ledger
+        self._executor = executor
+        self._pool = pool
+        self._vote_log = vote_log
+        self._ports = ports
+        self._verified = Verified()
+        self._forwarding = Forwarding(pool)
+        self._intake = Intake(pool, self._forwarding, self._verified, self._chain, ports.check_signatures)
+        self._settings = Settings(self._chain, EPOCH, genesis.member_keys, me)
+        anchor = Anchor(ledger.head.height, ledger.head_hash, ledger.head_certificate)
+        self._replica = Replica(self._settings, signer, verify, anchor, records)
+
+        self._ticks = 0
+        self._proposed_tick = -1
+        self._stored_tick = 0
+        self._patience_ticks = self._settings.timeout_ticks
+        self._seen_view = (self._replica.view, self._replica.is_active)
+        # The ids in batches that were seen and not stored yet, by digest; and which of them another primary's
+        # batches may still bring, up to a height.
+        self._batches: OrderedDict[bytes, tuple[bytes, ...]] = OrderedDict()
+        self._carried: tuple[int, list[bytes]] = (0, [])
+        self._execution: Execution | None = None
+        self._peer_errors = 0
+        self._running = False
+        self._fault: NodeFault | None = None
+
+    # Inputs.
+
+    def receive(self, peer: int, message: Message) -> None:
+        """A message came from member ``peer``, as its link's identity says. Raises NodeFault."""
+        self.receive_all(((peer, message),))
+
+    def receive_all(self, messages: Sequence[tuple[int, Message]]) -> None:
+        """Several at once: what they make durable is synced together. Raises NodeFault."""
+        self._refuse_after_fault()
+        for peer, message in messages:
+            try:
+                if isinstance(message, Forward):
+                    self._intake.forwarded(peer, message.transactions, self._ticks, self._now(), self._run)
+                else:
+                    self._replica.step(peer, message)
+            except PeerError as error:
+                self._peer_errors += 1
+                log.debug("member %d: %s", peer, error)
+            except NodeFault as fault:
+                self._stop(fault)
+                raise
+        self._run()
+
+    def submit(self, tx: Transaction) -> None:
+        """Take a client's transaction, whose signature the gateway has checked.
+
+        Raises RefusedError as ``Mempool.add`` does; NodeFault.
+        """
+        self._refuse_after_fault()
+        self._admit(tx)
+        self._run()
+
+    def submit_all(self, transactions: Sequence[Transaction]) -> list[RefusedError | None]:
+        """Several at once; None for those that were taken in. Raises NodeFault."""
+        self._refuse_after_fault()
+        refusals: list[RefusedError | None] = []
+        for tx in transactions:
+            try:
+                self._admit(tx)
+                refusals.append(None)
+            except RefusedError as refusal:
+                refusals.append(refusal)
+        self._run()
+        return refusals
+
+    def tick(self) -> None:
+        """50 ms have passed; missed ticks count as one, and waiting messages are fed first. Raises NodeFault."""
+        self._refuse_after_fault()
+        self._ticks += 1
+        self._forwarding.tick()
+        surely_past = self._now() - self._slack_seconds
+        self._pool.drop_expired(surely_past)
+        pending = self._pool.has_includable(surely_past) or self._block_is_due(surely_past)
+        overdue = not self._replica.is_primary and self._forwarding.overdue(
+            self._patience_ticks, self._now() + self._slack_seconds
+        )
+        self._replica.tick(pending=pending, overdue=overdue)
+        self._tell_everyone()
+        self._run()
+
+    @property
+    def status(self) -> DriverStatus:
+        """A snapshot."""
+        replica = self._replica
+        return DriverStatus(
+            view=replica.view,
+            active=replica.is_active,
+            primary=replica.primary,
+            is_primary=replica.is_primary,
+            height=replica.height,
+            best_peer_height=replica.best_peer_height,
+            in_flight=self._in_flight,
+            mempool_transactions=len(self._pool),
+            mempool_bytes=self._pool.size_bytes,
+            unverified_transactions=self._intake.unverified,
+            vote_log_bytes=self._vote_log.size_bytes,
+            peer_errors=self._peer_errors,
+        )
+
+    # The loop.
+
+    def _run(self) -> None:
+        """Do all that there is to do; called from within itself (an answer came at once), leave it to the outer one."""
+        if self._running:
+            return
+        self._running = True
+        done = False
+        try:
+            while True:
+                self._notice_view()
+                self._propose()
+                ready = self._replica.ready()
+                if not ready:
+                    break
+                self._obey(ready)
+            self._tell_primary()
+            done = True
+        except NodeFault as fault:
+            self._stop(fault)
+            raise
+        finally:
+            self._running = False
+            if not done and self._fault is None:
+                self._stop(NodeFault("internal", "the driver was left by an unexpected error"))
+
+    def _obey(self, ready: Ready) -> None:
+        if ready.persist:
+            self._vote_log.append(ready.persist)
+        if self._vote_log.wants_rewrite and ready.log_cut is not None:
+            self._vote_log.rewrite(self._replica.log_snapshot())
+        for send in ready.send:
+            self._ports.send(send.to, send.message)
+        for validate in ready.validate:
+            self._validate(validate)
+        for execute in ready.execute:
+            self._execute(execute)
+        for commit in ready.commit:
+            self._commit(commit)
+        for supply in ready.supply:
+            self._supply(supply)
+        for evidence in ready.evidence:
+            self._ports.evidence(evidence)
+
+    def _stop(self, fault: NodeFault) -> None:
+        self._fault = fault
+
+    def _refuse_after_fault(self) -> None:
+        if self._fault is not None:
+            raise self._fault
+
+    # Time.
+
+    def _now(self) -> int:
+        """Block time by this node's clock, in seconds."""
+        return self._genesis.block_time(self._ports.clock_ms())
+
+    @property
+    def _slack_seconds(self) -> int:
+        """By how much two members' clocks may differ, in block time."""
+        return FRESH_SECONDS * self._genesis.time_scale
+
+    def _block_is_due(self, now: int) -> bool:
+        """Whether a block without transactions is wanted at block time ``now``."""
+        if self._ticks - self._stored_tick >= HEARTBEAT_TICKS:
+            return True
+        event = self._executor.next_event()
+        return event is not None and event <= now
+
+    # Proposing.
+
+    @property
+    def _in_flight(self) -> int:
+        return self._replica.next_height - 1 - self._replica.height if self._replica.is_primary else 0
+
+    def _propose(self) -> None:
+        while self._replica.wants_batch and self._has_batch():
+            transactions = tuple(self._pool.take(BATCH_BYTES, BATCH_TRANSACTIONS))
+            raws = tuple([tx.raw for tx in transactions])
+            batch = Batch(self._chain, EPOCH, self._me, max(0, self._now()), raws)
+            decoded = decoded_batch(batch, transactions)
+            self._proposed_tick = self._ticks
+            self._remember(decoded)
+            self._replica.propose(encode_batch(batch), decoded.digest, decoded)
+
+    def _has_batch(self) -> bool:
+        in_flight = self._in_flight
+        waited = self._ticks - self._proposed_tick
+        untaken = self._pool.untaken
+        if untaken == 0:
+            return in_flight == 0 and waited > 0 and self._block_is_due(self._now())
+        if in_flight == 0:
+            return True
+        return in_flight < BATCHES_IN_FLIGHT and (untaken >= BATCH_TRANSACTIONS or waited >= in_flight)
+
+    def _notice_view(self) -> None:
+        """After a change of view or of its state: whom to tell, and what may be proposed again."""
+        view = (self._replica.view, self._replica.is_active)
+        if view == self._seen_view:
+            return
+        if view[0] != self._seen_view[0]:
+            self._patience_ticks = min(2 * self._patience_ticks, self._settings.timeout_cap_ticks)
+        self._seen_view = view
+        if not self._replica.is_active:
+            return
+        self._forwarding.view_changed()
+        self._pool.untake()
+        if self._replica.is_primary:
+            # Batches of earlier views may come again, as the new view's first: what they hold is not proposed
+            # twice. If one does not come, its transactions are free when the heights that it could have are stored.
+            seen = [tx_id for ids in self._batches.values() for tx_id in ids] if self._in_flight else []
+            self._pool.mark_taken(seen)
+            self._carried = (self._replica.next_height - 1, seen)
+
+    def _remember(self, decoded: DecodedBatch) -> None:
+        ids = tuple(tx.id for tx in decoded.transactions)
+        self._forwarding.proposed(ids)
+        self._batches[decoded.digest] = ids
+        if len(self._batches) > BATCHES_REMEMBERED:
+            self._batches.popitem(last=False)
+
+    # Obeying.
+
+    def _validate(self, validate: Validate) -> None:
+        """Judge a batch by its own bytes and, if it is new, the clock: never by state, so that all judge alike."""
+        decoded = validate.decoded
+        digest = validate.digest
+        if not self._form_is_valid(decoded.batch, validate.fresh) or any(
+            tx.payload.chain != self._chain for tx in decoded.transactions
+        ):
+            self._replica.validated(digest, False)
+            return
+        self._remember(decoded)
+        verified = self._verified
+        unknown = [tx for tx in decoded.transactions if tx.digest not in verified]
+        if not unknown:
+            self._replica.validated(digest, True)
+            return
+
+        def checked(answers: list[bool]) -> None:
+            if self._fault is None:
+                verified.update(tx.digest for tx, good in zip(unknown, answers, strict=True) if good)
+                self._replica.validated(digest, all(answers))
+                self._run()
+
+        self._ports.check_signatures(unknown, checked)
+
+    def _form_is_valid(self, batch: Batch, fresh: bool) -> bool:
+        if not 0 <= batch.time <= MAX_NONCE:
+            return False
+        return not fresh or abs(batch.time - self._now()) <= self._slack_seconds
+
+    def _execute(self, execute: Execute) -> None:
+        execution = self._executor.execute(execute.height, execute.batch, execute.decoded)
+        self._execution = execution
+        header = execution.block.header
+        self._replica.executed(execute.height, execute.batch_digest, header.parent_hash, execution.block_hash)
+
+    def _commit(self, commit: Commit) -> None:
+        execution = self._execution
+        if execution is None or execution.block_hash != commit.block_hash:
+            raise NodeFault("internal", f"block {commit.height} is to be stored and was not the last one executed")
+        transactions = execution.transactions
+        self._execution = None
+        self._ledger.commit(execution, commit.certificate)
+        self._replica.stored(commit.height)
+        self._stored_tick = self._ticks
+        self._patience_ticks = self._settings.timeout_ticks
+        self._batches.pop(execution.block.header.batch_digest, None)
+        self._pool.committed(transactions)
+        full = (
+            len(transactions) >= BATCH_TRANSACTIONS or len(execution.block.body) > BATCH_BYTES - MAX_TRANSACTION_BYTES
+        )
+        self._forwarding.committed(transactions, full=full)
+        carried_until, carried = self._carried
+        if carried and commit.height >= carried_until:
+            self._pool.release(carried)
+            self._carried = (0, [])
+        self._ports.committed(execution, commit.certificate)
+
+    def _supply(self, supply: Supply) -> None:
+        blocks: list[tuple[bytes, bytes, bytes]] = []
+        size = 0
+        for height in range(supply.first, supply.first + MAX_REPLY_BLOCKS):
+            block, certificate = self._ledger.block(height), self._ledger.certificate(height)
+            if block is None or certificate is None or size >= MAX_REPLY_BYTES:
+                break
+            entry = (encode_header(block.header), block.body, encode_certificate(certificate))
+            size += sum(len(part) for part in entry)
+            blocks.append(entry)
+        if blocks:
+            self._ports.send(supply.peer, BlockReply(tuple(blocks)))
+
+    # Forwarding.
+
+    def _admit(self, tx: Transaction) -> None:
+        self._verified.add(tx.digest)
+        self._pool.add(tx, self._now())
+        self._forwarding.submitted(tx.id)
+
+    def _tell_primary(self) -> None:
+        if self._replica.is_active and not self._replica.is_primary:
+            for raws in self._forwarding.for_primary():
+                self._ports.send(self._replica.primary, Forward(raws))
+
+    def _tell_everyone(self) -> None:
+        raws = self._forwarding.for_everyone()
+        if raws:
+            self._ports.send(EVERYONE, Forward(raws))
