@@ -282,13 +282,16 @@ class Read(_message.Message):
     key: _builtins.bytes
     value: _builtins.bytes
     """Absent: the proof shows that there is no such key."""
-    proof: _builtins.bytes
+    @_builtins.property
+    def proof(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """The nodes of the state tree along the key's path, the root first."""
+
     def __init__(
         self,
         *,
         key: _builtins.bytes = ...,
         value: _builtins.bytes | None = ...,
-        proof: _builtins.bytes = ...,
+        proof: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -487,7 +490,7 @@ class BlockEvents(_message.Message):
     """Block time, seconds."""
     hash: _builtins.bytes
     transaction_ids: _builtins.bytes
-    """The ids of its transactions, 32 bytes each, in the order of execution."""
+    """The ids of its transactions, 32 bytes each, in the batch's order."""
     @_builtins.property
     def failed(self) -> _containers.RepeatedCompositeFieldContainer[Global___Refusal]:
         """Those not listed have the code "ok"."""
