@@ -1,0 +1,307 @@
+"""The other end of the gateway: an asynchronous client over one or several nodes.
+
+If a node does not answer, the next one is asked; a call fails with "unreachable" only when none answers. Every
+error is a ``RefusedError`` with the server's stable code.
+"""
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import grpc
+import grpc.aio
+import msgspec
+
+from chaincode.contract import Event
+from node.errors import RefusedError
+from node.gateway.codes import UNREACHABLE, error_from
+from node.model.codec import Value, decode, sha256
+from node.model.keys import SIGNATURE_BYTES, TAG_TX_ID
+from protos import gateway_pb2 as pb
+from protos import gateway_pb2_grpc as pb_grpc
+
+T = TypeVar("T")
+
+CALL_TIMEOUT_S = 10.0
+RETRY_PAUSE_S = 0.2
+TX_ID_BYTES = 32
+_OPTIONS = [
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.use_local_subchannel_pool", 1),
+]
+_STATES = {pb.StatusReply.UNKNOWN: "unknown", pb.StatusReply.PENDING: "pending", pb.StatusReply.COMMITTED: "committed"}
+
+
+@dataclass(frozen=True, slots=True)
+class TxStatus:
+    """``state``: "unknown", "pending" or "committed"; then the rest is set. ``code``: "ok" or why it failed."""
+
+    state: str
+    height: int = 0
+    code: str = ""
+    details: tuple[int, ...] = ()
+    result: Value = None
+
+
+@dataclass(frozen=True, slots=True)
+class BulkReply:
+    """What became of one request of a stream: refusal codes by position; positions not in it were accepted.
+    ``retry_ms``: how long to wait if some were refused for want of room, else 0."""
+
+    refused: dict[int, str]
+    retry_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class BlockEvents:
+    """A committed block. ``results``: (transaction id, code) in the batch's order; ``time``: block time, seconds."""
+
+    height: int
+    time: int
+    hash: bytes
+    results: tuple[tuple[bytes, str], ...]
+    events: tuple[Event, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeInfo:
+    """Where a node stands. Times are block times in seconds; ``pending``: transactions in its mempool."""
+
+    version: str
+    chain: bytes
+    network: str
+    member: str
+    member_index: int
+    members: int
+    height: int
+    head_hash: bytes
+    state_root: bytes
+    head_time: int
+    now: int
+    epoch: int
+    view: int
+    primary: int
+    pending: int
+    connected: tuple[str, ...]
+    token_symbol: str
+    token_decimals: int
+
+
+@dataclass(frozen=True, slots=True)
+class RawBlock:
+    """A block's encoded header, body and certificate (``node/model``)."""
+
+    header: bytes
+    body: bytes
+    certificate: bytes
+
+
+@dataclass(slots=True)
+class _Target:
+    address: str
+    channel: grpc.aio.Channel | None = field(default=None)
+
+    def stub(self) -> pb_grpc.GatewayAsyncStub:
+        if self.channel is None:
+            self.channel = grpc.aio.insecure_channel(self.address, options=_OPTIONS)
+        return pb_grpc.GatewayStub(self.channel)
+
+
+class Client:
+    """Use as ``async with Client("127.0.0.1:7401") as client``. ``targets``: one gateway address, or several in the
+    order in which to try them."""
+
+    def __init__(self, targets: str | Sequence[str]) -> None:
+        addresses = [targets] if isinstance(targets, str) else list(targets)
+        if not addresses:
+            raise RefusedError(UNREACHABLE, "no gateway address is given")
+        self._targets = [_Target(address) for address in addresses]
+        self._current = 0
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        for target in self._targets:
+            if target.channel is not None:
+                await target.channel.close()
+                target.channel = None
+
+    async def submit(self, raw: bytes) -> bytes:
+        """Submit one signed transaction; its id. Received means not executed yet: see ``wait``."""
+        request = pb.SubmitRequest(transaction=raw)
+        failures: list[str] = []
+        try:
+            reply = await self._ask(lambda stub: stub.Submit(request, timeout=CALL_TIMEOUT_S), failures)
+        except RefusedError as error:
+            if failures and error.code in ("duplicate", "nonce-used"):  # the node that did not answer had passed it on
+                return tx_id_of(raw)
+            raise
+        return reply.id
+
+    async def submit_many(self, raws: Sequence[bytes]) -> list[tuple[bytes, str]]:
+        """Submit many at once; (id, "ok" or the code of the refusal) for each, in order."""
+        request = pb.SubmitManyRequest(transactions=raws)
+        reply = await self._ask(lambda stub: stub.SubmitMany(request, timeout=CALL_TIMEOUT_S))
+        refused = {refusal.index: refusal.code for refusal in reply.refused}
+        return [(tx_id_of(raw), refused.get(index, "ok")) for index, raw in enumerate(raws)]
+
+    async def submit_stream(self, chunks: AsyncIterable[Sequence[bytes]]) -> AsyncIterator[BulkReply]:
+        """Submit chunk after chunk over one stream; one reply for each, in order. The node takes the next chunk when
+        it has answered the last: whoever sends is slowed to its pace. A broken stream raises; nothing is repeated."""
+
+        async def requests() -> AsyncIterator[pb.SubmitManyRequest]:
+            async for raws in chunks:
+                yield pb.SubmitManyRequest(transactions=raws)
+
+        call = self._targets[self._current].stub().SubmitStream(requests())
+        try:
+            async for reply in call:
+                yield BulkReply({refusal.index: refusal.code for refusal in reply.refused}, reply.retry_ms)
+        except grpc.aio.AioRpcError as error:
+            raise error_from(error) from error
+        finally:
+            call.cancel()
+
+    async def status(self, tx_id: bytes) -> TxStatus:
+        """What became of a transaction."""
+        return await self._status(tx_id, 0)
+
+    async def wait(self, tx_id: bytes, timeout_s: float = 30.0) -> TxStatus:
+        """The status when it is in a block, or at the end of ``timeout_s``: then raises RefusedError("timed-out")."""
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        while (left := deadline - asyncio.get_running_loop().time()) > 0:
+            status = await self._status(tx_id, max(1, int(1000 * min(left, 5.0))))
+            if status.state == "committed":
+                return status
+        raise RefusedError("timed-out", f"{tx_id.hex()} is in no block after {timeout_s:g} s")
+
+    async def query(self, contract: str, method: str, args: Mapping[str, Any] | None = None) -> Value:
+        """Ask a contract; its answer as this node's head has it."""
+        return decode((await self._query(contract, method, args, proven=False)).value)
+
+    async def nonce(self, public_key: bytes) -> int:
+        """The highest nonce that the key has used in a block; 0 if none."""
+        request = pb.NonceRequest(public_key=public_key)
+        return (await self._ask(lambda stub: stub.Nonce(request, timeout=CALL_TIMEOUT_S))).highest
+
+    async def block(self, height: int) -> RawBlock:
+        """A committed block. Raises RefusedError("no-block")."""
+        request = pb.BlockRequest(height=height)
+        reply = await self._ask(lambda stub: stub.Block(request, timeout=CALL_TIMEOUT_S))
+        return RawBlock(reply.header, reply.body, reply.certificate)
+
+    async def node_info(self) -> NodeInfo:
+        """Where the node stands."""
+        reply = await self._ask(lambda stub: stub.NodeInfo(pb.NodeInfoRequest(), timeout=CALL_TIMEOUT_S))
+        fields = {f: getattr(reply, f) for f in NodeInfo.__dataclass_fields__}
+        return NodeInfo(**(fields | {"connected": tuple(reply.connected)}))
+
+    async def subscribe(self, from_height: int | None = None) -> AsyncIterator[BlockEvents]:
+        """Every committed block from a height on (None: the next one), none left out and none twice, also across a
+        change to another node. Ends only by an error: "unreachable" if no node answers."""
+        next_height = from_height
+        while True:
+            try:
+                async for block in self._blocks(next_height):
+                    next_height = block.height + 1
+                    yield block
+            except RefusedError as error:
+                behind = error.code == "no-block" and from_height is not None and next_height != from_height
+                if error.code not in (UNREACHABLE, "slow-subscriber", "stopping") and not behind:
+                    raise
+                await self._find_another(error)
+
+    async def _blocks(self, first: int | None) -> AsyncIterator[BlockEvents]:
+        request = pb.SubscribeRequest(from_height=first)
+        call = self._targets[self._current].stub().Subscribe(request)
+        try:
+            async for block in call:
+                yield _block_events(block)
+        except grpc.aio.AioRpcError as error:
+            raise error_from(error) from error
+        finally:
+            call.cancel()
+        raise RefusedError(UNREACHABLE, "the node ended the subscription")
+
+    async def _find_another(self, error: RefusedError) -> None:
+        """After a subscription broke: make sure that some node answers, or raise."""
+        if error.code != "slow-subscriber":
+            self._current = (self._current + 1) % len(self._targets)
+        await asyncio.sleep(RETRY_PAUSE_S)
+        await self.node_info()
+
+    async def _status(self, tx_id: bytes, wait_ms: int) -> TxStatus:
+        request = pb.StatusRequest(id=tx_id, wait_ms=wait_ms)
+        reply = await self._ask(lambda stub: stub.Status(request, timeout=CALL_TIMEOUT_S + wait_ms / 1000))
+        result = decode(reply.result) if reply.result else None
+        return TxStatus(_STATES[reply.state], reply.height, reply.code, tuple(reply.details), result)
+
+    async def _query(
+        self, contract: str, method: str, args: Mapping[str, Any] | None, *, proven: bool
+    ) -> pb.QueryReply:
+        encoded = msgspec.msgpack.encode(dict(args)) if args else b""
+        request = pb.QueryRequest(contract=contract, method=method, args=encoded, proven=proven)
+        return await self._ask(lambda stub: stub.Query(request, timeout=CALL_TIMEOUT_S))
+
+    async def _ask(
+        self, call: Callable[[pb_grpc.GatewayAsyncStub], Awaitable[T]], failures: list[str] | None = None
+    ) -> T:
+        """One call, at the first node that answers; ``failures`` collects what those said that did not."""
+        failures = [] if failures is None else failures
+        start = self._current
+        for offset in range(len(self._targets)):
+            index = (start + offset) % len(self._targets)
+            target = self._targets[index]
+            try:
+                reply = await call(target.stub())
+            except grpc.aio.AioRpcError as failure:
+                error = error_from(failure)
+                if error.code not in (UNREACHABLE, "stopping"):
+                    self._current = index
+                    raise error from failure
+                failures.append(f"{target.address}: {error.message}")
+            else:
+                self._current = index
+                return reply
+        raise RefusedError(UNREACHABLE, "; ".join(failures))
+
+
+def tx_id_of(raw: bytes) -> bytes:
+    """The id of a signed transaction."""
+    return sha256(TAG_TX_ID, raw[SIGNATURE_BYTES:])
+
+
+def run(targets: str | Sequence[str], use: Callable[[Client], Awaitable[T]]) -> T:
+    """For synchronous callers: open a client, await ``use(client)``, close it."""
+
+    async def main() -> T:
+        async with Client(targets) as client:
+            return await use(client)
+
+    return asyncio.run(main())
+
+
+def _block_events(block: pb.BlockEvents) -> BlockEvents:
+    failed = {refusal.index: refusal.code for refusal in block.failed}
+    ids = block.transaction_ids
+    results = tuple(
+        (ids[start : start + TX_ID_BYTES], failed.get(start // TX_ID_BYTES, "ok"))
+        for start in range(0, len(ids), TX_ID_BYTES)
+    )
+    events = tuple(Event(event.contract, event.topic, tuple(event.keys), decode(event.data)) for event in block.events)
+    return BlockEvents(block.height, block.time, block.hash, results, events)

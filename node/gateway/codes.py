@@ -1,0 +1,74 @@
+"""How a refusal travels: a gRPC status, and our stable code in the trailing metadata. Both directions."""
+
+from typing import Final, NoReturn
+
+import grpc
+import grpc.aio
+
+from node.errors import RefusedError
+
+CODE_KEY: Final = "watt-code"
+RETRY_KEY: Final = "watt-retry-ms"
+UNREACHABLE: Final = "unreachable"
+
+RETRY_MS: Final = {"mempool-full": 250, "busy": 100, "too-many-subscribers": 1000, "too-many-waiters": 1000}
+"""Codes that mean "not now", and how long to wait before the next attempt."""
+
+_STATUS: Final = {
+    "bad-signature": grpc.StatusCode.UNAUTHENTICATED,
+    "wrong-chain": grpc.StatusCode.FAILED_PRECONDITION,
+    "expired": grpc.StatusCode.FAILED_PRECONDITION,
+    "nonce-used": grpc.StatusCode.FAILED_PRECONDITION,
+    "nonce-out-of-window": grpc.StatusCode.FAILED_PRECONDITION,
+    "duplicate": grpc.StatusCode.ALREADY_EXISTS,
+    "unknown-contract": grpc.StatusCode.NOT_FOUND,
+    "unknown-method": grpc.StatusCode.NOT_FOUND,
+    "no-block": grpc.StatusCode.NOT_FOUND,
+    "slow-subscriber": grpc.StatusCode.ABORTED,
+    "stopping": grpc.StatusCode.UNAVAILABLE,
+    "internal": grpc.StatusCode.INTERNAL,
+}
+
+_FROM_STATUS: Final = {
+    grpc.StatusCode.UNAVAILABLE: UNREACHABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED: UNREACHABLE,
+    grpc.StatusCode.CANCELLED: UNREACHABLE,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: "oversize",  # gRPC itself: a message larger than the server takes
+    grpc.StatusCode.UNIMPLEMENTED: "unknown-call",
+}
+"""What a status without our code means: gRPC, or something on the way, answered instead of a node."""
+
+
+def status_of(code: str) -> grpc.StatusCode:
+    """The gRPC status that a code travels under."""
+    if code in RETRY_MS:
+        return grpc.StatusCode.RESOURCE_EXHAUSTED
+    return _STATUS.get(code, grpc.StatusCode.INVALID_ARGUMENT)
+
+
+async def abort(context: "grpc.aio.ServicerContext[object, object]", error: RefusedError) -> NoReturn:
+    """End the call with a refusal."""
+    metadata: tuple[tuple[str, str], ...] = ((CODE_KEY, error.code),)
+    if error.code in RETRY_MS:
+        metadata += ((RETRY_KEY, str(RETRY_MS[error.code])),)
+    await context.abort(status_of(error.code), error.message, metadata)
+
+
+class NotNowError(RefusedError):
+    """Refused for want of room; ``retry_ms``: how long to wait before the next attempt."""
+
+    def __init__(self, code: str, message: str, retry_ms: int) -> None:
+        super().__init__(code, message)
+        self.retry_ms = retry_ms
+
+
+def error_from(failure: grpc.aio.AioRpcError) -> RefusedError:
+    """The refusal that a failed call stands for; code "unreachable" if no node answered it."""
+    metadata = {str(key): value for key, value in failure.trailing_metadata() or ()}
+    code = metadata.get(CODE_KEY)
+    message = failure.details() or failure.code().name
+    if code is None:
+        return RefusedError(_FROM_STATUS.get(failure.code(), "internal"), message)
+    if RETRY_KEY in metadata:
+        return NotNowError(str(code), message, int(metadata[RETRY_KEY]))
+    return RefusedError(str(code), message)

@@ -1,0 +1,124 @@
+"""Around every call of a client: requests that do not decode, refusals and surprises become statuses with a code.
+
+So the service's methods raise ``RefusedError`` and nothing else, and bytes that are no request never reach them.
+A client that takes no answer of a stream for a while is cut off.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, NoReturn
+
+import grpc
+import grpc.aio
+from google.protobuf.message import DecodeError
+
+from node.errors import NodeFault, RefusedError
+from node.gateway.codes import abort
+from node.limits import SUBSCRIBER_PATIENCE_SECONDS
+
+log = logging.getLogger("watt.gateway")
+
+PREFIX = "/watt.gateway.v1.Gateway/"
+Context = grpc.aio.ServicerContext[Any, Any]
+Handler = grpc.RpcMethodHandler[Any, Any]
+
+_MALFORMED = object()
+
+
+class Guard(grpc.aio.ServerInterceptor):
+    """Wraps the handlers of the gateway service; others (health, reflection) pass unchanged."""
+
+    def __init__(self, failed: Callable[[NodeFault], None], patience_s: float = SUBSCRIBER_PATIENCE_SECONDS) -> None:
+        self._failed = failed
+        self._patience_s = patience_s
+        self._wrapped: dict[str, Handler] = {}
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler | None:
+        method = handler_call_details.method
+        if method in self._wrapped:
+            return self._wrapped[method]
+        handler = await continuation(handler_call_details)
+        if handler is None or not method.startswith(PREFIX):
+            return handler
+        self._wrapped[method] = self._wrap(handler)
+        return self._wrapped[method]
+
+    def _wrap(self, handler: Handler) -> Handler:
+        reader = _tolerant(handler.request_deserializer)
+        writer = _encoded_or(handler.response_serializer)
+        if handler.stream_stream is not None:
+            return grpc.stream_stream_rpc_method_handler(self._streaming(handler.stream_stream), reader, writer)
+        if handler.unary_stream is not None:
+            return grpc.unary_stream_rpc_method_handler(self._streaming(handler.unary_stream), reader, writer)
+        assert handler.unary_unary is not None
+        return grpc.unary_unary_rpc_method_handler(self._unary(handler.unary_unary), reader, writer)
+
+    def _unary(self, behaviour: Callable[..., Any]) -> Callable[..., Any]:
+        async def call(request: Any, context: Context) -> Any:
+            try:
+                return await behaviour(_checked(request), context)
+            except Exception as error:  # noqa: BLE001  # the edge: nothing that a client does may pass it
+                await self._refuse(error, context)
+
+        return call
+
+    def _streaming(self, behaviour: Callable[..., Any]) -> Callable[..., Any]:
+        async def call(request: Any, context: Context) -> None:
+            try:
+                checked = _checked_all(request) if isinstance(request, AsyncIterator) else _checked(request)
+                async for reply in behaviour(checked, context):
+                    await self._write(reply, context)
+            except Exception as error:  # noqa: BLE001  # the edge: nothing that a client does may pass it
+                await self._refuse(error, context)
+
+        return call
+
+    async def _write(self, reply: Any, context: Context) -> None:
+        try:
+            async with asyncio.timeout(self._patience_s):
+                await context.write(reply)
+        except TimeoutError as error:
+            raise RefusedError("slow-subscriber", "answers were not taken in time; resume where you are") from error
+
+    async def _refuse(self, error: Exception, context: Context) -> NoReturn:
+        if isinstance(error, RefusedError):
+            await abort(context, error)
+        if isinstance(error, NodeFault):
+            self._failed(error)
+            await abort(context, RefusedError("stopping", "this node has failed and stops"))
+        log.error("internal: a call failed", exc_info=error)
+        await abort(context, RefusedError("internal", "the node could not answer; its log says why"))
+
+
+def _tolerant(parse: Callable[[bytes], Any] | None) -> Callable[[bytes], Any]:
+    assert parse is not None
+
+    def parse_or_mark(data: bytes) -> Any:
+        try:
+            return parse(data)
+        except DecodeError:
+            return _MALFORMED
+
+    return parse_or_mark
+
+
+def _encoded_or(serialize: Callable[[Any], bytes] | None) -> Callable[[Any], bytes]:
+    """Replies that a method has encoded already go out as they are."""
+    assert serialize is not None
+    return lambda reply: reply if isinstance(reply, bytes) else serialize(reply)
+
+
+def _checked(request: Any) -> Any:
+    if request is _MALFORMED:
+        raise RefusedError("malformed", "the request does not decode")
+    return request
+
+
+async def _checked_all(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    async for request in requests:
+        yield _checked(request)

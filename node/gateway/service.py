@@ -1,0 +1,250 @@
+"""The gateway service: what clients may ask of a node (``protos/gateway.proto``).
+
+Methods raise ``RefusedError``; ``guard.py`` turns that into a status with a code. There is no task and no call for
+each transaction: a stream's request is one list, checked, submitted and answered as one.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import grpc
+import grpc.aio
+import msgspec
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1._async import HealthServicer
+from grpc_reflection.v1alpha import reflection
+
+from chaincode.contract import ContractError
+from chaincode.registry import Registry
+from node.driver import Driver
+from node.errors import NodeFault, RefusedError
+from node.executor import Executor
+from node.gateway.codes import RETRY_MS
+from node.gateway.edge import Accepted, Edge
+from node.gateway.feed import Feed
+from node.gateway.guard import Guard
+from node.ledger.chain import Ledger
+from node.limits import (
+    MAX_BULK_TRANSACTIONS,
+    MAX_CLIENT_CALLS,
+    MAX_REQUEST_BYTES,
+    MAX_STATUS_WAIT_MS,
+)
+from node.mempool import Mempool
+from node.model.block import encode_header
+from node.model.certificate import encode_certificate
+from node.model.codec import encode
+from node.model.genesis import Genesis
+from node.model.keys import Signer
+from node.model.received import received_bytes
+from node.transport.links import bind
+from node.verifier import Verifier
+from protos import gateway_pb2 as pb
+from protos import gateway_pb2_grpc as pb_grpc
+
+SERVICE = "watt.gateway.v1.Gateway"
+
+_args_decoder = msgspec.msgpack.Decoder(dict[str, Any])
+_SERVER_OPTIONS = [
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+]
+
+
+@dataclass(frozen=True)
+class Backend:
+    """The parts of a node that a gateway speaks to. ``now``: block time by the node's clock, seconds;
+    ``connected``: members that its links have reached; ``failed``: the way to stop the node."""
+
+    genesis: Genesis
+    me: int
+    signer: Signer
+    registry: Registry
+    ledger: Ledger
+    executor: Executor
+    mempool: Mempool
+    driver: Driver
+    verifier: Verifier
+    feed: Feed
+    now: Callable[[], int]
+    connected: Callable[[], Sequence[int]]
+    failed: Callable[[NodeFault], None]
+
+
+class GatewayServer:
+    """The gRPC server with the gateway, health and reflection services."""
+
+    def __init__(self, backend: Backend, listen: str) -> None:
+        self._listen = listen
+        self._server = grpc.aio.server(
+            interceptors=(Guard(backend.failed),),
+            options=_SERVER_OPTIONS,
+            maximum_concurrent_rpcs=MAX_CLIENT_CALLS,
+        )
+        pb_grpc.add_GatewayServicer_to_server(GatewayService(backend), self._server)
+        self._health = HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        names = (SERVICE, "grpc.health.v1.Health", reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, self._server)
+
+    async def start(self) -> None:
+        """Listen. Raises ConfigError("port-in-use")."""
+        bind(lambda: self._server.add_insecure_port(self._listen), self._listen)
+        await self._server.start()
+        for name in ("", SERVICE):
+            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+
+    async def stop(self) -> None:
+        """Tell health checks, then end every call."""
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(grace=0.2)
+
+
+class GatewayService(pb_grpc.GatewayServicer):
+    """The calls. See ``protos/gateway.proto`` for what each means."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._node = backend
+        self._edge = Edge(
+            backend.genesis, backend.registry, backend.mempool, backend.verifier, backend.driver, backend.now
+        )
+        self._version = version("wattledger")
+
+    async def Submit(self, request: pb.SubmitRequest, context: object) -> pb.SubmitReply:
+        accepted = await self._edge.accept([request.transaction])
+        if accepted.refused:
+            raise accepted.refused[0]
+        return pb.SubmitReply(id=accepted.transactions[0].id, received=self._received(accepted))
+
+    async def SubmitMany(self, request: pb.SubmitManyRequest, context: object) -> pb.SubmitManyReply:
+        return await self._submit_many(request)
+
+    async def SubmitStream(
+        self, requests: AsyncIterator[pb.SubmitManyRequest], context: object
+    ) -> AsyncIterator[pb.SubmitManyReply]:
+        async for request in requests:
+            yield await self._submit_many(request)
+
+    async def Status(self, request: pb.StatusRequest, context: object) -> pb.StatusReply:
+        reply = self._status(request.id)
+        if request.wait_ms and reply.state != pb.StatusReply.COMMITTED:
+            await self._node.feed.wait_committed(request.id, min(request.wait_ms, MAX_STATUS_WAIT_MS) / 1000)
+            reply = self._status(request.id)
+        return reply
+
+    async def Query(self, request: pb.QueryRequest, context: object) -> pb.QueryReply:
+        args = _decode_args(request.args)
+        ledger = self._node.ledger
+        try:
+            if not request.proven:
+                value = self._node.executor.query(request.contract, request.method, args)
+                return pb.QueryReply(value=encode(value), height=ledger.head.height)
+            value, reads = self._node.executor.query_proven(request.contract, request.method, args)
+        except ContractError as error:
+            raise RefusedError(error.code, error.message or f"refused by {request.contract}") from error
+        certificate = ledger.head_certificate
+        return pb.QueryReply(
+            value=encode(value),
+            height=ledger.head.height,
+            header=encode_header(ledger.head),
+            certificate=encode_certificate(certificate) if certificate is not None else b"",
+            reads=[pb.Read(key=key, value=value, proof=proof) for key, value, proof in reads],
+        )
+
+    async def Nonce(self, request: pb.NonceRequest, context: object) -> pb.NonceReply:
+        if len(request.public_key) != 32:
+            raise RefusedError("bad-key", f"a public key has 32 bytes, not {len(request.public_key)}")
+        return pb.NonceReply(highest=self._node.ledger.highest_nonce(request.public_key))
+
+    async def Block(self, request: pb.BlockRequest, context: object) -> pb.BlockReply:
+        ledger = self._node.ledger
+        block = ledger.block(request.height) if request.height <= ledger.head.height else None
+        if block is None:
+            raise RefusedError("no-block", f"no block {request.height}; the head is {ledger.head.height}")
+        certificate = ledger.certificate(request.height)
+        return pb.BlockReply(
+            header=encode_header(block.header),
+            body=block.body,
+            certificate=encode_certificate(certificate) if certificate is not None else b"",
+        )
+
+    # Blocks come encoded, once for all subscribers; the guard sends them as they are.
+    async def Subscribe(  # type: ignore[override]
+        self, request: pb.SubscribeRequest, context: object
+    ) -> AsyncIterator[bytes]:
+        head = self._node.ledger.head.height
+        first = request.from_height if request.HasField("from_height") else head + 1
+        if first > head + 1:
+            raise RefusedError("no-block", f"no block {first}; the head is {head}")
+        async for block in self._node.feed.blocks(first):
+            yield block
+
+    async def NodeInfo(self, request: pb.NodeInfoRequest, context: object) -> pb.NodeInfoReply:
+        node = self._node
+        head, status = node.ledger.head, node.driver.status
+        members = node.genesis.members
+        return pb.NodeInfoReply(
+            version=self._version,
+            chain=node.genesis.chain,
+            network=node.genesis.name,
+            member=members[node.me].name,
+            member_index=node.me,
+            members=len(members),
+            height=head.height,
+            head_hash=node.ledger.head_hash,
+            state_root=head.state_root,
+            head_time=head.time,
+            now=node.now(),
+            epoch=head.epoch,
+            view=status.view,
+            primary=status.primary,
+            pending=len(node.mempool),
+            connected=[members[peer].name for peer in node.connected()],
+            token_decimals=node.genesis.token.decimals,
+            token_symbol=node.genesis.token.symbol,
+        )
+
+    async def _submit_many(self, request: pb.SubmitManyRequest) -> pb.SubmitManyReply:
+        count = len(request.transactions)
+        if count > MAX_BULK_TRANSACTIONS:
+            raise RefusedError("oversize", f"{count} transactions in one request, at most {MAX_BULK_TRANSACTIONS}")
+        accepted = await self._edge.accept(request.transactions)
+        refused = sorted(accepted.refused.items())
+        return pb.SubmitManyReply(
+            refused=[pb.Refusal(index=index, code=error.code) for index, error in refused],
+            received=self._received(accepted) if accepted.transactions else None,
+            retry_ms=max((RETRY_MS.get(error.code, 0) for _, error in refused), default=0),
+        )
+
+    def _received(self, accepted: Accepted) -> pb.Received:
+        node = self._node
+        height = node.ledger.head.height
+        signed = received_bytes(node.genesis.chain, node.me, height, [tx.id for tx in accepted.transactions])
+        return pb.Received(member=node.me, height=height, signature=node.signer.sign(signed))
+
+    def _status(self, tx_id: bytes) -> pb.StatusReply:
+        found = self._node.ledger.find(tx_id)
+        if found is None:
+            waits = tx_id in self._node.mempool
+            return pb.StatusReply(state=pb.StatusReply.PENDING if waits else pb.StatusReply.UNKNOWN)
+        height, _, receipt = found
+        return pb.StatusReply(
+            state=pb.StatusReply.COMMITTED,
+            height=height,
+            code=receipt.code,
+            details=receipt.details,
+            result=encode(receipt.result),
+        )
+
+
+def _decode_args(data: bytes) -> Mapping[str, Any]:
+    try:
+        return _args_decoder.decode(data) if data else {}
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise RefusedError("malformed", f"the arguments are not a MessagePack map: {error}") from error
