@@ -103,6 +103,11 @@ class Context:
         self.contract = ""
         """The name of the contract being called: the source of emitted events."""
 
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """What was emitted so far."""
+        return tuple(self._events)
+
     def get(self, key: bytes) -> Value:
         """The value at ``key``, or None."""
         self._step()

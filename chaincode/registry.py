@@ -89,12 +89,10 @@ class Registry:
             ctx.contract = contract.name
             contract.end_block(ctx)
 
-    def next_event(self, ctx: Context, silent: frozenset[str] = frozenset()) -> int | None:
-        """The earliest block time at which a contract's calendar has something to do; ``silent`` ones not asked."""
+    def next_event(self, ctx: Context) -> int | None:
+        """The earliest block time at which a contract's calendar has something to do; None if nothing is due."""
         earliest: int | None = None
         for contract in self.contracts:
-            if contract.name in silent:
-                continue
             ctx.contract = contract.name
             due = contract.next_event(ctx)
             if due is not None and (earliest is None or due < earliest):

@@ -1,6 +1,7 @@
 """The keys of the database: one byte for the family, then the rest. See ``docs/ledger.md``."""
 
 FORMAT = b"F"
+HEAD = b"H"
 HEADER = b"h"
 BODY = b"b"
 CERTIFICATE = b"c"

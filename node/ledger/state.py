@@ -204,7 +204,7 @@ class Overlay:
                 sealed[key] = None
                 continue
             if type(value) is tuple:
-                _require_plain(value)
+                require_plain(value)
             data = encode(value)
             sealed[key] = data
             largest = max(largest, len(data))
@@ -265,10 +265,11 @@ class Overlay:
             last = chunk[-1]
 
 
-def _require_plain(value: tuple[Any, ...]) -> None:
+def require_plain(value: tuple[Any, ...]) -> None:
+    """Raises TypeError unless all within ``value`` are plain tuples and scalars, as state values are."""
     for item in value:
         kind = type(item)
         if kind not in _SCALARS:
             if kind is not tuple:
-                raise TypeError(f"a {kind.__name__} within a value of the state")
-            _require_plain(item)
+                raise TypeError(f"a {kind.__name__} within a value")
+            require_plain(item)

@@ -35,11 +35,15 @@ class Batch(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=
 
 
 class DecodedBatch(msgspec.Struct, frozen=True):
-    """A batch with its digest and its transactions decoded (their signatures not yet checked)."""
+    """A batch with its digest and its transactions decoded (their signatures not yet checked).
+
+    ``tx_root``: the list root over the transactions' digests, in batch order; the block's header names it.
+    """
 
     batch: Batch
     digest: bytes
     transactions: tuple[Transaction, ...]
+    tx_root: bytes
 
 
 class Header(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -99,12 +103,23 @@ def decode_batch(body: bytes) -> DecodedBatch:
     transactions = tuple(decode_transaction(raw) for raw in batch.transactions)
     if len({tx.id for tx in transactions}) != len(transactions):
         raise CodecError("duplicate", "a transaction stands in the batch twice")
-    return DecodedBatch(batch, batch_digest(batch, [tx.digest for tx in transactions]), transactions)
+    tx_root = list_root([tx.digest for tx in transactions])
+    return DecodedBatch(batch, _digest(batch, tx_root), transactions, tx_root)
 
 
 def batch_digest(batch: Batch, tx_digests: list[bytes]) -> bytes:
     """What a pre-prepare binds to (view, height): covers every field, and every signature."""
-    head = (batch.chain, batch.epoch, batch.proposer, batch.time, list_root(tx_digests))
+    return _digest(batch, list_root(tx_digests))
+
+
+def decoded_batch(batch: Batch, transactions: tuple[Transaction, ...]) -> DecodedBatch:
+    """A batch just made of decoded ``transactions``, as ``decode_batch`` would give it from the encoded batch."""
+    tx_root = list_root([tx.digest for tx in transactions])
+    return DecodedBatch(batch, _digest(batch, tx_root), transactions, tx_root)
+
+
+def _digest(batch: Batch, tx_root: bytes) -> bytes:
+    head = (batch.chain, batch.epoch, batch.proposer, batch.time, tx_root)
     return sha256(TAG_BATCH, _encoder.encode(head))
 
 

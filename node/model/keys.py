@@ -24,6 +24,8 @@ TAG_MEMBERS = b"watt/members/1\0"
 TAG_VOTE = b"watt/vote/1\0"
 TAG_GENESIS = b"watt/genesis/1\0"
 TAG_RECEIPT = b"watt/receipt/1\0"
+TAG_EVENTS = b"watt/events/1\0"
+TAG_HOOK = b"watt/hook/1\0"
 TAG_READ = b"watt/read/1\0"
 TAG_RECEIVED = b"watt/received/1\0"
 

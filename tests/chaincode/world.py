@@ -60,7 +60,7 @@ class World:
             self.state.undo()
             raise
         self.state.keep()
-        self.events.extend(ctx._events)
+        self.events.extend(ctx.events)
 
     def call(self, sender: bytes, contract: str, method: str, **args: Any) -> Value:
         """Run a transaction; returns its result. A ContractError undoes it and is raised."""

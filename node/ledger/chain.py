@@ -1,0 +1,191 @@
+"""The ledger: the chain of blocks, their certificates and results, and the state after the head.
+
+One database, one atomic synchronous write a block: header, body, certificate, results, the place of every
+transaction, changed state and changed tree nodes are there together or not at all. ``docs/ledger.md`` has the layout.
+"""
+
+from typing import cast
+
+from chaincode.contract import Event
+from chaincode.registry import Registry
+from node.errors import CodecError, ConfigError, NodeFault, StoreFault
+from node.ledger import layout, nonces
+from node.ledger.execution import Execution
+from node.ledger.first_block import first_block
+from node.ledger.merkle import Tree
+from node.ledger.state import WorldState
+from node.ledger.store import Store
+from node.model.block import Block, Header, decode_header, encode_header
+from node.model.certificate import Certificate, decode_certificate, encode_certificate
+from node.model.codec import decode, encode
+from node.model.genesis import Genesis
+from node.model.receipt import Receipt, decode_events, decode_receipt, decode_results, encode_results
+
+UNUSED_CODES = frozenset({"wrong-chain", "expired", "nonce-used", "nonce-out-of-window"})
+"""The codes of receipts whose transaction did not use its nonce: it was not executed at all."""
+
+
+class Ledger:
+    """The chain in a store, as far as it is stored. Opened by ``Ledger.open``; only ``commit`` changes it.
+
+    Every method that reads raises StoreFault if the database fails or holds what it cannot.
+    """
+
+    def __init__(self, store: Store, state: WorldState, tree: Tree, head: Header) -> None:
+        """Use ``Ledger.open``."""
+        self._store = store
+        self.state = state
+        self.tree = tree
+        self.head = head
+        """The header of the newest stored block."""
+        self.head_hash = head.hash
+        self.head_certificate = self.certificate(head.height)
+        """The head's certificate; None for block 0."""
+
+    @classmethod
+    def open(cls, store: Store, genesis: Genesis, registry: Registry) -> "Ledger":
+        """The chain in ``store``; in an empty store block 0 is made.
+
+        Raises ConfigError: "db-newer-format", "db-other-chain", "db-corrupt", "bad-genesis"; StoreFault.
+        """
+        marked = store.get(layout.FORMAT)
+        if marked is None:
+            cls._create(store, genesis, registry)
+        else:
+            _check_mark(marked, genesis.chain)
+        head = store.get(layout.HEAD)
+        if head is None:
+            raise ConfigError("db-corrupt", "the database does not say which block is its head")
+        header = _header(store, int.from_bytes(head, "big"))
+        if header is None:
+            raise ConfigError("db-corrupt", "the head block is not in the database")
+        tree = Tree(store)
+        if tree.root != header.state_root:
+            raise ConfigError("db-corrupt", "the state in the database is not the head block's")
+        return cls(store, WorldState(store, registry.indexed), tree, header)
+
+    @staticmethod
+    def _create(store: Store, genesis: Genesis, registry: Registry) -> None:
+        if next(store.scan(b"", b"\xff"), None) is not None:
+            raise ConfigError("db-corrupt", "there are entries in the database, but no mark of whose they are")
+        execution = first_block(genesis, registry, WorldState(store, registry.indexed), tree := Tree(store))
+        puts = _block_puts(execution, None, tree)
+        puts[layout.FORMAT] = encode((layout.DATABASE_FORMAT, genesis.chain))
+        store.write(puts)
+
+    def block(self, height: int) -> Block | None:
+        """The block at ``height``, or None if it is not stored."""
+        header = _header(self._store, height)
+        body = self._store.get(layout.at_height(layout.BODY, height)) if height >= 0 else None
+        return None if header is None or body is None else Block(header, body)
+
+    def certificate(self, height: int) -> Certificate | None:
+        """The certificate that was stored with the block at ``height``; None for block 0 and unknown heights."""
+        data = self._store.get(layout.at_height(layout.CERTIFICATE, height)) if height >= 0 else None
+        return None if data is None else decode_certificate(data)
+
+    def receipts(self, height: int) -> tuple[Receipt, ...]:
+        """The receipts of the block at ``height``, in the batch's order; none for an unknown height."""
+        data = self._results(height)
+        return () if data is None else tuple([decode_receipt(receipt) for receipt in decode_results(data).receipts])
+
+    def events(self, height: int) -> tuple[Event, ...]:
+        """The events of the block at ``height``, in the order of execution; none for an unknown height."""
+        data = self._results(height)
+        return () if data is None else decode_events(decode_results(data).events)
+
+    def find(self, tx_id: bytes) -> tuple[int, int, Receipt] | None:
+        """Where a transaction was executed: height, index in the batch, receipt. None if it is in no block.
+
+        A transaction can stand in several blocks, but uses its nonce in one at most: that one is found. If there is
+        none, the first inclusion is.
+        """
+        data = self._store.get(layout.TRANSACTION + tx_id)
+        if data is None:
+            return None
+        height, index = int.from_bytes(data[:8], "big"), int.from_bytes(data[8:], "big")
+        results = self._results(height)
+        if results is None:
+            raise StoreFault("db-corrupt", f"the results of block {height} are missing")
+        return height, index, decode_receipt(decode_results(results).receipts[index])
+
+    def nonce_acceptable(self, sender: bytes, nonce: int) -> bool:
+        """Whether a transaction of ``sender`` with ``nonce`` could be executed after the head."""
+        return nonces.fault(nonces.read(self.state.get(nonces.NONCES + sender)), nonce) is None
+
+    def highest_nonce(self, sender: bytes) -> int:
+        """The highest nonce that ``sender`` has used; 0 if it has used none."""
+        return nonces.read(self.state.get(nonces.NONCES + sender))[0]
+
+    def prove(self, key: bytes) -> tuple[bytes | None, tuple[bytes, ...]]:
+        """The encoded value at a state key after the head, or None, and the proof (``merkle.verify_proof``)."""
+        return self.state.encoded(key), self.tree.prove(key)
+
+    def commit(self, execution: Execution, certificate: Certificate) -> None:
+        """Store a block that a quorum has agreed on; it is durable on return.
+
+        Raises NodeFault("wrong-block") if it does not follow the head or is not what the certificate proves, and
+        StoreFault; nothing is changed then.
+        """
+        header = execution.block.header
+        if header.height != self.head.height + 1 or header.parent_hash != self.head_hash:
+            raise NodeFault("wrong-block", f"block {header.height} does not follow block {self.head.height}")
+        if (certificate.height, certificate.block_hash) != (header.height, execution.block_hash):
+            raise NodeFault("wrong-block", f"the certificate is not that of block {header.height}")
+        puts = _block_puts(execution, certificate, self.tree)
+        self._index_transactions(execution, puts)
+        self._store.write(puts)
+        self.state.apply(execution.changes)
+        self.tree.apply(execution.tree)
+        self.head, self.head_hash, self.head_certificate = header, execution.block_hash, certificate
+
+    def _index_transactions(self, execution: Execution, puts: dict[bytes, bytes | None]) -> None:
+        height = execution.block.header.height.to_bytes(8, "big")
+        for index, receipt in enumerate(execution.receipts):
+            key = layout.TRANSACTION + receipt.tx_id
+            if receipt.code in UNUSED_CODES and self._store.get(key) is not None:
+                continue
+            puts[key] = height + index.to_bytes(4, "big")
+
+    def _results(self, height: int) -> bytes | None:
+        return self._store.get(layout.at_height(layout.RESULTS, height)) if height >= 0 else None
+
+
+def _block_puts(execution: Execution, certificate: Certificate | None, tree: Tree) -> dict[bytes, bytes | None]:
+    header = execution.block.header
+    height = header.height
+    puts: dict[bytes, bytes | None] = {
+        layout.HEAD: height.to_bytes(8, "big"),
+        layout.at_height(layout.HEADER, height): encode_header(header),
+        layout.at_height(layout.BODY, height): execution.block.body,
+        layout.at_height(layout.RESULTS, height): encode_results(execution.results),
+    }
+    if certificate is not None:
+        puts[layout.at_height(layout.CERTIFICATE, height)] = encode_certificate(certificate)
+    for key, value in execution.changes.items():
+        puts[layout.STATE + key] = value
+    puts.update(tree.puts(execution.tree))
+    return puts
+
+
+def _check_mark(mark: bytes, chain: bytes) -> None:
+    try:
+        version, marked_chain = cast(tuple[int, bytes], decode(mark))
+    except (CodecError, TypeError, ValueError) as error:
+        raise ConfigError("db-corrupt", "the database's mark cannot be read") from error
+    if version != layout.DATABASE_FORMAT:
+        message = f"the database has format {version}, this program reads format {layout.DATABASE_FORMAT}"
+        raise ConfigError("db-newer-format", message)
+    if marked_chain != chain:
+        message = f"the database is of chain {marked_chain.hex()[:16]}, the genesis makes chain {chain.hex()[:16]}"
+        raise ConfigError("db-other-chain", message)
+
+
+def _header(store: Store, height: int) -> Header | None:
+    data = store.get(layout.at_height(layout.HEADER, height)) if height >= 0 else None
+    if data is None:
+        return None
+    try:
+        return decode_header(data)
+    except CodecError as error:
+        raise StoreFault("db-corrupt", f"the header of block {height} cannot be read: {error}") from error

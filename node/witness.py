@@ -1,0 +1,155 @@
+"""Queries and their proofs: how a node answers, and how a client checks the answer without trusting it.
+
+A query is a function of the state. A proven answer comes with every state entry that the query read, each
+with its Merkle proof under the head's ``state_root``. The client checks the header's certificate, then the
+proofs, and runs the same query over the proven entries itself: the node's word is never needed. Only queries
+that read single keys can be proven; a scan could leave entries out.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from chaincode.contract import Context, ContractError, State, Value
+from chaincode.registry import Registry
+from node.consensus.quorum import quorum
+from node.errors import CodecError, RefusedError, WattError
+from node.ledger.merkle import verify_proof
+from node.ledger.state import WorldState
+from node.model.block import Header
+from node.model.certificate import Certificate, certificate_fault, members_hash
+from node.model.codec import decode
+from node.model.genesis import Genesis
+from node.model.keys import Verify, verify
+
+QUERY_STEPS = 200_000
+MAX_PROVEN_READS = 1024
+
+Read: TypeAlias = tuple[bytes, bytes | None, tuple[bytes, ...]]
+"""A state key, its encoded value or None if it has none, and the proof of that."""
+
+_logger = logging.getLogger(__name__)
+
+
+class ReadOnlyState:
+    """The state after the head, for a query: its writes are refused with "read-only"."""
+
+    def __init__(self, state: WorldState) -> None:
+        self._state = state
+
+    def get(self, key: bytes) -> Value:
+        return self._state.get(key)
+
+    def put(self, key: bytes, value: Value) -> None:
+        raise ContractError("read-only", "a query writes")
+
+    def delete(self, key: bytes) -> None:
+        raise ContractError("read-only", "a query writes")
+
+    def scan(self, start: bytes, end: bytes, reverse: bool = False) -> Iterator[tuple[bytes, Value]]:
+        return self._state.scan(start, end, reverse)
+
+
+class RecordingState(ReadOnlyState):
+    """The same, and remembers which keys were read, in order, in ``reads``; scans are "not-provable"."""
+
+    def __init__(self, state: WorldState) -> None:
+        super().__init__(state)
+        self.reads: dict[bytes, None] = {}
+
+    def get(self, key: bytes) -> Value:
+        self.reads[key] = None
+        if len(self.reads) > MAX_PROVEN_READS:
+            raise ContractError("not-provable", f"the query reads more than {MAX_PROVEN_READS} entries")
+        return super().get(key)
+
+    def scan(self, start: bytes, end: bytes, reverse: bool = False) -> Iterator[tuple[bytes, Value]]:
+        raise ContractError("not-provable", "the query scans the state")
+
+
+class _ProvenState(ReadOnlyState):
+    """Entries whose proofs have been checked, and nothing else."""
+
+    def __init__(self, entries: Mapping[bytes, Value]) -> None:
+        self._entries = entries
+
+    def get(self, key: bytes) -> Value:
+        if key not in self._entries:
+            raise RefusedError("bad-proof", "the query reads what the node has not proven")
+        return self._entries[key]
+
+    def scan(self, start: bytes, end: bytes, reverse: bool = False) -> Iterator[tuple[bytes, Value]]:
+        raise ContractError("not-provable", "the query scans the state")
+
+
+def query_context(head: Header, state: State, sender: bytes) -> Context:
+    """What a query sees: the state after the block ``head``, at its time."""
+    return Context(
+        state,
+        chain=head.chain,
+        height=head.height,
+        time=head.time,
+        previous_time=head.time,
+        sender=sender,
+        tx_id=b"",
+        step_limit=QUERY_STEPS,
+    )
+
+
+def run_query(
+    registry: Registry,
+    head: Header,
+    state: State,
+    contract: str,
+    method: str,
+    args: Mapping[str, Any],
+    sender: bytes = b"",
+) -> Value:
+    """Run a query over ``state``. Raises ContractError; "internal" for a mistake in the contract, which is logged."""
+    try:
+        return registry.call(query_context(head, state, sender), contract, method, args, "query")
+    except (ContractError, WattError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        _logger.exception("a mistake in the query %s.%s", contract, method)
+        raise ContractError("internal", f"{contract}.{method} failed") from error
+
+
+def proven_answer(
+    registry: Registry,
+    genesis: Genesis,
+    header: Header,
+    certificate: Certificate,
+    reads: Sequence[Read],
+    contract: str,
+    method: str,
+    args: Mapping[str, Any],
+    sender: bytes = b"",
+    verifier: Verify = verify,
+) -> Value:
+    """The answer to a query as the client computes it from proven entries; who sent them does not matter.
+
+    The answer is that of the block ``header``; whether that is recent, its height and time say. Raises
+    RefusedError("bad-proof") if anything does not hold, ContractError if the query refuses.
+    """
+    _check_header(genesis, header, certificate, verifier)
+    entries = {}
+    for key, value, proof in reads:
+        if not verify_proof(header.state_root, key, value, proof):
+            raise RefusedError("bad-proof", f"the entry {key!r} is not proven")
+        try:
+            entries[key] = None if value is None else decode(value)
+        except CodecError as error:
+            raise RefusedError("bad-proof", f"the entry {key!r} holds no value: {error}") from error
+    return run_query(registry, header, _ProvenState(entries), contract, method, args, sender)
+
+
+def _check_header(genesis: Genesis, header: Header, certificate: Certificate, verifier: Verify) -> None:
+    members = genesis.member_keys
+    if header.chain != genesis.chain or header.members_hash != members_hash(members):
+        raise RefusedError("bad-proof", "the block is of another chain")
+    if (certificate.height, certificate.block_hash) != (header.height, header.hash):
+        raise RefusedError("bad-proof", "the certificate is of another block")
+    fault = certificate_fault(certificate, genesis.chain, members, quorum(len(members)), verifier)
+    if fault is not None:
+        raise RefusedError("bad-proof", fault)
