@@ -79,6 +79,8 @@ def equilibrium_prices(
             export_head[bus] = -((exports.units[-1] + exports.shift) >> bits)
         if bus == 0:
             break
+        if not imports.units and not exports.units:
+            continue
         unit = _cut_tail(imports, limit_down[bus], wh, mask)
         if unit is not None:
             import_cut[bus] = unit >> bits
@@ -93,10 +95,7 @@ def equilibrium_prices(
 
 def _sum_of_curves(curves: list[_Curve], units: list[int], demand: int, wh: list[int], mask: int) -> _Curve:
     """The curve of a bus: its children's ``curves`` behind their lines, and ``units`` and ``demand`` of its own."""
-    largest = _Curve()
-    for curve in curves:
-        if curve.size() > largest.size():
-            largest = curve
+    largest = max(curves, key=_Curve.size) if curves else _Curve()
     for curve in curves:
         demand += curve.imports.wh
         if curve is not largest:
@@ -104,6 +103,8 @@ def _sum_of_curves(curves: list[_Curve], units: list[int], demand: int, wh: list
             units += [unit + shift for unit in curve.imports.units]
             shift = curve.exports.shift
             units += [2 * (unit & mask) - unit - shift for unit in curve.exports.units]
+    if not units:
+        return largest
     units.sort()
     imports, exports = largest.imports, largest.exports
     if imports.units:

@@ -2,8 +2,9 @@
 
 Every seller's filled energy is a *lot*. Within a bus first: its buyers take lots of their own bus. What a bus
 does not use follows the net flow over its lines, and each bus on the way serves its buyers from the nearest lots at
-hand (fewest lines, then lowest toll, then the seller's id), before it passes the rest on: to its lines in bus order,
-nearest lots first. So every lot moves only with the net flow, each line carries exactly its flow, and the toll of
+hand (fewest lines, then lowest toll, then the seller's id), before it passes the rest on, nearest lots first: to the
+line with the smallest flow first (equal flows: in bus order), so that most lots stay where they are, in the row that
+goes with the largest. So every lot moves only with the net flow, each line carries exactly its flow, and the toll of
 every trade is the sum over its path.
 
 A buyer who wishes for renewable origin takes tagged lots first *among equals*, lots the same number of lines away:
@@ -98,7 +99,7 @@ def split(
         row = row_at[place]
         if buyers_at[place]:
             _serve(row, lots, buyers_at[place], wanted, renewable, matches)
-        outgoing = lines_out[place]
+        outgoing = sorted(lines_out[place], key=lambda line: (abs(flow_up[line]), line))
         for line in outgoing:
             last = line == outgoing[-1]
             passed = row if last else _take(row, lots, abs(flow_up[line]))
