@@ -5,15 +5,19 @@ equal remainders to the smaller name. Used wherever the rules say "pro rata".
 """
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from chaincode.contract import ContractError
 
+Name: TypeAlias = str | bytes | int | tuple[str, bytes]
 
-def apportion(total: int, weights: Sequence[int], names: Sequence[str | bytes | int]) -> list[int]:
+
+def apportion(total: int, weights: Sequence[int], names: Sequence[Name]) -> list[int]:
     """``total`` divided in proportion to ``weights``; the parts, in the order given, sum to ``total``.
 
-    ``names`` decide ties; all of one type and distinct. All weights 0: equal parts. No part exceeds its weight if
-    ``total`` does not exceed their sum. Raises ContractError("bad-amount") if anything is negative or there is nobody.
+    ``names`` decide ties; all of one type (equal names: the order given). All weights 0: equal parts. No part exceeds
+    its weight if ``total`` does not exceed their sum. Raises ContractError("bad-amount") if anything is negative, or
+    there is nobody.
     """
     if total < 0 or not weights or min(weights) < 0:
         raise ContractError("bad-amount", "nothing to divide, or nobody to divide it among")

@@ -1,0 +1,261 @@
+"""Budgets: what a device may spend in a billing period, on energy from neighbours or from the utility.
+
+The utility issues a network a capped total per period; the owner allocates it among devices; orders hold, clearing
+posts, settlement charges; devices of one network help one another. This module is the contract, and the door to what
+other contracts use: ``budget_hold`` (hold, post, release, resolve_needs), ``budget_charge`` (charge, credit),
+``budget_alerts`` (note_use), ``budget_share``, ``budget_policy`` and ``budget_state``, each with its rules at its head.
+
+Genesis settings: ``period_slots`` (required): length of a period in slots; optional, with defaults:
+``low_permille`` 200, ``depleted_permille`` 10, ``ahead_permille`` 100, ``borrow_alert`` 3, ``above_alert_slots`` 4
+(see ``budget_state.Settings``).
+
+State of its own: ``bud-issue/`` network NUL period(4) reference -> amount.
+"""
+
+from typing import Final
+
+from chaincode import (
+    accounts,
+    budget_alerts,
+    budget_charge,
+    budget_policy,
+    budget_share,
+    budget_state,
+    identity,
+    roles,
+    slots,
+)
+from chaincode.accounts import UTILITY
+from chaincode.apportion import apportion
+from chaincode.budget_alerts import note_use
+from chaincode.budget_charge import Charge, charge, charge_all, credit
+from chaincode.budget_hold import hold, hold_of, post, release, resolve_needs
+from chaincode.budget_state import Settings, period_of
+from chaincode.contract import Context, Contract, ContractError, Value, query, transaction
+
+__all__ = [
+    "Budget",
+    "Charge",
+    "charge",
+    "charge_all",
+    "credit",
+    "hold",
+    "hold_of",
+    "in_arrears",
+    "may_buy",
+    "note_use",
+    "period_of",
+    "post",
+    "release",
+    "resolve_needs",
+]
+
+MAX_REFERENCE: Final = 64
+_ISSUES: Final = b"bud-issue/"
+
+
+def may_buy(ctx: Context, device: str, period: int) -> str | None:
+    """None if ``device`` may buy; "over-budget" while it is LIMITED or in GRACE in ``period``."""
+    return "over-budget" if accounts.device_book(ctx, device, period).stopped else None
+
+
+def in_arrears(ctx: Context, network: str) -> bool:
+    """Whether ``network`` owes the utility: it may not sell then."""
+    return budget_state.owed_of(ctx, network)[0] > 0
+
+
+class Budget(Contract):
+    """Issuing, allocating, sharing and watching budgets. Amounts are in base units."""
+
+    name = "budget"
+
+    def genesis(self, ctx: Context, settings: dict[str, Value]) -> None:
+        if not settings:
+            return
+        unknown = [name for name in settings if name not in Settings._fields]
+        if unknown or "period_slots" not in settings:
+            raise ContractError("bad-settings", f"budget: period_slots is missing, or {unknown} unknown")
+        budget_state.configure(ctx, Settings(**settings))  # type: ignore[arg-type]
+
+    @transaction
+    def issue(self, ctx: Context, *, network: str, period: int, amount: int, reference: bytes) -> Value:
+        """New tokens into a network's pool of ``period``, under a reference not used there before. Utility only.
+
+        What the network owes is paid out of it first. Returns the total issued to it for the period.
+        Raises ContractError: not-allowed, unknown-network, unknown-period, period-over, bad-amount, bad-reference,
+        duplicate-id.
+        """
+        roles.require_right(ctx, "issue")
+        identity.network_of(ctx, network)
+        budget_state.require_open_period(ctx, period)
+        if not 0 < len(reference) <= MAX_REFERENCE:
+            raise ContractError("bad-reference", f"a reference is 1 to {MAX_REFERENCE} bytes")
+        key = _ISSUES + network.encode() + b"\0" + period.to_bytes(4, "big") + reference
+        if ctx.get(key) is not None:
+            raise ContractError("duplicate-id", "an issue with this reference has been made")
+        accounts.mint(ctx, f"pool:{network}:{period}", amount, "issue", reference)
+        ctx.put(key, amount)
+        budget_charge.pay_owed(ctx, network, period, reference)
+        return accounts.network_book(ctx, network, period).issued
+
+    @transaction
+    def redeem(self, ctx: Context, *, amount: int, reference: bytes) -> Value:
+        """Take tokens of the utility's own account out of the world. Utility only.
+
+        Raises ContractError: not-allowed, bad-amount, bad-reference, insufficient-funds.
+        """
+        roles.require_right(ctx, "redeem")
+        if not 0 < len(reference) <= MAX_REFERENCE:
+            raise ContractError("bad-reference", f"a reference is 1 to {MAX_REFERENCE} bytes")
+        accounts.burn(ctx, UTILITY, amount, "redeem", reference)
+        return None
+
+    @transaction
+    def allocate(self, ctx: Context, *, network: str, period: int, amounts: tuple[tuple[str, int], ...]) -> Value:
+        """From the pool to devices, fixed amounts, all or nothing. Owner only. Returns what the pool still has.
+
+        What the network owes is paid first. Raises ContractError: unknown-network, wrong-key, unknown-period,
+        period-over, unknown-device, other-network, bad-amount, insufficient-funds.
+        """
+        identity.require_owner(ctx, network)
+        budget_state.require_open_period(ctx, period)
+        budget_charge.pay_owed(ctx, network, period, ctx.tx_id)
+        return _allocate(ctx, network, period, amounts)
+
+    @transaction
+    def allocate_by_history(
+        self, ctx: Context, *, network: str, period: int, amount: int, devices: tuple[str, ...]
+    ) -> Value:
+        """``amount`` from the pool to ``devices`` in proportion to what each used in the last period that is over by
+        now (largest remainder, then id; equally if none used anything). Owner only. Returns (device, amount) pairs.
+
+        What the network owes is paid first. Raises as ``allocate`` does.
+        """
+        identity.require_owner(ctx, network)
+        budget_state.require_open_period(ctx, period)
+        if amount <= 0 or not devices or len(dict.fromkeys(devices)) != len(devices):
+            raise ContractError("bad-amount", "a positive amount for devices named once each")
+        budget_charge.pay_owed(ctx, network, period, ctx.tx_id)
+        last = _last_over(ctx, period)
+        used = [0 if last is None else budget_alerts.watch_of(ctx, device, last).used for device in devices]
+        parts = apportion(amount, used, devices)
+        amounts = tuple([(device, part) for device, part in zip(devices, parts, strict=True) if part])
+        _allocate(ctx, network, period, amounts)
+        return amounts
+
+    @transaction
+    def share(self, ctx: Context, *, giver: str, receiver: str, period: int, amount: int) -> Value:
+        """Move available tokens between two devices of one network, at any time, for good. Owner only.
+
+        Raises ContractError: unknown-device, wrong-key, other-network, unknown-period, bad-amount, bad-account,
+        insufficient-funds.
+        """
+        network = identity.device_of(ctx, giver).network
+        identity.require_owner(ctx, network)
+        budget_policy.require_in_network(ctx, receiver, network)
+        budget_state.require_period(ctx, period)
+        gives, gets = accounts.device_book(ctx, giver, period), accounts.device_book(ctx, receiver, period)
+        budget_share.lend(ctx, network, giver, receiver, period, amount, b"")
+        budget_state.note_change(ctx, giver, period, gives)
+        budget_state.note_change(ctx, receiver, period, gets)
+        budget_alerts.note_borrowed(ctx, receiver, period, ctx.tx_id)
+        return None
+
+    @transaction
+    def set_policy(
+        self, ctx: Context, *, network: str, proceeds: str, donors: tuple[tuple[str, int, int, bool], ...]
+    ) -> Value:
+        """Where proceeds go ("pool" or "device"), and how the named devices give in automatic shares:
+        (device, rank, floor, gives); the smaller rank is asked first. Owner only.
+
+        Raises ContractError: unknown-network, wrong-key, bad-policy, unknown-device, other-network.
+        """
+        identity.require_owner(ctx, network)
+        budget_policy.set_policy(ctx, network, proceeds, donors)
+        return None
+
+    @transaction
+    def set_forecast(self, ctx: Context, *, device: str, period: int, amount: int) -> Value:
+        """What the device is expected to spend in the period; 0: no forecast. By its own key or its owner's.
+
+        Raises ContractError: unknown-device, wrong-key, unknown-period, period-over, bad-amount.
+        """
+        identity.require_forecaster(ctx, device)
+        budget_state.require_open_period(ctx, period)
+        budget_alerts.set_forecast(ctx, device, period, amount)
+        return None
+
+    @transaction
+    def acknowledge(self, ctx: Context, *, network: str, alert: int) -> Value:
+        """The owner has seen the alert with this number.
+
+        Raises ContractError: unknown-network, wrong-key, unknown-alert.
+        """
+        identity.require_owner(ctx, network)
+        budget_alerts.acknowledge(ctx, network, alert)
+        return None
+
+    @query
+    def budget(self, ctx: Context, *, device: str, period: int) -> Value:
+        """(state, available, reserved, allocated, earned, spent, lent, borrowed, owed, forecast, used, used_wh)."""
+        network = identity.device_of(ctx, device).network
+        budget_state.require_period(ctx, period)
+        book = accounts.device_book(ctx, device, period)
+        watch = budget_alerts.watch_of(ctx, device, period)
+        _, claims = budget_state.owed_of(ctx, network)
+        owed = sum([claim.amount for claim in claims if (claim.device, claim.period) == (device, period)])
+        return (budget_state.state_of(ctx, device, period), *book[:7], owed, *watch[:3])
+
+    @query
+    def network_budget(self, ctx: Context, *, network: str, period: int) -> Value:
+        """(status of the period, pool, issued, allocated, earned, spent, owed in all periods,
+        sums over its devices: available, reserved, earned, spent).
+        """
+        identity.network_of(ctx, network)
+        status = budget_state.status_of(ctx, period)
+        book = accounts.network_book(ctx, network, period)
+        books = [accounts.device_book(ctx, device, period) for device in identity.devices_of(ctx, network)]
+        sums = [sum([each[column] for each in books]) for column in (0, 1, 3, 4)]
+        return (status, *book, budget_state.owed_of(ctx, network)[0], *sums)
+
+    @query
+    def alerts(self, ctx: Context, *, network: str) -> Value:
+        """All alerts, by number: (device, period, cause, slot, time, evidence, acknowledged)."""
+        identity.network_of(ctx, network)
+        return budget_alerts.alerts_of(ctx, network)
+
+    @query
+    def shares(self, ctx: Context, *, network: str, period: int) -> Value:
+        """All shares, oldest first: (giver or "" for the pool, receiver, amount, returned, reference, slot, tx id)."""
+        identity.network_of(ctx, network)
+        budget_state.require_period(ctx, period)
+        return budget_share.shares_of(ctx, network, period)
+
+    @query
+    def policy(self, ctx: Context, *, network: str) -> Value:
+        """(where proceeds go, ((device, rank, floor, gives), ...))."""
+        devices = identity.devices_of(ctx, network)
+        proceeds = "device" if budget_policy.earns_itself(ctx, network) else "pool"
+        return (proceeds, tuple([(device, *budget_policy.donor_of(ctx, device)) for device in devices]))
+
+    @query
+    def period(self, ctx: Context, *, slot: int) -> Value:
+        """(period of the slot, its first slot, first slot of the next, "planned", "active" or "over")."""
+        period = period_of(ctx, slot)
+        return (period, *budget_state.slots_of(ctx, period), budget_state.status_of(ctx, period))
+
+
+def _allocate(ctx: Context, network: str, period: int, amounts: tuple[tuple[str, int], ...]) -> int:
+    for device, amount in amounts:
+        budget_policy.require_in_network(ctx, device, network)
+        before = accounts.device_book(ctx, device, period)
+        names = f"pool:{network}:{period}", f"device:{device}:{period}"
+        accounts.transfer(ctx, *names, amount, "allocate", ctx.tx_id)
+        budget_state.note_change(ctx, device, period, before)
+    return accounts.network_book(ctx, network, period).pool
+
+
+def _last_over(ctx: Context, period: int) -> int | None:
+    """The newest period before ``period`` that is over by now."""
+    candidate = min(period, period_of(ctx, slots.current(ctx))) - 1
+    return candidate if candidate >= 0 else None

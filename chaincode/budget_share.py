@@ -1,0 +1,158 @@
+"""Shares between the devices of one network: who can help, how much, and the record of it.
+
+When a device cannot pay, donors are asked by the owner's policy: rank, then the largest spare, then id. Each gives up
+to its spare, several needs on one donor share pro rata (largest remainder).
+
+    spare = available - need - floor
+    need  = the largest of forecast, use so far and allocation, each pro rata of the rest of the period, rounded up
+
+A device that needs help itself, or received some in this slot, is not asked.
+
+State: ``bud-share/`` network NUL period(4) -> count; ``bud-share/`` network NUL period(4) index(4) -> Share.
+"""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple, cast
+
+from chaincode import accounts, budget_alerts, budget_policy, budget_state, identity, slots
+from chaincode.apportion import apportion
+from chaincode.contract import Context
+
+POOL: Final = ""
+"""The giver of a share that the network's pool paid."""
+
+_SHARES: Final = b"bud-share/"
+
+
+class Share(NamedTuple):
+    """``giver`` paid ``amount`` for ``receiver``; ``returned``: what came back unspent; ``reference``: the hold or
+    charge that it served, empty if the owner shared by hand; ``slot``: when; ``tx_id``: the transaction or block hook.
+    """
+
+    giver: str
+    receiver: str
+    amount: int
+    returned: int
+    reference: bytes
+    slot: int
+    tx_id: bytes
+
+
+class Need(NamedTuple):
+    """``device`` is short of ``amount`` base units for the hold or charge ``reference``."""
+
+    reference: bytes
+    device: str
+    amount: int
+
+
+class Gift(NamedTuple):
+    """A donor's part in one need; ``record``: its number among the network's shares."""
+
+    giver: str
+    amount: int
+    record: int
+
+
+class Spare(NamedTuple):
+    """What ``device`` can give."""
+
+    device: str
+    amount: int
+
+
+def spare_of(ctx: Context, device: str, period: int) -> int:
+    """What ``device`` has above its need for the rest of ``period`` and its floor; at least 0."""
+    book = accounts.device_book(ctx, device, period)
+    floor = budget_policy.donor_of(ctx, device).floor
+    watch = budget_alerts.watch_of(ctx, device, period)
+    first, end = budget_state.slots_of(ctx, period)
+    rest = budget_state.rest_of(ctx, period)
+    by_plan = _ceil(max(watch.forecast, book.allocated) * rest, end - first)
+    by_use = _ceil(watch.used * rest, watch.last_slot - first + 1) if watch.last_slot >= first else 0
+    return max(0, book.available - max(by_plan, by_use) - floor)
+
+
+def spares(ctx: Context, network: str, period: int, needy: Sequence[str]) -> list[Spare]:
+    """Who of ``network`` can give, in the order of asking, without the devices ``needy``."""
+    now = slots.current(ctx)
+    found = []
+    for device in identity.devices_of(ctx, network):
+        book = accounts.device_book(ctx, device, period)
+        donor = budget_policy.donor_of(ctx, device)
+        if device in needy or not donor.gives or book.received_slot >= now or book.available == 0:
+            continue
+        amount = spare_of(ctx, device, period)
+        if amount:
+            found.append((donor.rank, -amount, device))
+    return [Spare(device, -minus) for _, minus, device in sorted(found)]
+
+
+def give(ctx: Context, network: str, period: int, needs: Sequence[Need], donors: Sequence[Spare]) -> list[list[Gift]]:
+    """Let ``donors`` fill ``needs`` as far as they can; the gifts to each need, in the order given.
+
+    Moves the money to the receivers' available, records every share, raises the alerts.
+    """
+    missing = [need.amount for need in needs]
+    gifts: list[list[Gift]] = [[] for _ in needs]
+    for donor in donors:
+        wanted = sum(missing)
+        if wanted == 0:
+            break
+        before = accounts.device_book(ctx, donor.device, period)
+        parts = missing
+        if donor.amount < wanted:
+            parts = apportion(donor.amount, missing, [(need.device, need.reference) for need in needs])
+        for number, (need, part) in enumerate(zip(needs, parts, strict=True)):
+            if part:
+                index = lend(ctx, network, donor.device, need.device, period, part, need.reference)
+                gifts[number].append(Gift(donor.device, part, index))
+        missing = [lack - part for lack, part in zip(missing, parts, strict=True)]
+        budget_state.note_change(ctx, donor.device, period, before)
+    for need, got in zip(needs, gifts, strict=True):
+        if got:
+            budget_alerts.note_borrowed(ctx, need.device, period, need.reference)
+    return gifts
+
+
+def lend(ctx: Context, network: str, giver: str, receiver: str, period: int, amount: int, reference: bytes) -> int:
+    """Move and record one share; the index of its record. Raises ContractError: bad-amount, insufficient-funds."""
+    slot = slots.current(ctx)
+    accounts.lend(ctx, giver, receiver, period, amount, slot, reference or ctx.tx_id)
+    return record(ctx, network, period, Share(giver, receiver, amount, 0, reference, slot, ctx.tx_id))
+
+
+def record(ctx: Context, network: str, period: int, share: Share) -> int:
+    """Enter ``share`` into the network's list of ``period``; its index."""
+    start = _start(network, period)
+    index = cast("int | None", ctx.get(start)) or 0
+    ctx.put(start + index.to_bytes(4, "big"), share)
+    ctx.put(start, index + 1)
+    ctx.emit("shared", (share.giver or network, share.receiver), (period, share.amount, share.reference))
+    return index
+
+
+def take_back(ctx: Context, receiver: str, period: int, gift: Gift, amount: int, reference: bytes) -> None:
+    """Give ``amount`` of ``gift`` back to its donor out of the receiver's reserved."""
+    network = identity.device_of(ctx, receiver).network
+    before = accounts.device_book(ctx, gift.giver, period)
+    accounts.give_back(ctx, receiver, gift.giver, period, amount, reference)
+    key = _start(network, period) + gift.record.to_bytes(4, "big")
+    share = Share(*cast("Share", ctx.get(key)))
+    ctx.put(key, share._replace(returned=share.returned + amount))
+    budget_state.note_change(ctx, gift.giver, period, before)
+
+
+def shares_of(ctx: Context, network: str, period: int) -> tuple[Share, ...]:
+    """All shares within ``network`` in ``period``, oldest first."""
+    start = _start(network, period)
+    count = cast("int | None", ctx.get(start)) or 0
+    return tuple([Share(*cast("Share", ctx.get(start + index.to_bytes(4, "big")))) for index in range(count)])
+
+
+def _start(network: str, period: int) -> bytes:
+    return _SHARES + network.encode() + b"\0" + period.to_bytes(4, "big")
+
+
+def _ceil(dividend: int, divisor: int) -> int:
+    return -(-dividend // divisor)

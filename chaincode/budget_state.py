@@ -1,0 +1,182 @@
+"""What the budget's modules share: settings, periods, and the states of a device.
+
+A billing *period* is a fixed number of slots; slot s lies in period s // period_slots. It is PLANNED before its first
+slot begins, ACTIVE until its last one ends, then OVER: settled further, but no longer issued to or allocated from.
+
+A device's state in a period:
+
+========  ==============================================================================================
+ACTIVE    it has what it needs
+LOW       available is below ``low_permille`` of what it was allocated
+DEPLETED  available is at most ``depleted_permille`` of it
+LIMITED   depleted, and nobody could help when it had to pay: it may not buy (event ``curtail``, for the plug)
+GRACE     the same for a critical device: it may not buy either, but runs on, owing
+========  ==============================================================================================
+
+The first three follow from the book alone. LIMITED and GRACE are remembered (``stopped``) and end when the device has
+more than the depleted threshold again and owes nothing (event ``restore``).
+
+State: ``bud-settings/`` -> Settings; ``bud-owed/`` network -> (total, ((device, period, amount), ...)), oldest first.
+"""
+
+from typing import Final, NamedTuple, cast
+
+from chaincode import accounts, identity, slots
+from chaincode.accounts import DeviceBook
+from chaincode.contract import Context, ContractError
+
+ACTIVE: Final = "active"
+LOW: Final = "low"
+DEPLETED: Final = "depleted"
+LIMITED: Final = "limited"
+GRACE: Final = "grace"
+
+PERIODS_AHEAD: Final = 400
+"""How far ahead a period may be planned."""
+
+_SETTINGS: Final = b"bud-settings/"
+_OWED: Final = b"bud-owed/"
+
+
+class Settings(NamedTuple):
+    """``period_slots``: slots of a period; thresholds in thousandths of the allocation: ``low_permille``,
+    ``depleted_permille``; alerts: ``ahead_permille``, tolerated above the elapsed share; ``borrow_alert``, shares
+    received; ``above_alert_slots``, slots in a row above the forecast.
+    """
+
+    period_slots: int
+    low_permille: int = 200
+    depleted_permille: int = 10
+    ahead_permille: int = 100
+    borrow_alert: int = 3
+    above_alert_slots: int = 4
+
+
+class Owed(NamedTuple):
+    """The utility's claim on one device, in base units, from the settlement of ``period``."""
+
+    device: str
+    period: int
+    amount: int
+
+
+def configure(ctx: Context, settings: Settings) -> None:
+    """Set once, at genesis. Raises ContractError("bad-settings")."""
+    limits = (100_000, 1000, 1000, 100_000, 1000, 1000)
+    for name, value, most in zip(Settings._fields, settings, limits, strict=True):
+        least = 0 if name.endswith("permille") else 1
+        if type(value) is not int or not least <= value <= most:
+            raise ContractError("bad-settings", f"budget: {name} is {least} to {most}")
+    ctx.put(_SETTINGS, settings)
+
+
+def settings_of(ctx: Context) -> Settings:
+    """Raises ContractError("not-configured") without genesis settings."""
+    value = ctx.get(_SETTINGS)
+    if value is None:
+        raise ContractError("not-configured", "the genesis settings have no budget")
+    return Settings(*cast("Settings", value))
+
+
+def period_of(ctx: Context, slot: int) -> int:
+    """The period in which ``slot`` lies. Raises ContractError("unknown-period")."""
+    period = slot // settings_of(ctx).period_slots
+    if not 0 <= period <= accounts.MAX_PERIOD:
+        raise ContractError("unknown-period", f"slot {slot} lies in no period")
+    return period
+
+
+def slots_of(ctx: Context, period: int) -> tuple[int, int]:
+    """(first slot, first slot of the next period)."""
+    length = settings_of(ctx).period_slots
+    return period * length, (period + 1) * length
+
+
+def rest_of(ctx: Context, period: int) -> int:
+    """How many slots of ``period`` are not over yet, the one under way included."""
+    first, end = slots_of(ctx, period)
+    return min(max(end - slots.current(ctx), 0), end - first)
+
+
+def status_of(ctx: Context, period: int) -> str:
+    """ "planned", "active" or "over". Raises ContractError("unknown-period")."""
+    require_period(ctx, period)
+    first, end = slots_of(ctx, period)
+    now = slots.current(ctx)
+    return "planned" if now < first else "active" if now < end else "over"
+
+
+def require_period(ctx: Context, period: int) -> None:
+    """Raises ContractError("unknown-period") for a negative one, or one too far ahead."""
+    latest = period_of(ctx, slots.current(ctx)) + PERIODS_AHEAD
+    if not 0 <= period <= latest:
+        raise ContractError("unknown-period", f"period {period} is not between 0 and {latest}")
+
+
+def require_open_period(ctx: Context, period: int) -> None:
+    """Raises ContractError: unknown-period, period-over."""
+    if status_of(ctx, period) == "over":
+        raise ContractError("period-over", f"period {period} is over")
+
+
+def level_of(book: DeviceBook, settings: Settings) -> str:
+    """ACTIVE, LOW or DEPLETED, by the book alone."""
+    thousandfold = book.available * 1000
+    if thousandfold <= book.allocated * settings.depleted_permille:
+        return DEPLETED
+    return LOW if thousandfold < book.allocated * settings.low_permille else ACTIVE
+
+
+def state_of(ctx: Context, device: str, period: int) -> str:
+    """The state of ``device`` in ``period``. Raises ContractError("unknown-device") where it matters."""
+    book = accounts.device_book(ctx, device, period)
+    if book.stopped:
+        return GRACE if identity.device_of(ctx, device).critical else LIMITED
+    return level_of(book, settings_of(ctx))
+
+
+def stop(ctx: Context, device: str, period: int) -> None:
+    """The device could not pay, and nobody could help: LIMITED, or GRACE if critical."""
+    if accounts.device_book(ctx, device, period).stopped:
+        return
+    accounts.set_stopped(ctx, device, period, True)
+    found = identity.device_of(ctx, device)
+    keys = (device, found.network)
+    ctx.emit("budget-state", keys, (period, GRACE if found.critical else LIMITED))
+    if not found.critical:
+        ctx.emit("curtail", keys, period)
+
+
+def note_change(ctx: Context, device: str, period: int, before: DeviceBook) -> None:
+    """Tell if the device's state is not what it was with the book ``before``; lift a stop that has lost its reason."""
+    settings = settings_of(ctx)
+    after = accounts.device_book(ctx, device, period)
+    level = level_of(after, settings)
+    if after.stopped:
+        if level == DEPLETED or _owes(ctx, device, period):
+            return
+        accounts.set_stopped(ctx, device, period, False)
+        keys = (device, identity.device_of(ctx, device).network)
+        ctx.emit("budget-state", keys, (period, level))
+        ctx.emit("restore", keys, period)
+    elif level != level_of(before, settings):
+        ctx.emit("budget-state", (device, identity.device_of(ctx, device).network), (period, level))
+
+
+def owed_of(ctx: Context, network: str) -> tuple[int, tuple[Owed, ...]]:
+    """(total, claims oldest first) of the utility on ``network``."""
+    total, claims = cast("tuple[int, tuple[Owed, ...]]", ctx.get(_OWED + network.encode()) or (0, ()))
+    return total, tuple([Owed(*claim) for claim in claims])
+
+
+def put_owed(ctx: Context, network: str, claims: tuple[Owed, ...]) -> None:
+    """Replace the claims on ``network``."""
+    if claims:
+        ctx.put(_OWED + network.encode(), (sum([claim.amount for claim in claims]), claims))
+    else:
+        ctx.delete(_OWED + network.encode())
+
+
+def _owes(ctx: Context, device: str, period: int) -> bool:
+    _, claims = owed_of(ctx, identity.device_of(ctx, device).network)
+    return any(claim.device == device and claim.period == period for claim in claims)
