@@ -1,0 +1,232 @@
+"""`watt market`: products, books and prices; clear a file of orders; verify past auctions."""
+
+import asyncio
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import click
+from rich.console import Console
+from rich.progress import track
+
+from chaincode.contract import ContractError
+from chaincode.registry import default_registry
+from cli.answers import BOOK_LEVEL, PRODUCT, records
+from cli.clearing_file import clear_file
+from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
+from cli.session import ask, node_option
+from cli.units import clock, kwh, parse_slot, per_kwh
+from cli.verify import Checked, Fault, Reader, slot_seconds_of, stored_products, verify_product
+from node.errors import RefusedError
+from node.executor import Executor
+from node.gateway.client import Client
+from node.ledger.chain import Ledger
+from node.ledger.store import LevelStore
+from node.model.codec import Value
+from node.model.genesis import load_genesis
+
+_BAD_CLEARING = "bad-clearing"
+
+
+@click.group()
+def market() -> None:
+    """Products, books, prices; clear and verify auctions."""
+
+
+@market.command()
+@node_option
+@json_option
+@refusals_to_exit_codes
+def products(nodes: tuple[str, ...], as_json: bool) -> None:
+    """List the delivery slots that are open, or not yet final. Prices in tokens per kWh, times in UTC.
+
+    Example: watt market products --node 127.0.0.1:7401
+    """
+
+    async def read(client: Client) -> tuple[Value, int]:
+        return await client.query("market", "products"), (await client.node_info()).token_decimals
+
+    answer, decimals = ask(nodes, read)
+    rows = records(answer, PRODUCT)
+    if as_json:
+        return print_json(rows)
+    print_table(
+        "Products",
+        ("Slot", "Starts", "State", "Gate", ">Retail", ">Feed-in", ">Auctions", ">Trades", ">kWh traded"),
+        (
+            (
+                row["slot"],
+                clock(row["starts"]),
+                row["state"],
+                clock(row["gate"])[11:],
+                per_kwh(row["retail"], decimals),
+                per_kwh(row["feed_in"], decimals),
+                row["auctions"],
+                row["trades"],
+                kwh(row["energy_wh"]),
+            )
+            for row in rows
+        ),
+    )
+
+
+@market.command()
+@click.argument("slot")
+@node_option
+@json_option
+@refusals_to_exit_codes
+def book(slot: str, nodes: tuple[str, ...], as_json: bool) -> None:
+    """Show the orders that rest in SLOT (a number, or a UTC time in it), by bus and price.
+
+    Example: watt market book 2017-06-16T12:30
+    """
+
+    async def read(client: Client) -> tuple[Value, int]:
+        args = {"slot": parse_slot(slot, await slot_seconds_of(client.query))}
+        return await client.query("market", "book", args), (await client.node_info()).token_decimals
+
+    answer, decimals = ask(nodes, read)
+    rows = records(answer, BOOK_LEVEL)
+    if as_json:
+        return print_json(rows)
+    print_table(
+        f"Book of slot {slot}",
+        ("Bus", "Side", ">Tokens per kWh", ">kWh", ">Orders"),
+        (
+            (row["bus"], row["side"], per_kwh(row["price"], decimals), kwh(row["energy_wh"]), row["orders"])
+            for row in rows
+        ),
+    )
+
+
+@market.command()
+@click.argument("slot")
+@node_option
+@json_option
+@refusals_to_exit_codes
+def prices(slot: str, nodes: tuple[str, ...], as_json: bool) -> None:
+    """Show the price at every bus in the last auction of SLOT (a number, or a UTC time in it).
+
+    Example: watt market prices 2017-06-16T12:30
+    """
+
+    async def read(client: Client) -> tuple[Value, int]:
+        args = {"slot": parse_slot(slot, await slot_seconds_of(client.query))}
+        return await client.query("market", "prices", args), (await client.node_info()).token_decimals
+
+    answer, decimals = ask(nodes, read)
+    match answer:
+        case (int(number), int(time), tuple(pairs)):
+            by_bus = {row["bus"]: row["price"] for row in records(pairs, ("bus", "price"))}
+        case None:
+            raise RefusedError("no-auction", f"slot {slot} has had no auction yet")
+        case _:
+            raise RefusedError("bad-answer", "the node's answer is no price list: another version?")
+    if as_json:
+        return print_json({"auction": number, "time": time, "prices": by_bus})
+    print_table(
+        f"Auction {number} of slot {slot}, {clock(time)}",
+        ("Bus", ">Tokens per kWh"),
+        ((bus, per_kwh(price, decimals)) for bus, price in by_bus.items()),
+    )
+
+
+@market.command()
+@click.option(
+    "--input", "input_file", type=click.Path(path_type=Path), required=True, help="A JSON file of grid and orders."
+)
+@json_option
+@refusals_to_exit_codes
+def clear(input_file: Path, as_json: bool) -> None:
+    """Clear a file of orders with the chain's own auction: prices, trades and flows. Needs no node.
+
+    The file: {"grid": {"root": BUS, "lines": [{"from": BUS, "to": BUS, "toll": INT, "limit_down_wh": INT or null,
+    "limit_up_wh": INT or null}]}, "orders": [{"id", "bus", "side": "buy" or "sell", "price", "energy_wh", "age"}]},
+    prices and tolls in base units per Wh.
+
+    Example: watt market clear --input orders.json --json
+    """
+    try:
+        data = input_file.read_bytes()
+    except OSError as error:
+        raise RefusedError("no-input", f"{input_file}: {error.strerror}") from error
+    result = clear_file(data)
+    if as_json:
+        return print_json(result)
+    by_bus = cast("dict[str, int]", result["prices"])
+    print_table("Prices, base units per Wh", ("Bus", ">Price"), by_bus.items())
+    trades = cast("list[dict[str, Any]]", result["trades"])
+    print_table(
+        f"Trades, welfare {result['welfare']:,}",
+        ("Buy", "Sell", ">Wh", ">Buyer pays", ">Seller gets"),
+        (
+            (trade["buy"], trade["sell"], trade["energy_wh"], trade["buyer_price"], trade["seller_price"])
+            for trade in trades
+        ),
+    )
+
+
+@market.command()
+@click.argument("slot", required=False)
+@node_option
+@click.option(
+    "--data-dir", type=click.Path(path_type=Path), help="Read a stopped node's database instead of a gateway."
+)
+@click.option("--genesis", type=click.Path(path_type=Path), help="The genesis file; needed with --data-dir.")
+@json_option
+@refusals_to_exit_codes
+def verify(
+    slot: str | None, nodes: tuple[str, ...], data_dir: Path | None, genesis: Path | None, as_json: bool
+) -> None:
+    """Check past auctions by their certificates, of SLOT or of all products: no solver, no trust in the node.
+
+    Example: watt market verify --data-dir .demo/node-0/data --genesis .demo/genesis.json
+    """
+    if data_dir is not None:
+        if genesis is None:
+            raise click.UsageError("--data-dir needs --genesis")
+        checked, faults = _verify_offline(data_dir, genesis, slot)
+    else:
+        checked, faults = ask(nodes, lambda client: _verify(client.query, slot))
+    if as_json:
+        print_json({**checked._asdict(), "faults": [fault._asdict() for fault in faults]})
+    else:
+        for fault in faults:
+            click.echo(f"slot {fault.slot}, auction {fault.auction}: {fault.code}: {fault.message}")
+        click.echo(
+            f"{checked.auctions} auctions with {checked.orders} orders and {checked.trades} trades, "
+            f"{kwh(checked.energy_wh)} kWh: {'all as the rules demand' if not faults else f'{len(faults)} faults'}"
+        )
+    if faults:
+        raise RefusedError(_BAD_CLEARING, f"{len(faults)} auctions are not what the rules demand")
+
+
+async def _verify(read: Reader, slot: str | None) -> tuple[Checked, list[Fault]]:
+    slot_seconds = await slot_seconds_of(read)
+    slots = await stored_products(read) if slot is None else [parse_slot(slot, slot_seconds)]
+    console = Console(stderr=True)
+    total, faults = Checked(0, 0, 0, 0), []
+    for each in track(slots, "Checking auctions", console=console, disable=not sys.stderr.isatty(), transient=True):
+        checked, found = await verify_product(read, each, slot_seconds)
+        total = Checked(*(sum(pair) for pair in zip(total, checked, strict=True)))
+        faults += found
+    return total, faults
+
+
+def _verify_offline(data_dir: Path, genesis_file: Path, slot: str | None) -> tuple[Checked, list[Fault]]:
+    genesis = load_genesis(genesis_file)
+    registry = default_registry()
+    store = LevelStore(data_dir, create=False)
+    try:
+        executor = Executor(Ledger.open(store, genesis, registry), registry, genesis)
+
+        async def read(contract: str, method: str, args: Mapping[str, Any]) -> Value:
+            try:
+                return executor.query(contract, method, args)
+            except ContractError as error:
+                raise RefusedError(error.code, error.message) from error
+
+        return asyncio.run(_verify(read, slot))
+    finally:
+        store.close()

@@ -1,0 +1,135 @@
+"""What a command needs to speak to the network: nodes to ask, a key to sign with, patience until a block has it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from node.errors import RefusedError
+from node.gateway.client import Client, TxStatus
+from node.gateway.client import run as run_client
+from node.keyfile import load_key, read_passphrase
+from node.model.keys import Signer, SigningKey
+from node.model.transaction import sign_transaction
+
+DEFAULT_NODE = "127.0.0.1:7401"
+WAIT_S = 30.0
+NONCE_TRIES = 5
+EXPIRES_S = 3_600
+"""Block seconds for which a command's transaction stays valid."""
+
+T = TypeVar("T")
+C = TypeVar("C", bound=Callable[..., Any])
+
+node_option = click.option(
+    "--node",
+    "nodes",
+    multiple=True,
+    envvar="WATT_NODE",
+    default=(DEFAULT_NODE,),
+    show_default=True,
+    metavar="HOST:PORT",
+    help="A node's gateway; several are tried in turn. Also WATT_NODE, separated by spaces.",
+)
+_key_option = click.option(
+    "--key",
+    "key_file",
+    type=click.Path(path_type=Path),
+    required=True,
+    envvar="WATT_KEY",
+    help="The key file to sign with. Also WATT_KEY.",
+)
+passphrase_option = click.option(
+    "--passphrase-file",
+    type=click.Path(path_type=Path),
+    help="Read the passphrase from this file's first line; else WATT_PASSPHRASE, else a prompt.",
+)
+
+
+def signing_options(command: C) -> C:
+    """A command that signs: --node, --key and --passphrase-file."""
+    return node_option(_key_option(passphrase_option(command)))
+
+
+def ask(nodes: tuple[str, ...], use: Callable[[Client], Awaitable[T]]) -> T:
+    """Open a client, await ``use(client)``, close it."""
+    return run_client(nodes, use)
+
+
+def transact(
+    nodes: tuple[str, ...],
+    key_file: Path,
+    passphrase_file: Path | None,
+    contract: str,
+    method: str,
+    args: Callable[[Client], Awaitable[dict[str, Any]]],
+) -> TxStatus:
+    """Open the key, sign one call, wait until it is in a block. ``args`` may ask the node first.
+
+    Raises RefusedError with the code of the node or of the rules that refused it.
+    """
+    key = open_key(key_file, passphrase_file)
+
+    async def use(client: Client) -> TxStatus:
+        account = Account(client, key, (await client.node_info()).chain)
+        return await account.settle(contract, method, await args(client))
+
+    return ask(nodes, use)
+
+
+def open_key(key_file: Path, passphrase_file: Path | None) -> SigningKey:
+    """The key in the file, its passphrase from a file, the environment or a prompt."""
+    return load_key(key_file, read_passphrase_or_ask(passphrase_file, str(key_file)))
+
+
+def read_passphrase_or_ask(passphrase_file: Path | None, what: str) -> str:
+    """The passphrase from a file, the environment or a prompt."""
+    passphrase = read_passphrase(passphrase_file)
+    return click.prompt(f"Passphrase of {what}", hide_input=True, err=True) if passphrase is None else passphrase
+
+
+class Account:
+    """A key on a network: signs, numbers and settles transactions. The nonce is learnt from the ledger once."""
+
+    def __init__(self, client: Client, signer: Signer, chain: bytes) -> None:
+        self._client = client
+        self._signer = signer
+        self._chain = chain
+        self._highest: int | None = None
+
+    async def sign(self, contract: str, method: str, args: dict[str, Any], not_after: int) -> bytes:
+        """The bytes of the key's next transaction, void after block time ``not_after``."""
+        if self._highest is None:
+            self._highest = await self._client.nonce(self._signer.public_key)
+        self._highest += 1
+        return sign_transaction(self._signer, self._chain, self._highest, contract, method, args, not_after).raw
+
+    async def settle(self, contract: str, method: str, args: dict[str, Any]) -> TxStatus:
+        """Sign, hand in, wait. A nonce that another program took meanwhile is replaced: with it nothing was done.
+
+        Raises RefusedError: the gateway's code, the rules' code, or "timed-out".
+        """
+        for attempt in range(NONCE_TRIES):
+            not_after = (await self._client.node_info()).now + EXPIRES_S
+            try:
+                tx_id = await self._client.submit(await self.sign(contract, method, args, not_after))
+                status = await self._client.wait(tx_id, WAIT_S)
+                if status.code == "ok":
+                    return status
+                figures = f" {list(status.details)}" if status.details else ""
+                raise RefusedError(status.code, f"the rules refuse {contract}.{method}{figures}")
+            except RefusedError as error:
+                if error.code not in _NONCE_CODES:
+                    raise
+            self._highest = None
+            await asyncio.sleep(0.1 * attempt)
+        raise RefusedError("nonce-used", "another program uses this key at the same time")
+
+    def forget_nonce(self) -> None:
+        """Learn it from the ledger again: after transactions that may not have arrived."""
+        self._highest = None
+
+
+_NONCE_CODES = ("nonce-used", "nonce-out-of-window")

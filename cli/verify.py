@@ -1,0 +1,117 @@
+"""`watt market verify`: every stored auction checked again by its own certificate, without trust in whoever stored it.
+
+The auctions come from a node's gateway, or offline from a data directory. What is checked is that each is the
+clearing that the rules demand of the orders that it names (``chaincode.market_certificate.check``); that those
+are the orders that were placed is what `watt node verify` proves, by replaying the chain.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, NamedTuple, TypeAlias, cast
+
+from chaincode.auction_types import Trade
+from chaincode.contract import ContractError
+from chaincode.market_certificate import Auction, OrderRow, check
+from chaincode.tree import Line, Tree
+from cli.answers import PRODUCT, as_rows, record
+from node.errors import RefusedError
+from node.model.codec import Value
+
+Reader: TypeAlias = Callable[[str, str, Mapping[str, Any]], Awaitable[Value]]
+"""(contract, method, arguments) -> the query's answer."""
+
+
+class Fault(NamedTuple):
+    """An auction that is not what the rules demand; ``code`` and ``message`` say where."""
+
+    slot: int
+    auction: int
+    code: str
+    message: str
+
+
+class Checked(NamedTuple):
+    """How much was checked: auctions, and the orders, trades and Wh in them."""
+
+    auctions: int
+    orders: int
+    trades: int
+    energy_wh: int
+
+
+async def stored_products(read: Reader) -> list[int]:
+    """The slots of all products that the ledger still has, ascending."""
+    slots = [cast("int", as_rows(row)[0]) for row in as_rows(await read("market", "products", {}))]
+    earlier = slots[0] - 1 if slots else -1
+    while earlier >= 0:
+        try:
+            await read("market", "product", {"slot": earlier})
+        except (RefusedError, ContractError) as error:
+            if error.code != "no-product":
+                raise
+            break
+        slots.insert(0, earlier)
+        earlier -= 1
+    return slots
+
+
+async def verify_product(read: Reader, slot: int, slot_seconds: int) -> tuple[Checked, list[Fault]]:
+    """Check every auction of one product."""
+    product = record(await read("market", "product", {"slot": slot}), PRODUCT)
+    checked = Checked(0, 0, 0, 0)
+    faults: list[Fault] = []
+    if not product["auctions"]:
+        return checked, faults
+    tree = await _tree(read, product["grid_version"], slot_seconds)
+    flows = (0,) * len(tree.buses)
+    energy_wh = 0
+    for number in range(product["auctions"]):
+        answer = await read("market", "auction", {"slot": slot, "number": number})
+        auction, orders, trades = _auction(answer)
+        try:
+            if auction.flows_before != flows:
+                raise ContractError("wrong-flows", "the flows before it are not those of the auctions before it")
+            check(tree, auction, orders, trades)
+        except ContractError as error:
+            faults.append(Fault(slot, number, error.code, error.message))
+        flows = tuple(before + flow for before, flow in zip(flows, auction.flows, strict=True))
+        energy_wh += auction.energy_wh
+        checked = Checked(checked.auctions + 1, checked.orders + len(orders), checked.trades + len(trades), energy_wh)
+    if energy_wh != product["energy_wh"]:
+        faults.append(
+            Fault(slot, product["auctions"] - 1, "wrong-total", "the product's total is not its auctions' sum")
+        )
+    return checked, faults
+
+
+async def slot_seconds_of(read: Reader) -> int:
+    """The length of a slot, from the market's settings."""
+    return cast("int", as_rows(await read("market", "settings", {}))[0])
+
+
+async def _tree(read: Reader, version: int, slot_seconds: int) -> Tree:
+    match await read("grid", "tree", {"version": version}):
+        case (_, str(root), tuple(lines)):
+            return Tree.build(root, [_line(line, slot_seconds) for line in lines])
+        case _:
+            raise RefusedError("bad-answer", "the node's answer is no grid: another version?")
+
+
+def _line(line: Value, slot_seconds: int) -> Line:
+    match line:
+        case (str(parent), str(child), _, int(toll), (int() | None) as down_w, (int() | None) as up_w):
+            down_wh, up_wh = (None if watt is None else watt * slot_seconds // 3600 for watt in (down_w, up_w))
+            return Line(parent, child, toll, down_wh, up_wh)
+        case _:
+            raise RefusedError("bad-answer", "the node's answer is no line of a grid: another version?")
+
+
+def _auction(answer: Value) -> tuple[Auction, list[OrderRow], list[Trade]]:
+    record_, orders, trades = as_rows(answer)
+    try:
+        return (
+            Auction(*as_rows(record_)),  # type: ignore[arg-type]
+            [OrderRow(*as_rows(row)) for row in as_rows(orders)],  # type: ignore[arg-type]
+            [Trade(*as_rows(row)) for row in as_rows(trades)],  # type: ignore[arg-type]
+        )
+    except TypeError as error:
+        raise RefusedError("bad-answer", f"the node's answer is no auction: {error}") from error
