@@ -173,7 +173,7 @@ def hold(ctx: Context, device: str, period: int, amount: int, reference: bytes) 
     if book.available < amount:
         return None
     after = DeviceBook(book.available - amount, book.reserved + amount, *book[2:])
-    ctx.put(_device_key(device, period), after)
+    ctx.put(_device_key(device, period), tuple(after))
     names = f"device:{device}:{period}", f"reserved:{device}:{period}"
     ctx.emit("transfer", (device,), (*names, amount, "hold", reference))
     return after
@@ -345,13 +345,13 @@ def _take_plain(ctx: Context, key: bytes, amount: int) -> None:
 def _put_device(ctx: Context, device: str, period: int, book: DeviceBook) -> None:
     if max(book) > MAX_AMOUNT:
         raise ContractError("bad-amount", "a book would pass 63 bits")
-    ctx.put(_device_key(device, period), book)
+    ctx.put(_device_key(device, period), tuple(book))
 
 
 def _put_network(ctx: Context, network: str, period: int, book: NetworkBook) -> None:
     if max(book) > MAX_AMOUNT:
         raise ContractError("bad-amount", "a book would pass 63 bits")
-    ctx.put(_network_key(network, period), book)
+    ctx.put(_network_key(network, period), tuple(book))
 
 
 def _bounded(total: int) -> int:

@@ -51,6 +51,7 @@ __all__ = [
 ]
 
 MAX_REFERENCE: Final = 64
+MAX_LISTED: Final = 500
 _ISSUES: Final = b"bud-issue/"
 
 
@@ -219,17 +220,20 @@ class Budget(Contract):
         return (status, *book, budget_state.owed_of(ctx, network)[0], *sums)
 
     @query
-    def alerts(self, ctx: Context, *, network: str) -> Value:
-        """All alerts, by number: (device, period, cause, slot, time, evidence, acknowledged)."""
+    def alerts(self, ctx: Context, *, network: str, first: int = 0) -> Value:
+        """Alerts from number ``first`` on, at most 500: (device, period, cause, slot, time, evidence, acknowledged)."""
         identity.network_of(ctx, network)
-        return budget_alerts.alerts_of(ctx, network)
+        return tuple([tuple(alert) for alert in budget_alerts.alerts_of(ctx, network, _at_least_0(first), MAX_LISTED)])
 
     @query
-    def shares(self, ctx: Context, *, network: str, period: int) -> Value:
-        """All shares, oldest first: (giver or "" for the pool, receiver, amount, returned, reference, slot, tx id)."""
+    def shares(self, ctx: Context, *, network: str, period: int, first: int = 0) -> Value:
+        """Shares from number ``first`` on, at most 500, oldest first:
+        (giver or "" for the pool, receiver, amount, returned, reference, slot, tx id).
+        """
         identity.network_of(ctx, network)
         budget_state.require_period(ctx, period)
-        return budget_share.shares_of(ctx, network, period)
+        found = budget_share.shares_of(ctx, network, period, _at_least_0(first), MAX_LISTED)
+        return tuple([tuple(share) for share in found])
 
     @query
     def policy(self, ctx: Context, *, network: str) -> Value:
@@ -253,6 +257,12 @@ def _allocate(ctx: Context, network: str, period: int, amounts: tuple[tuple[str,
         accounts.transfer(ctx, *names, amount, "allocate", ctx.tx_id)
         budget_state.note_change(ctx, device, period, before)
     return accounts.network_book(ctx, network, period).pool
+
+
+def _at_least_0(first: int) -> int:
+    if first < 0:
+        raise ContractError("bad-args", "the first number of a list is 0")
+    return first
 
 
 def _last_over(ctx: Context, period: int) -> int | None:

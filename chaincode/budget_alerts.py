@@ -72,7 +72,8 @@ def set_forecast(ctx: Context, device: str, period: int, amount: int) -> None:
     """
     if not 0 <= amount <= MAX_AMOUNT:
         raise ContractError("bad-amount", "a forecast is an integer from 0 to 2^63-1")
-    ctx.put(_watch_key(device, period), watch_of(ctx, device, period)._replace(forecast=amount))
+    watch = watch_of(ctx, device, period)._replace(forecast=amount)
+    ctx.put(_watch_key(device, period), tuple(watch))
 
 
 def note_use(
@@ -108,7 +109,7 @@ def note_use(
         watch = _raise(ctx, device, period, watch, ABOVE_FORECAST, watch.above)
     if estimated:
         watch = _raise(ctx, device, period, watch, ESTIMATED, (evidence,))
-    ctx.put(_watch_key(device, period), watch)
+    ctx.put(_watch_key(device, period), tuple(watch))
 
 
 def note_borrowed(ctx: Context, device: str, period: int, reference: bytes) -> None:
@@ -120,13 +121,14 @@ def note_borrowed(ctx: Context, device: str, period: int, reference: bytes) -> N
     watch = _raise(ctx, device, period, watch, BORROWED, (evidence,))
     if len(watch.borrowed_for) == often:
         watch = _raise(ctx, device, period, watch, BORROWED_OFTEN, watch.borrowed_for)
-    ctx.put(_watch_key(device, period), watch)
+    ctx.put(_watch_key(device, period), tuple(watch))
 
 
-def alerts_of(ctx: Context, network: str) -> tuple[Alert, ...]:
-    """All alerts of ``network``, oldest first: an alert's number is its index."""
+def alerts_of(ctx: Context, network: str, first: int, most: int) -> tuple[Alert, ...]:
+    """The alerts of ``network`` from number ``first`` on, oldest first, at most ``most``."""
     start = _ALERTS + network.encode() + b"\0"
-    return tuple([_alert(ctx, start, index) for index in range(_count(ctx, start))])
+    end = min(_count(ctx, start), first + most)
+    return tuple([_alert(ctx, start, index) for index in range(first, end)])
 
 
 def acknowledge(ctx: Context, network: str, index: int) -> None:
@@ -134,7 +136,7 @@ def acknowledge(ctx: Context, network: str, index: int) -> None:
     start = _ALERTS + network.encode() + b"\0"
     if not 0 <= index < _count(ctx, start):
         raise ContractError("unknown-alert", f"{network} has no alert {index}")
-    ctx.put(start + index.to_bytes(4, "big"), _alert(ctx, start, index)._replace(acknowledged=True))
+    ctx.put(start + index.to_bytes(4, "big"), tuple(_alert(ctx, start, index)._replace(acknowledged=True)))
 
 
 def _raise(ctx: Context, device: str, period: int, watch: Watch, cause: str, evidence: tuple[bytes, ...]) -> Watch:
@@ -144,7 +146,7 @@ def _raise(ctx: Context, device: str, period: int, watch: Watch, cause: str, evi
     start = _ALERTS + network.encode() + b"\0"
     index = _count(ctx, start)
     alert = Alert(device, period, cause, slots.current(ctx), ctx.time, evidence, False)
-    ctx.put(start + index.to_bytes(4, "big"), alert)
+    ctx.put(start + index.to_bytes(4, "big"), tuple(alert))
     ctx.put(start, index + 1)
     ctx.emit("alert", (device, network), (index, *alert[1:6]))
     return watch._replace(raised=(*watch.raised, cause))

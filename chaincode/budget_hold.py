@@ -144,7 +144,7 @@ def _resolve(ctx: Context, network: str, period: int, needs: list[Need]) -> list
         held = accounts.hold(ctx, need.device, period, need.amount, need.reference)
         assert held is not None, "a need was met, but not with enough"
         gifts = tuple(gifts_of.get(need.reference, ()))
-        ctx.put(_HOLDS + need.reference, (need.device, period, need.amount, gifts))
+        _put(ctx, need.reference, Hold(need.device, period, need.amount, gifts))
         budget_state.note_change(ctx, need.device, period, before)
     granted = dict.fromkeys([need.reference for need in met])
     settings = budget_state.settings_of(ctx)
@@ -200,6 +200,6 @@ def _require(ctx: Context, ref: bytes) -> Hold:
 
 def _put(ctx: Context, ref: bytes, found: Hold) -> None:
     if found.amount:
-        ctx.put(_HOLDS + ref, found)
+        ctx.put(_HOLDS + ref, (*found[:3], tuple([tuple(gift) for gift in found.gifts])))
     else:
         ctx.delete(_HOLDS + ref)

@@ -49,7 +49,7 @@ def set_policy(ctx: Context, network: str, proceeds: str, donors: tuple[tuple[st
         require_in_network(ctx, device, network)
         if not 0 <= rank <= MAX_RANK or not 0 <= floor <= MAX_AMOUNT:
             raise ContractError("bad-policy", f"{device}: rank 0 to {MAX_RANK}, floor 0 to 2^63-1")
-        ctx.put(_DONORS + device.encode(), Donor(rank, floor, gives))
+        ctx.put(_DONORS + device.encode(), (rank, floor, gives))
     ctx.emit("policy-set", (network,), (proceeds, donors))
 
 

@@ -126,7 +126,7 @@ def record(ctx: Context, network: str, period: int, share: Share) -> int:
     """Enter ``share`` into the network's list of ``period``; its index."""
     start = _start(network, period)
     index = cast("int | None", ctx.get(start)) or 0
-    ctx.put(start + index.to_bytes(4, "big"), share)
+    ctx.put(start + index.to_bytes(4, "big"), tuple(share))
     ctx.put(start, index + 1)
     ctx.emit("shared", (share.giver or network, share.receiver), (period, share.amount, share.reference))
     return index
@@ -139,15 +139,15 @@ def take_back(ctx: Context, receiver: str, period: int, gift: Gift, amount: int,
     accounts.give_back(ctx, receiver, gift.giver, period, amount, reference)
     key = _start(network, period) + gift.record.to_bytes(4, "big")
     share = Share(*cast("Share", ctx.get(key)))
-    ctx.put(key, share._replace(returned=share.returned + amount))
+    ctx.put(key, tuple(share._replace(returned=share.returned + amount)))
     budget_state.note_change(ctx, gift.giver, period, before)
 
 
-def shares_of(ctx: Context, network: str, period: int) -> tuple[Share, ...]:
-    """All shares within ``network`` in ``period``, oldest first."""
+def shares_of(ctx: Context, network: str, period: int, first: int, most: int) -> tuple[Share, ...]:
+    """The shares within ``network`` in ``period`` from number ``first`` on, oldest first, at most ``most``."""
     start = _start(network, period)
-    count = cast("int | None", ctx.get(start)) or 0
-    return tuple([Share(*cast("Share", ctx.get(start + index.to_bytes(4, "big")))) for index in range(count)])
+    end = min(cast("int | None", ctx.get(start)) or 0, first + most)
+    return tuple([Share(*cast("Share", ctx.get(start + index.to_bytes(4, "big")))) for index in range(first, end)])
 
 
 def _start(network: str, period: int) -> bytes:

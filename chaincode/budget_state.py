@@ -67,7 +67,7 @@ def configure(ctx: Context, settings: Settings) -> None:
         least = 0 if name.endswith("permille") else 1
         if type(value) is not int or not least <= value <= most:
             raise ContractError("bad-settings", f"budget: {name} is {least} to {most}")
-    ctx.put(_SETTINGS, settings)
+    ctx.put(_SETTINGS, tuple(settings))
 
 
 def settings_of(ctx: Context) -> Settings:
@@ -172,7 +172,8 @@ def owed_of(ctx: Context, network: str) -> tuple[int, tuple[Owed, ...]]:
 def put_owed(ctx: Context, network: str, claims: tuple[Owed, ...]) -> None:
     """Replace the claims on ``network``."""
     if claims:
-        ctx.put(_OWED + network.encode(), (sum([claim.amount for claim in claims]), claims))
+        total = sum([claim.amount for claim in claims])
+        ctx.put(_OWED + network.encode(), (total, tuple([tuple(claim) for claim in claims])))
     else:
         ctx.delete(_OWED + network.encode())
 

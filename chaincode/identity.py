@@ -26,6 +26,7 @@ from chaincode.roles import RIGHTS, Member, check_id, check_key, has_role, membe
 KINDS: Final = ("load", "pv", "battery", "ev", "charger")
 MAX_DEVICES: Final = 256
 """Devices of one network: what the automatic share at the end of a block has to look at."""
+MAX_LISTED: Final = 500
 MAX_POWER_W: Final = 10**9
 MAX_PLACES: Final = 64
 PLACES_KEPT_SLOTS: Final = 1_000
@@ -89,10 +90,11 @@ def devices_of(ctx: Context, network: str) -> tuple[str, ...]:
     return tuple([cast("str", ctx.get(start + index.to_bytes(4, "big"))) for index in range(count)])
 
 
-def networks_of(ctx: Context) -> tuple[str, ...]:
-    """The ids of all networks in the order of their registration."""
+def networks_of(ctx: Context, first: int = 0, most: int | None = None) -> tuple[str, ...]:
+    """The ids of the networks from number ``first`` on, in the order of their registration; at most ``most``."""
     count = cast("int | None", ctx.get(_NETWORK_LIST)) or 0
-    return tuple([cast("str", ctx.get(_NETWORK_LIST + index.to_bytes(4, "big"))) for index in range(count)])
+    end = count if most is None else min(count, first + most)
+    return tuple([cast("str", ctx.get(_NETWORK_LIST + index.to_bytes(4, "big"))) for index in range(first, end)])
 
 
 def place_at(device: Device, slot: int) -> str | None:
@@ -257,9 +259,11 @@ class Identity(Contract):
         return tuple(network_of(ctx, network))
 
     @query
-    def networks(self, ctx: Context) -> Value:
-        """The ids of all networks."""
-        return networks_of(ctx)
+    def networks(self, ctx: Context, *, first: int = 0) -> Value:
+        """The ids of the networks from number ``first`` on, at most 500, in the order of their registration."""
+        if first < 0:
+            raise ContractError("bad-args", "the first number of a list is 0")
+        return networks_of(ctx, first, MAX_LISTED)
 
     @query
     def device(self, ctx: Context, *, device: str) -> Value:
@@ -294,7 +298,7 @@ def _add_network(ctx: Context, network: Network) -> None:
     if ctx.get(key) is not None:
         raise ContractError("duplicate-id", f"there is a network {network.id}")
     count = cast("int | None", ctx.get(_NETWORK_LIST)) or 0
-    ctx.put(key, network)
+    ctx.put(key, tuple(network))
     ctx.put(_NETWORK_LIST + count.to_bytes(4, "big"), network.id)
     ctx.put(_NETWORK_LIST, count + 1)
     roles.add_use(ctx, network.owner_key, "network", network.id)
@@ -318,9 +322,9 @@ def _add_device(ctx: Context, device: Device) -> None:
         raise ContractError("duplicate-id", f"there is a device {device.id}")
     if network.devices >= MAX_DEVICES:
         raise ContractError("too-many", f"a network has at most {MAX_DEVICES} devices")
-    ctx.put(key, device)
+    ctx.put(key, tuple(device))
     ctx.put(_NETWORK_DEVICES + network.id.encode() + b"\0" + network.devices.to_bytes(4, "big"), device.id)
-    ctx.put(_NETWORKS + network.id.encode(), network._replace(devices=network.devices + 1))
+    ctx.put(_NETWORKS + network.id.encode(), tuple(network._replace(devices=network.devices + 1)))
     roles.add_use(ctx, device.key, "device", device.id)
     roles.add_use(ctx, device.meter_key, "meter", device.id)
     ctx.emit("device-registered", (device.id, network.id), device.kind)
@@ -340,7 +344,7 @@ def _move(ctx: Context, device: str, bus: str, slot: int) -> None:
         del kept[0]
     if len(kept) >= MAX_PLACES:
         raise ContractError("too-many", f"a device has at most {MAX_PLACES} places on record")
-    ctx.put(_DEVICES + device.encode(), found._replace(places=(*kept, (slot, bus))))
+    ctx.put(_DEVICES + device.encode(), tuple(found._replace(places=(*kept, (slot, bus)))))
     count = cast("int | None", ctx.get(_MOVES)) or 0
     ctx.put(_MOVES + count.to_bytes(4, "big"), (device, slot))
     ctx.put(_MOVES, count + 1)

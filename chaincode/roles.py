@@ -90,7 +90,7 @@ def add_member(ctx: Context, member: Member) -> None:
             if ctx.get(_SINGLES + role.encode()) is not None:
                 raise ContractError("role-taken", f"there is a {role} already")
             ctx.put(_SINGLES + role.encode(), member.id)
-    ctx.put(_MEMBERS + member.id.encode(), member)
+    ctx.put(_MEMBERS + member.id.encode(), tuple(member))
     add_use(ctx, member.key, "member", member.id)
 
 
