@@ -29,7 +29,7 @@ from node.ledger import nonces
 from node.ledger.chain import Ledger
 from node.ledger.execution import Execution, Position, finish
 from node.ledger.first_block import EPOCH
-from node.ledger.state import Overlay, require_plain
+from node.ledger.state import Overlay, require_value
 from node.model.block import NULL_BATCH, NULL_DIGEST, DecodedBatch, decode_batch
 from node.model.certificate import members_hash
 from node.model.codec import sha256
@@ -228,9 +228,9 @@ class _BlockRun:
         try:
             result = call()
             receipt = Receipt(ctx.tx_id, OK, (), result)
-            require_plain(receipt)
+            require_value(result)
             encoded = encode_receipt(receipt)
-            events = [(event, encode_event(event)) for event in ctx.events]
+            events = [(event, _encoded(event)) for event in ctx.events]
             size = max(overlay.seal(), sum([len(event) for _, event in events]))
             if size > value_bytes or len(encoded) > RECEIPT_BYTES:
                 raise ContractError("too-large", f"a value, the events or the result have {size} bytes")
@@ -250,10 +250,15 @@ class _BlockRun:
         return receipt, encoded
 
 
+def _encoded(event: Event) -> bytes:
+    require_value((event.topic, event.keys, event.data))
+    return encode_event(event)
+
+
 def _failed(tx_id: bytes, code: str, details: tuple[int, ...]) -> tuple[Receipt, bytes]:
     receipt = Receipt(tx_id, code, details, None)
     try:
-        require_plain(receipt)
+        require_value(details)
         return receipt, encode_receipt(receipt)
     except (CodecError, TypeError):
         _logger.exception("a mistake in a contract: the refusal %r with details that are no integers", code)

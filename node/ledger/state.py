@@ -138,10 +138,16 @@ class Overlay:
         return self._base_get(key) if value is _MISSING else value
 
     def put(self, key: bytes, value: Value) -> None:
-        """Set ``key``. Raises TypeError for a value that is no state value, ValueError for a key that is none."""
+        """Set ``key``; a NamedTuple becomes the plain tuple of its fields.
+
+        Raises TypeError for a value that is no state value, ValueError for a key that is none.
+        """
         kind = type(value)
-        if kind is not tuple and (kind not in _SCALARS or value is None):
-            raise TypeError(f"a {kind.__name__} is no value of the state: plain tuples and scalars are")
+        if kind is not tuple:
+            if isinstance(value, tuple):
+                value = tuple(value)
+            elif value is None or kind not in _SCALARS:
+                raise TypeError(f"a {kind.__name__} is no value of the state: tuples and scalars are")
         self._write(key, value)
 
     def delete(self, key: bytes) -> None:
@@ -271,5 +277,14 @@ def require_plain(value: tuple[Any, ...]) -> None:
         kind = type(item)
         if kind not in _SCALARS:
             if kind is not tuple:
-                raise TypeError(f"a {kind.__name__} within a value")
+                raise TypeError(f"a {kind.__name__} within a value of the state")
             require_plain(item)
+
+
+def require_value(value: object) -> None:
+    """Raises TypeError unless ``value`` is made of tuples and scalars; NamedTuples are tuples here."""
+    if isinstance(value, tuple):
+        for item in value:
+            require_value(item)
+    elif type(value) not in _SCALARS:
+        raise TypeError(f"a {type(value).__name__} is no value")

@@ -13,7 +13,8 @@ from typing import Any
 
 from chaincode.contract import Context, Contract, ContractError, Event, Value
 from chaincode.registry import Registry
-from node.ledger.state import Overlay, WorldState
+from node.ledger.layout import STATE
+from node.ledger.state import Overlay, WorldState, require_value
 from node.ledger.store import MemoryStore
 from node.model.codec import sha256
 
@@ -31,7 +32,9 @@ class World:
         self.height = 0
         self.time = self.previous_time = time
         self.events: list[Event] = []
-        self.state: Overlay = WorldState(MemoryStore(), self.registry.indexed).overlay()
+        self._store = MemoryStore()
+        self._base = WorldState(self._store, self.registry.indexed)
+        self.state: Overlay = self._base.overlay()
         self._calls = 0
         with self.transaction() as ctx:
             self.registry.genesis(ctx, settings or {})
@@ -59,13 +62,16 @@ class World:
         except BaseException:
             self.state.undo()
             raise
+        require_value(tuple((event.topic, event.keys, event.data) for event in ctx.events))
         self.state.keep()
         self.events.extend(ctx.events)
 
     def call(self, sender: bytes, contract: str, method: str, **args: Any) -> Value:
         """Run a transaction; returns its result. A ContractError undoes it and is raised."""
         with self.transaction(sender) as ctx:
-            return self.registry.call(ctx, contract, method, args)
+            result = self.registry.call(ctx, contract, method, args)
+            require_value(result)
+            return result
 
     def refused(self, sender: bytes, contract: str, method: str, **args: Any) -> str:
         """Run a transaction that must be refused; returns the code."""
@@ -97,6 +103,10 @@ class World:
         """Finish this block and begin the next one at ``time`` (default: the same)."""
         with self.transaction() as ctx:
             self.registry.end_block(ctx)
+        changes = self.state.changes()
+        self._store.write({STATE + key: value for key, value in changes.items()})
+        self._base.apply(changes)
+        self.state = self._base.overlay()
         self.previous_time, self.time = self.time, self.time if time is None else time
         self.height += 1
         with self.transaction() as ctx:
