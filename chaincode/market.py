@@ -1,0 +1,331 @@
+"""The exchange: products, orders, gates, auctions.
+
+Theory of operation
+===================
+
+A *product* is one delivery slot. It opens a day before delivery, takes orders until its gate, and then belongs to
+settlement. Everything that time brings about stands in a calendar (``market_calendar``) and happens in ``begin_block``
+of the first block at or after its time, before the block's own transactions:
+
+    entry       what happens                                             then
+    OPEN        the terms are pinned and orders are taken                OPEN of the next slot, GATE of this one
+    TICK        the product's new orders are cleared                     (entered by the first new order)
+    GATE        the last auction; what rests expires; no more orders     DELIVERED at the slot's end
+    DELIVERED   energy has flowed; readings are taken                    METERED, in settlement's calendar
+
+A block's transactions are a set, so every order of a block counts as placed at the block's time. Orders of all blocks
+since a product's last auction are one age class. Ticks lie at multiples of ``tick_s``; a tick that no block met is
+made up for by the next block, and several missed ones are one auction. Only products with new orders are cleared.
+
+A block does a bounded amount of calendar work (``WORK_PER_BLOCK``, in orders); what is left stays in the calendar,
+due, and the next block goes on with it.
+
+Genesis settings (all in seconds but the last):
+
+    slot_seconds       length of a slot; divides a day                          default 1800
+    open_before_s      how long before delivery starts a product opens          default 86400
+    gate_before_end_s  how long before its slot's end a product closes          default 600
+    tick_s             auctions at multiples of this; 0 = in every block        default 10
+    metering_window_s  how long after the slot's end readings are taken         default 3600
+    dispute_window_s   how long after that the slot becomes final               default 604800
+    tariffs            the utility's prices by time of use: arrays [second of the UTC day, retail, feed-in],
+                       in base units per Wh, ascending, the first from second 0; required
+
+State: ``market_products``, ``market_orders``, ``market_book``, ``market_calendar`` and ``market_certificate`` name
+their tables.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from chaincode import (
+    budget,
+    grid,
+    market_book,
+    market_calendar,
+    market_certificate,
+    market_clearing,
+    market_orders,
+    market_products,
+    market_trading,
+)
+from chaincode.contract import Context, Contract, Value, query, transaction
+from chaincode.market_calendar import DELIVERED, GATE, MARKET, METERED, OPEN, SETTLEMENT, TICK, Entry
+from chaincode.market_orders import SIDE_NAMES, Order
+from chaincode.market_products import Product
+
+WORK_PER_BLOCK: Final = 20_000
+"""Calendar work of one block: an order that is cleared or expires is one, every entry ENTRY_WORK besides."""
+ENTRY_WORK: Final = 20
+MAX_ROWS: Final = 10_000
+"""A query's answer has at most so many rows; of trades and auctions the newest."""
+
+
+class Market(Contract):
+    """Orders in; auctions and trades out."""
+
+    name = "market"
+    indexed = (market_calendar.MARKET, market_book.BOOK, market_book.PENDING, market_book.INSTANT)
+
+    def genesis(self, ctx: Context, settings: dict[str, Value]) -> None:
+        if settings:
+            market_products.configure(ctx, settings)
+            market_calendar.put(ctx, MARKET, Entry(ctx.time, OPEN, 0, 0))
+
+    def begin_block(self, ctx: Context) -> None:
+        work = WORK_PER_BLOCK
+        while work > 0:
+            entry = market_calendar.first(ctx, MARKET)
+            if entry is None or entry.time > ctx.time:
+                return
+            work -= ENTRY_WORK + _happen(ctx, entry, work)
+
+    def end_block(self, ctx: Context) -> None:
+        market_trading.decide_waiting(ctx)
+        market_trading.cancel_moved(ctx)
+
+    def next_event(self, ctx: Context) -> int | None:
+        entry = market_calendar.first(ctx, MARKET)
+        return None if entry is None else entry.time
+
+    @transaction
+    def place(
+        self,
+        ctx: Context,
+        *,
+        device: str,
+        side: str,
+        slot: int,
+        energy_wh: int,
+        price: int,
+        until: str = "gate",
+        renewable: bool = False,
+    ) -> Value:
+        """Place an order for ``device``; returns its id. By the device's key or its network's owner.
+
+        ``side``: buy or sell; ``energy_wh``: at least 100, or what undoes a position; ``price``: the limit, all-in,
+        base units per Wh; ``until``: gate or auction (one auction only); ``renewable``: a buyer's wish (sellers are
+        tagged by what their device is). Raises ContractError: unknown-device, wrong-key, closed-product, bad-price,
+        bad-energy, duplicate, not-connected, over-capacity, own-cross, in-arrears, and what the budget says of a
+        device that may not buy.
+        """
+        return market_trading.place(ctx, device, side, slot, energy_wh, price, until, renewable)
+
+    @transaction
+    def cancel(self, ctx: Context, *, order: bytes) -> Value:
+        """Take an open order back. Raises ContractError: unknown-order, wrong-key, not-open."""
+        market_trading.cancel(ctx, order)
+        return None
+
+    @query
+    def settings(self, ctx: Context) -> Value:
+        """(slot_seconds, open_before_s, gate_before_end_s, tick_s, metering_window_s, dispute_window_s, tariffs)."""
+        return tuple(market_products.settings_of(ctx))
+
+    @query
+    def tariff(self, ctx: Context, *, slot: int) -> Value:
+        """(retail, feed-in) of a slot in base units per Wh."""
+        product = market_products.find(ctx, slot)
+        if product is not None:
+            return product.retail, product.feed_in
+        return market_products.settings_of(ctx).tariff(slot)
+
+    @query
+    def products(self, ctx: Context) -> Value:
+        """The rows of ``product`` for every slot that is open or not yet final, ascending."""
+        settings = market_products.settings_of(ctx)
+        end = market_products.next_to_open(ctx) or 0
+        unfinished_s = settings.metering_window_s + settings.dispute_window_s
+        first = max((ctx.time - unfinished_s) // settings.slot_seconds - 1, end - MAX_ROWS, 0)
+        rows = [(slot, market_products.find(ctx, slot)) for slot in range(first, end)]
+        return tuple([_product_row(ctx, slot, product) for slot, product in rows if product is not None])
+
+    @query
+    def product(self, ctx: Context, *, slot: int) -> Value:
+        """(slot, state, opens, starts, ends, gate, metered by, final at, grid version, retail, feed-in, period,
+        auctions, trades, energy_wh, paid, received, tolls, rent).
+        """
+        return _product_row(ctx, slot, market_products.require(ctx, slot))
+
+    @query
+    def book(self, ctx: Context, *, slot: int) -> Value:
+        """The resting orders by price: ((bus, side, price, energy_wh, orders), ...), buys first, best first."""
+        levels: list[tuple[str, str, int, int, int]] = []
+        market_products.require(ctx, slot)
+        for entry in market_book.entries(ctx, slot):
+            level = (entry.bus, SIDE_NAMES[entry.side], entry.price)
+            if levels and levels[-1][:3] == level:
+                levels[-1] = (*level, levels[-1][3] + entry.left_wh, levels[-1][4] + 1)
+            elif len(levels) < MAX_ROWS:
+                levels.append((*level, entry.left_wh, 1))
+        return tuple(levels)
+
+    @query
+    def prices(self, ctx: Context, *, slot: int) -> Value:
+        """The last auction's (number, time, ((bus, price), ...)); None before the first."""
+        product = market_products.require(ctx, slot)
+        number = market_products.totals_of(ctx, slot).auctions - 1
+        if number < 0:
+            return None
+        auction = market_certificate.read(ctx, slot, number)
+        buses = grid.pinned(ctx, product.grid_version).buses
+        return number, auction.time, tuple(zip(buses, auction.prices, strict=True))
+
+    @query
+    def order(self, ctx: Context, *, order: bytes) -> Value:
+        """(id, device, network, slot, bus, side, energy_wh, price, until, renewable, placed, age, state, filled_wh,
+        money).
+        """
+        return _order_row(order, market_orders.require_order(ctx, order))
+
+    @query
+    def orders(self, ctx: Context, *, device: str, slot: int | None = None) -> Value:
+        """The rows of ``order`` for a device's orders in a slot, newest first; without one, in all open slots."""
+        rows: list[Value] = []
+        for each in _slots(ctx, slot):
+            rows += [_order_row(*found) for found in market_orders.orders_of(ctx, device, each, MAX_ROWS - len(rows))]
+        return tuple(rows)
+
+    @query
+    def position(self, ctx: Context, *, device: str, slot: int) -> Value:
+        """(network, bus, bought_wh, sold_wh, open_buy_wh, open_sell_wh, open orders, orders, last order, paid, tolls,
+        proceeds) or None."""
+        position = market_orders.find_position(ctx, device, slot)
+        return None if position is None else tuple(position)
+
+    @query
+    def trades(self, ctx: Context, *, slot: int) -> Value:
+        """((auction, buy order, sell order, energy_wh, buyer price, seller price, toll), ...) in order of auctions."""
+        rows: list[Value] = []
+        for number in range(market_products.totals_of(ctx, slot).auctions - 1, -1, -1):
+            auction = market_certificate.read(ctx, slot, number)
+            trades = market_certificate.read_trades(ctx, slot, number, auction)
+            rows += [(number, *trade) for trade in reversed(trades)]
+            if len(rows) >= MAX_ROWS:
+                break
+        return tuple(reversed(rows[:MAX_ROWS]))
+
+    @query
+    def device_trades(self, ctx: Context, *, device: str, slot: int) -> Value:
+        """A device's trades in a slot: ((auction, side, order, other order, energy_wh, price, other's price, toll),
+        ...).
+        """
+        own = dict(market_orders.orders_of(ctx, device, slot, MAX_ROWS))
+        auctions = market_products.totals_of(ctx, slot).auctions if own else 0
+        rows: list[Value] = []
+        for number in range(auctions):
+            auction = market_certificate.read(ctx, slot, number)
+            for trade in market_certificate.read_trades(ctx, slot, number, auction):
+                buy, sell, wh, buyer_price, seller_price, toll = trade
+                if buy in own:
+                    rows.append((number, "buy", buy, sell, wh, buyer_price, seller_price, toll))
+                if sell in own:
+                    rows.append((number, "sell", sell, buy, wh, seller_price, buyer_price, toll))
+        return tuple(rows[:MAX_ROWS])
+
+    @query
+    def auctions(self, ctx: Context, *, slot: int) -> Value:
+        """((number, time, grid version, orders, trades, energy_wh, paid, received, tolls, rent, welfare), ...)."""
+        end = market_products.totals_of(ctx, slot).auctions
+        first = max(0, end - MAX_ROWS)
+        return tuple([(number, *market_certificate.read(ctx, slot, number)[:10]) for number in range(first, end)])
+
+    @query
+    def auction(self, ctx: Context, *, slot: int, number: int) -> Value:
+        """One auction's certificate: (record, orders, trades), the fields of ``market_certificate.Auction``,
+        ``OrderRow`` and ``chaincode.auction.Trade``; ``market_certificate.check`` proves it.
+        """
+        auction = market_certificate.read(ctx, slot, number)
+        orders = market_certificate.read_orders(ctx, slot, number, auction)
+        trades = market_certificate.read_trades(ctx, slot, number, auction)
+        return tuple(auction), tuple([tuple(row) for row in orders]), tuple([tuple(trade) for trade in trades])
+
+
+def _happen(ctx: Context, entry: Entry, work: int) -> int:
+    """Let a due entry of the calendar happen; the work that it took, in orders."""
+    time, kind, slot, _ = entry
+    if kind == GATE:
+        return _gate(ctx, entry, work)
+    market_calendar.remove(ctx, MARKET, time, kind, slot)
+    if kind == OPEN:
+        _open(ctx, slot)
+        return 0
+    product = market_products.require(ctx, slot)
+    if kind == TICK:
+        return market_clearing.run(ctx, slot, product)
+    market_products.enter(ctx, slot, product, market_products.DELIVERED)
+    market_calendar.put(ctx, SETTLEMENT, Entry(product.metered_by, METERED, slot, ()))
+    return 0
+
+
+def _open(ctx: Context, slot: int) -> None:
+    """Open a product, pinning its terms; a chain's first block begins with the first slot that can be traded."""
+    settings = market_products.settings_of(ctx)
+    if market_products.next_to_open(ctx) is None:
+        slot = (ctx.time + settings.gate_before_end_s) // settings.slot_seconds
+    starts = slot * settings.slot_seconds
+    opens = starts - settings.open_before_s
+    market_products.set_next_to_open(ctx, slot)
+    if opens > ctx.time:
+        market_calendar.put(ctx, MARKET, Entry(opens, OPEN, slot, 0))
+        return
+    ends = starts + settings.slot_seconds
+    retail, feed_in = settings.tariff(slot)
+    product = Product(
+        state=market_products.OPEN,
+        opens=opens,
+        starts=starts,
+        ends=ends,
+        gate=ends - settings.gate_before_end_s,
+        metered_by=ends + settings.metering_window_s,
+        final_at=ends + settings.metering_window_s + settings.dispute_window_s,
+        grid_version=grid.current_version(ctx),
+        retail=retail,
+        feed_in=feed_in,
+        period=budget.period_of(ctx, slot),
+    )
+    market_products.enter(ctx, slot, product, market_products.OPEN)
+    market_products.set_next_to_open(ctx, slot + 1)
+    market_calendar.put(ctx, MARKET, Entry(product.gate, GATE, slot, 0))
+    market_calendar.put(ctx, MARKET, Entry(max(opens + settings.slot_seconds, 0), OPEN, slot + 1, 0))
+
+
+def _gate(ctx: Context, entry: Entry, work: int) -> int:
+    """The last auction, then what rests expires: as much as one block may do, the rest in the next."""
+    product = market_products.require(ctx, entry.slot)
+    done = 0
+    if product.state == market_products.OPEN:
+        done = market_clearing.run(ctx, entry.slot, product)
+        product = market_products.enter(ctx, entry.slot, product, market_products.CLOSED)
+    resting: list[bytes] = []
+    for resting_order in market_book.entries(ctx, entry.slot):
+        if done + len(resting) >= work:
+            break
+        resting.append(resting_order.order)
+    else:
+        market_calendar.remove(ctx, MARKET, entry.time, GATE, entry.slot)
+        market_calendar.put(ctx, MARKET, Entry(product.ends, DELIVERED, entry.slot, 0))
+    for order_id in resting:
+        order = market_orders.require_order(ctx, order_id)
+        market_trading.end(ctx, order_id, order, market_orders.EXPIRED)
+    return done + len(resting)
+
+
+def _slots(ctx: Context, slot: int | None) -> Iterable[int]:
+    if slot is not None:
+        return (slot,)
+    settings = market_products.settings_of(ctx)
+    first = max(0, ctx.time // settings.slot_seconds - 1)
+    return range(first, market_products.next_to_open(ctx) or 0)
+
+
+def _product_row(ctx: Context, slot: int, product: Product) -> Value:
+    return slot, *product, *market_products.totals_of(ctx, slot)[:7]
+
+
+def _order_row(order_id: bytes, order: Order) -> Value:
+    until = "auction" if order.instant else "gate"
+    return (
+        order_id, order.device, order.network, order.slot, order.bus, SIDE_NAMES[order.side], order.energy_wh,
+        order.price, until, order.renewable, order.placed, order.age, order.state, order.filled_wh, order.money,
+    )  # fmt: skip

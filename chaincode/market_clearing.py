@@ -1,0 +1,116 @@
+"""An auction of one product, inside a block: the book in; fills, money in escrow, trades and a record out.
+
+Each fill of a buy takes its price from the order's hold into ``escrow:SLOT``, and what the limit had held beyond the
+price goes back to the device at once. What sellers, the grid operator and the congestion account are due waits in
+escrow until the slot is settled: at any time it holds what buyers paid for the slot.
+"""
+
+from chaincode import (
+    budget,
+    grid,
+    identity,
+    market_book,
+    market_calendar,
+    market_certificate,
+    market_orders,
+    market_products,
+    market_trading,
+)
+from chaincode.auction import BUY, clear
+from chaincode.contract import Context, Value
+from chaincode.market_calendar import MARKET, TICK
+from chaincode.market_orders import Fill, Order
+from chaincode.market_products import Product
+
+
+def run(ctx: Context, slot: int, product: Product) -> int:
+    """Clear the product's new orders, if there are any. Returns how many orders took part."""
+    pending = market_book.find_pending(ctx, slot)
+    if pending is None:
+        return 0
+    market_book.put_pending(ctx, slot, None)
+    market_calendar.remove(ctx, MARKET, pending.tick, TICK, slot)
+    tree = grid.pinned(ctx, product.grid_version).tree
+    totals = market_products.totals_of(ctx, slot)
+    flows_before = totals.flows or (0,) * len(tree.buses)
+    down, up = market_certificate.capacities(tree, flows_before)
+    orders = market_book.candidates(ctx, slot, tree, down, up, pending)
+    clearing = clear(tree, down, up, orders)
+    assert clearing.rent >= 0, "an auction earned less than its tolls"
+    assert clearing.paid == clearing.received + clearing.tolls + clearing.rent, "an auction's money does not add up"
+
+    price_at = dict(zip(tree.buses, clearing.prices, strict=True))
+    tolls_of: dict[bytes, int] = {}
+    for trade in clearing.trades:
+        if trade.toll:
+            tolls_of[trade.buy] = tolls_of.get(trade.buy, 0) + trade.toll * trade.energy_wh
+    for order_id, wh in clearing.fills.items():
+        _fill(ctx, order_id, wh, price_at, tolls_of.get(order_id, 0))
+    energy_wh = sum([trade.energy_wh for trade in clearing.trades])
+    auction = market_certificate.Auction(
+        ctx.time, product.grid_version, len(orders), len(clearing.trades), energy_wh,
+        clearing.paid, clearing.received, clearing.tolls, clearing.rent, clearing.welfare,
+        clearing.key_prices, clearing.prices, flows_before, clearing.flows,
+    )  # fmt: skip
+    market_certificate.write(ctx, slot, totals.auctions, auction, orders, clearing)
+    market_products.put_totals(
+        ctx,
+        slot,
+        market_products.Totals(
+            totals.auctions + 1,
+            totals.trades + len(clearing.trades),
+            totals.energy_wh + energy_wh,
+            totals.paid + clearing.paid,
+            totals.received + clearing.received,
+            totals.tolls + clearing.tolls,
+            totals.rent + clearing.rent,
+            tuple([before + flow for before, flow in zip(flows_before, clearing.flows, strict=True)]),
+        ),
+    )
+    for order_id in market_book.take_instant(ctx, slot):
+        order = market_orders.require_order(ctx, order_id)
+        if order.state in market_orders.OPEN_STATES:
+            market_trading.end(ctx, order_id, order, market_orders.EXPIRED)
+    data: Value = (slot, totals.auctions, len(orders), len(clearing.trades), energy_wh, clearing.paid)
+    ctx.emit("auction", (), data)
+    return len(orders)
+
+
+def _fill(ctx: Context, order_id: bytes, wh: int, price_at: dict[str, int], tolls: int) -> None:
+    """Fill ``wh`` of an order at its bus's price: book, order, position, and a buyer's money."""
+    order = market_orders.require_order(ctx, order_id)
+    price = price_at[order.bus]
+    filled_wh = order.filled_wh + wh
+    done = filled_wh == order.energy_wh
+    order = order._replace(
+        filled_wh=filled_wh,
+        money=order.money + wh * price,
+        state=market_orders.FILLED if done else market_orders.PARTIAL,
+    )
+    market_orders.put_order(ctx, order_id, order)
+    if done:
+        market_book.remove(ctx, order.slot, order.bus, order.side, order.price, order.age, order_id)
+    else:
+        left_wh = order.energy_wh - filled_wh
+        entry = market_book.Entry(order.bus, order.side, order.price, order.age, order_id, left_wh, order.renewable)
+        market_book.put(ctx, order.slot, entry)
+    position = market_orders.find_position(ctx, order.device, order.slot)
+    assert position is not None, "an order without a position"
+    if not position.bought_wh and not position.sold_wh:
+        identity.note_fill(ctx, order.device, order.slot)
+    position = market_orders.shrunk(ctx, position, order, wh, Fill(wh, wh * price, tolls), closed=done)
+    market_orders.put_position(ctx, order.device, order.slot, position)
+    if order.side == BUY:
+        _pay(ctx, order_id, order, wh, price, done=done)
+    data: Value = (order_id, order.state, order.slot, market_orders.SIDE_NAMES[order.side], wh, price, filled_wh)
+    ctx.emit("fill", (order.device, order.network), data)
+
+
+def _pay(ctx: Context, order_id: bytes, order: Order, wh: int, price: int, *, done: bool) -> None:
+    """From the order's hold into escrow; what was held beyond the price is set free."""
+    if wh * price:
+        budget.post(ctx, order_id, wh * price, f"escrow:{order.slot}", "trade")
+    if done and order.money < order.energy_wh * order.price:
+        budget.release(ctx, order_id, None)
+    elif not done and price < order.price:
+        budget.release(ctx, order_id, wh * (order.price - price))

@@ -1,0 +1,228 @@
+"""Orders, and each device's position in each product.
+
+An order's life: ACCEPTED -> PARTIAL -> FILLED, CANCELLED or EXPIRED. A buy that the device's own money does not cover
+is WAITING until the end of its block, when all needs of the block are decided together: then ACCEPTED, or REJECTED.
+What breaks a rule at once is refused with a code and leaves no trace.
+
+A device has one *position* record per slot: what it bought and sold, what its open orders could add, and its last
+order; each order names the one before it, so that a device's orders can be listed, and proven complete, without an
+index of their own. ``side/`` holds on which side of a product a network's devices at one bus have open orders; it is
+touched only when a device's first order opens and its last one closes.
+
+State: table ``order/``: order id(32) -> Order; table ``position/``: device, slot(8) -> Position; table ``side/``:
+slot(8) network, bus -> (side, devices with open orders).
+"""
+
+import hashlib
+from typing import Final, NamedTuple, cast
+
+from chaincode.auction_types import BUY, SELL
+from chaincode.contract import Context, ContractError
+from chaincode.keys import text, uint
+
+WAITING: Final = "WAITING"
+ACCEPTED: Final = "ACCEPTED"
+PARTIAL: Final = "PARTIAL"
+FILLED: Final = "FILLED"
+CANCELLED: Final = "CANCELLED"
+EXPIRED: Final = "EXPIRED"
+REJECTED: Final = "REJECTED"
+OPEN_STATES: Final = (ACCEPTED, PARTIAL)
+
+SIDES: Final = {"buy": BUY, "sell": SELL}
+SIDE_NAMES: Final = ("buy", "sell")
+
+_ORDER: Final = b"order/"
+_POSITION: Final = b"position/"
+_SIDE: Final = b"side/"
+
+
+class Order(NamedTuple):
+    """``energy_wh`` and ``filled_wh`` in Wh, ``price`` (the limit) in base units per Wh, ``money`` in base units: paid
+    by a buyer or due to a seller so far. ``instant``: for one auction only; ``renewable``: a buyer's wish or a
+    seller's tag; ``age``: the number of the first auction that it took part in; ``before``: the device's order before
+    this one in the same product, empty if it is the first.
+    """
+
+    device: str
+    network: str
+    slot: int
+    bus: str
+    side: int
+    energy_wh: int
+    price: int
+    instant: bool
+    renewable: bool
+    placed: int
+    age: int
+    state: str
+    filled_wh: int
+    money: int
+    before: bytes
+
+
+class Position(NamedTuple):
+    """What a device has contracted, and may still contract, for one slot. Energies in Wh, money in base units.
+
+    ``open_buy_wh`` and ``open_sell_wh``: what is unfilled of its open orders, of which there are ``open_orders``, all
+    at ``bus``; ``paid`` went into escrow for what it bought, ``tolls`` of it for lines; ``proceeds`` lie there for
+    what it sold.
+    """
+
+    network: str
+    bus: str
+    bought_wh: int
+    sold_wh: int
+    open_buy_wh: int
+    open_sell_wh: int
+    open_orders: int
+    orders: int
+    last_order: bytes
+    paid: int
+    tolls: int
+    proceeds: int
+
+
+class Fill(NamedTuple):
+    """Of one order in one auction: Wh, what they cost or earn, and how much of a buyer's cost is tolls."""
+
+    wh: int
+    money: int
+    tolls: int
+
+
+NOTHING: Final = Fill(0, 0, 0)
+
+
+def order_id(ctx: Context, device: str, content: tuple[int, int, int, int, bool, bool]) -> bytes:
+    """The hash of an order's content: (side, slot, energy, price, instant, renewable), and of the transaction's id."""
+    numbers = " ".join([str(int(part)) for part in content])
+    return hashlib.sha256(b"order " + ctx.tx_id + device.encode() + b"\0" + numbers.encode()).digest()
+
+
+def find_order(ctx: Context, order: bytes) -> Order | None:
+    """The order with this id, or None."""
+    raw = ctx.get(_ORDER + order)
+    return None if raw is None else Order(*cast("Order", raw))
+
+
+def require_order(ctx: Context, order: bytes) -> Order:
+    """The order with this id. Raises ContractError("unknown-order")."""
+    found = find_order(ctx, order) if len(order) == 32 else None
+    if found is None:
+        raise ContractError("unknown-order", "no order has this id")
+    return found
+
+
+def put_order(ctx: Context, order_id: bytes, order: Order) -> None:
+    """Write an order."""
+    ctx.put(_ORDER + order_id, tuple(order))
+
+
+def position_key(device: str, slot: int) -> bytes:
+    """Where a device's position in a slot lies."""
+    return _POSITION + text(device) + uint(slot)
+
+
+def find_position(ctx: Context, device: str, slot: int) -> Position | None:
+    """The device's position in a slot; None if it never had an order there."""
+    raw = ctx.get(_POSITION + text(device) + uint(slot))
+    return None if raw is None else Position(*cast("Position", raw))
+
+
+def put_position(ctx: Context, device: str, slot: int, position: Position) -> None:
+    """Write a position."""
+    ctx.put(_POSITION + text(device) + uint(slot), tuple(position))
+
+
+def orders_of(ctx: Context, device: str, slot: int, most: int) -> list[tuple[bytes, Order]]:
+    """The device's orders in a slot, the newest first, at most ``most``."""
+    position = find_position(ctx, device, slot)
+    found: list[tuple[bytes, Order]] = []
+    after = b"" if position is None else position.last_order
+    while after and len(found) < most:
+        order = require_order(ctx, after)
+        found.append((after, order))
+        after = order.before
+    return found
+
+
+def check_capacity(position: Position, side: int, energy_wh: int, import_limit_wh: int, export_limit_wh: int) -> None:
+    """A device's net position must stay within its limits whichever of its open orders are filled.
+
+    That is: with all its open sells filled and no open buy, and the reverse. Raises ContractError("over-capacity")
+    with the details (Wh that could be ordered, Wh asked).
+    """
+    net = position.bought_wh - position.sold_wh
+    if side == BUY:
+        room = import_limit_wh - net - position.open_buy_wh
+    else:
+        room = export_limit_wh + net - position.open_sell_wh
+    if energy_wh > room:
+        raise ContractError(
+            "over-capacity", "beyond what the connection carries in this slot", (max(room, 0), energy_wh)
+        )
+
+
+def check_side(ctx: Context, position: Position, slot: int, side: int) -> None:
+    """Open orders of one network at one bus and product are all on one side. Raises ContractError("own-cross")."""
+    if position.open_orders:
+        other = position.open_sell_wh if side == BUY else position.open_buy_wh
+        crossed = other > 0
+    else:
+        on = ctx.get(_side_key(slot, position.network, position.bus))
+        crossed = isinstance(on, tuple) and on[0] != side
+    if crossed:
+        raise ContractError("own-cross", "this network has open orders on the other side at this bus")
+
+
+def opened(ctx: Context, position: Position, slot: int, side: int, energy_wh: int, order: bytes) -> Position:
+    """The position with one more open order, after ``check_side``."""
+    if not position.open_orders:
+        _count_device(ctx, slot, position, side, 1)
+    return position._replace(
+        open_buy_wh=position.open_buy_wh + (energy_wh if side == BUY else 0),
+        open_sell_wh=position.open_sell_wh + (energy_wh if side == SELL else 0),
+        open_orders=position.open_orders + 1,
+        orders=position.orders + 1,
+        last_order=order,
+    )
+
+
+def shrunk(ctx: Context, position: Position, order: Order, open_wh: int, fill: Fill, *, closed: bool) -> Position:
+    """The position when ``open_wh`` of an order are no longer open, because of ``fill`` or because it ends.
+
+    ``closed``: the order is not open any more.
+    """
+    wh, money, tolls = fill
+    orders_left = position.open_orders - closed
+    if not orders_left:
+        _count_device(ctx, order.slot, position, order.side, -1)
+    if order.side == BUY:
+        return position._replace(
+            open_buy_wh=position.open_buy_wh - open_wh,
+            bought_wh=position.bought_wh + wh,
+            paid=position.paid + money,
+            tolls=position.tolls + tolls,
+            open_orders=orders_left,
+        )
+    return position._replace(
+        open_sell_wh=position.open_sell_wh - open_wh,
+        sold_wh=position.sold_wh + wh,
+        proceeds=position.proceeds + money,
+        open_orders=orders_left,
+    )
+
+
+def _count_device(ctx: Context, slot: int, position: Position, side: int, change: int) -> None:
+    key = _side_key(slot, position.network, position.bus)
+    on = ctx.get(key)
+    devices = change + (on[1] if isinstance(on, tuple) else 0)  # type: ignore[operator]
+    if devices:
+        ctx.put(key, (side, devices))
+    else:
+        ctx.delete(key)
+
+
+def _side_key(slot: int, network: str, bus: str) -> bytes:
+    return _SIDE + uint(slot) + text(network) + bus.encode()

@@ -1,0 +1,205 @@
+"""Products: one per delivery slot, each with the terms that were in force when it opened.
+
+    FUTURE -> OPEN -> CLOSED -> DELIVERED -> METERED or ESTIMATED -> SETTLED -> FINAL
+
+A product has no record while it is FUTURE. Its record pins the grid's version (and with it tolls and limits), the
+tariff and all its times, so that nothing that is decided later touches orders already placed.
+
+State: table ``market/``: ``settings`` -> Settings, ``next`` -> the next slot to open; table ``product/``: slot(8) ->
+Product; table ``cleared/``: slot(8) -> Totals, once there has been an auction.
+"""
+
+from typing import Final, NamedTuple, cast
+
+from chaincode import slots
+from chaincode.contract import MAX_AMOUNT, Context, ContractError, Value
+from chaincode.keys import uint
+
+OPEN: Final = "OPEN"
+CLOSED: Final = "CLOSED"
+DELIVERED: Final = "DELIVERED"
+METERED: Final = "METERED"
+ESTIMATED: Final = "ESTIMATED"
+SETTLED: Final = "SETTLED"
+FINAL: Final = "FINAL"
+
+_SETTINGS: Final = b"market/settings"
+_NEXT: Final = b"market/next"
+_PRODUCT: Final = b"product/"
+
+_TOTALS: Final = b"cleared/"
+
+DAY_S: Final = 86_400
+MAX_SLOT: Final = 2**48
+MAX_OPEN_PRODUCTS: Final = 1_000
+
+
+class Product(NamedTuple):
+    """One delivery slot. Times in s since the epoch; retail and feed-in in base units per Wh.
+
+    Orders are taken from ``opens`` until ``gate``, energy flows from ``starts`` to ``ends``, readings are taken until
+    ``metered_by``, and after ``final_at`` nothing changes any more. ``period``: the billing period that it belongs to.
+    """
+
+    state: str
+    opens: int
+    starts: int
+    ends: int
+    gate: int
+    metered_by: int
+    final_at: int
+    grid_version: int
+    retail: int
+    feed_in: int
+    period: int
+
+
+class Totals(NamedTuple):
+    """What a product's auctions have contracted so far. Energies in Wh, money in base units.
+
+    ``paid`` = ``received`` + ``tolls`` + ``rent``. ``flows``: per line (the index of its child in the tree) the net
+    flow contracted, from parent to child positive; empty before the first auction.
+    """
+
+    auctions: int = 0
+    trades: int = 0
+    energy_wh: int = 0
+    paid: int = 0
+    received: int = 0
+    tolls: int = 0
+    rent: int = 0
+    flows: tuple[int, ...] = ()
+
+
+class Settings(NamedTuple):
+    """The market's part of the genesis document, in seconds. ``tariffs``: (second of the UTC day from which it holds,
+    retail, feed-in), ascending, the first from 0."""
+
+    slot_seconds: int
+    open_before_s: int
+    gate_before_end_s: int
+    tick_s: int
+    metering_window_s: int
+    dispute_window_s: int
+    tariffs: tuple[tuple[int, int, int], ...]
+
+    def tariff(self, slot: int) -> tuple[int, int]:
+        """(retail, feed-in) of a slot, in base units per Wh: what is in force when it starts."""
+        second = slot * self.slot_seconds % DAY_S
+        in_force = self.tariffs[0]
+        for tariff in self.tariffs:
+            if tariff[0] <= second:
+                in_force = tariff
+        return in_force[1], in_force[2]
+
+
+def configure(ctx: Context, raw: dict[str, Value]) -> Settings:
+    """Check and keep the genesis settings. Raises ContractError("bad-settings") naming the setting."""
+    known = dict.fromkeys(Settings._fields)
+    unknown = [name for name in raw if name not in known]
+    if unknown:
+        raise ContractError("bad-settings", f"the market has no setting {min(unknown)!r}")
+    settings = Settings(
+        slot_seconds=_seconds(raw, "slot_seconds", 1_800, 60),
+        open_before_s=_seconds(raw, "open_before_s", DAY_S, 0),
+        gate_before_end_s=_seconds(raw, "gate_before_end_s", 600, 0),
+        tick_s=_seconds(raw, "tick_s", 10, 0),
+        metering_window_s=_seconds(raw, "metering_window_s", 3_600, 0),
+        dispute_window_s=_seconds(raw, "dispute_window_s", 7 * DAY_S, 0),
+        tariffs=_tariffs(raw.get("tariffs")),
+    )
+    if DAY_S % settings.slot_seconds:
+        raise ContractError(
+            "bad-settings", "slot_seconds divides a day, so that tariffs and estimates have a time of day"
+        )
+    if settings.open_before_s // settings.slot_seconds >= MAX_OPEN_PRODUCTS:
+        raise ContractError("bad-settings", f"open_before_s opens more than {MAX_OPEN_PRODUCTS} products")
+    if settings.gate_before_end_s >= settings.open_before_s + settings.slot_seconds:
+        raise ContractError("bad-settings", "gate_before_end_s closes products before they open")
+    slots.configure(ctx, settings.slot_seconds)
+    ctx.put(_SETTINGS, tuple(settings))
+    return settings
+
+
+def settings_of(ctx: Context) -> Settings:
+    """The market's settings. Raises ContractError("not-configured")."""
+    raw = ctx.get(_SETTINGS)
+    if raw is None:
+        raise ContractError("not-configured", "the genesis document has no settings for the market")
+    return Settings(*cast("Settings", raw))
+
+
+def next_to_open(ctx: Context) -> int | None:
+    """The first slot that never opened; None before the first block."""
+    slot = ctx.get(_NEXT)
+    return slot if isinstance(slot, int) else None
+
+
+def set_next_to_open(ctx: Context, slot: int) -> None:
+    """All slots below ``slot`` have been opened."""
+    ctx.put(_NEXT, slot)
+
+
+def find(ctx: Context, slot: int) -> Product | None:
+    """The product of a slot; None while it is FUTURE (or if the chain is younger than it)."""
+    raw = ctx.get(_PRODUCT + uint(slot))
+    return None if raw is None else Product(*cast("Product", raw))
+
+
+def require(ctx: Context, slot: int) -> Product:
+    """The product of a slot. Raises ContractError("no-product") for one that never opened."""
+    product = find(ctx, slot)
+    if product is None:
+        raise ContractError("no-product", f"slot {slot} is not open yet, or older than the chain")
+    return product
+
+
+def put(ctx: Context, slot: int, product: Product) -> None:
+    """Write a product."""
+    ctx.put(_PRODUCT + uint(slot), tuple(product))
+
+
+def totals_of(ctx: Context, slot: int) -> Totals:
+    """What the product's auctions have contracted; all zeros before the first."""
+    raw = ctx.get(_TOTALS + uint(slot))
+    return Totals() if raw is None else Totals(*cast("Totals", raw))
+
+
+def put_totals(ctx: Context, slot: int, totals: Totals) -> None:
+    """Write them."""
+    ctx.put(_TOTALS + uint(slot), tuple(totals))
+
+
+def enter(ctx: Context, slot: int, product: Product, state: str) -> Product:
+    """Move a product to its next state, and tell."""
+    product = product._replace(state=state)
+    put(ctx, slot, product)
+    ctx.emit("product", (), (slot, state))
+    return product
+
+
+def _seconds(raw: dict[str, Value], name: str, default: int, least: int) -> int:
+    value = raw.get(name, default)
+    if type(value) is not int or not least <= value <= 400 * DAY_S:
+        raise ContractError("bad-settings", f"{name} is an integer of seconds, {least} to {400 * DAY_S}, not {value!r}")
+    return value
+
+
+def _tariffs(raw: Value) -> tuple[tuple[int, int, int], ...]:
+    if not isinstance(raw, tuple) or not 0 < len(raw) <= 96:
+        raise ContractError("bad-settings", "tariffs is an array of 1 to 96 [second of the day, retail, feed-in]")
+    tariffs: list[tuple[int, int, int]] = []
+    for row in raw:
+        match row:
+            case (int(second), int(retail), int(feed_in)):
+                tariffs.append((second, retail, feed_in))
+            case _:
+                raise ContractError("bad-settings", f"a tariff is [second of the day, retail, feed-in], not {row!r}")
+    before = -1
+    for second, retail, feed_in in tariffs:
+        if not before < second < DAY_S or not 0 <= feed_in <= retail <= MAX_AMOUNT // DAY_S:
+            raise ContractError("bad-settings", "tariffs ascend by second of the day, and 0 <= feed-in <= retail")
+        before = second
+    if tariffs[0][0] != 0:
+        raise ContractError("bad-settings", "the first tariff holds from second 0 of the day")
+    return tuple(tariffs)

@@ -1,0 +1,195 @@
+"""Placing and cancelling orders: every rule that an order must meet, in one place.
+
+Refusal codes: unknown-device, wrong-key, closed-product, bad-price, bad-energy, duplicate, not-connected,
+over-capacity, own-cross, in-arrears; what the budget says of a device that may not buy; and over-budget, which a buyer
+whose own money does not suffice learns at the end of the block, when it is known whether others of its network help.
+"""
+
+from typing import Final
+
+from chaincode import budget, grid, identity, market_book, market_calendar, market_orders, market_products
+from chaincode.auction_types import BUY, SELL
+from chaincode.contract import MAX_AMOUNT, Context, ContractError, Value
+from chaincode.market_book import Pending
+from chaincode.market_calendar import MARKET, TICK
+from chaincode.market_orders import Order, Position
+from chaincode.market_products import Product
+
+MIN_ORDER_WH: Final = 100
+"""Smaller orders are refused, except to trade out of a position."""
+
+
+def place(
+    ctx: Context, device_id: str, side_name: str, slot: int, energy_wh: int, price: int, until: str, renewable: bool
+) -> bytes:
+    """Check an order, hold its money, and put it into the book. The order's id."""
+    device = identity.require_device_key(ctx, device_id)
+    side, instant = _side_and_force(side_name, until)
+    product = _open_product(ctx, slot)
+    if not product.feed_in <= price <= product.retail:
+        raise ContractError("bad-price", "a limit lies from feed-in to retail", (product.feed_in, product.retail))
+    bus = identity.place_at(device, slot)
+    if bus is None or not _has_bus(ctx, product, bus):
+        raise ContractError("not-connected", "the device is connected nowhere in this slot")
+    position = _position(ctx, device_id, device.network, bus, slot)
+    _check_energy(position, side, energy_wh)
+    seconds = product.ends - product.starts
+    market_orders.check_capacity(
+        position, side, energy_wh, device.import_w * seconds // 3600, device.export_w * seconds // 3600
+    )
+    if energy_wh * price > MAX_AMOUNT:
+        raise ContractError("bad-energy", "the order's value passes 63 bits")
+    market_orders.check_side(ctx, position, slot, side)
+    if side == SELL:
+        if budget.in_arrears(ctx, device.network):
+            raise ContractError("in-arrears", "the network owes the utility, and may not sell until it has paid")
+    else:
+        refusal = budget.may_buy(ctx, device_id, product.period)
+        if refusal is not None:
+            raise ContractError(refusal, "the budget lets this device not buy now")
+    tag = device.renewable if side == SELL else renewable
+    order_id = market_orders.order_id(ctx, device_id, (side, slot, energy_wh, price, instant, tag))
+    if market_orders.find_order(ctx, order_id) is not None:
+        raise ContractError("duplicate", "this very order has been placed already")
+    covered = side == SELL or price == 0 or budget.hold(ctx, device_id, product.period, order_id, energy_wh * price)
+    order = Order(
+        device_id, device.network, slot, bus, side, energy_wh, price, instant, tag, ctx.time, 0,
+        market_orders.WAITING, 0, 0, position.last_order,
+    )  # fmt: skip
+    position = market_orders.opened(ctx, position, slot, side, energy_wh, order_id)
+    market_orders.put_position(ctx, device_id, slot, position)
+    if covered:
+        _enter(ctx, order_id, order)
+    else:
+        market_orders.put_order(ctx, order_id, order)
+    return order_id
+
+
+def cancel(ctx: Context, order_id: bytes) -> None:
+    """Take an open order back, by its device or its network's owner. Raises ContractError: unknown-order, wrong-key,
+    not-open.
+    """
+    order = market_orders.require_order(ctx, order_id)
+    identity.require_device_key(ctx, order.device)
+    if order.state not in market_orders.OPEN_STATES:
+        raise ContractError("not-open", f"the order is {order.state}")
+    end(ctx, order_id, order, market_orders.CANCELLED)
+
+
+def end(ctx: Context, order_id: bytes, order: Order, state: str) -> None:
+    """Close an order that rests in the book: what it still holds goes back."""
+    market_book.remove(ctx, order.slot, order.bus, order.side, order.price, order.age, order_id)
+    _close(ctx, order_id, order, state)
+
+
+def decide_waiting(ctx: Context) -> None:
+    """At the end of the block: orders whose money has been found enter the book, the others are rejected."""
+    for order_id, granted in budget.resolve_needs(ctx):
+        order = market_orders.require_order(ctx, order_id)
+        if granted:
+            _enter(ctx, order_id, order)
+        else:
+            _close(ctx, order_id, order, market_orders.REJECTED)
+
+
+def cancel_moved(ctx: Context) -> None:
+    """At the end of the block: a device that is to hang elsewhere loses its open orders from that slot on."""
+    for device, first_slot in identity.take_moves(ctx):
+        for slot in range(first_slot, market_products.next_to_open(ctx) or 0):
+            position = market_orders.find_position(ctx, device, slot)
+            order_id = b"" if position is None or not position.open_orders else position.last_order
+            while order_id:
+                order = market_orders.require_order(ctx, order_id)
+                if order.state in market_orders.OPEN_STATES:
+                    end(ctx, order_id, order, market_orders.CANCELLED)
+                order_id = order.before
+
+
+def _enter(ctx: Context, order_id: bytes, order: Order) -> None:
+    pending = _count_new(ctx, order)
+    order = order._replace(age=pending.auction, state=market_orders.ACCEPTED)
+    market_orders.put_order(ctx, order_id, order)
+    market_book.put(
+        ctx,
+        order.slot,
+        market_book.Entry(order.bus, order.side, order.price, order.age, order_id, order.energy_wh, order.renewable),
+    )
+    if order.instant:
+        market_book.put_instant(ctx, order.slot, order_id)
+    _tell(ctx, order_id, order)
+
+
+def _count_new(ctx: Context, order: Order) -> Pending:
+    """Add an order to what waits for the product's next auction; the first one enters that auction in the calendar."""
+    pending = market_book.find_pending(ctx, order.slot)
+    if pending is None:
+        tick_s = market_products.settings_of(ctx).tick_s
+        tick = ctx.time if tick_s == 0 else (ctx.time // tick_s + 1) * tick_s
+        market_calendar.put(ctx, MARKET, market_calendar.Entry(tick, TICK, order.slot, 0))
+        pending = Pending(market_products.totals_of(ctx, order.slot).auctions, 0, 0, tick)
+    if order.side == BUY:
+        pending = pending._replace(buy_wh=pending.buy_wh + order.energy_wh)
+    else:
+        pending = pending._replace(sell_wh=pending.sell_wh + order.energy_wh)
+    market_book.put_pending(ctx, order.slot, pending)
+    return pending
+
+
+def _close(ctx: Context, order_id: bytes, order: Order, state: str) -> None:
+    if order.side == BUY and order.price and state != market_orders.REJECTED:
+        budget.release(ctx, order_id, None)
+    position = market_orders.find_position(ctx, order.device, order.slot)
+    assert position is not None, "an order without a position"
+    left_wh = order.energy_wh - order.filled_wh
+    position = market_orders.shrunk(ctx, position, order, left_wh, market_orders.NOTHING, closed=True)
+    market_orders.put_position(ctx, order.device, order.slot, position)
+    order = order._replace(state=state)
+    market_orders.put_order(ctx, order_id, order)
+    _tell(ctx, order_id, order)
+
+
+def _tell(ctx: Context, order_id: bytes, order: Order) -> None:
+    data: Value = (
+        order_id, order.state, order.slot, market_orders.SIDE_NAMES[order.side],
+        order.energy_wh, order.price, order.filled_wh,
+    )  # fmt: skip
+    ctx.emit("order", (order.device, order.network), data)
+
+
+def _side_and_force(side_name: str, until: str) -> tuple[int, bool]:
+    side = market_orders.SIDES.get(side_name)
+    if side is None:
+        raise ContractError("bad-args", "side is buy or sell")
+    if until not in ("gate", "auction"):
+        raise ContractError("bad-args", "until is gate or auction")
+    return side, until == "auction"
+
+
+def _open_product(ctx: Context, slot: int) -> Product:
+    product = market_products.find(ctx, slot) if 0 <= slot <= market_products.MAX_SLOT else None
+    if product is None or product.state != market_products.OPEN or ctx.time >= product.gate:
+        raise ContractError("closed-product", f"slot {slot} takes no orders now")
+    return product
+
+
+def _has_bus(ctx: Context, product: Product, bus: str) -> bool:
+    """Whether the grid that the product pinned has the bus; the newest grid has every bus that a device hangs on."""
+    version = product.grid_version
+    return version == grid.current_version(ctx) or bus in grid.pinned(ctx, version).index_of
+
+
+def _position(ctx: Context, device: str, network: str, bus: str, slot: int) -> Position:
+    position = market_orders.find_position(ctx, device, slot)
+    if position is None:
+        return Position(network, bus, 0, 0, 0, 0, 0, 0, b"", 0, 0, 0)
+    return position if position.bus == bus else position._replace(bus=bus)
+
+
+def _check_energy(position: Position, side: int, energy_wh: int) -> None:
+    """At least MIN_ORDER_WH, or no more than would undo what the device has contracted."""
+    if energy_wh >= MIN_ORDER_WH:
+        return
+    net = position.bought_wh - position.sold_wh
+    undo = net if side == SELL else -net
+    if not 0 < energy_wh <= undo:
+        raise ContractError("bad-energy", f"an order is for at least {MIN_ORDER_WH} Wh", (MIN_ORDER_WH,))

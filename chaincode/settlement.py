@@ -1,0 +1,149 @@
+"""Metering and settlement: what was delivered, against what was contracted.
+
+When a slot is over its meters report. When the metering window ends, in ``begin_block`` of the first block from then
+on:
+
+    step        per network, in the order of registration               then the product is
+    estimate    stand-ins for missing readings                          METERED, or ESTIMATED if there were any
+    settle      deviations netted, charged and credited                 SETTLED; tolls and rent are paid out
+
+and when the dispute window ends, FINAL. A block does a bounded part of this (``WORK_PER_BLOCK`` devices) and leaves a
+cursor in the calendar; products are settled one after the other, in order of time.
+
+The rules of readings and estimates stand in ``settlement_readings``, of netting in ``settlement_netting``, of payment
+in ``settlement_run``. There are no genesis settings of its own: the windows are the market's.
+
+State: as these modules say, and the table ``settling/`` of ``market_calendar``.
+"""
+
+from typing import Final, cast
+
+from chaincode import accounts, identity, market_calendar, market_products, settlement_readings, settlement_run
+from chaincode.contract import Context, Contract, ContractError, Value, query, transaction
+from chaincode.market_calendar import FINAL, METERED, SETTLEMENT, Entry
+from chaincode.market_products import Product
+from chaincode.settlement_run import Settled
+
+WORK_PER_BLOCK: Final = 1_000
+"""Devices estimated or settled in one block."""
+ENTRY_WORK: Final = 5
+MAX_BILL_SLOTS: Final = 10_000
+
+_ESTIMATING: Final = 0
+_SETTLING: Final = 1
+
+
+class Settlement(Contract):
+    """Readings in; charges, credits and bills out."""
+
+    name = "settlement"
+    indexed = (market_calendar.SETTLEMENT,)
+
+    def begin_block(self, ctx: Context) -> None:
+        work = WORK_PER_BLOCK
+        while work > 0:
+            entry = market_calendar.first(ctx, SETTLEMENT)
+            if entry is None or entry.time > ctx.time:
+                return
+            work -= ENTRY_WORK + _happen(ctx, entry, work)
+
+    def next_event(self, ctx: Context) -> int | None:
+        entry = market_calendar.first(ctx, SETTLEMENT)
+        return None if entry is None else entry.time
+
+    @transaction
+    def report(
+        self,
+        ctx: Context,
+        *,
+        device: str,
+        slot: int,
+        import_wh: int,
+        export_wh: int,
+        import_register: int,
+        export_register: int,
+    ) -> Value:
+        """A meter's reading of a slot that is over: Wh in and out, and its registers at the slot's end.
+
+        By the meter's key. Raises ContractError: unknown-device, wrong-key, negative, no-product, too-early, late,
+        not-connected, duplicate, conflict, out-of-limit, register-mismatch.
+        """
+        settlement_readings.report(ctx, device, slot, (import_wh, export_wh), (import_register, export_register))
+        return None
+
+    @query
+    def reading(self, ctx: Context, *, device: str, slot: int) -> Value:
+        """(import_wh, export_wh, import register, export register, estimated, cause), or None."""
+        reading = settlement_readings.find(ctx, device, slot)
+        return None if reading is None else tuple(reading)
+
+    @query
+    def settled(self, ctx: Context, *, network: str, slot: int) -> Value:
+        """A network's settlement of a slot: (sums, entries), the fields of ``settlement_run.Settled`` and ``Entry``;
+        None before.
+        """
+        settled = settlement_run.settled_of(ctx, network, slot)
+        if settled is None:
+            return None
+        return tuple(settled), tuple([tuple(entry) for entry in settlement_run.entries_of(ctx, network, slot)])
+
+    @query
+    def bill(self, ctx: Context, *, network: str, first_slot: int, last_slot: int) -> Value:
+        """A network's sums over slots, both included: (slots settled, cost, utility-only cost, the other fields of
+        ``Settled``).
+
+        ``cost`` = bought + tolls + retail - sold - feed-in, in base units; what devices of the network pay each other
+        cancels out. ``utility-only``: what the same metered energy would have cost with the utility alone.
+        Raises ContractError: unknown-network, bad-range.
+        """
+        identity.network_of(ctx, network)
+        if not 0 <= first_slot <= last_slot < first_slot + MAX_BILL_SLOTS:
+            raise ContractError("bad-range", f"a bill covers 1 to {MAX_BILL_SLOTS} slots")
+        slots_settled, sums = 0, Settled()
+        for slot in range(first_slot, last_slot + 1):
+            settled = settlement_run.settled_of(ctx, network, slot)
+            if settled is not None:
+                slots_settled += 1
+                sums = Settled(*[one + other for one, other in zip(sums, settled, strict=True)])
+        cost = sums.bought + sums.tolls + sums.retail - sums.sold - sums.feed_in
+        return (slots_settled, cost, sums.utility_only, *sums)
+
+
+def _happen(ctx: Context, entry: Entry, work: int) -> int:
+    """Let a due entry of the calendar happen, as far as ``work`` devices go; how many it was."""
+    product = market_products.require(ctx, entry.slot)
+    if entry.kind == FINAL:
+        market_calendar.remove(ctx, SETTLEMENT, entry.time, FINAL, entry.slot)
+        market_products.enter(ctx, entry.slot, product, market_products.FINAL)
+        return 0
+    step, index, estimated = cast("tuple[int, int, int]", entry.cursor or (_ESTIMATING, 0, 0))
+    networks = identity.networks_of(ctx)
+    done = 0
+    while index < len(networks) and done < work:
+        network = networks[index]
+        if step == _ESTIMATING:
+            devices, missing = settlement_run.estimate_network(ctx, network, entry.slot, product)
+            estimated += missing
+        else:
+            devices = settlement_run.settle_network(ctx, network, entry.slot, product)
+        done += devices + 1
+        index += 1
+    if index < len(networks):
+        market_calendar.put(ctx, SETTLEMENT, entry._replace(cursor=(step, index, estimated)))
+    elif step == _ESTIMATING:
+        state = market_products.ESTIMATED if estimated else market_products.METERED
+        market_products.enter(ctx, entry.slot, product, state)
+        market_calendar.put(ctx, SETTLEMENT, entry._replace(cursor=(_SETTLING, 0, estimated)))
+    else:
+        _finish(ctx, entry, product)
+    return done
+
+
+def _finish(ctx: Context, entry: Entry, product: Product) -> None:
+    """All networks are settled: tolls and rent leave the escrow, and nothing is left in it."""
+    totals = market_products.totals_of(ctx, entry.slot)
+    settlement_run.pay_lines(ctx, entry.slot, totals.tolls, totals.rent)
+    assert accounts.balance(ctx, f"escrow:{entry.slot}") == 0, "a settled slot leaves money in escrow"
+    market_calendar.remove(ctx, SETTLEMENT, entry.time, METERED, entry.slot)
+    market_products.enter(ctx, entry.slot, product, market_products.SETTLED)
+    market_calendar.put(ctx, SETTLEMENT, Entry(product.final_at, FINAL, entry.slot, ()))
