@@ -90,7 +90,7 @@ class Tree:
         return {bus: index for index, bus in enumerate(self.buses)}
 
 
-def _check_name(name: object, what: str) -> None:
+def _check_name(name: str, what: str) -> None:
     if type(name) is not str or not 0 < len(name) <= 64:
         raise GridError("bad-bus", f"{what}: a bus is named by 1 to 64 characters")
 
