@@ -15,6 +15,16 @@ PRODUCT = (
     "period", "auctions", "trades", "energy_wh", "paid", "received", "tolls", "rent",
 )  # fmt: skip
 BOOK_LEVEL = ("bus", "side", "price", "energy_wh", "orders")
+BUDGET = (
+    "state", "available", "reserved", "allocated", "earned", "spent", "lent", "borrowed", "owed", "forecast", "used",
+    "used_wh",
+)  # fmt: skip
+NETWORK_BUDGET = (
+    "status", "pool", "issued", "allocated", "earned", "spent", "owed", "devices_available", "devices_reserved",
+    "devices_earned", "devices_spent",
+)  # fmt: skip
+ALERT = ("device", "period", "cause", "slot", "time", "evidence", "acknowledged")
+SHARE = ("giver", "receiver", "amount", "returned", "reference", "slot", "tx_id")
 DEVICE_TRADE = ("auction", "side", "order", "other_order", "energy_wh", "price", "other_price", "toll")
 
 

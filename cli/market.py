@@ -18,15 +18,18 @@ from cli.output import json_option, print_json, print_table, refusals_to_exit_co
 from cli.session import ask, node_option
 from cli.units import clock, kwh, parse_slot, per_kwh
 from cli.verify import Checked, Fault, Reader, slot_seconds_of, stored_products, verify_product
+from node.config import load_config
 from node.errors import RefusedError
 from node.executor import Executor
 from node.gateway.client import Client
 from node.ledger.chain import Ledger
 from node.ledger.store import LevelStore
+from node.main import DATABASE_NAME
 from node.model.codec import Value
 from node.model.genesis import load_genesis
 
 _BAD_CLEARING = "bad-clearing"
+_PATH = click.Path(path_type=Path)
 
 
 @click.group()
@@ -133,9 +136,7 @@ def prices(slot: str, nodes: tuple[str, ...], as_json: bool) -> None:
 
 
 @market.command()
-@click.option(
-    "--input", "input_file", type=click.Path(path_type=Path), required=True, help="A JSON file of grid and orders."
-)
+@click.option("--input", "input_file", type=_PATH, required=True, help="A JSON file of grid and orders.")
 @json_option
 @refusals_to_exit_codes
 def clear(input_file: Path, as_json: bool) -> None:
@@ -176,17 +177,15 @@ def clear(input_file: Path, as_json: bool) -> None:
 @click.option("--genesis", type=click.Path(path_type=Path), help="The genesis file; needed with --data-dir.")
 @json_option
 @refusals_to_exit_codes
-def verify(
-    slot: str | None, nodes: tuple[str, ...], data_dir: Path | None, genesis: Path | None, as_json: bool
-) -> None:
+def verify(slot: str | None, nodes: tuple[str, ...], config_file: Path | None, as_json: bool) -> None:
     """Check past auctions by their certificates, of SLOT or of all products: no solver, no trust in the node.
 
-    Example: watt market verify --data-dir .demo/node-0/data --genesis .demo/genesis.json
+    Example: watt market verify --node 127.0.0.1:7401
+
+    Example: watt market verify --config .demo/nodes/node-0/node.toml
     """
-    if data_dir is not None:
-        if genesis is None:
-            raise click.UsageError("--data-dir needs --genesis")
-        checked, faults = _verify_offline(data_dir, genesis, slot)
+    if config_file is not None:
+        checked, faults = _verify_offline(config_file, slot)
     else:
         checked, faults = ask(nodes, lambda client: _verify(client.query, slot))
     if as_json:
@@ -214,10 +213,11 @@ async def _verify(read: Reader, slot: str | None) -> tuple[Checked, list[Fault]]
     return total, faults
 
 
-def _verify_offline(data_dir: Path, genesis_file: Path, slot: str | None) -> tuple[Checked, list[Fault]]:
-    genesis = load_genesis(genesis_file)
+def _verify_offline(config_file: Path, slot: str | None) -> tuple[Checked, list[Fault]]:
+    config = load_config(config_file)
+    genesis = load_genesis(config.path(config.genesis))
     registry = default_registry()
-    store = LevelStore(data_dir, create=False)
+    store = LevelStore(config.path(config.data_dir) / DATABASE_NAME, create=False)
     try:
         executor = Executor(Ledger.open(store, genesis, registry), registry, genesis)
 

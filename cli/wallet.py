@@ -1,0 +1,266 @@
+"""`watt wallet`: keys, budgets, shares and alerts of people and devices; orders are in `wallet_orders.py`."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, cast
+
+import click
+
+from chaincode.contract import Event
+from cli.answers import ALERT, BUDGET, NETWORK_BUDGET, SHARE, as_rows, record, records
+from cli.output import json_option, print_json, print_table, refusals_to_exit_codes, tokens
+from cli.session import ask, node_option, passphrase_option, transact
+from cli.units import TOKENS, base_units, clock, kwh
+from cli.verify import slot_seconds_of
+from cli.wallet_orders import cancel, order, orders, trades
+from node.errors import RefusedError
+from node.gateway.client import BlockEvents, Client
+from node.keyfile import read_passphrase, save_key
+from node.model.keys import generate_key
+
+period_option = click.option("--period", type=int, help="The billing period's number; by default the running one.")
+
+
+@click.group()
+def wallet() -> None:
+    """Keys, orders, budgets and alerts of people and devices."""
+
+
+for _command in (order, cancel, orders, trades):
+    wallet.add_command(_command)
+
+
+@wallet.command()
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="Where to write the key file; never overwritten."
+)
+@passphrase_option
+@json_option
+@refusals_to_exit_codes
+def new(out: Path, passphrase_file: Path | None, as_json: bool) -> None:
+    """Make a key and write it to a file, encrypted under a passphrase (argon2id). Prints the public key.
+
+    Example: watt wallet new --out ev.key
+    """
+    passphrase = read_passphrase(passphrase_file)
+    if passphrase is None:
+        passphrase = click.prompt("New passphrase", hide_input=True, confirmation_prompt=True, err=True)
+    if not passphrase:
+        raise RefusedError("no-passphrase", "an empty passphrase protects nothing")
+    key = generate_key()
+    save_key(out, key, passphrase)
+    if as_json:
+        return print_json({"public_key": key.public_key, "file": str(out)})
+    click.echo(key.public_key.hex())
+
+
+@wallet.command()
+@click.argument("name")
+@period_option
+@node_option
+@json_option
+@refusals_to_exit_codes
+def balance(name: str, period: int | None, nodes: tuple[str, ...], as_json: bool) -> None:
+    """Show a billing period's budget of NAME: a device (home-03/ev), or a network with all its devices (home-03).
+
+    Example: watt wallet balance home-03
+    """
+
+    async def read(client: Client) -> tuple[dict[str, Any] | None, dict[str, dict[str, Any]], int, int]:
+        number = await period_or_current(client, period)
+        decimals = (await client.node_info()).token_decimals
+        network: dict[str, Any] | None = None
+        devices: tuple[str, ...] = (name,)
+        try:
+            devices = cast("tuple[str, ...]", as_rows(await client.query("identity", "devices", {"network": name})))
+            args: dict[str, Any] = {"network": name, "period": number}
+            network = record(await client.query("budget", "network_budget", args), NETWORK_BUDGET)
+        except RefusedError as error:
+            if error.code != "unknown-network":
+                raise
+        books = {}
+        for device in devices:
+            args = {"device": device, "period": number}
+            books[device] = record(await client.query("budget", "budget", args), BUDGET)
+        return network, books, number, decimals
+
+    network, books, number, decimals = ask(nodes, read)
+    if as_json:
+        return print_json({"period": number, "network": network, "devices": books})
+    if network is not None:
+        print_table(
+            f"{name}, period {number} ({network['status']}), tokens",
+            (">Pool", ">Issued", ">Allocated", ">Earned", ">Spent", ">Owed"),
+            [[tokens(network[column], decimals) for column in NETWORK_BUDGET[1:7]]],
+        )
+    print_table(
+        f"Devices, period {number}, tokens",
+        ("Device", "State", *(f">{column.capitalize()}" for column in BUDGET[1:9]), ">kWh used"),
+        (
+            (device, book["state"], *(tokens(book[column], decimals) for column in BUDGET[1:9]), kwh(book["used_wh"]))
+            for device, book in books.items()
+        ),
+    )
+
+
+@wallet.command()
+@click.argument("giver", required=False)
+@click.argument("receiver", required=False)
+@click.argument("amount", type=TOKENS, required=False)
+@click.option("--list", "network", metavar="NETWORK", help="Instead of sharing, list the shares within a network.")
+@period_option
+@click.option("--key", "key_file", type=click.Path(path_type=Path), envvar="WATT_KEY", help="The owner's key file.")
+@passphrase_option
+@node_option
+@json_option
+@refusals_to_exit_codes
+def share(
+    giver: str | None,
+    receiver: str | None,
+    amount: Decimal | None,
+    network: str | None,
+    period: int | None,
+    key_file: Path | None,
+    passphrase_file: Path | None,
+    nodes: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Give AMOUNT tokens of device GIVER's budget to device RECEIVER of the same network; the owner signs.
+
+    Example: watt wallet share home-03/battery home-03/ev 2.5 --key owner.key
+
+    Example: watt wallet share --list home-03
+    """
+    if network is not None:
+        return _list_shares(network, period, nodes, as_json)
+    if giver is None or receiver is None or amount is None or key_file is None:
+        raise click.UsageError("say GIVER RECEIVER AMOUNT and --key, or --list NETWORK")
+
+    async def args(client: Client) -> dict[str, Any]:
+        units = base_units(amount, (await client.node_info()).token_decimals)
+        number = await period_or_current(client, period)
+        return {"giver": giver, "receiver": receiver, "period": number, "amount": units}
+
+    status = transact(nodes, key_file, passphrase_file, "budget", "share", args)
+    if as_json:
+        return print_json({"height": status.height})
+    click.echo(f"shared in block {status.height}")
+
+
+def _list_shares(network: str, period: int | None, nodes: tuple[str, ...], as_json: bool) -> None:
+    async def read(client: Client) -> tuple[list[dict[str, Any]], int, int]:
+        number = await period_or_current(client, period)
+        answer = await client.query("budget", "shares", {"network": network, "period": number})
+        return records(answer, SHARE), number, (await client.node_info()).token_decimals
+
+    rows, number, decimals = ask(nodes, read)
+    if as_json:
+        return print_json(rows)
+    print_table(
+        f"Shares within {network}, period {number}, tokens",
+        ("Giver", "Receiver", ">Amount", ">Returned", ">Slot", "For"),
+        (
+            (
+                row["giver"] or "(pool)",
+                row["receiver"],
+                tokens(row["amount"], decimals),
+                tokens(row["returned"], decimals),
+                row["slot"],
+                row["reference"].hex()[:12] or "by hand",
+            )
+            for row in rows
+        ),
+    )
+
+
+@wallet.command()
+@click.argument("network")
+@node_option
+@json_option
+@refusals_to_exit_codes
+def alerts(network: str, nodes: tuple[str, ...], as_json: bool) -> None:
+    """List NETWORK's alerts: which device used more than it should, or was paid for by others.
+
+    Example: watt wallet alerts home-03
+    """
+    rows = records(ask(nodes, lambda client: client.query("budget", "alerts", {"network": network})), ALERT)
+    if as_json:
+        return print_json(rows)
+    print_table(
+        f"Alerts of {network}",
+        (">No.", "Device", "Cause", "Period", "Time", ">Evidence", "Seen"),
+        (
+            (
+                number,
+                row["device"],
+                row["cause"],
+                row["period"],
+                clock(row["time"]),
+                len(row["evidence"]),
+                "yes" if row["acknowledged"] else "no",
+            )
+            for number, row in enumerate(rows)
+        ),
+    )
+
+
+@wallet.command()
+@click.argument("names", nargs=-1)
+@click.option("--from-height", type=click.IntRange(min=1), help="Begin at this block; by default at the next one.")
+@click.option("--blocks", type=click.IntRange(min=1), help="Stop after so many blocks; by default never.")
+@node_option
+@json_option
+@refusals_to_exit_codes
+def watch(
+    names: tuple[str, ...], from_height: int | None, blocks: int | None, nodes: tuple[str, ...], as_json: bool
+) -> None:
+    """Print events as blocks bring them, of the devices and networks NAMES, or all. With --json, one object a line.
+
+    Example: watt wallet watch home-03 home-03/ev
+    """
+
+    async def follow(client: Client) -> None:
+        seen = 0
+        stream: AsyncIterator[BlockEvents] = client.subscribe(from_height)
+        async for block in stream:
+            for event in block.events:
+                if not names or set(names) & set(event.keys):
+                    _print_event(block, event, as_json)
+            seen += 1
+            if seen == blocks:
+                return
+
+    try:
+        ask(nodes, follow)
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        click.echo("stopped", err=True)
+
+
+def _print_event(block: BlockEvents, event: Event, as_json: bool) -> None:
+    if as_json:
+        return print_json(
+            {
+                "height": block.height,
+                "time": block.time,
+                "contract": event.contract,
+                "topic": event.topic,
+                "keys": event.keys,
+                "data": event.data,
+            }
+        )
+    data = " ".join(_short(item) for item in event.data) if isinstance(event.data, tuple) else _short(event.data)
+    click.echo(f"{clock(block.time)}  {block.height:>7}  {event.topic:<12} {' '.join(event.keys):<24} {data}")
+
+
+def _short(item: object) -> str:
+    return item.hex()[:12] if isinstance(item, bytes) else str(item)
+
+
+async def period_or_current(client: Client, period: int | None) -> int:
+    """The number given, or that of the period in which the network's clock stands."""
+    if period is not None:
+        return period
+    slot = (await client.node_info()).now // await slot_seconds_of(client.query)
+    return cast("int", as_rows(await client.query("budget", "period", {"slot": slot}))[0])

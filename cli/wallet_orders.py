@@ -1,0 +1,175 @@
+"""`watt wallet order | cancel | orders | trades`: what a device wants to trade, and what it has."""
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from cli.answers import DEVICE_TRADE, ORDER, records
+from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
+from cli.session import ask, node_option, signing_options, transact
+from cli.units import ENERGY, TOKENS, base_units_per_wh, clock, kwh, parse_slot, per_kwh
+from cli.verify import slot_seconds_of
+from node.errors import RefusedError
+from node.gateway.client import Client
+from node.model.codec import Value
+
+ORDER_ID_HEX = 64
+_slot_option = click.option("--slot", help="A slot's number, or a UTC time in it such as 2017-06-16T12:30.")
+
+
+@click.command()
+@click.argument("device")
+@click.argument("side", type=click.Choice(["buy", "sell"]))
+@click.argument("energy", type=ENERGY)
+@click.option("--slot", required=True, help="A slot's number, or a UTC time in it such as 2017-06-16T12:30.")
+@click.option("--price", type=TOKENS, required=True, help="The limit in tokens per kWh, distance charges included.")
+@click.option(
+    "--until", type=click.Choice(["gate", "auction"]), default="gate", show_default=True, help="How long it rests."
+)
+@click.option("--renewable", is_flag=True, help="Wish for renewable origin; it never moves a price.")
+@signing_options
+@json_option
+@refusals_to_exit_codes
+def order(
+    device: str,
+    side: Literal["buy", "sell"],
+    energy: int,
+    slot: str,
+    price: Decimal,
+    until: str,
+    renewable: bool,
+    nodes: tuple[str, ...],
+    key_file: Path,
+    passphrase_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Place an order for DEVICE: buy or sell ENERGY (1.5kWh, 1500Wh) in a delivery slot. Prints the order's id.
+
+    Example: watt wallet order home-03/ev buy 1.5kWh --slot 2017-06-16T14:00 --price 0.65 --key ev.key
+    """
+
+    async def args(client: Client) -> dict[str, Any]:
+        decimals = (await client.node_info()).token_decimals
+        number = parse_slot(slot, await slot_seconds_of(client.query))
+        return {
+            "device": device,
+            "side": side,
+            "slot": number,
+            "energy_wh": energy,
+            "price": base_units_per_wh(price, decimals),
+            "until": until,
+            "renewable": renewable,
+        }
+
+    status = transact(nodes, key_file, passphrase_file, "market", "place", args)
+    if not isinstance(status.result, bytes):
+        raise RefusedError("bad-answer", "the receipt names no order: another version?")
+    if as_json:
+        return print_json({"order": status.result, "height": status.height})
+    click.echo(status.result.hex())
+
+
+@click.command()
+@click.argument("order_id", metavar="ORDER")
+@signing_options
+@json_option
+@refusals_to_exit_codes
+def cancel(order_id: str, nodes: tuple[str, ...], key_file: Path, passphrase_file: Path | None, as_json: bool) -> None:
+    """Take back what is still open of ORDER (the id that `order` printed).
+
+    Example: watt wallet cancel 5f2c...e1 --key ev.key
+    """
+    try:
+        raw = bytes.fromhex(order_id)
+    except ValueError:
+        raise click.BadParameter(f"an order's id is {ORDER_ID_HEX} hex digits", param_hint="ORDER") from None
+
+    async def args(_: Client) -> dict[str, Any]:
+        return {"order": raw}
+
+    status = transact(nodes, key_file, passphrase_file, "market", "cancel", args)
+    if as_json:
+        return print_json({"order": raw, "height": status.height})
+    click.echo(f"cancelled in block {status.height}")
+
+
+@click.command()
+@click.argument("device")
+@_slot_option
+@node_option
+@json_option
+@refusals_to_exit_codes
+def orders(device: str, slot: str | None, nodes: tuple[str, ...], as_json: bool) -> None:
+    """List DEVICE's orders in a slot, newest first; without --slot, in all slots now open.
+
+    Example: watt wallet orders home-03/ev --slot 2017-06-16T14:00
+    """
+
+    async def read(client: Client) -> tuple[Value, int]:
+        args: dict[str, Any] = {"device": device}
+        if slot is not None:
+            args["slot"] = parse_slot(slot, await slot_seconds_of(client.query))
+        return await client.query("market", "orders", args), (await client.node_info()).token_decimals
+
+    answer, decimals = ask(nodes, read)
+    rows = records(answer, ORDER)
+    if as_json:
+        return print_json(rows)
+    print_table(
+        f"Orders of {device}",
+        ("Order", "Slot", "Side", ">kWh", ">Filled", ">Limit", "State", "Placed"),
+        (
+            (
+                row["id"].hex(),
+                row["slot"],
+                row["side"],
+                kwh(row["energy_wh"]),
+                kwh(row["filled_wh"]),
+                per_kwh(row["price"], decimals),
+                row["state"],
+                clock(row["placed"]),
+            )
+            for row in rows
+        ),
+    )
+
+
+@click.command()
+@click.argument("device")
+@click.option("--slot", required=True, help="A slot's number, or a UTC time in it such as 2017-06-16T12:30.")
+@node_option
+@json_option
+@refusals_to_exit_codes
+def trades(device: str, slot: str, nodes: tuple[str, ...], as_json: bool) -> None:
+    """List what DEVICE has traded in a slot, auction by auction. Prices in tokens per kWh.
+
+    Example: watt wallet trades home-03/pv --slot 2017-06-16T14:00
+    """
+
+    async def read(client: Client) -> tuple[Value, int]:
+        args = {"device": device, "slot": parse_slot(slot, await slot_seconds_of(client.query))}
+        return await client.query("market", "device_trades", args), (await client.node_info()).token_decimals
+
+    answer, decimals = ask(nodes, read)
+    rows = records(answer, DEVICE_TRADE)
+    if as_json:
+        return print_json(rows)
+    print_table(
+        f"Trades of {device} in slot {slot}",
+        (">Auction", "Side", ">kWh", ">Price", ">Other's price", ">Toll", "Order", "With order"),
+        (
+            (
+                row["auction"],
+                row["side"],
+                kwh(row["energy_wh"]),
+                per_kwh(row["price"], decimals),
+                per_kwh(row["other_price"], decimals),
+                per_kwh(row["toll"], decimals),
+                row["order"].hex()[:12],
+                row["other_order"].hex()[:12],
+            )
+            for row in rows
+        ),
+    )
