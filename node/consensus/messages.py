@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from node.errors import PeerError
 from node.model.block import DecodedBatch
 from node.model.certificate import Certificate
 
@@ -174,6 +175,8 @@ class Ready:
     commit: list[Commit] = field(default_factory=list)
     supply: list[Supply] = field(default_factory=list)
     evidence: list[Evidence] = field(default_factory=list)
+    dropped: list[tuple[int, PeerError]] = field(default_factory=list)
+    """Messages that came too early, were kept, and turned out to be bad: (peer, why). For the log."""
     log_cut: int | None = None
     """If set: records of heights up to this one are no longer needed; the vote log may be rewritten from
     ``Replica.log_snapshot()``. Only ever a height that is stored."""
@@ -181,6 +184,6 @@ class Ready:
     def __bool__(self) -> bool:
         return (
             bool(self.persist or self.send or self.validate or self.execute or self.commit)
-            or bool(self.supply or self.evidence)
+            or bool(self.supply or self.evidence or self.dropped)
             or self.log_cut is not None
         )

@@ -1,16 +1,55 @@
 """One replica of PBFT, without sockets, clocks or disks: messages, ticks and answers go in; ``Ready`` comes out.
 
-See ``docs/consensus.md`` for the theory of operation.
+See ``docs/consensus.md`` for the theory of operation. The rooms, and which way data flows between them:
+
+    step, tick, answers
+        -> Ordering      which batch stands at which height of the current view (proposals, prepares, commits)
+        -> ViewChanges   who wants another view, and what a new one starts with
+        -> CatchUp       certified blocks from peers
+        -> Pipeline      executes, has the result voted for, stores: one height after another
+        -> Ready
+
+All of them write what leaves into one tray (``Desk``) and share one memory of what is not stored yet (``MessageLog``).
+None of them knows this class, which decides only who is to hear of what.
 """
 
 from collections.abc import Sequence
 
-from node.consensus.messages import Message, Ready
-from node.consensus.settings import Anchor, Settings
+from node.consensus.catch_up import CatchUp
+from node.consensus.desk import Desk
+from node.consensus.message_log import Body, Early, EarlyMessages, Judgement, MessageLog
+from node.consensus.messages import (
+    BatchReply,
+    BatchRequest,
+    BlockReply,
+    BlockRequest,
+    Message,
+    Proposal,
+    Ready,
+    Signed,
+    Status,
+    Supply,
+)
+from node.consensus.ordering import Ordering
+from node.consensus.pacemaker import Pacemaker
+from node.consensus.pipeline import Pipeline
+from node.consensus.records import (
+    body_record,
+    certificate_record,
+    new_view_record,
+    read_records,
+    view_change_record,
+)
+from node.consensus.settings import ANSWERS_PER_TICK, WINDOW, Anchor, Settings
+from node.consensus.statements import Commit, NewView, Prepare, PrePrepare, Suspect, ViewChange
+from node.consensus.view_change import Outcome, ViewChanges, check_new_view, outcome_of, proposals_of
+from node.errors import PeerError
 from node.model.block import DecodedBatch
 from node.model.keys import Signer, Verify
 
 __all__ = ["Anchor", "Replica", "Settings"]
+
+_BODY_ASK_TICKS = 5
 
 
 class Replica:
@@ -19,23 +58,59 @@ class Replica:
 
     After *every* call that changes it, drain ``ready()`` until it is empty (answers given while obeying it may
     produce more). ``records`` are the vote log's records, oldest first, exactly as ``Ready.persist`` gave them or as
-    ``log_snapshot`` returned them.
+    ``log_snapshot`` returned them. Raises StoreFault("vote-log-corrupt") if they are not.
     """
 
     def __init__(
         self, settings: Settings, signer: Signer, verify: Verify, anchor: Anchor, records: Sequence[bytes]
     ) -> None:
-        raise NotImplementedError
+        self._settings = settings
+        self._desk = Desk(settings, signer, verify)
+        self._log = MessageLog()
+        self._early = EarlyMessages(settings.n)
+        self._pacemaker = Pacemaker(settings)
+        self._ordering = Ordering(self._desk, self._log, anchor.height)
+        self._view_changes = ViewChanges(self._desk)
+        self._catch_up = CatchUp(self._desk)
+        self._pipeline = Pipeline(self._desk, self._log, self._ordering, self._catch_up, anchor)
+        self._view_change: Signed | None = None
+        self._new_view: Signed | None = None
+        self._suspicion: Signed | None = None
+        self._suspicion_sent = 0
+        self._answers_left = [ANSWERS_PER_TICK] * settings.n
+        self._restore(records)
+        self._advance()
 
     # What the node tells the core.
 
     def step(self, sender: int, message: Message) -> None:
         """A message came from member ``sender`` (the identity of the link, not a field of the message).
 
-        Raises PeerError, with nothing changed, if no correct peer sends it: log it, drop it, go on. A ``Forward`` is
-        not for the core: ValueError. Raises DivergenceFault: stop.
+        Raises PeerError if no correct peer sends it: log it, drop it, go on. A ``Forward`` is not for the core:
+        ValueError. Raises DivergenceFault: stop.
         """
-        raise NotImplementedError
+        if not 0 <= sender < self._settings.n or sender == self._settings.me:
+            raise PeerError("wrong-sender", f"a message from member {sender}")
+        match message:
+            case Signed():
+                self._on_signed(sender, message, message, None)
+            case Proposal(pre_prepare, batch):
+                self._on_signed(sender, message, pre_prepare, batch)
+            case Status():
+                self._on_status(sender, message)
+            case BatchRequest() if self._may_answer(sender):
+                self._ordering.on_batch_request(sender, message)
+            case BatchReply():
+                self._ordering.on_batches(message)
+            case BlockRequest(first) if self._may_answer(sender) and 1 <= first <= self.height:
+                self._desk.tray.supply.append(Supply(sender, first))
+            case BlockReply():
+                self._catch_up.on_blocks(sender, message, self.height)
+            case BatchRequest() | BlockRequest():
+                return  # too many within one tick, or for what is not here: it asks again
+            case _:
+                raise ValueError(f"{type(message).__name__} is not for the consensus core")
+        self._advance()
 
     def tick(self, *, pending: bool, overdue: bool) -> None:
         """50 ms have passed. Missed ticks count as one; feed waiting messages first.
@@ -43,76 +118,280 @@ class Replica:
         ``pending``: includable work exists, or a calendar event or heartbeat is due, and no block came of it yet.
         ``overdue``: a forwarded transaction has waited longer than T (1 s) while batches were not full.
         """
-        raise NotImplementedError
+        clock, ordering = self._pacemaker, self._ordering
+        self._answers_left = [ANSWERS_PER_TICK] * self._settings.n
+        if ordering.is_active:
+            is_waiting = pending or ordering.has_open_slots
+        else:
+            is_waiting = self._view_changes.has_quorum_at(self.view, clock.now)
+        clock.tick(is_waiting)
+        if ordering.primary_is_faulty or clock.has_timed_out(overdue and ordering.is_active):
+            self._suspect()
+        else:
+            self._suspicion = None
+            self._view_changes.withdraw()
+        if clock.now % self._settings.status_ticks == 1:
+            self._desk.broadcast(Status(self._settings.epoch, self.view, self.height))
+        if clock.should_resend():
+            self._resend()
+        if clock.now % _BODY_ASK_TICKS == 0:
+            ordering.ask_bodies()
+        self._catch_up.tick(self.height, clock.quiet_ticks)
+        self._reconsider_view()
+        self._advance()
 
     def validated(self, digest: bytes, ok: bool) -> None:
         """The answer to ``Validate``. Unknown digests are ignored."""
-        raise NotImplementedError
+        self._ordering.validated(digest, ok)
+        self._advance()
 
     def executed(self, height: int, batch_digest: bytes, parent_hash: bytes, block_hash: bytes) -> None:
         """The answer to ``Execute``; ignored unless the first three are what is wanted now.
 
         Raises DivergenceFault("diverged") if a quorum certified something else: stop, without voting.
         """
-        raise NotImplementedError
+        self._pipeline.executed(height, batch_digest, parent_hash, block_hash)
+        self._advance()
 
     def stored(self, height: int) -> None:
         """The answer to ``Commit``: block and certificate are on disk, synced."""
-        raise NotImplementedError
+        certificate = self._pipeline.stored(height)
+        self._pacemaker.on_stored(in_this_view=self.is_active and certificate.view == self.view)
+        self._ordering.advance_to(height)
+        self._catch_up.on_stored(height)
+        self._replay_early()
+        self._advance()
 
     def propose(self, batch: bytes, digest: bytes, decoded: DecodedBatch | None = None) -> None:
         """Propose an encoded batch at the next height; only while ``wants_batch``, else ValueError."""
-        raise NotImplementedError
+        self._ordering.propose(batch, digest, decoded)
+        self._advance()
 
     # What the node may ask.
 
     @property
     def wants_batch(self) -> bool:
         """Whether this replica is the primary of an active view with room in its window."""
-        raise NotImplementedError
+        return self._ordering.wants_batch
 
     @property
     def view(self) -> int:
         """The view that this replica works in (``is_active``) or waits for."""
-        raise NotImplementedError
+        return self._ordering.view
 
     @property
     def is_active(self) -> bool:
         """False from the ViewChange that this replica sent until the NewView that it accepts."""
-        raise NotImplementedError
+        return self._ordering.is_active
 
     @property
     def primary(self) -> int:
         """The index of the primary of ``view``."""
-        raise NotImplementedError
+        return self._settings.primary(self.view)
 
     @property
     def is_primary(self) -> bool:
         """Whether that is this replica."""
-        raise NotImplementedError
+        return self._ordering.is_primary
 
     @property
     def height(self) -> int:
         """The newest stored height."""
-        raise NotImplementedError
+        return self._pipeline.head.height
 
     @property
     def next_height(self) -> int:
         """As primary: the height that the next ``propose`` gets. ``next_height - 1 - height`` are in flight."""
-        raise NotImplementedError
+        return self._ordering.next_height
 
     @property
     def best_peer_height(self) -> int:
         """The highest stored height that any peer claims; unproven, for status displays only."""
-        raise NotImplementedError
+        return max(self._catch_up.claims)
 
     def ready(self) -> Ready:
         """Everything to be done now; drains it. ``bool(ready)`` is False when there is nothing."""
-        raise NotImplementedError
+        return self._desk.drain()
 
     def log_snapshot(self) -> list[bytes]:
         """The records that a rewritten vote log must hold, oldest first; what ``persist`` gave before is covered.
 
         Call it only right after ``ready()`` was drained and its ``persist`` synced.
         """
-        raise NotImplementedError
+        records = []
+        if self._view_change is not None:
+            records.append(view_change_record(self._view_change))
+        if self._new_view is not None:
+            records.append(new_view_record(self._new_view))
+        records.extend(body_record(body.height, digest, body.raw) for digest, body in self._log.logged_bodies())
+        records.extend(certificate_record(self._log.prepared[height]) for height in sorted(self._log.prepared))
+        for height in sorted(self._log.slots):
+            records.extend(self._ordering.votes_to_log(self._log.slots[height]))
+        return records
+
+    # Messages.
+
+    def _on_signed(self, peer: int, message: Signed | Proposal, signed: Signed, batch: bytes | None) -> None:
+        statement = self._desk.read(signed)
+        if isinstance(message, Proposal) and not isinstance(statement, PrePrepare):
+            raise PeerError("malformed", "a proposal without a pre-prepare")
+        if signed.sender != peer and not isinstance(statement, PrePrepare | NewView):
+            raise PeerError("wrong-sender", f"member {peer} sends the vote of member {signed.sender}")
+        match statement:
+            case PrePrepare(view, height) | Prepare(view, height) | Commit(view, height):
+                if view < self.view or height <= self.height or height > self.height + 2 * WINDOW:
+                    return  # of the past, or so far ahead that blocks must be fetched anyway
+                if view > self.view or not self.is_active or height > self.height + WINDOW:
+                    self._early.add(Early(peer, view, height, message))
+                elif isinstance(statement, PrePrepare):
+                    self._ordering.on_pre_prepare(signed, statement, batch)
+                elif isinstance(statement, Prepare):
+                    self._ordering.on_prepare(signed, statement)
+                else:
+                    self._ordering.on_commit(signed, statement)
+            case Suspect():
+                self._view_changes.on_suspect(signed, statement, self._pacemaker.now)
+                self._reconsider_view()
+            case ViewChange():
+                self._on_view_change(peer, signed, statement)
+            case NewView():
+                self._on_new_view(signed, statement)
+
+    def _replay_early(self) -> None:
+        """The view or the window moved: judge what came too early."""
+        if not self.is_active:
+            return
+        for early in self._early.take(self.view, self.height + WINDOW):
+            message = early.message
+            signed, batch = (message.pre_prepare, message.batch) if isinstance(message, Proposal) else (message, None)
+            try:
+                self._on_signed(early.peer, message, signed, batch)
+            except PeerError as error:
+                self._desk.tray.dropped.append((early.peer, error))
+
+    def _on_status(self, peer: int, status: Status) -> None:
+        if status.epoch != self._settings.epoch:
+            raise PeerError("wrong-epoch", f"member {peer} is in epoch {status.epoch}")
+        self._catch_up.on_status(peer, status)
+        if status.view < self.view:
+            self._show_new_view(peer)
+
+    def _show_new_view(self, peer: int) -> None:
+        """``peer`` may not know of the view that is worked in here: the NewView proves it."""
+        if self.is_active and self._new_view is not None and self._may_answer(peer):
+            self._desk.send(peer, self._new_view)
+
+    def _may_answer(self, peer: int) -> bool:
+        self._answers_left[peer] -= 1
+        return self._answers_left[peer] >= 0
+
+    # Views.
+
+    def _suspect(self) -> None:
+        """Say, and say again, that this view brings nothing; and go on voting in it."""
+        now = self._pacemaker.now
+        if self._suspicion is None:
+            self._suspicion = self._desk.sign(Suspect(self.view))
+        elif now - self._suspicion_sent < self._settings.resend_ticks:
+            return
+        self._suspicion_sent = now
+        self._view_changes.suspect(self.view, now)
+        self._desk.broadcast(self._suspicion)
+
+    def _reconsider_view(self) -> None:
+        """Leave the view, as often as f+1 members want a higher one."""
+        target = self._view_changes.view_to_join(self.view, self._pacemaker.now)
+        while target is not None:
+            self._leave_for(target)
+            target = self._view_changes.view_to_join(self.view, self._pacemaker.now)
+        self._begin_view()
+
+    def _leave_for(self, view: int) -> None:
+        head, prepared = self._pipeline.head, self._log.prepared
+        self._ordering.leave_view(view)
+        self._suspicion = None
+        self._view_changes.withdraw()
+        self._pacemaker.on_left()
+        statement = ViewChange(view, head.certificate, tuple(prepared[height] for height in sorted(prepared)))
+        signed = self._desk.sign(statement)
+        self._view_change = signed
+        self._view_changes.add_own(signed, statement)
+        self._desk.persist(view_change_record(signed))
+        self._desk.broadcast(signed)
+
+    def _on_view_change(self, peer: int, signed: Signed, statement: ViewChange) -> None:
+        self._view_changes.on_view_change(signed, statement)
+        if statement.view <= self.view:
+            self._show_new_view(peer)
+        self._reconsider_view()
+
+    def _begin_view(self) -> None:
+        """As the primary of the view that is waited for: begin it, once a quorum asks for it."""
+        if self.is_active or not self.is_primary:
+            return
+        made = self._view_changes.make_new_view(self.view)
+        if made is not None:
+            statement, outcome = made
+            signed = self._desk.sign(statement)
+            self._desk.persist(new_view_record(signed))
+            self._desk.broadcast(signed)
+            self._enter(signed, statement, outcome)
+            self._ordering.vote()
+            self._replay_early()
+
+    def _on_new_view(self, signed: Signed, statement: NewView) -> None:
+        if statement.view < self.view or (statement.view == self.view and self.is_active):
+            return
+        outcome = check_new_view(signed, statement, self._desk)
+        self._desk.persist(new_view_record(signed))
+        self._enter(signed, statement, outcome)
+        self._ordering.vote()
+        self._replay_early()
+
+    def _enter(self, signed: Signed, statement: NewView, outcome: Outcome) -> None:
+        self._new_view = signed
+        self._suspicion = None
+        self._view_changes.withdraw()
+        self._pacemaker.on_view()
+        if outcome.stable is not None and self.height < outcome.start <= self.height + WINDOW:
+            self._log.certificates.setdefault(outcome.start, outcome.stable)
+        carried = proposals_of(signed.sender, statement, self._desk)
+        self._ordering.enter_view(statement.view, outcome.start, carried)
+
+    # The rest.
+
+    def _resend(self) -> None:
+        """Nothing was stored for a while: whatever was said may have been lost."""
+        if self.is_active:
+            self._ordering.resend()
+        elif self._view_change is not None:
+            self._desk.broadcast(self._view_change)
+
+    def _advance(self) -> None:
+        self._pipeline.advance()
+
+    def _restore(self, records: Sequence[bytes]) -> None:
+        """Take up the log: the view, what was prepared, and every vote of the current view, to be sent as it is."""
+        memory = read_records(records, self._desk)
+        if memory.view_change is not None:
+            self._view_change = memory.view_change[0]
+            self._view_changes.add_own(*memory.view_change)
+        for height, digest, raw in memory.bodies:
+            if height > self.height:
+                body = Body(raw, None, height, Judgement.VALID)
+                body.is_logged = True
+                self._log.add_body(digest, body)
+        for certificate in memory.certificates:
+            if certificate.height > self.height:
+                self._log.note_prepared(certificate)
+        if memory.view > 0 and not memory.is_active:
+            self._ordering.leave_view(memory.view)
+        elif memory.new_view is not None:
+            signed, statement = memory.new_view
+            relayed = [self._desk.read(item) for item in statement.view_changes]
+            outcome = outcome_of([item for item in relayed if isinstance(item, ViewChange)])
+            self._enter(signed, statement, outcome)
+        for vote in memory.votes:
+            if vote.statement.view == self.view and self.is_active and vote.statement.height > self.height:
+                self._ordering.restore_vote(vote)
+        self._ordering.vote()

@@ -74,3 +74,7 @@ class Anchor:
     height: int
     block_hash: bytes
     certificate: Certificate | None
+
+    def __post_init__(self) -> None:
+        if (self.certificate is None) != (self.height == 0):
+            raise ValueError(f"block {self.height} with the wrong certificate")

@@ -1,0 +1,88 @@
+"""What every room of the core shares: the settings, the pen, the signatures found good, and the tray of what leaves."""
+
+from node.consensus.messages import EVERYONE, Evidence, Message, Ready, Send, Signed
+from node.consensus.settings import MAX_VERIFIED, Settings
+from node.consensus.statements import Statement, decode_statement, encode_statement
+from node.errors import PeerError
+from node.model.codec import sha256
+from node.model.keys import SIGNATURE_BYTES, Signer, Verify
+
+
+class CheckedSignatures:
+    """A ``Verify`` that remembers the newest MAX_VERIFIED signatures found good: votes come again in
+    certificates, and certificates in view changes."""
+
+    def __init__(self, verify: Verify) -> None:
+        self._verify = verify
+        self._good: dict[bytes, None] = {}
+
+    def __call__(self, public_key: bytes, message: bytes, signature: bytes) -> bool:
+        if len(signature) != SIGNATURE_BYTES:
+            return False
+        key = sha256(public_key, signature, message)
+        if key in self._good:
+            return True
+        if not self._verify(public_key, message, signature):
+            return False
+        self._good[key] = None
+        if len(self._good) > MAX_VERIFIED:
+            del self._good[next(iter(self._good))]
+        return True
+
+
+class Desk:
+    """Signs, checks and files. Everything that leaves the core is put into ``tray``."""
+
+    def __init__(self, settings: Settings, signer: Signer, verify: Verify) -> None:
+        self.settings = settings
+        self.verify = CheckedSignatures(verify)
+        self.tray = Ready()
+        self._signer = signer
+        self._accused: set[int] = set()
+
+    def sign(self, statement: Statement) -> Signed:
+        """This replica's signed statement."""
+        data = encode_statement(statement, self.settings.chain, self.settings.epoch)
+        return Signed(self.settings.me, data, self._signer.sign(data))
+
+    def said(self, member: int, statement: Statement, signature: bytes) -> Signed:
+        """The statement as ``member`` signed it, its bytes written anew."""
+        return Signed(member, encode_statement(statement, self.settings.chain, self.settings.epoch), signature)
+
+    def read(self, signed: Signed) -> Statement:
+        """The statement in ``signed``; the signature is not checked yet. Raises PeerError."""
+        if not 0 <= signed.sender < self.settings.n:
+            raise PeerError("wrong-sender", f"there is no member {signed.sender}")
+        return decode_statement(signed.data, self.settings.chain, self.settings.epoch)
+
+    def is_genuine(self, signed: Signed) -> bool:
+        """Whether the member that it names signed it."""
+        return self.verify(self.settings.members[signed.sender], signed.data, signed.signature)
+
+    def require_genuine(self, signed: Signed) -> None:
+        """Raises PeerError("bad-signature") unless ``is_genuine``."""
+        if not self.is_genuine(signed):
+            raise PeerError("bad-signature", f"not signed by member {signed.sender}")
+
+    def send(self, to: int, message: Message) -> None:
+        """After everything persisted so far is synced."""
+        self.tray.send.append(Send(to, message))
+
+    def broadcast(self, message: Message) -> None:
+        """To all other members."""
+        self.tray.send.append(Send(EVERYONE, message))
+
+    def persist(self, record: bytes) -> None:
+        """A record of the vote log; see node/consensus/records.py."""
+        self.tray.persist.append(record)
+
+    def accuse(self, first: Signed, second: Signed) -> None:
+        """Both are genuine and no correct member signs both. The first pair of each member is kept."""
+        if first.sender not in self._accused:
+            self._accused.add(first.sender)
+            self.tray.evidence.append(Evidence(first.sender, first, second))
+
+    def drain(self) -> Ready:
+        """What has gathered in the tray."""
+        tray, self.tray = self.tray, Ready()
+        return tray

@@ -1,0 +1,177 @@
+"""What a replica remembers about heights above its newest stored block. Data, with no rules of the protocol in it.
+
+    slots         per height, in the current view: the proposal, the votes for it, the own votes
+    prepared      per height, over all views: the prepared certificate of the highest view (a ViewChange carries them)
+    certificates  per height: a commit certificate whose block is not stored yet
+    bodies        per digest: the batches themselves
+    EarlyMessages what came too early to be judged
+
+Everything is dropped at and below the stored height, and nothing is kept far above it.
+"""
+
+from collections import deque
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from node.consensus.messages import Proposal, Signed
+from node.consensus.settings import EARLY_BYTES_PER_PEER, EARLY_MESSAGES_PER_PEER, MAX_BODIES
+from node.consensus.statements import PreparedCertificate
+from node.model.block import NULL_BATCH, NULL_DIGEST, DecodedBatch
+from node.model.certificate import Certificate
+
+
+class Judgement(Enum):
+    """What the node said about a batch. NOT_FRESH: refused when its time was compared with the clock as well."""
+
+    NONE = "none"
+    ASKED_FRESH = "asked-fresh"
+    ASKED = "asked"
+    VALID = "valid"
+    NOT_FRESH = "not-fresh"
+    INVALID = "invalid"
+
+
+class Body:
+    """A batch: bytes that have the digest they are filed under.
+
+    ``height``: the highest at which it was proposed; ``is_logged``: on disk, because this replica voted for it.
+    """
+
+    __slots__ = ("decoded", "height", "is_logged", "judgement", "raw")
+
+    def __init__(self, raw: bytes, decoded: DecodedBatch | None, height: int, judgement: Judgement) -> None:
+        self.raw = raw
+        self.decoded = decoded
+        self.height = height
+        self.judgement = judgement
+        self.is_logged = False
+
+
+class Slot:
+    """One height in the current view. Votes are filed by sender, one each, with what they are for."""
+
+    __slots__ = ("commits", "digest", "height", "own_commit", "own_prepare", "pre_prepare", "prepared", "prepares")
+
+    def __init__(self, height: int) -> None:
+        self.height = height
+        self.pre_prepare: Signed | None = None
+        self.digest: bytes | None = None
+        self.prepares: dict[int, tuple[bytes, Signed]] = {}
+        self.commits: dict[int, tuple[bytes, Signed]] = {}
+        self.own_prepare: Signed | None = None
+        self.own_commit: Signed | None = None
+        self.prepared: PreparedCertificate | None = None
+
+
+_NULL_BODY = Body(NULL_BATCH, None, 0, Judgement.VALID)
+_NULL_BODY.is_logged = True
+
+
+class MessageLog:
+    """See the head of this module."""
+
+    def __init__(self) -> None:
+        self.slots: dict[int, Slot] = {}
+        self.prepared: dict[int, PreparedCertificate] = {}
+        self.certificates: dict[int, Certificate] = {}
+        self._bodies: dict[bytes, Body] = {}
+
+    def slot(self, height: int) -> Slot:
+        """The slot at ``height``, made if there was none."""
+        slot = self.slots.get(height)
+        if slot is None:
+            slot = self.slots[height] = Slot(height)
+        return slot
+
+    def body(self, digest: bytes) -> Body | None:
+        """The batch with this digest; a null batch is always there."""
+        if digest == NULL_DIGEST:
+            return _NULL_BODY
+        return self._bodies.get(digest)
+
+    def add_body(self, digest: bytes, body: Body) -> None:
+        """File a batch. Beyond MAX_BODIES the oldest that nothing current refers to goes."""
+        self._bodies[digest] = body
+        if len(self._bodies) > MAX_BODIES:
+            needed = self._digests_in_use()
+            needed.add(digest)
+            for old in self._bodies:
+                if old not in needed:
+                    del self._bodies[old]
+                    break
+
+    def logged_bodies(self) -> list[tuple[bytes, Body]]:
+        """The batches that this replica voted for, by height, then digest."""
+        logged = [(digest, body) for digest, body in self._bodies.items() if body.is_logged]
+        return sorted(logged, key=lambda item: (item[1].height, item[0]))
+
+    def note_prepared(self, certificate: PreparedCertificate) -> None:
+        """Keep it unless one of a higher view is there."""
+        known = self.prepared.get(certificate.height)
+        if known is None or known.view < certificate.view:
+            self.prepared[certificate.height] = certificate
+
+    def leave_view(self) -> None:
+        """The votes of a view mean nothing after it; what it prepared, and what this replica voted for, stays."""
+        self.slots.clear()
+        needed = self._digests_in_use()
+        self._bodies = {digest: body for digest, body in self._bodies.items() if body.is_logged or digest in needed}
+
+    def forget_through(self, height: int) -> None:
+        """``height`` is stored: nothing at or below it is needed any more."""
+        self.slots = {h: slot for h, slot in self.slots.items() if h > height}
+        self.prepared = {h: item for h, item in self.prepared.items() if h > height}
+        self.certificates = {h: item for h, item in self.certificates.items() if h > height}
+        self._bodies = {digest: body for digest, body in self._bodies.items() if body.height > height}
+
+    def _digests_in_use(self) -> set[bytes]:
+        used = {slot.digest for slot in self.slots.values() if slot.digest is not None}
+        used.update(certificate.digest for certificate in self.prepared.values())
+        return used
+
+
+@dataclass(frozen=True, slots=True)
+class Early:
+    """A vote or proposal of ``peer`` for (view, height) that cannot be judged yet."""
+
+    peer: int
+    view: int
+    height: int
+    message: Signed | Proposal
+
+
+class EarlyMessages:
+    """Bounded, per peer: votes and proposals of a coming view, or just above the high mark; the oldest gives way."""
+
+    def __init__(self, n: int) -> None:
+        self._queues: list[deque[Early]] = [deque() for _ in range(n)]
+        self._body_bytes = [0] * n
+
+    def add(self, early: Early) -> None:
+        """Keep it; of a proposal too large to keep, the pre-prepare alone."""
+        message, peer = early.message, early.peer
+        if isinstance(message, Proposal):
+            if self._body_bytes[peer] + len(message.batch) > EARLY_BYTES_PER_PEER:
+                early = replace(early, message=message.pre_prepare)
+            else:
+                self._body_bytes[peer] += len(message.batch)
+        queue = self._queues[peer]
+        queue.append(early)
+        if len(queue) > EARLY_MESSAGES_PER_PEER:
+            self._taken(queue.popleft())
+
+    def take(self, view: int, high_mark: int) -> list[Early]:
+        """Those that can be judged now in ``view``: by peer, each peer's in the order of their coming."""
+        ready: list[Early] = []
+        for peer, queue in enumerate(self._queues):
+            if not queue:
+                continue
+            self._queues[peer] = deque(item for item in queue if item.view > view or item.height > high_mark)
+            ready.extend(item for item in queue if item.view <= view and item.height <= high_mark)
+        for item in ready:
+            self._taken(item)
+        return ready
+
+    def _taken(self, item: Early) -> None:
+        if isinstance(item.message, Proposal):
+            self._body_bytes[item.peer] -= len(item.message.batch)
