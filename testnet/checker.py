@@ -1,0 +1,210 @@
+"""Judges a history from outside: it sees what nodes sent and stored, and believes nothing that they say of themselves.
+
+Checked while it happens (``CheckFailed`` at once):
+
+- one canonical chain: at each height every node stores the same block, on the block before it, in order, never again
+  or backwards, under a certificate that a stranger can verify (checklist 8, 21, 46);
+- no member ever signs two different votes for one (epoch, view, height, phase), nor votes in a view that it has
+  left; a pre-prepare is the primary's prepare (checklist 2, 20);
+- no vote leaves before it is on the node's disk, synced, and a prepare not before the batch's body (checklist 35).
+
+Checked at the end (``check_end``): all correct nodes stand at one height and hold every acknowledged transaction where
+it was acknowledged; every transaction took effect at most once; the workload's own bookkeeping agrees.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from node.consensus.messages import Message, Proposal, Signed
+from node.consensus.quorum import quorum
+from node.ledger.chain import UNUSED_CODES, Ledger
+from node.ledger.execution import Execution
+from node.model.block import decode_batch
+from node.model.certificate import Certificate, certificate_fault
+from node.model.codec import decode_trusted
+from node.model.genesis import Genesis
+from node.model.keys import TAG_VOTE, Verify
+from node.model.receipt import Receipt
+from node.model.transaction import Transaction
+
+_VOTES = ("pre-prepare", "prepare", "commit")
+
+
+class CheckFailed(Exception):
+    """The history breaks a promise."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChainBlock:
+    """A block of the canonical chain, as the first node that stored it had it."""
+
+    block_hash: bytes
+    parent_hash: bytes
+    time: int
+    is_null: bool
+    transactions: tuple[Transaction, ...]
+    receipts: tuple[Receipt, ...]
+
+
+class Books(Protocol):
+    """A workload's own bookkeeping: re-derives from the chain's transactions what the contracts must have done."""
+
+    def check(self, chain: Sequence[ChainBlock], opening_time: int, query: Callable[..., object]) -> str | None:
+        """None, or what is wrong. ``chain``: from height 1; ``opening_time``: block 0's; ``query(contract, method,
+        **args)`` asks one node."""
+        ...
+
+
+class Checker:
+    """Watches one history."""
+
+    def __init__(self, genesis: Genesis, genesis_hash: bytes, verify: Verify) -> None:
+        self._genesis = genesis
+        self._chain_id = genesis.chain
+        self._members = genesis.member_keys
+        self._quorum = quorum(len(self._members))
+        self._verify = verify
+        self._genesis_hash = genesis_hash
+        self.chain: list[ChainBlock] = []
+        """The canonical chain from height 1."""
+        self.acknowledged: dict[bytes, int] = {}
+        """Transaction id to the height at which a client was first told that it took effect."""
+        self._heights: dict[int, int] = {}
+        self._slots: dict[tuple[int, str, int, int, int], bytes] = {}
+        self._sent: set[tuple[int, bytes]] = set()
+        self._left_views: dict[int, int] = {}
+        self._bodies: dict[bytes, bytes] = {}
+
+    # While it happens.
+
+    def check_sent(self, node: int, message: Message, durable: Callable[[], bytes]) -> None:
+        """``node`` sends ``message``; ``durable()`` is its vote log as the platter holds it."""
+        if isinstance(message, Proposal):
+            self._bodies.setdefault(decode_batch(message.batch).digest, message.batch)
+            self._check_vote(node, message.pre_prepare, durable)
+        elif isinstance(message, Signed) and message.sender == node:
+            self._check_vote(node, message, durable)
+
+    def _check_vote(self, node: int, signed: Signed, durable: Callable[[], bytes]) -> None:
+        if (node, signed.data) in self._sent:
+            return
+        self._sent.add((node, signed.data))
+        value: Any = decode_trusted(signed.data[len(TAG_VOTE) :])
+        kind, chain, epoch, view = value[:4]
+        self._expect(chain == self._chain_id, f"n{node} signed for another chain")
+        self._expect(self._verify(self._members[node], signed.data, signed.signature), f"n{node} sent a bad signature")
+        if kind in _VOTES:
+            _, _, _, _, height, digest = value
+            self._check_slot(node, kind, epoch, view, height, digest)
+            left = self._left_views.get(node, 0)
+            self._expect(view >= left, f"n{node} sent a {kind} of view {view} after it had left for view {left}")
+        elif kind == "view-change":
+            self._claim((node, kind, epoch, view, 0), signed.data)
+            self._left_views[node] = max(view, self._left_views.get(node, 0))
+        elif kind == "new-view":
+            self._claim((node, kind, epoch, view, 0), signed.data)
+            for height, digest, _ in value[5]:
+                self._check_slot(node, "pre-prepare", epoch, view, height, digest)
+        if kind != "suspect":
+            log = durable()
+            self._expect(signed.signature in log, f"n{node} sent a {kind} of view {view} before it was on its disk")
+            if kind == "prepare":
+                body = self._bodies.get(value[5])
+                self._expect(body is None or body in log, f"n{node} prepared a batch that its disk does not hold")
+
+    def _check_slot(self, node: int, kind: str, epoch: int, view: int, height: int, digest: bytes) -> None:
+        phase = "commit" if kind == "commit" else "prepare"
+        self._claim((node, phase, epoch, view, height), digest)
+
+    def _claim(self, slot: tuple[int, str, int, int, int], content: bytes) -> None:
+        before = self._slots.setdefault(slot, content)
+        node, phase, _, view, height = slot
+        self._expect(before == content, f"n{node} signed two different statements: {phase} of view {view}, {height}")
+
+    def check_started(self, node: int, height: int) -> None:
+        """``node`` starts with this height on its disk."""
+        before = self._heights.get(node, 0)
+        self._expect(height >= before, f"n{node} had stored height {before} and starts with {height}")
+        self._heights[node] = height
+
+    def check_stored(self, node: int, execution: Execution, certificate: Certificate) -> None:
+        """``node`` has stored a block."""
+        header = execution.block.header
+        height = header.height
+        expected = self._heights.get(node, 0) + 1
+        self._expect(height == expected, f"n{node} stored height {height} where {expected} was next")
+        self._heights[node] = height
+        self._expect(
+            (certificate.height, certificate.block_hash) == (height, execution.block_hash),
+            f"n{node} stored height {height} under the certificate of another block",
+        )
+        fault = certificate_fault(certificate, self._chain_id, self._members, self._quorum, self._verify)
+        self._expect(fault is None, f"n{node} stored height {height} under a certificate that proves nothing: {fault}")
+        if height > len(self.chain) + 1:
+            raise CheckFailed(f"n{node} stored height {height}, and nobody has stored {height - 1}")
+        if height == len(self.chain) + 1:
+            parent = self.chain[-1].block_hash if self.chain else self._genesis_hash
+            self._expect(header.parent_hash == parent, f"block {height} does not stand on block {height - 1}")
+            self.chain.append(
+                ChainBlock(
+                    execution.block_hash,
+                    header.parent_hash,
+                    header.time,
+                    not execution.block.body,
+                    execution.transactions,
+                    execution.receipts,
+                )
+            )
+            return
+        canonical = self.chain[height - 1]
+        self._expect(
+            canonical.block_hash == execution.block_hash,
+            f"two blocks at height {height}: {canonical.block_hash.hex()[:12]}, and on n{node} "
+            f"{execution.block_hash.hex()[:12]}",
+        )
+        self._expect(canonical.receipts == execution.receipts, f"n{node} has other receipts at height {height}")
+
+    # At the end.
+
+    def check_end(
+        self, ledgers: Sequence[Ledger], submitted: Sequence[bytes], books: Books, query: Callable[..., object]
+    ) -> None:
+        """All faults are over and everything had its time. ``submitted``: ids that must be in the chain by now;
+        ``query``: see ``Books``."""
+        heights = [ledger.head.height for ledger in ledgers]
+        self._expect(len(set(heights)) == 1, f"nodes stand at heights {heights}")
+        roots = {ledger.head.state_root for ledger in ledgers}
+        self._expect(len(roots) == 1, f"nodes have {len(roots)} different states")
+        effective = self._effective()
+        for tx_id in submitted:
+            self._expect(tx_id in effective, f"transaction {tx_id.hex()[:12]} was submitted and never included")
+        for tx_id, height in self.acknowledged.items():
+            name = tx_id.hex()[:12]
+            self._expect(effective.get(tx_id) == height, f"transaction {name} was acknowledged at {height}, and moved")
+            for number, ledger in enumerate(ledgers):
+                found = ledger.find(tx_id)
+                self._expect(
+                    found is not None and found[0] == height, f"n{number} lost acknowledged transaction {name}"
+                )
+        fault = books.check(self.chain, self._genesis.time_origin, query)
+        self._expect(fault is None, f"the books do not agree: {fault}")
+
+    def _effective(self) -> dict[bytes, int]:
+        """Where each transaction used its nonce: at most once, and no nonce twice."""
+        effective: dict[bytes, int] = {}
+        used: dict[tuple[bytes, int], bytes] = {}
+        for height, block in enumerate(self.chain, start=1):
+            for tx, receipt in zip(block.transactions, block.receipts, strict=True):
+                self._expect(tx.id == receipt.tx_id, f"block {height} has the receipts of other transactions")
+                if receipt.code in UNUSED_CODES:
+                    continue
+                slot = (tx.payload.sender, tx.payload.nonce)
+                self._expect(slot not in used, f"nonce {tx.payload.nonce} of one sender took effect twice, {height}")
+                used[slot] = tx.id
+                effective[tx.id] = height
+        return effective
+
+    def _expect(self, holds: bool, otherwise: str) -> None:
+        if not holds:
+            raise CheckFailed(otherwise)

@@ -1,0 +1,241 @@
+"""One simulated node: the production driver, core, executor, ledger, pool and vote log on a fake disk and network."""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Protocol
+
+from chaincode.registry import Registry
+from node.consensus.messages import EVERYONE, Evidence, Message
+from node.driver import Driver
+from node.errors import NodeFault, RefusedError
+from node.executor import Executor
+from node.ledger.chain import Ledger
+from node.ledger.execution import Execution
+from node.limits import TICK_MS
+from node.mempool import Mempool
+from node.model.certificate import Certificate
+from node.model.genesis import Genesis
+from node.model.transaction import Transaction
+from node.votelog import VoteLog
+from testnet.sim_disk import Crash, Fuse, SimDisk
+from testnet.sim_world import MS, START_CLOCK_MS, Agenda, RememberedKey, Signatures
+
+LOG_REWRITE_BYTES = 48 * 1024
+"""Small, so that rewriting meets crashes often."""
+
+INBOX_MESSAGES = 2_000
+"""What waits for a node that is paused, as a real node's socket buffers would hold it."""
+
+
+@dataclass(slots=True)
+class Surroundings:
+    """What all nodes of one history share."""
+
+    genesis: Genesis
+    registry: Registry
+    signatures: Signatures
+    agenda: Agenda
+    dice: Random
+    send: Callable[[int, int, Message], None]
+    observer: "Observer"
+    count: int
+
+
+class Observer(Protocol):
+    """Who watches the nodes: checker, clients and trace, through the simulation."""
+
+    def on_send(self, node: "SimNode", to: int, message: Message) -> None:
+        """A message leaves; called before the network has it, once for each receiver."""
+        ...
+
+    def on_stored(self, node: "SimNode", execution: Execution, certificate: Certificate) -> None:
+        """A block is on the node's disk."""
+        ...
+
+    def on_start(self, node: "SimNode") -> None:
+        """The node has started, from what its disk holds."""
+        ...
+
+    def on_crash(self, node: "SimNode") -> None:
+        """The node died."""
+        ...
+
+    def on_fault(self, node: "SimNode", fault: BaseException) -> None:
+        """The node stopped by itself: no correct node does here."""
+        ...
+
+    def on_evidence(self, node: "SimNode", evidence: Evidence) -> None:
+        """The node holds proof against another: no correct node gives any."""
+        ...
+
+
+class SimNode:
+    """A node that may die at any operation, lose what it did not sync, pause, and have a clock of its own."""
+
+    def __init__(self, index: int, key: RememberedKey, around: Surroundings) -> None:
+        self.index = index
+        self.key = key
+        self.around = around
+        self.fuse = Fuse()
+        self.disk = SimDisk(around.dice, self.fuse)
+        self.driver: Driver | None = None
+        self.ledger: Ledger | None = None
+        self.executor: Executor | None = None
+        self.paused = False
+        self.clock_skew_ms = 0
+        self.restarts = 0
+        self.incarnation = 0
+        self._inbox: deque[tuple[int, Message]] = deque(maxlen=INBOX_MESSAGES)
+
+    @property
+    def name(self) -> str:
+        """How the trace calls it."""
+        return f"n{self.index}"
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it runs; it may be paused."""
+        return self.driver is not None
+
+    def start(self) -> None:
+        """Start from what the disk holds; may die on the way."""
+        self.incarnation += 1
+        self._guarded(self._open)
+
+    def receive(self, peer: int, message: Message) -> None:
+        """A message arrives."""
+        if self.driver is None:
+            return
+        if self.paused:
+            self._inbox.append((peer, message))
+        else:
+            driver = self.driver
+            self._guarded(lambda: driver.receive(peer, message))
+
+    def submit(self, tx: Transaction) -> str:
+        """A client submits; "ok", or the code of the refusal, or "down"."""
+        if self.driver is None or self.paused:
+            return "down"
+        driver = self.driver
+        code = "down"  # if it dies before it answers
+
+        def call() -> None:
+            nonlocal code
+            try:
+                driver.submit(tx)
+                code = "ok"
+            except RefusedError as refusal:
+                code = refusal.code
+
+        self._guarded(call)
+        return code
+
+    def crash(self, *, power_loss: bool) -> None:
+        """Die now."""
+        if self.driver is not None:
+            self._die(power_loss=power_loss)
+
+    def light_fuse(self, operations: int) -> None:
+        """Die at the operation (on disk or network) after so many more; a negative number puts the fuse out."""
+        self.fuse.left = operations if operations >= 0 else None
+
+    def resume(self) -> None:
+        """After a pause: first what arrived meanwhile, then time."""
+        self.paused = False
+        if self.driver is not None and self._inbox:
+            waiting = list(self._inbox)
+            self._inbox.clear()
+            driver = self.driver
+            self._guarded(lambda: driver.receive_all(waiting))
+
+    def _open(self) -> None:
+        around = self.around
+        ledger = Ledger.open(self.disk.store, around.genesis, around.registry)
+        vote_log, records = VoteLog.open(
+            self.disk, around.genesis.chain, salt=around.dice.randbytes, rewrite_above_bytes=LOG_REWRITE_BYTES
+        )
+        executor = Executor(ledger, around.registry, around.genesis)
+        self.ledger, self.executor = ledger, executor
+        self.driver = Driver(
+            around.genesis,
+            self.index,
+            self.key,
+            around.signatures.verify,
+            ledger,
+            executor,
+            Mempool(ledger),
+            vote_log,
+            records,
+            _Ports(self),
+        )
+        around.observer.on_start(self)
+        around.agenda.after(int(around.dice.random() * TICK_MS * MS), self._tick, self.incarnation)
+
+    def _tick(self, incarnation: int) -> None:
+        if incarnation != self.incarnation or self.driver is None:
+            return
+        if not self.paused:
+            self._guarded(self.driver.tick)
+        self.around.agenda.after(TICK_MS * MS, self._tick, incarnation)
+
+    def _guarded(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except Crash:
+            self._die(power_loss=self.around.dice.random() < 0.5)
+        except NodeFault as fault:
+            self.around.observer.on_fault(self, fault)
+
+    def _die(self, *, power_loss: bool) -> None:
+        self.driver = self.ledger = self.executor = None
+        self.incarnation += 1
+        self.restarts += 1
+        self.paused = False
+        self._inbox.clear()
+        self.disk.crash(power_loss=power_loss)
+        self.around.observer.on_crash(self)
+
+    def in_this_life(self, action: Callable[[], None]) -> Callable[[], None]:
+        """``action``, unless the node has died in the meantime."""
+        incarnation = self.incarnation
+
+        def call() -> None:
+            if incarnation == self.incarnation:
+                self._guarded(action)
+
+        return call
+
+
+class _Ports:
+    """The driver's ``Ports`` into the simulated world."""
+
+    def __init__(self, node: SimNode) -> None:
+        self._node = node
+        self._around = node.around
+
+    def send(self, to: int, message: Message) -> None:
+        node, around = self._node, self._around
+        receivers = [peer for peer in range(around.count) if peer != node.index] if to == EVERYONE else [to]
+        for receiver in receivers:
+            node.fuse.burn()
+            around.observer.on_send(node, receiver, message)
+            around.send(node.index, receiver, message)
+
+    def check_signatures(self, transactions: Sequence[Transaction], done: Callable[[list[bool]], None]) -> None:
+        answers = [tx.signature_is_valid(self._around.signatures.verify) for tx in transactions]
+        if self._around.dice.random() < 0.5:
+            done(answers)
+        else:
+            delay = int(self._around.dice.random() * 20 * MS)
+            self._around.agenda.after(delay, self._node.in_this_life(lambda: done(answers)))
+
+    def clock_ms(self) -> int:
+        return START_CLOCK_MS + self._around.agenda.now // MS + self._node.clock_skew_ms
+
+    def committed(self, execution: Execution, certificate: Certificate) -> None:
+        self._around.observer.on_stored(self._node, execution, certificate)
+
+    def evidence(self, evidence: Evidence) -> None:
+        self._around.observer.on_evidence(self._node, evidence)
