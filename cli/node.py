@@ -1,0 +1,114 @@
+"""`watt node`: make, run, look at and check a member's node."""
+
+from pathlib import Path
+
+import click
+import uvloop
+
+from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
+from node.config import load_config
+from node.gateway.client import Client, NodeInfo
+from node.gateway.client import run as run_client
+from node.keyfile import read_passphrase
+from node.logs import start_log
+from node.main import open_node
+from node.main import run as run_node
+from node.setup import CONFIG_NAME, NodeFiles, init_node
+
+_PATH = click.Path(path_type=Path)
+_passphrase_option = click.option(
+    "--passphrase-file",
+    type=_PATH,
+    help="Read the passphrase from this file's first line; else WATT_PASSPHRASE, else a prompt.",
+)
+
+
+@click.group()
+def node() -> None:
+    """A member's node.
+
+    Example: watt node init --dir utility --member utility --peer 10.0.0.5:7501
+    """
+
+
+@node.command()
+@click.option("--dir", "directory", type=_PATH, required=True, help="The node's directory; made if it is missing.")
+@click.option("--member", required=True, help="The member's name, as it will stand in genesis.")
+@click.option("--peer", "peer_listen", default="127.0.0.1:7501", show_default=True, help="Where other members connect.")
+@click.option("--gateway", default="127.0.0.1:7401", show_default=True, help="Where clients connect, without TLS.")
+@click.option("--genesis", default="genesis.json", show_default=True, help="Where the genesis document will lie.")
+@_passphrase_option
+@json_option
+@refusals_to_exit_codes
+def init(
+    directory: Path,
+    member: str,
+    peer_listen: str,
+    gateway: str,
+    genesis: str,
+    passphrase_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Make a new node: sealed keys, a certificate, a configuration, and the member's entry for genesis.
+
+    Nothing that exists is overwritten. Put the printed entry into the genesis document, the other members' addresses
+    into [peer.addresses] of node.toml, then run it.
+
+    Example: watt node init --dir utility --member utility --peer 10.0.0.5:7501
+    """
+    passphrase = read_passphrase(passphrase_file)
+    if passphrase is None:
+        passphrase = click.prompt("New passphrase", hide_input=True, confirmation_prompt=True, err=True)
+    entry = init_node(NodeFiles(directory, member, genesis, peer_listen, gateway, {}), passphrase)
+    if as_json:
+        print_json({"config": str(directory / CONFIG_NAME), "name": entry.name, "public_key": entry.public_key,
+                    "tls_certificate": entry.tls_certificate})  # fmt: skip
+    else:
+        rows = [("configuration", directory / CONFIG_NAME), ("public key", entry.public_key),
+                ("entry for genesis", directory / "member.json")]  # fmt: skip
+        print_table(f"Node of {member}", ["what", "where"], rows)
+
+
+@node.command()
+@click.option("--config", "config_path", type=_PATH, default=CONFIG_NAME, show_default=True, help="The configuration.")
+@_passphrase_option
+@refusals_to_exit_codes
+def run(config_path: Path, passphrase_file: Path | None) -> None:
+    """Run a node until SIGTERM. Exit 1 with one line if it cannot start or can no longer be trusted to vote.
+
+    Example: watt node run --config utility/node.toml
+    """
+    config = load_config(config_path)
+    start_log(config.path(config.log_file) if config.log_file else None)
+    if passphrase_file is None and config.passphrase_file:
+        passphrase_file = config.path(config.passphrase_file)
+    passphrase = read_passphrase(passphrase_file)
+    if passphrase is None:
+        passphrase = click.prompt(f"Passphrase of {config.key_file}", hide_input=True, err=True)
+    uvloop.run(run_node(open_node(config, passphrase)))
+
+
+@node.command()
+@click.option("--node", "address", envvar="WATT_NODE", default="127.0.0.1:7401", show_default=True,
+              metavar="HOST:PORT", help="The node's gateway. Also WATT_NODE.")  # fmt: skip
+@json_option
+@refusals_to_exit_codes
+def status(address: str, as_json: bool) -> None:
+    """Where a running node stands.
+
+    Example: watt node status --node 127.0.0.1:7401
+    """
+
+    async def ask(client: Client) -> NodeInfo:
+        return await client.node_info()
+
+    info = run_client(address, ask)
+    values = {name: getattr(info, name) for name in NodeInfo.__dataclass_fields__}
+    if as_json:
+        print_json(values)
+    else:
+        print_table(f"{info.member} at {address}", ["what", "value"], [(k, _shown(v)) for k, v in values.items()])
+
+
+def _shown(value: object) -> object:
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else value

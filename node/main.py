@@ -1,0 +1,257 @@
+"""A node as a process: opens everything that its configuration names, wires it, and runs until it is told to stop.
+
+One event loop. Peers' messages and ticks go into the driver from here alone, clients' transactions through the gateway;
+signature checks happen in other processes. Whatever makes this node unfit to vote (``NodeFault``) ends it.
+"""
+
+import asyncio
+import gc
+import logging
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import msgspec
+
+from chaincode.registry import Registry, default_registry
+from node.config import Config, is_loopback
+from node.consensus.messages import Evidence, Message
+from node.driver import Driver
+from node.errors import ConfigError, NodeFault
+from node.executor import Executor
+from node.gateway.feed import Feed
+from node.gateway.service import Backend, GatewayServer
+from node.ledger.chain import Ledger
+from node.ledger.execution import Execution
+from node.ledger.store import LevelStore, Store
+from node.limits import TICK_MS, VERIFY_QUEUE_TRANSACTIONS
+from node.mempool import Mempool
+from node.model.certificate import Certificate
+from node.model.keys import verify
+from node.model.transaction import Transaction
+from node.setup import Identity, open_identity
+from node.transport.links import Transport, TransportSettings
+from node.verifier import Verifier
+from node.votelog import LOG_NAME, OsDirectory, VoteLog
+
+log = logging.getLogger("watt.node")
+
+DATABASE_NAME = "db"
+VOTES_NAME = "votes"
+EVIDENCE_NAME = "evidence.jsonl"
+MAX_EVIDENCE_BYTES = 4 * 1024 * 1024
+TICK_S = TICK_MS / 1000
+DRAIN_ROUNDS = 20
+DRAIN_S = 0.002
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What lies on disk, opened."""
+
+    config: Config
+    identity: Identity
+    registry: Registry
+    store: Store
+    ledger: Ledger
+    vote_log: VoteLog
+    records: Sequence[bytes]
+
+
+def open_node(config: Config, passphrase: str) -> Opened:
+    """Open a node's files; makes an empty data directory at the very first start.
+
+    Raises ConfigError (``node/setup.py``, ``LevelStore``, ``Ledger.open``; "db-missing" if votes were cast and the
+    database they rest on is gone) and NodeFault (``VoteLog.open``).
+    """
+    identity = open_identity(config, passphrase)
+    registry = default_registry()
+    data = config.path(config.data_dir)
+    database = data / DATABASE_NAME
+    first_start = not (data / VOTES_NAME / LOG_NAME).exists() and not database.exists()
+    try:
+        database.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError("db-unusable", f"{database}: {error.strerror}") from error
+    store = LevelStore(database, create=first_start)
+    ledger = Ledger.open(store, identity.genesis, registry)
+    vote_log, records = VoteLog.open(OsDirectory(data / VOTES_NAME), identity.genesis.chain)
+    return Opened(config, identity, registry, store, ledger, vote_log, records)
+
+
+async def run(opened: Opened) -> None:
+    """Run until SIGTERM or SIGINT. Raises ConfigError("port-in-use"), NodeFault."""
+    ended: asyncio.Future[NodeFault | None] = asyncio.get_running_loop().create_future()
+    verifier = Verifier(opened.config.limits.verify_workers, VERIFY_QUEUE_TRANSACTIONS, partial(_end, ended))
+    await verifier.start()  # before gRPC has threads
+    node = Node(opened, verifier, ended)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, partial(_end, ended, None))
+    await node.run()
+
+
+def _end(ended: "asyncio.Future[NodeFault | None]", fault: NodeFault | None) -> None:
+    if not ended.done():
+        ended.set_result(fault)
+
+
+class Node:
+    """The parts of a running node, and the driver's ports. ``ended``: set to end it, with a fault or None."""
+
+    def __init__(self, opened: Opened, verifier: Verifier, ended: "asyncio.Future[NodeFault | None]") -> None:
+        identity, config = opened.identity, opened.config
+        self._opened = opened
+        self._genesis = identity.genesis
+        self._ended = ended
+        self._verifier = verifier
+        self._feed = Feed(opened.ledger)
+        self._inbox: list[tuple[int, Message]] = []
+        self._received = 0
+        settings = TransportSettings(
+            identity.genesis,
+            identity.me,
+            config.peer.listen,
+            identity.peer_addresses,
+            identity.tls_key,
+            identity.tls_certificate,
+        )
+        self._transport = Transport(settings, self._take_in)
+        pool = Mempool(opened.ledger, max_transactions=config.limits.mempool_transactions)
+        executor = Executor(opened.ledger, opened.registry, identity.genesis)
+        self._driver = Driver(
+            identity.genesis,
+            identity.me,
+            identity.key,
+            verify,
+            opened.ledger,
+            executor,
+            pool,
+            opened.vote_log,
+            opened.records,
+            self,
+        )
+        backend = Backend(
+            genesis=identity.genesis,
+            me=identity.me,
+            signer=identity.key,
+            registry=opened.registry,
+            ledger=opened.ledger,
+            executor=executor,
+            mempool=pool,
+            driver=self._driver,
+            verifier=verifier,
+            feed=self._feed,
+            now=lambda: self._genesis.block_time(self.clock_ms()),
+            connected=self._transport.connected,
+            failed=self._fail,
+        )
+        self._gateway = GatewayServer(backend, config.gateway.listen)
+
+    async def run(self) -> None:
+        """Start everything, wait for the end, stop everything. Raises ConfigError("port-in-use"), NodeFault."""
+        ticks: asyncio.Task[None] | None = None
+        try:
+            await self._transport.start()
+            await self._gateway.start()
+            ticks = asyncio.create_task(self._tick(), name="ticks")
+            self._say_hello()
+            gc.collect()
+            gc.freeze()  # what was loaded to start stays: the collector need not look at it again
+            fault = await self._ended
+        finally:
+            if ticks is not None:
+                ticks.cancel()
+            await self._gateway.stop()
+            await self._transport.stop()
+            await self._verifier.stop()
+            self._opened.vote_log.close()
+            self._opened.store.close()
+        if fault is not None:
+            log.critical("node-fault code=%s: %s", fault.code, fault.message)
+            raise fault
+        log.info("stopped height=%d", self._opened.ledger.head.height)
+
+    # The driver's ports.
+
+    def send(self, to: int, message: Message) -> None:
+        self._transport.send(to, message)
+
+    def check_signatures(self, transactions: Sequence[Transaction], done: Callable[[list[bool]], None]) -> None:
+        self._verifier.check(transactions, lambda answers: self._do(lambda: done(answers)))
+
+    def clock_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
+    def committed(self, execution: Execution, certificate: Certificate) -> None:
+        self._feed.committed(execution)
+
+    def evidence(self, evidence: Evidence) -> None:
+        name = self._genesis.members[evidence.member].name
+        log.error("evidence member=%s: signed two statements that exclude each other", name)
+        path = self._opened.config.path(self._opened.config.data_dir) / EVIDENCE_NAME
+        if not path.exists() or path.stat().st_size < MAX_EVIDENCE_BYTES:
+            with path.open("ab") as file:
+                file.write(msgspec.json.encode({"member": name, "first": evidence.first, "second": evidence.second}))
+                file.write(b"\n")
+
+    # Into the driver.
+
+    def _fail(self, fault: NodeFault) -> None:
+        _end(self._ended, fault)
+
+    def _take_in(self, peer: int, message: Message) -> None:
+        """Messages that arrive together are fed together, so that their votes are synced together."""
+        if not self._inbox:
+            asyncio.get_running_loop().call_soon(self._feed_driver)
+        self._inbox.append((peer, message))
+
+    def _feed_driver(self) -> None:
+        messages, self._inbox = self._inbox, []
+        self._received += len(messages)
+        self._do(lambda: self._driver.receive_all(messages))
+
+    async def _tick(self) -> None:
+        """A tick every TICK_MS. After a pause, what has arrived meanwhile goes first and missed ticks count as one."""
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        while True:
+            due += TICK_S
+            await asyncio.sleep(max(0.0, due - loop.time()))
+            if loop.time() - due > TICK_S:
+                await self._drain()
+                due = loop.time()
+            self._do(self._driver.tick)
+
+    async def _drain(self) -> None:
+        for _ in range(DRAIN_ROUNDS):
+            before = self._received
+            await asyncio.sleep(DRAIN_S)
+            if self._received == before:
+                return
+
+    def _do(self, step: Callable[[], object]) -> None:
+        """Anything that goes wrong inside the driver ends the node; after the end nothing is done."""
+        if self._ended.done():
+            return
+        try:
+            step()
+        except NodeFault as fault:
+            self._fail(fault)
+        except Exception as error:  # logged and fatal: a node with a mistake in it does not vote
+            log.critical("internal: the driver failed", exc_info=error)
+            self._fail(NodeFault("internal", f"the driver failed: {type(error).__name__}"))
+
+    def _say_hello(self) -> None:
+        config, head = self._opened.config, self._opened.ledger.head
+        if not is_loopback(config.gateway.listen):
+            log.warning("gateway-open address=%s: clients reach it without TLS", config.gateway.listen)
+        log.info(
+            "running member=%s chain=%s height=%d peers=%s gateway=%s",
+            config.member,
+            self._genesis.chain.hex()[:16],
+            head.height,
+            config.peer.listen,
+            config.gateway.listen,
+        )

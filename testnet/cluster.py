@@ -1,0 +1,219 @@
+"""Real node processes of a local network: start, stop, kill, look at them.
+
+Every process is detached and known by the pid file in its node's directory. A pid is believed only if the process's
+command line names that node's configuration, so nothing else is ever signalled.
+"""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from node.errors import RefusedError
+from node.gateway.client import Client, NodeInfo
+from node.model.block import decode_header
+from testnet.genesis import Network, NetworkNode
+
+PID_NAME = "pid"
+LOG_NAME = "node.log"
+POLL_S = 0.05
+STOP_TIMEOUT_S = 15.0
+
+# Page faults are dear: let malloc keep what it has (docs/operations.md).
+ENVIRONMENT = {
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
+    "MALLOC_TOP_PAD_": str(64 << 20),
+    "GRPC_VERBOSITY": "NONE",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    """``pid``: None if it does not run; ``info``: None if it does not answer."""
+
+    node: NetworkNode
+    pid: int | None
+    info: NodeInfo | None
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """``height``: the highest block that all who answer hold; ``root``: its state root, or None if they differ."""
+
+    height: int
+    root: bytes | None
+    nodes: int
+
+
+class Cluster:
+    """The processes of one network."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+
+    def node(self, name: str) -> NetworkNode:
+        """The node of that name or index. Raises RefusedError("unknown-node")."""
+        for node in self.network.nodes:
+            if name in (node.name, str(node.index)):
+                return node
+        raise RefusedError(
+            "unknown-node", f"no node `{name}`; there are: {', '.join(n.name for n in self.network.nodes)}"
+        )
+
+    def pid(self, node: NetworkNode) -> int | None:
+        """The node's process, None if it does not run."""
+        child = self._children.get(node.name)
+        if child is not None:
+            child.poll()  # a child that has ended must be waited for, or it stays as a zombie
+        try:
+            pid = int((node.directory / PID_NAME).read_text())
+        except (OSError, ValueError):
+            return None
+        return pid if str(node.config_path) in _command_line(pid) else None
+
+    def start(self, node: NetworkNode) -> int:
+        """Start a node's process; its pid. Raises RefusedError("already-running")."""
+        if self.pid(node) is not None:
+            raise RefusedError("already-running", f"{node.name} runs already")
+        command = [sys.executable, "-m", "cli.main", "node", "run", "--config", str(node.config_path)]
+        with (node.directory / LOG_NAME).open("ab") as log:
+            child = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=os.environ | ENVIRONMENT,
+                start_new_session=True,
+            )
+        self._children[node.name] = child
+        (node.directory / PID_NAME).write_text(f"{child.pid}\n")
+        return child.pid
+
+    def stop(self, node: NetworkNode) -> None:
+        """SIGTERM, and wait. Raises RefusedError: "not-running", "still-running" after STOP_TIMEOUT_S."""
+        self._signal(node, signal.SIGTERM)
+        self._await_end(node)
+
+    def kill(self, node: NetworkNode) -> None:
+        """SIGKILL: what a power cut does to a process. Raises RefusedError("not-running")."""
+        self._signal(node, signal.SIGKILL)
+        self._await_end(node)
+
+    def start_all(self) -> None:
+        """Start those that do not run."""
+        for node in self.network.nodes:
+            if self.pid(node) is None:
+                self.start(node)
+
+    def stop_all(self) -> list[str]:
+        """Stop all that run, all at once; their names. What does not end in time is killed."""
+        running = [node for node in self.network.nodes if self.pid(node) is not None]
+        for node in running:
+            self._signal(node, signal.SIGTERM)
+        for node in running:
+            try:
+                self._await_end(node)
+            except RefusedError:
+                self.kill(node)
+        return [node.name for node in running]
+
+    def wait_ready(self, timeout_s: float = 60.0, height: int = 1) -> list[NodeStatus]:
+        """Wait until every node answers, is linked to all others that run, and holds block ``height``.
+
+        Raises RefusedError: "node-ended" with the last line of its log, "not-ready" after ``timeout_s``.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            nodes = self.status()
+            for status in nodes:
+                if status.pid is None:
+                    raise RefusedError("node-ended", f"{status.node.name}: {last_line(status.node)}")
+            if all(_is_ready(status, len(nodes), height) for status in nodes):
+                return nodes
+            if time.monotonic() > deadline:
+                late = [status.node.name for status in nodes if not _is_ready(status, len(nodes), height)]
+                raise RefusedError("not-ready", f"after {timeout_s:g} s still not ready: {', '.join(late)}")
+            time.sleep(POLL_S)
+
+    def status(self) -> list[NodeStatus]:
+        """What every node says of itself."""
+        return asyncio.run(self._status())
+
+    def agreement(self) -> Agreement:
+        """Whether all nodes that answer hold the same block at the greatest height that all of them have."""
+        return asyncio.run(self._agreement())
+
+    async def _status(self) -> list[NodeStatus]:
+        infos = await asyncio.gather(*(_info(node.gateway) for node in self.network.nodes))
+        return [NodeStatus(node, self.pid(node), info) for node, info in zip(self.network.nodes, infos, strict=True)]
+
+    async def _agreement(self) -> Agreement:
+        answering = [status for status in await self._status() if status.info is not None]
+        if not answering:
+            raise RefusedError("unreachable", "no node answers")
+        height = min(status.info.height for status in answering if status.info is not None)
+        headers = await asyncio.gather(*(_header(status.node.gateway, height) for status in answering))
+        root = decode_header(headers[0]).state_root if len(set(headers)) == 1 else None
+        return Agreement(height, root, len(answering))
+
+    def _signal(self, node: NetworkNode, number: signal.Signals) -> None:
+        pid = self.pid(node)
+        if pid is None:
+            raise RefusedError("not-running", f"{node.name} does not run")
+        os.kill(pid, number)
+
+    def _await_end(self, node: NetworkNode) -> None:
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        while self.pid(node) is not None:
+            if time.monotonic() > deadline:
+                raise RefusedError("still-running", f"{node.name} has not ended after {STOP_TIMEOUT_S:g} s")
+            time.sleep(POLL_S)
+        (node.directory / PID_NAME).unlink(missing_ok=True)
+        child = self._children.pop(node.name, None)
+        if child is not None:
+            child.wait()
+
+
+def last_line(node: NetworkNode) -> str:
+    """The last line of a node's log: why it ended."""
+    try:
+        lines = (node.directory / LOG_NAME).read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return "has no log"
+    return lines[-1] if lines else "has an empty log"
+
+
+def _is_ready(status: NodeStatus, nodes: int, height: int) -> bool:
+    info = status.info
+    return info is not None and info.height >= height and len(info.connected) == nodes - 1
+
+
+async def _info(gateway: str) -> NodeInfo | None:
+    async with Client(gateway) as client:
+        try:
+            return await client.node_info()
+        except RefusedError:
+            return None
+
+
+async def _header(gateway: str, height: int) -> bytes:
+    async with Client(gateway) as client:
+        return (await client.block(height)).header
+
+
+def _command_line(pid: int) -> Sequence[str]:
+    """The arguments of a process; none if it has ended."""
+    if Path("/proc/self/cmdline").exists():
+        try:
+            return Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace").split("\0")
+        except OSError:
+            return ()
+    listed = subprocess.run(["ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return listed.stdout.split()

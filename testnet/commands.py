@@ -1,0 +1,191 @@
+"""`watt testnet`: a local network of real processes."""
+
+import asyncio
+import importlib
+from pathlib import Path
+
+import click
+import msgspec
+
+from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
+from node.errors import ConfigError
+from testnet.cluster import Cluster, NodeStatus
+from testnet.genesis import DEFAULT_BASE_PORT, GENESIS_NAME, build_network, load_network
+from testnet.neighbourhood import build_neighbourhood, fund, is_neighbourhood
+
+_directory_option = click.option(
+    "--dir",
+    "directory",
+    type=click.Path(path_type=Path),
+    default=".testnet",
+    show_default=True,
+    envvar="WATT_TESTNET",
+    help="The network's directory. Also WATT_TESTNET.",
+)
+
+
+class _WithDemo(click.Group):
+    """The group; `demo` is loaded when it is used, since it brings the brokers along."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*super().list_commands(ctx), "demo"]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name != "demo":
+            return super().get_command(ctx, cmd_name)
+        command: click.Command = importlib.import_module("testnet.demo").demo
+        return command
+
+
+@click.group(cls=_WithDemo)
+def testnet() -> None:
+    """A local network of real processes.
+
+    Example: watt testnet up --nodes 4
+    """
+
+
+@testnet.command()
+@_directory_option
+@click.option("--nodes", default=4, show_default=True, help="How many validators.")
+@click.option("--base-port", default=DEFAULT_BASE_PORT, show_default=True,
+              help="Gateways listen on the next ports, peers on those from 101 on.")  # fmt: skip
+@click.option("--genesis", "settings_path", type=click.Path(path_type=Path, exists=True, dir_okay=False),
+              help="A JSON file with the contracts' genesis settings; without, three homes to trade with.")  # fmt: skip
+@json_option
+@refusals_to_exit_codes
+def up(directory: Path, nodes: int, base_port: int, settings_path: Path | None, as_json: bool) -> None:
+    """Make a network, unless the directory holds one, start its nodes, and wait until they make blocks.
+
+    Example: watt testnet up --nodes 4
+    """
+    directory = directory.resolve()
+    if not (directory / GENESIS_NAME).exists():
+        if settings_path is None:
+            build_neighbourhood(directory, nodes=nodes, base_port=base_port)
+        else:
+            build_network(directory, _read_settings(settings_path), nodes=nodes, base_port=base_port)
+    cluster = Cluster(load_network(directory))
+    cluster.start_all()
+    cluster.wait_ready()
+    if is_neighbourhood(cluster.network):
+        asyncio.run(fund(cluster.network))
+    _print(cluster, cluster.status(), as_json)
+
+
+@testnet.command()
+@_directory_option
+@json_option
+@refusals_to_exit_codes
+def status(directory: Path, as_json: bool) -> None:
+    """Height, view and root of every node, and whether they agree.
+
+    Example: watt testnet status --json
+    """
+    cluster = Cluster(load_network(directory.resolve()))
+    _print(cluster, cluster.status(), as_json)
+
+
+@testnet.command()
+@click.argument("name", metavar="NODE")
+@_directory_option
+@refusals_to_exit_codes
+def stop(name: str, directory: Path) -> None:
+    """Stop one node cleanly (SIGTERM).
+
+    Example: watt testnet stop node-2
+    """
+    cluster = Cluster(load_network(directory.resolve()))
+    cluster.stop(cluster.node(name))
+    click.echo(f"{cluster.node(name).name} is stopped", err=True)
+
+
+@testnet.command()
+@click.argument("name", metavar="NODE")
+@_directory_option
+@refusals_to_exit_codes
+def kill(name: str, directory: Path) -> None:
+    """Kill one node (SIGKILL), as a crash would.
+
+    Example: watt testnet kill node-0
+    """
+    cluster = Cluster(load_network(directory.resolve()))
+    cluster.kill(cluster.node(name))
+    click.echo(f"{cluster.node(name).name} is killed", err=True)
+
+
+@testnet.command()
+@click.argument("name", metavar="NODE")
+@_directory_option
+@refusals_to_exit_codes
+def restart(name: str, directory: Path) -> None:
+    """Start one node again, after stopping it if it runs.
+
+    Example: watt testnet restart node-0
+    """
+    cluster = Cluster(load_network(directory.resolve()))
+    node = cluster.node(name)
+    if cluster.pid(node) is not None:
+        cluster.stop(node)
+    cluster.start(node)
+    click.echo(f"{node.name} is started", err=True)
+
+
+@testnet.command()
+@_directory_option
+@refusals_to_exit_codes
+def down(directory: Path) -> None:
+    """Stop all nodes. Their data stays: `up` goes on where they were.
+
+    Example: watt testnet down
+    """
+    stopped = Cluster(load_network(directory.resolve())).stop_all()
+    click.echo(f"stopped: {', '.join(stopped) or 'none was running'}", err=True)
+
+
+def _read_settings(path: Path) -> dict[str, dict[str, object]]:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, dict[str, object]])
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ConfigError("bad-genesis", f"{path}: {error}") from error
+
+
+def _print(cluster: Cluster, nodes: list[NodeStatus], as_json: bool) -> None:
+    answering = [status for status in nodes if status.info is not None]
+    agreement = cluster.agreement() if answering else None
+    agree = agreement is not None and agreement.root is not None
+    rows = [_row(status) for status in nodes]
+    if as_json:
+        at = {"height": agreement.height, "root": agreement.root} if agreement is not None else {}
+        print_json({"nodes": rows, "agree": agree, **at})
+        return
+    columns = ("node", ">pid", "gateway", ">height", ">view", ">pending", "root")
+    print_table(str(cluster.network.directory), columns, [[_cell(row[c.lstrip(">")]) for c in columns] for row in rows])
+    if agreement is None:
+        click.echo("no node answers", err=True)
+    elif agree:
+        click.echo(f"{agreement.nodes} of {len(nodes)} nodes answer and agree at height {agreement.height}", err=True)
+    else:
+        click.echo(f"the nodes DISAGREE at height {agreement.height}", err=True)
+
+
+def _row(status: NodeStatus) -> dict[str, object]:
+    info = status.info
+    return {
+        "node": status.node.name,
+        "pid": status.pid,
+        "gateway": status.node.gateway,
+        "height": info.height if info else None,
+        "view": info.view if info else None,
+        "primary": info.primary if info else None,
+        "pending": info.pending if info else None,
+        "connected": list(info.connected) if info else [],
+        "root": info.state_root if info else None,
+        "log": str(status.node.directory / "node.log"),
+    }
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bytes):
+        return value.hex()[:16]
+    return "-" if value is None else str(value)

@@ -1,0 +1,126 @@
+"""Three homes on one street: something to trade with on a fresh `watt testnet up`.
+
+    transformer --- bus-1: home-1 (load, pv)    bus-2: home-2 (load, battery)    bus-3: home-3 (load, ev)
+
+Keys lie in DIR/keys, one file each, all under the passphrase in DIR/keys/passphrase: ``utility`` (also grid operator
+and admin), for every home its owner's (``home-1``), its meters' (``home-1.meter``) and its devices' (``home-1.pv``).
+When the network runs, the utility issues each home a budget for the current period and the owners allocate it.
+"""
+
+import secrets
+from pathlib import Path
+from typing import Any, Final
+
+from node.gateway.client import Client
+from node.keyfile import TESTNET, load_key, read_passphrase, save_key, write_private
+from node.model.keys import SigningKey, generate_key
+from node.model.transaction import sign_transaction
+from testnet.genesis import PASSPHRASE_NAME, Network, build_network
+
+NAME: Final = "street"
+KEYS_NAME: Final = "keys"
+HOMES: Final = {"home-1": ("load", "pv"), "home-2": ("load", "battery"), "home-3": ("load", "ev")}
+UTILITY: Final = "utility"
+PRODUCERS: Final = ("pv", "battery")
+IMPORT_W: Final = {"load": 5_000, "pv": 0, "battery": 3_000, "ev": 7_000}
+EXPORT_W: Final = {"load": 0, "pv": 6_000, "battery": 3_000, "ev": 0}
+
+PAR: Final = 1_000_000
+TARIFFS: Final = ((0, 700_000, 200_000), (7 * 3600, 1_000_000, 300_000), (21 * 3600, 700_000, 200_000))
+"""(second of the UTC day, retail, feed-in), base units per Wh."""
+PERIOD_SLOTS: Final = 30 * 48
+BUDGET: Final = 300 * 10**9
+"""Base units for each home and period: 300 tokens, worth 300 kWh at par."""
+VALID_S: Final = 600
+
+
+def build_neighbourhood(directory: Path, *, nodes: int, base_port: int | None) -> Network:
+    """A new network with the street in its genesis. Raises what ``build_network`` does."""
+    keys = directory / KEYS_NAME
+    keys.mkdir(parents=True, exist_ok=True)
+    passphrase = secrets.token_urlsafe(24)
+    write_private(keys / PASSPHRASE_NAME, passphrase.encode() + b"\n")
+    public = {name: _new_key(keys, name, passphrase) for name in _key_names()}
+    return build_network(directory, _settings(public), nodes=nodes, base_port=base_port, name=NAME)
+
+
+def neighbourhood_key(directory: Path, name: str) -> SigningKey:
+    """One of the street's keys: "utility", "home-1", "home-1.meter", "home-1.pv", ..."""
+    keys = directory / KEYS_NAME
+    return load_key(keys / f"{name}.json", read_passphrase(keys / PASSPHRASE_NAME) or "")
+
+
+def is_neighbourhood(network: Network) -> bool:
+    """Whether the network was made by ``build_neighbourhood``."""
+    return network.genesis.name == NAME and (network.directory / KEYS_NAME).is_dir()
+
+
+async def fund(network: Network) -> None:
+    """Issue every home its budget for the current period and allocate it evenly; once: a second call changes nothing.
+
+    Raises RefusedError if a node refuses it or it takes too long.
+    """
+    async with Client(network.gateways) as client:
+        info = await client.node_info()
+        period = info.now // 1800 // PERIOD_SLOTS
+        utility = neighbourhood_key(network.directory, UTILITY)
+        nonce = await client.nonce(utility.public_key)
+        for home, devices in HOMES.items():
+            nonce += 1
+            issue = {"network": home, "period": period, "amount": BUDGET, "reference": b"first budget"}
+            raw = sign_transaction(utility, info.chain, nonce, "budget", "issue", issue, info.now + VALID_S).raw
+            if (await client.wait(await client.submit(raw))).code != "ok":
+                continue  # it has one
+            owner = neighbourhood_key(network.directory, home)
+            shares = [[f"{home}/{device}", BUDGET // len(devices)] for device in devices]
+            allocate = {"network": home, "period": period, "amounts": shares}
+            highest = await client.nonce(owner.public_key)
+            raw = sign_transaction(
+                owner, info.chain, highest + 1, "budget", "allocate", allocate, info.now + VALID_S
+            ).raw
+            await client.wait(await client.submit(raw))
+
+
+def _key_names() -> list[str]:
+    names = [UTILITY]
+    for home, devices in HOMES.items():
+        names += [home, f"{home}.meter", *(f"{home}.{device}" for device in devices)]
+    return names
+
+
+def _new_key(keys: Path, name: str, passphrase: str) -> str:
+    key = generate_key()
+    save_key(keys / f"{name}.json", key, passphrase, TESTNET)
+    return key.public_key.hex()
+
+
+def _settings(public: dict[str, str]) -> dict[str, dict[str, Any]]:
+    networks = [[home, UTILITY, public[home], f"bus-{home[-1]}"] for home in HOMES]
+    devices = [
+        [
+            f"{home}/{kind}",
+            home,
+            kind,
+            public[f"{home}.{kind}"],
+            public[f"{home}.meter"],
+            f"bus-{home[-1]}",
+            IMPORT_W[kind],
+            EXPORT_W[kind],
+            kind == "load",
+            kind == "pv",
+        ]
+        for home, kinds in HOMES.items()
+        for kind in kinds
+    ]
+    lines = [["transformer", f"bus-{home[-1]}", 50, 5_000, None, None] for home in HOMES]
+    return {
+        "identity": {
+            "admins": [public[UTILITY]],
+            "members": [[UTILITY, public[UTILITY], ["utility", "grid-operator"]]],
+            "networks": networks,
+            "devices": devices,
+        },
+        "grid": {"root": "transformer", "lines": lines},
+        "market": {"tariffs": [list(row) for row in TARIFFS]},
+        "budget": {"period_slots": PERIOD_SLOTS},
+    }
