@@ -1,11 +1,203 @@
-"""Reads the source of contracts and refuses what could make two nodes compute different things."""
+"""Reads the source of contracts and refuses what could make two nodes compute different things.
 
-from collections.abc import Sequence
+A registered contract's module is read together with every chaincode module that it imports. What is refused, and
+why, stands in ``checker_rules.py``; here are the imports, and recursion, whose depth limit differs between machines.
+The checker is a fence for honest authors, not a sandbox: contracts are reviewed, and every member runs the same.
+"""
+
+import ast
+import importlib
+import inspect
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from chaincode.checker_rules import Finding, findings
+
+RUNTIME = frozenset({"chaincode.registry", "chaincode.checker", "chaincode.checker_rules"})
+"""The modules that run contracts; they are not contracts."""
+
+ALLOWED_IMPORTS: dict[str, frozenset[str] | None] = {
+    "__future__": None,
+    "bisect": None,
+    "collections": frozenset({"Counter", "OrderedDict", "defaultdict", "deque"}),
+    "collections.abc": None,
+    "dataclasses": None,
+    "enum": None,
+    "functools": frozenset({"cmp_to_key", "lru_cache", "reduce"}),
+    "hashlib": frozenset({"sha256"}),
+    "heapq": None,
+    "itertools": None,
+    "operator": frozenset({"attrgetter", "itemgetter"}),
+    "typing": None,
+}
+"""Module to the names that may be taken from it; None: all."""
 
 
 class CheckError(Exception):
     """A contract's source is refused; the message names file, line and reason."""
 
 
+class _Module(NamedTuple):
+    name: str
+    path: str
+    tree: ast.Module
+    uses: tuple[str, ...]
+    """The chaincode modules that it imports."""
+    names: dict[str, str]
+    """What its imported names mean: "module" or "module.function"."""
+
+
+_checked: dict[str, _Module] = {}
+
+
 def check_modules(names: Sequence[str]) -> None:
-    """Check the modules ``names`` and all chaincode modules that they import. Raises CheckError."""
+    """Check the modules ``names`` and all chaincode modules that they import. Raises CheckError.
+
+    Of a module outside of ``chaincode`` its classes that are contracts are checked, and not its imports.
+    """
+    if not __debug__:
+        raise CheckError("python -O takes the assertions out of contracts; run without it")
+    waiting = list(dict.fromkeys(names))
+    reached: dict[str, _Module] = {}
+    while waiting:
+        name = waiting.pop()
+        if name in RUNTIME or name in reached:
+            continue
+        if name not in _checked:
+            _checked[name] = check_source(name, *_source(name))
+        reached[name] = _checked[name]
+        waiting.extend(_checked[name].uses)
+    _refuse_recursion(reached)
+
+
+def check_source(name: str, path: str, source: str) -> _Module:
+    """Check one module by itself: its imports, its statements and expressions. Raises CheckError."""
+    tree = ast.parse(source, path)
+    if not name.startswith("chaincode."):
+        tree.body = [node for node in tree.body if isinstance(node, ast.ClassDef) and _is_contract(node)]
+    uses: list[str] = []
+    names: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                _check_import(path, node, alias.name, None)
+                names[alias.asname or alias.name] = alias.name
+                uses.append(alias.name)
+        elif isinstance(node, ast.ImportFrom):
+            module = node.module or ""
+            if node.level:
+                raise _refusal(path, Finding(node.lineno, "a relative import"))
+            for alias in node.names:
+                _check_import(path, node, module, alias.name)
+                names[alias.asname or alias.name] = f"{module}.{alias.name}"
+                uses.append(f"{module}.{alias.name}" if module == "chaincode" else module)
+    for finding in findings(tree, names, ALLOWED_IMPORTS):
+        raise _refusal(path, finding)
+    return _Module(name, path, tree, tuple(use for use in uses if use.startswith("chaincode.")), names)
+
+
+def _refusal(path: str, finding: Finding) -> CheckError:
+    return CheckError(f"{path}:{finding.line}: {finding.reason}")
+
+
+def _source(name: str) -> tuple[str, str]:
+    module = importlib.import_module(name)
+    try:
+        return inspect.getsourcefile(module) or name, inspect.getsource(module)
+    except (OSError, TypeError) as error:
+        raise CheckError(f"{name}: its source cannot be read: {error}") from error
+
+
+def _is_contract(node: ast.ClassDef) -> bool:
+    return any(isinstance(base, ast.Name) and base.id == "Contract" for base in node.bases)
+
+
+def _check_import(path: str, node: ast.stmt, module: str, name: str | None) -> None:
+    if module == "chaincode" or module.startswith("chaincode."):
+        if module in RUNTIME or f"{module}.{name}" in RUNTIME:
+            raise _refusal(path, Finding(node.lineno, f"imports {module}, which runs contracts"))
+        if name == "*":
+            raise _refusal(path, Finding(node.lineno, "imports everything from a module"))
+        return
+    allowed = ALLOWED_IMPORTS.get(module, frozenset())
+    if allowed is not None and (name not in allowed if name is not None else not allowed):
+        what = module if name is None else f"{name} from {module}"
+        raise _refusal(path, Finding(node.lineno, f"imports {what}, which is not on the list of what is deterministic"))
+    if name == "*":
+        raise _refusal(path, Finding(node.lineno, "imports everything from a module"))
+
+
+class _Function(NamedTuple):
+    module: _Module
+    line: int
+    calls: tuple[str, ...]
+
+
+def _refuse_recursion(modules: dict[str, _Module]) -> None:
+    """Refuse a function that can call itself, by a chain of calls through names, modules and ``self``."""
+    functions: dict[str, _Function] = {}
+    for module in modules.values():
+        for qualified, node, local in _functions(module.name, module.tree, {}):
+            functions[qualified] = _Function(module, node.lineno, tuple(_calls(module, qualified, node, local)))
+    done: set[str] = set()
+    for start in functions:
+        _follow(start, functions, done, [])
+
+
+def _follow(name: str, functions: dict[str, _Function], done: set[str], path: list[str]) -> None:
+    if name in path:
+        function = functions[name]
+        circle = " -> ".join(called.removeprefix("chaincode.") for called in (*path[path.index(name) :], name))
+        raise _refusal(function.module.path, Finding(function.line, f"recursion: {circle}"))
+    if name in done or name not in functions:
+        return
+    path.append(name)
+    for called in functions[name].calls:
+        _follow(called, functions, done, path)
+    path.pop()
+    done.add(name)
+
+
+def _functions(
+    prefix: str, node: ast.AST, local: dict[str, str]
+) -> Iterator[tuple[str, ast.FunctionDef, dict[str, str]]]:
+    """Every function below ``node``: its qualified name (module.function, module.Class.method, or nested), itself,
+    and what the names of functions nested in it and around it mean.
+    """
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef):
+            qualified = f"{prefix}.{child.name}"
+            nested = {inner.name: f"{qualified}.{inner.name}" for inner in _nested(child)}
+            yield qualified, child, {**local, **nested}
+            yield from _functions(qualified, child, {**local, **nested})
+        else:
+            yield from _functions(f"{prefix}.{child.name}" if isinstance(child, ast.ClassDef) else prefix, child, local)
+
+
+def _calls(module: _Module, qualified: str, function: ast.FunctionDef, local: dict[str, str]) -> Iterator[str]:
+    """The qualified names of what ``function`` calls, as far as names tell; a nested function's calls are its own."""
+    for node in _walk_own(function):
+        if not isinstance(node, ast.Call):
+            continue
+        called = node.func
+        if isinstance(called, ast.Name):
+            yield local.get(called.id) or module.names.get(called.id, f"{module.name}.{called.id}")
+        elif isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name):
+            if called.value.id in ("self", "cls"):
+                yield f"{qualified.rpartition('.')[0]}.{called.attr}"
+            elif called.value.id in module.names:
+                yield f"{module.names[called.value.id]}.{called.attr}"
+
+
+def _nested(function: ast.FunctionDef) -> Iterator[ast.FunctionDef]:
+    return (node for node in _walk_own(function) if isinstance(node, ast.FunctionDef))
+
+
+def _walk_own(function: ast.FunctionDef) -> Iterator[ast.AST]:
+    """What stands in a function, without what stands in the functions defined in it."""
+    waiting: list[ast.AST] = list(ast.iter_child_nodes(function))
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if not isinstance(node, ast.FunctionDef):
+            waiting.extend(ast.iter_child_nodes(node))

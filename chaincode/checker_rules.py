@@ -1,0 +1,254 @@
+"""What a contract's source may not contain, one rule after the other; each finding says why.
+
+- floats and true division: their rounding is no rule of the market;
+- the machine: files, printing, code made at run time, object identities and hashes, attributes by computed names;
+- the order of sets, which differs from process to process: they are for membership, ``sorted``, ``len`` and sums;
+- state outside of the ledger: globals, mutable module or class attributes, attributes of contracts, mutable
+  defaults, remembered results of functions that see a Context;
+- swallowed mistakes (``except Exception``), threads of control (async), and private attributes of others.
+"""
+
+import ast
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+BANNED_NAMES = _words(
+    "breakpoint compile complex delattr dir eval exec exit float getattr globals hash help id input locals memoryview "
+    "open print quit setattr vars __import__ __builtins__"
+)
+BLIND_EXCEPTIONS = frozenset({"Exception", "BaseException"})
+MUTABLE_CALLS = _words("bytearray defaultdict deque dict list set Counter OrderedDict")
+MUTATORS = _words(
+    "add append appendleft clear discard extend insert pop popitem popleft remove reverse setdefault sort update"
+)
+NAMED_TUPLE_METHODS = _words("_asdict _field_defaults _fields _make _replace")
+ALLOWED_DUNDERS = _words("__init__ __name__ __post_init__")
+ORDER_BLIND_CALLS = _words("all any bool frozenset len max min set sorted sum")
+ORDERED_CALLS = _words("dict enumerate filter iter list map next reduce reversed tuple zip")
+SET_METHODS = _words("copy difference intersection symmetric_difference union")
+_FUNCTIONS = (ast.FunctionDef, ast.Lambda)
+_MUTABLE_LITERALS = (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp)
+
+
+class Finding(NamedTuple):
+    """What is wrong, and in which line."""
+
+    line: int
+    reason: str
+
+
+def findings(
+    tree: ast.Module, names: Mapping[str, str], modules: Mapping[str, frozenset[str] | None]
+) -> Iterator[Finding]:
+    """Everything in a module that breaks a rule. ``names``: what imported names mean; ``modules``: what may be used."""
+    for node in ast.walk(tree):
+        line = getattr(node, "lineno", 0)
+        for reason in _reasons(node, names, modules):
+            yield Finding(line, reason)
+    yield from _shared_state(tree)
+    for scope in ast.walk(tree):
+        if isinstance(scope, ast.Module | ast.FunctionDef | ast.ClassDef):
+            yield from _set_order(scope)
+
+
+def _reasons(node: ast.AST, names: Mapping[str, str], modules: Mapping[str, frozenset[str] | None]) -> Iterator[str]:
+    match node:
+        case ast.Constant(value=float() | complex()):
+            yield "a float"
+        case ast.BinOp(op=ast.Div()) | ast.AugAssign(op=ast.Div()):
+            yield "true division makes a float: use //"
+        case ast.BinOp(op=ast.Pow(), right=exponent) | ast.AugAssign(op=ast.Pow(), value=exponent):
+            if not (isinstance(exponent, ast.Constant) and isinstance(exponent.value, int)):
+                yield "a power whose exponent may be negative is a float"
+        case ast.Name(id=name, ctx=ast.Load()) if name in BANNED_NAMES:
+            yield f"uses {name}"
+        case ast.Global() | ast.Nonlocal():
+            yield f"{type(node).__name__.lower()}: a function changes what lies outside of it"
+        case ast.AsyncFunctionDef() | ast.Await() | ast.AsyncFor() | ast.AsyncWith():
+            yield "async: a contract has one thread of control"
+        case ast.ExceptHandler(type=kind):
+            caught = kind.elts if isinstance(kind, ast.Tuple) else [kind]
+            if any(one is None or (isinstance(one, ast.Name) and one.id in BLIND_EXCEPTIONS) for one in caught):
+                yield "catches every exception: mistakes and node faults would be swallowed"
+        case ast.TryStar():
+            yield "catches exception groups"
+        case ast.Attribute(value=value, attr=attribute):
+            yield from _attribute(value, attribute, names, modules)
+        case ast.FunctionDef():
+            yield from _function(node, names)
+
+
+def _attribute(
+    value: ast.expr, attribute: str, names: Mapping[str, str], modules: Mapping[str, frozenset[str] | None]
+) -> Iterator[str]:
+    if attribute.startswith("__") and attribute.endswith("__"):
+        if attribute not in ALLOWED_DUNDERS:
+            yield f"uses {attribute}"
+    elif attribute.startswith("_") and attribute not in NAMED_TUPLE_METHODS and not _is_self(value):
+        yield f"uses the private attribute {attribute} of something else"
+    if isinstance(value, ast.Name) and value.id in names:
+        allowed = modules.get(names[value.id])
+        if allowed is not None and attribute not in allowed:
+            yield f"uses {names[value.id]}.{attribute}, which is not on the list of what is deterministic"
+
+
+def _function(node: ast.FunctionDef, names: Mapping[str, str]) -> Iterator[str]:
+    for default in (*node.args.defaults, *node.args.kw_defaults):
+        if default is not None and _is_mutable(default):
+            yield "a mutable default is shared between calls"
+    arguments = {argument.arg for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)}
+    if arguments & {"ctx", "self"}:
+        for decorator in node.decorator_list:
+            call = decorator.func if isinstance(decorator, ast.Call) else decorator
+            name = call.attr if isinstance(call, ast.Attribute) else call.id if isinstance(call, ast.Name) else ""
+            if "cache" in names.get(name, name).rpartition(".")[2]:
+                yield "remembers results of a function that sees more than its arguments"
+
+
+def _is_mutable(value: ast.expr | None) -> bool:
+    if isinstance(value, ast.Call):
+        return isinstance(value.func, ast.Name) and value.func.id in MUTABLE_CALLS
+    return isinstance(value, _MUTABLE_LITERALS)
+
+
+def _shared_state(tree: ast.Module) -> Iterator[Finding]:
+    """Mutable attributes of modules, classes and contracts. A module may have a Final table that nobody writes."""
+    shared: set[str] = set()
+    for statement in tree.body:
+        if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+            shared.add(statement.name)
+        elif isinstance(statement, ast.Assign | ast.AnnAssign):
+            targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+            shared.update(target.id for target in targets if isinstance(target, ast.Name))
+            constant = isinstance(statement, ast.AnnAssign) and "Final" in ast.dump(statement.annotation)
+            if _is_mutable(statement.value) and not constant and "__all__" not in shared:
+                yield Finding(statement.lineno, "a mutable value of a module, not marked Final")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            yield from _class_state(node)
+        else:
+            written = _written_name(node)
+            if written in shared and not (isinstance(node, ast.Name)):
+                yield Finding(getattr(node, "lineno", 0), f"changes {written}, which is shared between calls")
+
+
+def _written_name(node: ast.AST) -> str | None:
+    """The name whose content ``node`` changes: an item or attribute stored or deleted, or a mutating method."""
+    if isinstance(node, ast.Subscript | ast.Attribute) and not isinstance(node.ctx, ast.Load):
+        return node.value.id if isinstance(node.value, ast.Name) else None
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in MUTATORS:
+        return node.func.value.id if isinstance(node.func.value, ast.Name) else None
+    return None
+
+
+def _class_state(node: ast.ClassDef) -> Iterator[Finding]:
+    for statement in node.body:
+        if isinstance(statement, ast.Assign | ast.AnnAssign) and _is_mutable(statement.value):
+            yield Finding(statement.lineno, "a mutable attribute of a class")
+    if any(isinstance(base, ast.Name) and base.id == "Contract" for base in node.bases):
+        for inner in ast.walk(node):
+            if isinstance(inner, ast.Attribute) and not isinstance(inner.ctx, ast.Load) and _is_self(inner.value):
+                yield Finding(inner.lineno, "a contract keeps an attribute of its own: state belongs to the ledger")
+
+
+def _is_self(value: ast.expr) -> bool:
+    return isinstance(value, ast.Name) and value.id in ("self", "cls")
+
+
+def _set_order(scope: ast.Module | ast.FunctionDef | ast.ClassDef) -> Iterator[Finding]:
+    """Uses of a set whose outcome depends on the order of its items, within one scope."""
+    own = list(_walk_scope(scope))
+    sets = _set_names(scope, own)
+
+    def is_set(value: ast.expr | None) -> bool:
+        return value is not None and _is_set(value, sets)
+
+    blind = [
+        argument
+        for node in own
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ORDER_BLIND_CALLS
+        if not _picks_by_key(node)
+        for argument in node.args
+    ]
+    for node in own:
+        line = getattr(node, "lineno", 0)
+        reason = "goes through a set, whose order differs from process to process: sort it"
+        match node:
+            case ast.For(iter=source) if is_set(source):
+                yield Finding(line, reason)
+            case ast.ListComp() | ast.GeneratorExp() | ast.DictComp():
+                if node not in blind and any(is_set(generator.iter) for generator in node.generators):
+                    yield Finding(line, reason)
+            case ast.Starred(value=source) if is_set(source):
+                yield Finding(line, reason)
+            case ast.Call(func=ast.Name(id=name), args=arguments):
+                if (name in ORDERED_CALLS or _picks_by_key(node)) and any(is_set(one) for one in arguments):
+                    yield Finding(line, reason)
+            case ast.Call(func=ast.Attribute(value=value, attr=name), args=arguments):
+                taken = name == "pop" and not arguments and is_set(value)
+                if taken or (name in ("join", "fromkeys", "extend") and any(is_set(one) for one in arguments)):
+                    yield Finding(line, reason)
+
+
+def _picks_by_key(node: ast.Call) -> bool:
+    """Whether a call is ``min`` or ``max`` by a key: of equals it takes the first."""
+    named = isinstance(node.func, ast.Name) and node.func.id in ("min", "max")
+    return named and any(keyword.arg == "key" for keyword in node.keywords)
+
+
+def _walk_scope(scope: ast.AST) -> Iterator[ast.AST]:
+    waiting: list[ast.AST] = list(ast.iter_child_nodes(scope))
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if not isinstance(node, ast.FunctionDef | ast.ClassDef):
+            waiting.extend(ast.iter_child_nodes(node))
+
+
+def _set_names(scope: ast.AST, own: list[ast.AST]) -> frozenset[str]:
+    """The names of a scope that hold a set: by annotation, or by what is assigned to them."""
+    names: set[str] = set()
+    if isinstance(scope, ast.FunctionDef):
+        arguments = (*scope.args.posonlyargs, *scope.args.args, *scope.args.kwonlyargs)
+        names.update(argument.arg for argument in arguments if _is_set_type(argument.annotation))
+    for _ in range(2):  # twice: a set may be made of one that is assigned further down
+        for node in own:
+            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                if _is_set_type(node.annotation):
+                    names.add(node.target.id)
+            elif isinstance(node, ast.Assign) and _is_set(node.value, frozenset(names)):
+                names.update(target.id for target in node.targets if isinstance(target, ast.Name))
+            elif isinstance(node, ast.NamedExpr) and _is_set(node.value, frozenset(names)):
+                names.add(node.target.id)
+    return frozenset(names)
+
+
+def _is_set_type(annotation: ast.expr | None) -> bool:
+    base = annotation.value if isinstance(annotation, ast.Subscript) else annotation
+    return isinstance(base, ast.Name) and base.id in ("set", "frozenset", "Set", "AbstractSet")
+
+
+def _is_set(value: ast.expr, names: frozenset[str]) -> bool:
+    match value:
+        case ast.Set() | ast.SetComp():
+            return True
+        case ast.Name(id=name):
+            return name in names
+        case ast.Call(func=ast.Name(id=name)):
+            return name in ("set", "frozenset")
+        case ast.Call(func=ast.Attribute(value=of, attr=name)):
+            return name in SET_METHODS and _is_set(of, names)
+        case ast.BinOp(left=left, op=ast.BitOr() | ast.BitAnd() | ast.BitXor() | ast.Sub(), right=right):
+            return any(_is_set(side, names) or _is_keys(side) for side in (left, right))
+        case ast.IfExp(body=body, orelse=orelse):
+            return _is_set(body, names) or _is_set(orelse, names)
+    return False
+
+
+def _is_keys(value: ast.expr) -> bool:
+    return isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute) and value.func.attr == "keys"
