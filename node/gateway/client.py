@@ -109,7 +109,7 @@ class _Target:
     address: str
     channel: grpc.aio.Channel | None = field(default=None)
 
-    def stub(self) -> pb_grpc.GatewayAsyncStub:
+    def stub(self) -> "pb_grpc.GatewayAsyncStub":
         if self.channel is None:
             self.channel = grpc.aio.insecure_channel(self.address, options=_OPTIONS)
         return pb_grpc.GatewayStub(self.channel)
@@ -259,7 +259,7 @@ class Client:
         return await self._ask(lambda stub: stub.Query(request, timeout=CALL_TIMEOUT_S))
 
     async def _ask(
-        self, call: Callable[[pb_grpc.GatewayAsyncStub], Awaitable[T]], failures: list[str] | None = None
+        self, call: "Callable[[pb_grpc.GatewayAsyncStub], Awaitable[T]]", failures: list[str] | None = None
     ) -> T:
         """One call, at the first node that answers; ``failures`` collects what those said that did not."""
         failures = [] if failures is None else failures
