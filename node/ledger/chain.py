@@ -52,7 +52,7 @@ class Ledger:
         if marked is None:
             cls._create(store, genesis, registry)
         else:
-            _check_mark(marked, genesis.chain)
+            check_mark(marked, genesis.chain)
         head = store.get(layout.HEAD)
         if head is None:
             raise ConfigError("db-corrupt", "the database does not say which block is its head")
@@ -168,7 +168,8 @@ def _block_puts(execution: Execution, certificate: Certificate | None, tree: Tre
     return puts
 
 
-def _check_mark(mark: bytes, chain: bytes) -> None:
+def check_mark(mark: bytes, chain: bytes) -> None:
+    """Whether a database with this FORMAT record is one of ours and of ``chain``. Raises ConfigError as ``open``."""
     try:
         version, marked_chain = cast(tuple[int, bytes], decode(mark))
     except (CodecError, TypeError, ValueError) as error:

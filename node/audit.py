@@ -1,0 +1,183 @@
+"""Replays a chain from genesis and believes nothing that the database says.
+
+Block after block: the batch is decoded and every signature in it checked, the batch is executed on a state of the
+audit's own, and the header that comes out, with all its roots, has to be the stored one; the certificate has to
+prove it by the members' keys; the stored receipts and events have to be those of the execution. In the end the
+database's state, its tree and its index of transactions have to be what the replay gave.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor as Pool
+from concurrent.futures import Future, ProcessPoolExecutor
+from itertools import zip_longest
+from multiprocessing import get_context
+from os import cpu_count
+from typing import NamedTuple
+
+from chaincode.registry import Registry
+from node.consensus.quorum import quorum
+from node.errors import CodecError, NodeFault, RefusedError
+from node.executor import Executor
+from node.ledger import layout
+from node.ledger.chain import Ledger, check_mark
+from node.ledger.layout import after_prefix, at_height
+from node.ledger.store import MemoryStore, Store
+from node.model.block import NULL_BATCH, DecodedBatch, decode_batch, encode_header
+from node.model.certificate import Certificate, certificate_fault, decode_certificate
+from node.model.genesis import Genesis
+from node.model.keys import verify
+from node.model.receipt import encode_results
+from node.model.transaction import decode_transaction
+
+MAX_WORKERS = 4
+BLOCKS_AHEAD = 8
+"""How many blocks are decoded, and their signatures checked in other processes, ahead of the one that is replayed."""
+SIGNATURES_PER_TASK = 250
+
+_COMPARED = {
+    layout.STATE: "an entry of the state",
+    layout.NODE: "a node of the state tree",
+    layout.TRANSACTION: "the place of a transaction",
+}
+
+
+class AuditReport(NamedTuple):
+    """A chain that holds: the head's height and state root, and how many transactions are in it."""
+
+    height: int
+    root: bytes
+    transactions: int
+
+
+class _Pending(NamedTuple):
+    """A block on its way to the replay; ``fault``: why its body is none."""
+
+    height: int
+    body: bytes
+    decoded: DecodedBatch | None
+    checks: Sequence[Future[bool]]
+    fault: str | None
+
+
+class _ReplayStore(MemoryStore):
+    """Keeps of the replay what is compared in the end: not the blocks behind it, which would fill the memory."""
+
+    _dropped = frozenset(family[0] for family in (layout.BODY, layout.CERTIFICATE))
+
+    def write(self, puts: Mapping[bytes, bytes | None]) -> None:
+        super().write({key: value for key, value in puts.items() if key[0] not in self._dropped})
+
+
+def verify_chain(
+    store: Store, genesis: Genesis, registry: Registry, progress: Callable[[int, int], None] | None = None
+) -> AuditReport:
+    """Check the whole chain in ``store``, which is only read. ``progress(height, head)`` is called after every block.
+
+    Raises RefusedError("bad-chain", "height H: why") for the first block at fault; ConfigError for a database of
+    another chain or format; StoreFault.
+    """
+    mark, head_record = store.get(layout.FORMAT), store.get(layout.HEAD)
+    if mark is None or head_record is None:
+        raise RefusedError("bad-chain", "height 0: there is no chain in the database")
+    check_mark(mark, genesis.chain)
+    head = int.from_bytes(head_record, "big")
+    replay_store = _ReplayStore()
+    replay = Ledger.open(replay_store, genesis, registry)
+    executor = Executor(replay, registry, genesis)
+    for family in (layout.HEADER, layout.RESULTS):
+        if store.get(at_height(family, 0)) != replay_store.get(at_height(family, 0)):
+            raise _bad(0, "it is not the block that the genesis makes")
+    transactions = 0
+    with ProcessPoolExecutor(min(MAX_WORKERS, cpu_count() or 1), get_context("spawn")) as pool:
+        for pending in _read_ahead(store, head, pool):
+            if pending.fault is not None:
+                raise _bad(pending.height, pending.fault)
+            if not all(check.result() for check in pending.checks):
+                raise _bad(pending.height, "a transaction is not signed by its sender")
+            _replay(store, replay, executor, genesis, pending)
+            transactions += 0 if pending.decoded is None else len(pending.decoded.transactions)
+            if progress is not None:
+                progress(pending.height, head)
+    _compare(store, replay_store, head)
+    return AuditReport(head, replay.head.state_root, transactions)
+
+
+def _read_ahead(store: Store, head: int, pool: Pool) -> Iterator[_Pending]:
+    waiting: deque[_Pending] = deque()
+    for height in range(1, head + 1):
+        waiting.append(_pending(store, height, pool))
+        if len(waiting) > BLOCKS_AHEAD:
+            yield waiting.popleft()
+    yield from waiting
+
+
+def _pending(store: Store, height: int, pool: Pool) -> _Pending:
+    body = store.get(at_height(layout.BODY, height))
+    if body is None:
+        return _Pending(height, b"", None, (), "its body is missing")
+    if body == NULL_BATCH:
+        return _Pending(height, body, None, (), None)
+    try:
+        decoded = decode_batch(body)
+    except CodecError as error:
+        return _Pending(height, body, None, (), f"its body is no batch: {error}")
+    raws = decoded.batch.transactions
+    chunks = [raws[start : start + SIGNATURES_PER_TASK] for start in range(0, len(raws), SIGNATURES_PER_TASK)]
+    return _Pending(height, body, decoded, [pool.submit(_all_signed, chunk) for chunk in chunks], None)
+
+
+def _all_signed(raws: Sequence[bytes]) -> bool:
+    """Runs in a worker process."""
+    return all(decode_transaction(raw).signature_is_valid(verify) for raw in raws)
+
+
+def _replay(store: Store, replay: Ledger, executor: Executor, genesis: Genesis, pending: _Pending) -> None:
+    """Execute one block on the replay's own state, compare everything with what is stored, and go on to it."""
+    height = pending.height
+    certificate = _certificate(store, genesis, height)
+    try:
+        execution = executor.execute(height, pending.body, pending.decoded)
+    except NodeFault as fault:
+        raise _bad(height, f"it cannot be executed: {fault}") from fault
+    header = execution.block.header
+    if store.get(at_height(layout.HEADER, height)) != encode_header(header):
+        raise _bad(height, f"its header is not what execution gives, state root {header.state_root.hex()[:16]}")
+    if certificate.block_hash != execution.block_hash:
+        raise _bad(height, "its certificate is of another block")
+    if store.get(at_height(layout.RESULTS, height)) != encode_results(execution.results):
+        raise _bad(height, "its receipts or events are not what execution gives")
+    replay.commit(execution, certificate)
+
+
+def _certificate(store: Store, genesis: Genesis, height: int) -> Certificate:
+    data = store.get(at_height(layout.CERTIFICATE, height))
+    if data is None:
+        raise _bad(height, "its certificate is missing")
+    try:
+        certificate = decode_certificate(data)
+    except CodecError as error:
+        raise _bad(height, f"its certificate cannot be read: {error}") from error
+    members = genesis.member_keys
+    fault = certificate_fault(certificate, genesis.chain, members, quorum(len(members)), verify)
+    if certificate.height != height:
+        fault = f"it is of height {certificate.height}"
+    if fault is not None:
+        raise _bad(height, f"its certificate does not hold: {fault}")
+    return certificate
+
+
+def _compare(store: Store, replay: Store, head: int) -> None:
+    """Whether the database holds what the replay gave, and no blocks beyond."""
+    if next(store.scan(at_height(layout.HEADER, head + 1), after_prefix(layout.HEADER)), None) is not None:
+        raise _bad(head + 1, "it is in the database, but is not the head")
+    for family, what in _COMPARED.items():
+        end = after_prefix(family)
+        for stored, expected in zip_longest(store.scan(family, end), replay.scan(family, end)):
+            if stored != expected:
+                key = min(pair[0] for pair in (stored, expected) if pair is not None)
+                raise _bad(head, f"{what} differs from the replay's: {key[1:].hex()}")
+
+
+def _bad(height: int, why: str) -> RefusedError:
+    return RefusedError("bad-chain", f"height {height}: {why}")
