@@ -13,8 +13,14 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+from chaincode.accounts import Accounts
+from chaincode.budget import Budget
 from chaincode.checker import check_modules
 from chaincode.contract import Context, Contract, ContractError, Value
+from chaincode.grid import Grid
+from chaincode.identity import Identity
+from chaincode.market import Market
+from chaincode.settlement import Settlement
 
 Kind: TypeAlias = Literal["transaction", "query"]
 Reader: TypeAlias = Callable[[Any], Any]
@@ -111,8 +117,8 @@ class Registry:
 
 @functools.cache
 def default_registry() -> Registry:
-    """Every contract of wattledger, in the order in which their hooks run."""
-    return Registry([])
+    """Every contract of wattledger, in the order in which their hooks run: at genesis, whoever is named comes first."""
+    return Registry([Accounts(), Grid(), Identity(), Budget(), Market(), Settlement()])
 
 
 def _methods_of(contract: Contract) -> dict[str, _Method]:
