@@ -33,9 +33,12 @@ _LAST: Final = b"\xff"  # behind every price: they have 63 bits
 
 
 class Pending(NamedTuple):
-    """A product's new orders: the number of the auction that they wait for, the Wh to buy and to sell, and its time."""
+    """A product's new orders: the number of the auction that they wait for, how many there are, the Wh to buy and to
+    sell, and when the auction is to be.
+    """
 
     auction: int
+    orders: int
     buy_wh: int
     sell_wh: int
     tick: int

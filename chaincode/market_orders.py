@@ -13,7 +13,7 @@ State: table ``order/``: order id(32) -> Order; table ``position/``: device, slo
 slot(8) network, bus -> (side, devices with open orders).
 """
 
-import hashlib
+from hashlib import sha256
 from typing import Final, NamedTuple, cast
 
 from chaincode.auction_types import BUY, SELL
@@ -97,7 +97,7 @@ NOTHING: Final = Fill(0, 0, 0)
 def order_id(ctx: Context, device: str, content: tuple[int, int, int, int, bool, bool]) -> bytes:
     """The hash of an order's content: (side, slot, energy, price, instant, renewable), and of the transaction's id."""
     numbers = " ".join([str(int(part)) for part in content])
-    return hashlib.sha256(b"order " + ctx.tx_id + device.encode() + b"\0" + numbers.encode()).digest()
+    return sha256(b"order " + ctx.tx_id + device.encode() + b"\0" + numbers.encode()).digest()
 
 
 def find_order(ctx: Context, order: bytes) -> Order | None:

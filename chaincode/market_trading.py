@@ -1,6 +1,6 @@
 """Placing and cancelling orders: every rule that an order must meet, in one place.
 
-Refusal codes: unknown-device, wrong-key, closed-product, bad-price, bad-energy, duplicate, not-connected,
+Refusal codes: unknown-device, wrong-key, closed-product, bad-price, bad-energy, duplicate, not-connected, too-many,
 over-capacity, own-cross, in-arrears; what the budget says of a device that may not buy; and over-budget, which a buyer
 whose own money does not suffice learns at the end of the block, when it is known whether others of its network help.
 """
@@ -17,6 +17,10 @@ from chaincode.market_products import Product
 
 MIN_ORDER_WH: Final = 100
 """Smaller orders are refused, except to trade out of a position."""
+MAX_OPEN_ORDERS: Final = 256
+"""Open orders of one device in one slot."""
+MAX_NEW_ORDERS: Final = 5_000
+"""When so many new orders of a product wait, the next block clears them, tick or not."""
 
 
 def place(
@@ -33,6 +37,8 @@ def place(
         raise ContractError("not-connected", "the device is connected nowhere in this slot")
     position = _position(ctx, device_id, device.network, bus, slot)
     _check_energy(position, side, energy_wh)
+    if position.open_orders >= MAX_OPEN_ORDERS:
+        raise ContractError("too-many", f"a device has at most {MAX_OPEN_ORDERS} open orders in a slot")
     seconds = product.ends - product.starts
     market_orders.check_capacity(
         position, side, energy_wh, device.import_w * seconds // 3600, device.export_w * seconds // 3600
@@ -126,11 +132,16 @@ def _count_new(ctx: Context, order: Order) -> Pending:
         tick_s = market_products.settings_of(ctx).tick_s
         tick = ctx.time if tick_s == 0 else (ctx.time // tick_s + 1) * tick_s
         market_calendar.put(ctx, MARKET, market_calendar.Entry(tick, TICK, order.slot, 0))
-        pending = Pending(market_products.totals_of(ctx, order.slot).auctions, 0, 0, tick)
+        pending = Pending(market_products.totals_of(ctx, order.slot).auctions, 0, 0, 0, tick)
+    auction, orders, buy_wh, sell_wh, tick = pending
+    if orders + 1 == MAX_NEW_ORDERS:
+        market_calendar.remove(ctx, MARKET, tick, TICK, order.slot)
+        tick = ctx.time
+        market_calendar.put(ctx, MARKET, market_calendar.Entry(tick, TICK, order.slot, 0))
     if order.side == BUY:
-        pending = pending._replace(buy_wh=pending.buy_wh + order.energy_wh)
+        pending = Pending(auction, orders + 1, buy_wh + order.energy_wh, sell_wh, tick)
     else:
-        pending = pending._replace(sell_wh=pending.sell_wh + order.energy_wh)
+        pending = Pending(auction, orders + 1, buy_wh, sell_wh + order.energy_wh, tick)
     market_book.put_pending(ctx, order.slot, pending)
     return pending
 
