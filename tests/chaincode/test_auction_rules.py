@@ -218,6 +218,20 @@ def test_older_first_across_buses() -> None:
     assert clear(tree, [None] * 3, [None] * 3, orders).fills == {b"c": 10, b"x": 10}
 
 
+def test_among_equals_at_two_buses_the_flow_nearest_zero_then_bus_order() -> None:
+    tree = Tree.build("a", [Line("a", "b", 0), Line("a", "c", 0)])
+    limits = [None] * 3
+    here, there = order("s", 0, SELL, 5, 10), order("t", 1, SELL, 5, 10)
+    buyer = order("x", 0, BUY, 9, 6)
+    assert clear(tree, limits, limits, [here, there, buyer]).fills == {b"s": 6, b"x": 6}, "no flow is needed"
+    beyond = order("u", 2, SELL, 5, 10)
+    assert clear(tree, limits, limits, [there, beyond, buyer]).flows == (0, -6, 0), "b comes before c"
+    far_buyer = order("y", 2, BUY, 9, 6)
+    assert clear(tree, limits, limits, [here, there, far_buyer]).flows == (0, 0, 6), "the root's own come first"
+    small = there._replace(energy_wh=4)
+    assert clear(tree, limits, limits, [small, beyond, buyer]).flows == (0, -4, -2)
+
+
 def test_a_full_line_pays_the_least_rent() -> None:
     """Ten Wh fit; the seller's price of the eleventh bounds what the sellers behind the line receive."""
     tree = Tree.build("town", [Line("town", "farm", 2, None, 10)])
