@@ -1,0 +1,152 @@
+"""The demo's homes, a process of its own: their devices run, their meters report. `python -m testnet.demo_meters DIR`.
+
+It sees the ledger through a gateway, as a stranger would: at the end of every slot it looks up what each device has
+contracted, lets the home's devices run on the measured load and sun (``plant.py``), and has the meters sign what
+flowed. A reading that is in no block after a while is handed in again, the same bytes, through whichever gateway
+answers.
+"""
+
+import asyncio
+import logging
+import sys
+from pathlib import Path
+
+from cli.output import UNREACHABLE_CODE
+from cli.session import Account
+from node.errors import RefusedError
+from node.gateway.client import Client, NodeInfo
+from testnet.community import Home, load_community
+from testnet.demo_world import GATE_BEFORE_END_S, SLOT_S, World, cheapest, device, load_world
+from testnet.plant import KINDS, Flow, first_plant, run_slot
+
+log = logging.getLogger("watt.meters")
+
+POLL_S = 0.1
+REPEAT_S = 1.5
+
+
+class Meters:
+    """One home: its plant, and its meters with their registers."""
+
+    def __init__(self, home: Home, account: Account, first_slot: int) -> None:
+        self._home = home
+        self._account = account
+        self._first_slot = first_slot
+        self._plant = first_plant(home)
+        self._registers = dict.fromkeys(KINDS, Flow(0, 0))
+
+    async def read(self, client: Client, slot: int, not_after: int) -> list[bytes]:
+        """Run the slot and sign a reading for every device."""
+        contracts = {kind: await _contract(client, device(self._home.name, kind), slot) for kind in KINDS}
+        index = slot - self._first_slot
+        self._plant, flows = run_slot(self._home, self._plant, index, contracts, cheapest(index), SLOT_S)
+        return [await self._sign(kind, slot, flow, not_after) for kind, flow in flows.items()]
+
+    async def _sign(self, kind: str, slot: int, flow: Flow, not_after: int) -> bytes:
+        before = self._registers[kind]
+        after = Flow(before.import_wh + flow.import_wh, before.export_wh + flow.export_wh)
+        self._registers[kind] = after
+        args = {
+            "device": device(self._home.name, kind),
+            "slot": slot,
+            "import_wh": flow.import_wh,
+            "export_wh": flow.export_wh,
+            "import_register": after.import_wh,
+            "export_register": after.export_wh,
+        }
+        return await self._account.sign("settlement", "report", args, not_after)
+
+
+class Outbox:
+    """Readings on their way, until a block has them."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._waiting: dict[bytes, bytes] = {}
+
+    async def send(self, raws: list[bytes]) -> None:
+        """Hand in, and remember."""
+        for (tx_id, code), raw in zip(await self._client.submit_many(raws), raws, strict=True):
+            self._waiting[tx_id] = raw
+            if code not in ("ok", "duplicate"):
+                log.warning("a reading was refused: %s", code)
+
+    async def follow(self) -> None:
+        """Forget what blocks bring; hand in again what no block has brought for a while."""
+        height = (await self._client.node_info()).height
+        while True:
+            try:
+                async for block in self._client.subscribe(height + 1):
+                    height = block.height
+                    for tx_id, code in block.results:
+                        if self._waiting.pop(tx_id, None) is not None and code != "ok":
+                            log.warning("a reading was refused in block %d: %s", height, code)
+            except RefusedError as error:
+                if error.code != UNREACHABLE_CODE:
+                    raise
+            await asyncio.sleep(POLL_S)
+
+    async def repeat(self) -> None:
+        """Hand in again, at intervals, what was waiting at the last one too."""
+        before: set[bytes] = set()
+        while True:
+            late = [raw for tx_id, raw in self._waiting.items() if tx_id in before]
+            before = set(self._waiting)
+            if late:
+                log.info("%d readings are handed in again", len(late))
+                await self._client.submit_many(late)
+            await asyncio.sleep(REPEAT_S)
+
+    async def drained(self) -> None:
+        """Wait until nothing is waiting."""
+        while self._waiting:
+            await asyncio.sleep(POLL_S)
+
+
+async def run(world: World, homes: tuple[Home, ...]) -> None:
+    """The whole day, slot by slot."""
+    async with Client(world.network.gateways) as client:
+        chain = (await client.node_info()).chain
+        meters = [
+            Meters(home, Account(client, world.key(f"{home.name}.meter"), chain), world.first_slot) for home in homes
+        ]
+        outbox = Outbox(client)
+        helpers = [asyncio.create_task(outbox.follow()), asyncio.create_task(outbox.repeat())]
+        for slot in range(world.first_slot, world.end_slot):
+            info = await _slot_over(client, slot)
+            raws = [raw for home in meters for raw in await home.read(client, slot, info.now + 2 * SLOT_S)]
+            await outbox.send(raws)
+        await outbox.drained()
+        for helper in helpers:
+            helper.cancel()
+        await asyncio.gather(*helpers, return_exceptions=True)
+
+
+async def _slot_over(client: Client, slot: int) -> NodeInfo:
+    """Wait for the end of the slot, and for a block behind its gate: then its contracts are known."""
+    ends = (slot + 1) * SLOT_S
+    while True:
+        info = await client.node_info()
+        if info.now >= ends and info.head_time >= ends - GATE_BEFORE_END_S:
+            return info
+        await asyncio.sleep(POLL_S)
+
+
+async def _contract(client: Client, device_id: str, slot: int) -> int:
+    """What the device has bought minus sold, in Wh."""
+    match await client.query("market", "position", {"device": device_id, "slot": slot}):
+        case (_, _, int(bought), int(sold), *_):
+            return bought - sold
+        case _:
+            return 0
+
+
+def main(directory: Path) -> None:
+    """Run the homes of the world in ``directory``."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
+    world = load_world(directory)
+    asyncio.run(run(world, load_community(world.data, world.date).homes))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,269 @@
+"""The demo's world: seventeen real homes as members' networks on a street grid, with keys, budgets and brokers.
+
+    DIR/genesis.json, DIR/nodes/...    the network (testnet/genesis.py)
+    DIR/world.json                     where the homes' data lie, and the day
+    DIR/keys/*.json, DIR/passphrase    utility, and for every home its owner's, its broker's and its meters' key
+    DIR/brokers/broker-0.json, ...     what each broker process is told
+
+Who is who: four members run the nodes. The utility supplies who is short; the grid operator has the wires; two
+aggregators hold the homes. A home's devices trade with the home's broker key; its meters sign with one key of theirs.
+
+Assumptions of the demo, none of them measured: the grid, the tariffs, the budgets and the EVs.
+"""
+
+import datetime
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from broker.config import Battery as BrokerBattery
+from broker.config import BrokerConfig
+from broker.config import Ev as BrokerEv
+from broker.config import Home as BrokerHome
+from node.errors import ConfigError
+from node.keyfile import TESTNET, load_key, read_passphrase, save_key, write_private
+from node.model.keys import SigningKey, generate_key
+from testnet.community import SLOTS, Community, Home
+from testnet.genesis import Network, build_network, load_network
+from testnet.plant import KINDS
+
+PASSPHRASE_NAME = "passphrase"
+KEYS_NAME = "keys"
+BROKERS_NAME = "brokers"
+WORLD_NAME = "world.json"
+SLOT_S = 1_800
+DAY_S = 86_400
+GATE_BEFORE_END_S = 600
+DECIDE_S = 600
+POLL_MS = 200
+TOKEN = 10**9
+PAR = 1_000_000
+
+NODES = 4
+BROKERS = 4
+AGGREGATORS = ("sunrise", "riverside")
+FEEDERS = ("a", "b", "c")
+TOLL_PER_METRE = 200
+"""Base units per Wh and metre: 0.09 tokens per kWh over 450 m."""
+FEEDER_METRES = (180, 120, 240)
+FEEDER_LIMIT_W = (5_000, 4_000, 6_000)
+"""Of contracted exchange, each way, between a feeder and the rest: narrow enough to bind at noon."""
+POLE_METRES = 60
+HOMES_PER_POLE = 2
+
+TARIFFS = (
+    (0, 800_000, 400_000),
+    (7 * 3600, 1_000_000, 400_000),
+    (16 * 3600, 1_500_000, 400_000),
+    (21 * 3600, 800_000, 400_000),
+)
+"""(second of the day from which it holds, retail, feed-in), base units per Wh: night, day and evening peak."""
+
+POOR_EV = "home-06"
+"""The home whose owner allocates its EV too little, so that it runs out during the day and is helped."""
+POOR_EV_PERMILLE = 250
+
+LIMITS_W = {"load": (25_000, 0), "ev": (3_600, 0)}
+"""(import, export) by kind; panels and batteries have their own."""
+
+
+@dataclass(frozen=True)
+class World:
+    """The demo on disk. ``data``: the directory of the homes' data; ``date``: the day of it that is traded."""
+
+    directory: Path
+    network: Network
+    data: Path
+    date: datetime.date
+    passphrase: str
+
+    @property
+    def first_slot(self) -> int:
+        """The first of the day's slots."""
+        return _midnight(self.date) // SLOT_S
+
+    @property
+    def end_slot(self) -> int:
+        """The first slot after the day."""
+        return self.first_slot + SLOTS
+
+    @property
+    def period(self) -> int:
+        """The billing period: the day."""
+        return self.first_slot // SLOTS
+
+    def key(self, name: str) -> SigningKey:
+        """One of the world's keys: "utility", "home-03.owner", "home-03.broker", "home-03.meter"."""
+        return load_key(self.directory / KEYS_NAME / f"{name}.json", self.passphrase)
+
+    def broker_config(self, index: int) -> Path:
+        """What broker process ``index`` is told."""
+        return self.directory / BROKERS_NAME / f"broker-{index}.json"
+
+
+def device(home: str, kind: str) -> str:
+    """The id of a home's device of a kind."""
+    return f"{home}/{kind}"
+
+
+class _Document(msgspec.Struct, frozen=True):
+    """world.json"""
+
+    data: str
+    date: datetime.date
+
+
+def build_world(directory: Path, data: Path, community: Community, *, time_scale: int, lead_s: int) -> World:
+    """Write a new world into ``directory``; its clock begins now, ``lead_s`` of block time before the midnight."""
+    passphrase = secrets.token_urlsafe(24)
+    for name in (KEYS_NAME, BROKERS_NAME):
+        (directory / name).mkdir(parents=True)
+    write_private(directory / PASSPHRASE_NAME, passphrase.encode() + b"\n")
+    public = {name: _new_key(directory, name, passphrase) for name in _key_names(community)}
+    (directory / WORLD_NAME).write_bytes(msgspec.json.encode(_Document(str(data.resolve()), community.date)))
+    network = build_network(
+        directory,
+        _settings(community, public),
+        nodes=NODES,
+        base_port=None,
+        name="demo",
+        time_scale=time_scale,
+        time_origin=_midnight(community.date) - lead_s,
+    )
+    world = World(directory, network, data, community.date, passphrase)
+    for index in range(BROKERS):
+        config = _broker_config(world, community.homes[index::BROKERS], index)
+        world.broker_config(index).write_bytes(msgspec.json.format(msgspec.json.encode(config), indent=2))
+    return world
+
+
+def load_world(directory: Path) -> World:
+    """The world in ``directory``. Raises ConfigError: "no-testnet", "no-passphrase", "bad-config"."""
+    network = load_network(directory)
+    try:
+        document = msgspec.json.decode((directory / WORLD_NAME).read_bytes(), type=_Document)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise ConfigError("bad-config", f"{directory / WORLD_NAME}: {error}") from error
+    passphrase = read_passphrase(directory / PASSPHRASE_NAME) or ""
+    return World(directory, network, Path(document.data), document.date, passphrase)
+
+
+def budget_of(home: Home) -> dict[str, int]:
+    """What the owner allocates, in base units: for the load what yesterday's would cost at the utility and a tenth
+    more, for the EV its need at par and a fifth more, for the battery one filling at four fifths of par."""
+    load = sum(wh * _retail(index) for index, wh in enumerate(home.load_before_wh)) * 11 // 10
+    ev = home.ev.need_wh * PAR * 12 // 10
+    if home.name == POOR_EV:
+        ev = ev * POOR_EV_PERMILLE // 1000
+    return {"load": load, "ev": ev, "battery": home.battery.capacity_wh * PAR * 8 // 10}
+
+
+def cheapest(index: int) -> bool:
+    """Whether the utility's price in slot ``index`` of the day is its lowest."""
+    return _retail(index) == min(retail for _, retail, _ in TARIFFS)
+
+
+def _retail(index: int) -> int:
+    return next(retail for second, retail, _ in reversed(TARIFFS) if second <= index * SLOT_S)
+
+
+def _midnight(date: datetime.date) -> int:
+    return int(datetime.datetime(date.year, date.month, date.day, tzinfo=datetime.UTC).timestamp())
+
+
+def _key_names(community: Community) -> list[str]:
+    names = ["utility", "grid-operator", *AGGREGATORS]
+    return names + [f"{home.name}.{role}" for home in community.homes for role in ("owner", "broker", "meter")]
+
+
+def _new_key(directory: Path, name: str, passphrase: str) -> str:
+    key = generate_key()
+    save_key(directory / KEYS_NAME / f"{name}.json", key, passphrase, TESTNET)
+    return key.public_key.hex()
+
+
+def _settings(community: Community, public: dict[str, str]) -> dict[str, dict[str, Any]]:
+    homes = community.homes
+    return {
+        "identity": {
+            "admins": [public["utility"]],
+            "members": [
+                ["utility", public["utility"], ["utility", "validator"]],
+                ["grid-operator", public["grid-operator"], ["grid-operator", "validator"]],
+                *([name, public[name], ["aggregator", "validator"]] for name in AGGREGATORS),
+            ],
+            "networks": [
+                [home.name, AGGREGATORS[index % 2], public[f"{home.name}.owner"], home.name]
+                for index, home in enumerate(homes)
+            ],
+            "devices": [_device_row(home, kind, public) for home in homes for kind in KINDS],
+        },
+        "grid": {"root": "transformer", "lines": _lines(homes)},
+        "market": {
+            "slot_seconds": SLOT_S,
+            "open_before_s": DAY_S,
+            "gate_before_end_s": GATE_BEFORE_END_S,
+            "tick_s": 300,
+            "metering_window_s": 2 * SLOT_S,
+            "dispute_window_s": 7 * DAY_S,
+            "tariffs": [list(row) for row in TARIFFS],
+        },
+        "budget": {"period_slots": SLOTS},
+    }
+
+
+def _device_row(home: Home, kind: str, public: dict[str, str]) -> list[Any]:
+    limits = {**LIMITS_W, "pv": (0, home.pv_w), "battery": (home.battery.power_w, home.battery.power_w)}
+    broker, meter = public[f"{home.name}.broker"], public[f"{home.name}.meter"]
+    critical, renewable = kind == "load", kind == "pv"
+    return [device(home.name, kind), home.name, kind, broker, meter, home.name, *limits[kind], critical, renewable]
+
+
+def _lines(homes: tuple[Home, ...]) -> list[list[Any]]:
+    """Three feeders, poles along them, and at each pole two homes, 15 to 40 m off."""
+    lines: list[list[Any]] = []
+
+    def add(parent: str, child: str, metres: int, limit_w: int | None = None) -> None:
+        lines.append([parent, child, metres, metres * TOLL_PER_METRE, limit_w, limit_w])
+
+    poles = dict.fromkeys(FEEDERS, 0)
+    for index, home in enumerate(homes):
+        feeder = index % len(FEEDERS)
+        name = FEEDERS[feeder]
+        place = index // len(FEEDERS)
+        if index < len(FEEDERS):
+            add("transformer", f"feeder-{name}", FEEDER_METRES[feeder], FEEDER_LIMIT_W[feeder])
+        if place % HOMES_PER_POLE == 0:
+            poles[name] += 1
+            before = f"feeder-{name}" if poles[name] == 1 else f"pole-{name}{poles[name] - 1}"
+            add(before, f"pole-{name}{poles[name]}", POLE_METRES)
+        add(f"pole-{name}{poles[name]}", home.name, 15 + 5 * (home.building % 6))
+    return lines
+
+
+def _broker_config(world: World, homes: tuple[Home, ...], index: int) -> BrokerConfig:
+    gateways = world.network.gateways
+    return BrokerConfig(
+        gateways=tuple(gateways[index % NODES :] + gateways[: index % NODES]),
+        homes=tuple(_broker_home(home, world.first_slot) for home in homes),
+        passphrase_file=f"../{PASSPHRASE_NAME}",
+        first_slot=world.first_slot,
+        end_slot=world.end_slot,
+        decide_s=DECIDE_S,
+        poll_ms=POLL_MS,
+    )
+
+
+def _broker_home(home: Home, first_slot: int) -> BrokerHome:
+    battery, ev = home.battery, home.ev
+    return BrokerHome(
+        network=home.name,
+        key_file=f"../{KEYS_NAME}/{home.name}.broker.json",
+        load_wh=home.load_before_wh,
+        sun_wh=home.sun_before_wh,
+        battery=BrokerBattery(battery.capacity_wh, battery.efficiency_permille, battery.initial_wh, first_slot),
+        ev=BrokerEv(ev.need_wh, first_slot + ev.first_slot, first_slot + ev.departure_slot),
+    )
