@@ -1,5 +1,7 @@
 """`watt node`: make, run, look at and check a member's node."""
 
+import logging
+import os
 from pathlib import Path
 
 import click
@@ -86,6 +88,8 @@ def run(config_path: Path, passphrase_file: Path | None) -> None:
     if passphrase is None:
         passphrase = click.prompt(f"Passphrase of {config.key_file}", hide_input=True, err=True)
     uvloop.run(run_node(open_node(config, passphrase)))
+    logging.shutdown()
+    os._exit(0)  # all is closed and synced; the interpreter's own end would wait two seconds for gRPC's threads
 
 
 @node.command()
