@@ -224,6 +224,8 @@ def test_among_equals_at_two_buses_the_flow_nearest_zero_then_bus_order() -> Non
     here, there = order("s", 0, SELL, 5, 10), order("t", 1, SELL, 5, 10)
     buyer = order("x", 0, BUY, 9, 6)
     assert clear(tree, limits, limits, [here, there, buyer]).fills == {b"s": 6, b"x": 6}, "no flow is needed"
+    neighbour = order("z", 1, BUY, 9, 3)
+    assert clear(tree, limits, limits, [here, there, buyer, neighbour]).flows == (0, 0, 0), "each has its own sun"
     beyond = order("u", 2, SELL, 5, 10)
     assert clear(tree, limits, limits, [there, beyond, buyer]).flows == (0, -6, 0), "b comes before c"
     far_buyer = order("y", 2, BUY, 9, 6)
