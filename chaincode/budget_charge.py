@@ -48,7 +48,7 @@ def charge_all(
     due = _pay_own(ctx, period, charges, due, target, reason, reference)
     if any(due):
         needs = [Need(reference, device, left) for (device, _), left in zip(charges, due, strict=True) if left]
-        donors = budget_share.spares(ctx, network, period, [device for device, _ in charges])
+        donors = budget_share.spares(ctx, network, period, [need.device for need in needs])
         budget_share.give(ctx, network, period, needs, donors)
         due = _pay_own(ctx, period, charges, due, target, reason, reference)
     if any(due):

@@ -1,0 +1,92 @@
+"""The grid on the ledger: versions, pinning, and what is no grid."""
+
+from typing import Any
+
+import pytest
+
+from chaincode import grid
+from chaincode.contract import Context, ContractError
+from chaincode.grid import Grid
+from tests.chaincode.neighbourhood import OPERATOR, STRANGER, UTILITY, neighbourhood
+from tests.chaincode.world import World
+
+LINES = (("t", "b1", 100, 50, 7_000, None), ("t", "b2", 200, 100, None, 3_600))
+
+
+def test_a_pinned_version_has_limits_per_slot() -> None:
+    world = neighbourhood()
+    with world.transaction() as ctx:
+        assert grid.current_version(ctx) == 1
+        tree, buses, index_of = grid.pinned(ctx, 1)
+    assert buses == ("t", "b1", "b2") and index_of == {"t": 0, "b1": 1, "b2": 2}
+    assert tree.toll == (0, 50, 100)
+    assert tree.limit_down_wh == (None, 3_500, None) and tree.limit_up_wh == (None, None, 1_800)
+    assert world.query("grid", "tree") == (1, "t", LINES)
+
+
+def test_a_new_version_leaves_the_old_one_as_it_was() -> None:
+    world = neighbourhood()
+    lines = (*LINES[:1], ("b1", "b2", 10, 7, None, None), ("b2", "b3", 10, 1, None, None))
+    assert world.call(OPERATOR, "grid", "publish", root="t", lines=lines) == 2
+    assert world.query("grid", "version") == 2
+    assert world.query("grid", "tree", version=1) == (1, "t", LINES)
+    assert world.query("grid", "tree") == (2, "t", lines)
+    with world.transaction() as ctx:
+        assert grid.has_bus(ctx, "b3") and not grid.has_bus(ctx, "b4")
+        assert grid.pinned(ctx, 1).tree.parent == (-1, 0, 0)
+        assert grid.pinned(ctx, 2).tree.parent == (-1, 0, 1, 2)
+    assert [event.data for event in world.events if event.topic == "grid-published"] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("lines", "code"),
+    [
+        (LINES[:1], "missing-bus"),
+        ((*LINES, ("b1", "b2", 1, 1, None, None)), "two-parents"),
+        ((*LINES, ("b8", "b9", 1, 1, None, None)), "disconnected-grid"),
+        ((*LINES, ("b2", "t", 1, 1, None, None)), "cyclic-grid"),
+        ((*LINES, ("b2", "b2", 1, 1, None, None)), "self-loop"),
+        ((*LINES, ("b2", "b3", -1, 1, None, None)), "bad-metres"),
+        ((*LINES, ("b2", "b3", 1, -1, None, None)), "bad-toll"),
+        ((*LINES, ("b2", "b3", 1, 2**64 - 1, None, None)), "bad-toll"),
+        ((*LINES, ("b2", "b3", 1, 1, -1, None)), "bad-limit"),
+        ((*LINES, ("b2", "b3", 1, 1, None, 2**62)), "bad-limit"),
+        ((*LINES, ("b2", "", 1, 1, None, None)), "bad-bus"),
+        ((*LINES, ("b2", "b" * 65, 1, 1, None, None)), "bad-bus"),
+        (tuple(("t", f"b{i}", 1, 1, None, None) for i in range(1, 2_002)), "too-many-buses"),
+        ((("t", "b1", 1, 1, None),), "bad-args"),
+    ],
+)
+def test_what_is_no_grid(lines: Any, code: str) -> None:
+    world = neighbourhood()
+    assert world.refused(OPERATOR, "grid", "publish", root="t", lines=lines) == code
+    assert world.query("grid", "version") == 1
+
+
+def test_only_the_grid_operator_publishes() -> None:
+    world = neighbourhood()
+    for sender in (UTILITY, STRANGER, b""):
+        assert world.refused(sender, "grid", "publish", root="t", lines=LINES) == "not-allowed"
+
+
+def test_versions_that_do_not_exist() -> None:
+    world = neighbourhood()
+    for version in (0, -1, 2, 2**40):
+        with pytest.raises(ContractError, match="unknown-grid"):
+            world.query("grid", "tree", version=version)
+
+
+@pytest.mark.parametrize("settings", [{"root": "t", "lines": (("t", "b"),)}, {"root": "t", "lines": (), "version": 0}])
+def test_bad_settings(settings: dict[str, Any]) -> None:
+    with pytest.raises(ContractError, match="bad-settings"):
+        World([Grid()], {"grid": settings})
+
+
+def test_without_settings_there_is_no_grid() -> None:
+    world = World([Grid()])
+
+    def version(ctx: Context) -> int:
+        return grid.current_version(ctx)
+
+    with world.transaction() as ctx, pytest.raises(ContractError, match="not-configured"):
+        version(ctx)

@@ -1,0 +1,270 @@
+"""Who is who, who may do what, and where devices are connected."""
+
+from typing import Any
+
+import pytest
+
+from chaincode import identity, roles
+from chaincode.accounts import Accounts
+from chaincode.budget import Budget
+from chaincode.contract import ContractError
+from chaincode.grid import Grid
+from chaincode.identity import Identity
+from tests.chaincode.neighbourhood import (
+    ADMIN,
+    CLUB,
+    DEVICES,
+    OWNER_1,
+    OWNER_2,
+    SLOT_S,
+    STRANGER,
+    UTILITY,
+    at_slot,
+    device_row,
+    key_of,
+    neighbourhood,
+    settings,
+)
+from tests.chaincode.world import World
+
+NEW_DEVICE: dict[str, Any] = {
+    "device": "home-2/ev",
+    "network": "home-2",
+    "kind": "ev",
+    "key": key_of("home-2/ev"),
+    "meter_key": key_of("meter"),
+    "bus": None,
+    "import_w": 7_000,
+    "export_w": 0,
+    "critical": False,
+    "renewable": False,
+}
+
+
+def test_genesis_registers_as_transactions_would() -> None:
+    world = neighbourhood()
+    assert world.query("identity", "member", member="club") == ("club", CLUB, ("aggregator",))
+    assert world.query("identity", "networks") == ("home-1", "home-2")
+    assert world.query("identity", "networks", first=1) == ("home-2",)
+    assert world.query("identity", "network", network="home-1") == ("home-1", "club", OWNER_1, "b1", 4)
+    assert world.query("identity", "devices", network="home-1") == DEVICES
+    pv = world.query("identity", "device", device="home-1/pv")
+    meter = key_of("meter of home-1/pv")
+    assert pv == ("home-1/pv", "home-1", "pv", key_of("home-1/pv"), meter, 10_000, 10_000, False, True, ((0, "b1"),))
+    assert world.query("identity", "whoami", key=OWNER_1) == (("network", "home-1"),)
+    assert world.query("identity", "whoami", key=meter) == (("meter", "home-1/pv"),)
+    assert world.query("identity", "whoami", key=STRANGER) == ()
+
+
+def test_registering_a_member_a_network_and_a_device() -> None:
+    world = neighbourhood()
+    key = key_of("shop")
+    world.call(ADMIN, "identity", "register_member", member="shop", key=key, roles=())
+    world.call(key, "identity", "register_network", network="shop/a", member="shop", owner_key=OWNER_2, bus="b2")
+    at_slot(world, 5)
+    world.call(key, "identity", "register_device", **NEW_DEVICE | {"network": "shop/a", "bus": "b2"})
+    assert world.query("identity", "devices", network="shop/a") == ("home-2/ev",)
+    assert world.query("identity", "whoami", key=OWNER_2) == (("network", "home-2"), ("network", "shop/a"))
+    with world.transaction() as ctx:
+        assert identity.bus_at(ctx, "home-2/ev", 4) is None
+        assert identity.bus_at(ctx, "home-2/ev", 5) == "b2"
+    topics = [event.topic for event in world.events if event.topic.endswith("-registered")]
+    assert topics[-3:] == ["member-registered", "network-registered", "device-registered"]
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"device": "home-1/ev"}, "duplicate-id"),
+        ({"device": ""}, "bad-id"),
+        ({"device": "Home"}, "bad-id"),
+        ({"device": "/x"}, "bad-id"),
+        ({"device": "a" * 49}, "bad-id"),
+        ({"device": "a b"}, "bad-id"),
+        ({"device": "a\0b"}, "bad-id"),
+        ({"device": "a:b"}, "bad-id"),
+        ({"device": "ä"}, "bad-id"),
+        ({"network": "home-9"}, "unknown-network"),
+        ({"network": "x" * 256}, "unknown-network"),
+        ({"kind": "toaster"}, "bad-kind"),
+        ({"key": b""}, "bad-key"),
+        ({"meter_key": bytes(33)}, "bad-key"),
+        ({"bus": "b9"}, "unknown-bus"),
+        ({"import_w": -1}, "bad-limit"),
+        ({"export_w": 10**9 + 1}, "bad-limit"),
+        ({"import_w": 2**64 - 1}, "bad-limit"),
+        ({"import_w": 2**64}, "bad-args"),
+        ({"critical": 1}, "bad-args"),
+    ],
+)
+def test_bad_devices(change: dict[str, Any], code: str) -> None:
+    world = neighbourhood()
+    assert world.refused(ADMIN, "identity", "register_device", **NEW_DEVICE | change) == code
+    assert world.query("identity", "devices", network="home-2") == ("home-2/load",)
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"member": "club"}, "duplicate-id"),
+        ({"member": "-"}, "bad-id"),
+        ({"key": bytes(31)}, "bad-key"),
+        ({"roles": ("king",)}, "bad-role"),
+        ({"roles": ("validator", "validator")}, "bad-role"),
+        ({"roles": ("utility",)}, "role-taken"),
+    ],
+)
+def test_bad_members(change: dict[str, Any], code: str) -> None:
+    world = neighbourhood()
+    good: dict[str, Any] = {"member": "shop", "key": key_of("shop"), "roles": ()}
+    assert world.refused(ADMIN, "identity", "register_member", **good | change) == code
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"network": "home-1"}, "duplicate-id"),
+        ({"network": "?"}, "bad-id"),
+        ({"member": "nobody"}, "unknown-member"),
+        ({"owner_key": b"x"}, "bad-key"),
+        ({"bus": "moon"}, "unknown-bus"),
+    ],
+)
+def test_bad_networks(change: dict[str, Any], code: str) -> None:
+    world = neighbourhood()
+    good: dict[str, Any] = {"network": "home-3", "member": "club", "owner_key": OWNER_1, "bus": "b1"}
+    assert world.refused(ADMIN, "identity", "register_network", **good | change) == code
+
+
+def test_who_may_register() -> None:
+    world = neighbourhood()
+    network = {"network": "home-3", "member": "club", "owner_key": OWNER_1, "bus": "b1"}
+    for sender in (OWNER_1, UTILITY, STRANGER, b""):
+        assert world.refused(sender, "identity", "register_network", **network) == "not-allowed"
+        assert world.refused(sender, "identity", "register_device", **NEW_DEVICE) == "not-allowed"
+    for sender in (CLUB, UTILITY, STRANGER):
+        assert world.refused(sender, "identity", "register_member", member="m", key=key_of("m"), roles=()) == (
+            "not-allowed"
+        )
+    world.call(CLUB, "identity", "register_network", **network)
+    world.call(CLUB, "identity", "register_device", **NEW_DEVICE)
+
+
+def test_an_admin_can_make_admins() -> None:
+    world = neighbourhood()
+    world.call(ADMIN, "identity", "register_member", member="boss", key=key_of("boss"), roles=("admin",))
+    world.call(key_of("boss"), "identity", "register_member", member="m", key=key_of("m"), roles=())
+
+
+def test_the_keys_of_a_device_are_told_apart() -> None:
+    world = neighbourhood()
+    load, meter = key_of("home-1/load"), key_of("meter of home-1/load")
+    checks = {
+        identity.require_device_key: (load, OWNER_1),
+        identity.require_forecaster: (load, OWNER_1),
+        identity.require_meter: (meter,),
+    }
+    for check, allowed in checks.items():
+        for sender in (load, meter, OWNER_1, OWNER_2, CLUB, UTILITY, ADMIN, STRANGER, b""):
+            with world.transaction(sender) as ctx:
+                if sender in allowed:
+                    assert check(ctx, "home-1/load").network == "home-1"
+                else:
+                    with pytest.raises(ContractError, match="wrong-key"):
+                        check(ctx, "home-1/load")
+    with world.transaction(OWNER_1) as ctx:
+        assert identity.require_owner(ctx, "home-1").devices == 4
+        with pytest.raises(ContractError, match="wrong-key"):
+            identity.require_owner(ctx, "home-2")
+        with pytest.raises(ContractError, match="unknown-device"):
+            identity.require_device_key(ctx, "home-1")
+
+
+def test_every_right_names_roles_that_exist() -> None:
+    known = {*roles.MEMBER_ROLES, "member", "owner", "device", "meter"}
+    for right, holders in roles.RIGHTS.items():
+        assert holders and set(holders) <= known, right
+
+
+def test_an_ev_moves() -> None:
+    world = neighbourhood()
+    at_slot(world, 3)
+    ev = key_of("home-1/ev")
+    world.call(ev, "identity", "disconnect", device="home-1/ev", slot=5)
+    world.call(OWNER_1, "identity", "connect", device="home-1/ev", bus="b2", slot=8)
+    with world.transaction() as ctx:
+        places = [identity.bus_at(ctx, "home-1/ev", slot) for slot in (4, 5, 7, 8, 99)]
+        assert places == ["b1", None, None, "b2", "b2"]
+        assert identity.take_moves(ctx) == (("home-1/ev", 5), ("home-1/ev", 8))
+        assert identity.take_moves(ctx) == ()
+    # A later word about an earlier slot replaces what was planned after it.
+    world.call(ev, "identity", "connect", device="home-1/ev", bus="b1", slot=6)
+    with world.transaction() as ctx:
+        places = [identity.bus_at(ctx, "home-1/ev", slot) for slot in (4, 5, 6, 8)]
+    assert places == ["b1", None, "b1", "b1"]
+
+
+def test_where_an_ev_cannot_move() -> None:
+    world = neighbourhood()
+    at_slot(world, 3)
+    with world.transaction() as ctx:
+        identity.note_fill(ctx, "home-1/ev", 7)
+        identity.note_fill(ctx, "home-1/ev", 6)
+    ev = key_of("home-1/ev")
+    cases: list[tuple[bytes, dict[str, Any], str]] = [
+        (ev, {"bus": "b2", "slot": 7}, "has-fills"),
+        (ev, {"bus": "b9", "slot": 8}, "unknown-bus"),
+        (ev, {"bus": "b2", "slot": 2}, "slot-over"),
+        (ev, {"bus": "b2", "slot": -1}, "slot-over"),
+        (ev, {"bus": "b2", "slot": 2**63 - 1}, "slot-over"),
+        (key_of("home-1/load"), {"bus": "b2", "slot": 8}, "wrong-key"),
+        (OWNER_2, {"bus": "b2", "slot": 8}, "wrong-key"),
+    ]
+    for sender, args, code in cases:
+        assert world.refused(sender, "identity", "connect", device="home-1/ev", **args) == code
+    assert world.refused(ev, "identity", "disconnect", device="home-1/ev", slot=7) == "has-fills"
+    assert world.refused(ev, "identity", "disconnect", device="home-1/bike", slot=8) == "unknown-device"
+    world.call(ev, "identity", "disconnect", device="home-1/ev", slot=8)
+
+
+def test_places_are_forgotten_in_time_and_bounded() -> None:
+    world = neighbourhood()
+    ev = key_of("home-1/ev")
+    for slot in range(1, identity.MAX_PLACES):
+        world.call(ev, "identity", "connect", device="home-1/ev", bus="b2" if slot % 2 else "b1", slot=slot)
+    later = identity.MAX_PLACES
+    assert world.refused(ev, "identity", "disconnect", device="home-1/ev", slot=later) == "too-many"
+    world.next_block((later + identity.PLACES_KEPT_SLOTS) * SLOT_S)
+    world.call(ev, "identity", "disconnect", device="home-1/ev", slot=later + identity.PLACES_KEPT_SLOTS)
+    with world.transaction() as ctx:
+        assert identity.bus_at(ctx, "home-1/ev", later) == "b2"
+        assert len(identity.device_of(ctx, "home-1/ev").places) < identity.MAX_PLACES
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "code"),
+    [
+        ("admins", ("xyz",), "bad-settings"),
+        ("admins", (ADMIN.hex().upper(),), "bad-settings"),
+        ("members", (("club", CLUB.hex()),), "bad-settings"),
+        ("networks", (("home-1", "nobody", OWNER_1.hex(), "b1"),), "unknown-member"),
+        ("networks", (("home-1", "club", OWNER_1.hex(), "b7"),), "unknown-bus"),
+        ("devices", (device_row("home-7/load", "load"),), "unknown-network"),
+        ("devices", (device_row("home-1/load", "load"),) * 2, "duplicate-id"),
+    ],
+)
+def test_bad_settings(part: str, value: Any, code: str) -> None:
+    given = settings()
+    given["identity"] = given["identity"] | {part: value}
+    with pytest.raises(ContractError) as caught:
+        World([Accounts(), Grid(), Identity(), Budget()], given)
+    assert caught.value.code == code
+
+
+def test_one_key_acts_for_a_bounded_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roles, "MAX_USES_OF_A_KEY", 2)
+    world = neighbourhood()
+    args = {"network": "home-3", "member": "club", "bus": "b1"}
+    world.call(ADMIN, "identity", "register_network", owner_key=OWNER_1, **args)
+    args["network"] = "home-4"
+    assert world.refused(ADMIN, "identity", "register_network", owner_key=OWNER_1, **args) == "too-many"
