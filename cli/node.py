@@ -6,15 +6,21 @@ from pathlib import Path
 
 import click
 import uvloop
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from chaincode.registry import default_registry
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
+from node.audit import verify_chain
 from node.config import load_config
 from node.gateway.client import Client, NodeInfo
 from node.gateway.client import run as run_client
 from node.keyfile import read_passphrase
+from node.ledger.store import LevelStore
 from node.logs import start_log
-from node.main import open_node
+from node.main import DATABASE_NAME, open_node
 from node.main import run as run_node
+from node.model.genesis import load_genesis
 from node.setup import CONFIG_NAME, NodeFiles, init_node
 
 _PATH = click.Path(path_type=Path)
@@ -112,6 +118,40 @@ def status(address: str, as_json: bool) -> None:
         print_json(values)
     else:
         print_table(f"{info.member} at {address}", ["what", "value"], [(k, _shown(v)) for k, v in values.items()])
+
+
+@node.command()
+@click.option("--config", "config_path", type=_PATH, help="The configuration of the node whose data is checked.")
+@click.option("--data", type=_PATH, help="A data directory, with --genesis, instead of --config.")
+@click.option("--genesis", "genesis_path", type=_PATH, help="The genesis document that --data belongs to.")
+@json_option
+@refusals_to_exit_codes
+def verify(config_path: Path | None, data: Path | None, genesis_path: Path | None, as_json: bool) -> None:
+    """Replay a stopped node's chain from genesis: every hash, signature, certificate, receipt and root.
+
+    Example: watt node verify --config .testnet/nodes/node-0/node.toml
+    """
+    if config_path is not None and data is None and genesis_path is None:
+        config = load_config(config_path)
+        data, genesis_path = config.path(config.data_dir), config.path(config.genesis)
+    elif config_path is not None or data is None or genesis_path is None:
+        raise click.UsageError("give either --config, or --data and --genesis")
+    genesis = load_genesis(genesis_path)
+    store = LevelStore(data / DATABASE_NAME, create=False)
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    try:
+        with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+            task = progress.add_task("blocks", total=None)
+            report = verify_chain(
+                store, genesis, default_registry(), lambda at, head: progress.update(task, completed=at, total=head)
+            )
+    finally:
+        store.close()
+    if as_json:
+        print_json(report._asdict())
+    else:
+        print_table(f"{data} holds", ["what", "value"], [(k, _shown(v)) for k, v in report._asdict().items()])
 
 
 def _shown(value: object) -> object:
