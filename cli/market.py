@@ -171,10 +171,7 @@ def clear(input_file: Path, as_json: bool) -> None:
 @market.command()
 @click.argument("slot", required=False)
 @node_option
-@click.option(
-    "--data-dir", type=click.Path(path_type=Path), help="Read a stopped node's database instead of a gateway."
-)
-@click.option("--genesis", type=click.Path(path_type=Path), help="The genesis file; needed with --data-dir.")
+@click.option("--config", "config_file", type=_PATH, help="A stopped node's node.toml: read its data, ask no gateway.")
 @json_option
 @refusals_to_exit_codes
 def verify(slot: str | None, nodes: tuple[str, ...], config_file: Path | None, as_json: bool) -> None:

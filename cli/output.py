@@ -16,6 +16,8 @@ EXIT_REFUSED = 1
 EXIT_UNREACHABLE = 3
 UNREACHABLE_CODE = "unreachable"
 """The code of a WattError that means: no node answered."""
+PIPE_WIDTH = 200
+"""Columns of a table that nobody sees on a terminal: wide enough that a line stays a line."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -47,10 +49,10 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
     a leading ``>`` in the name aligns right and is not shown."""
     table = Table(title=title, title_justify="left")
     for column in columns:
-        table.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left")
+        table.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left", overflow="fold")
     for row in rows:
         table.add_row(*(cell.hex() if isinstance(cell, bytes) else str(cell) for cell in row))
-    Console(soft_wrap=not sys.stdout.isatty()).print(table)
+    Console(width=None if sys.stdout.isatty() else PIPE_WIDTH).print(table)
 
 
 def tokens(base_units: int, decimals: int = 9) -> str:
