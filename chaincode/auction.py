@@ -38,8 +38,8 @@ and the tree's indices follow from names. Orders of one bus, side and key share 
 
 *Cost by what is new.* After an auction the orders left at rest cannot trade with each other, whatever flows
 were contracted, since a toll is paid on every auction's own flow. So a new auction fills at most as much from
-resting sells as there is new demand, and the reverse: ``resting_depth`` says how deep into each bus's book that
-reaches and ``within_depth`` takes that much; the result is the same as with the whole book.
+resting sells as there is new demand, and the reverse. One Wh more, since the first unit left over may bound the price:
+so deep into each bus's resting orders an auction can look, and with only these it gives the same as with the whole book.
 """
 
 from collections.abc import Iterable, Sequence
@@ -72,9 +72,7 @@ __all__ = [
     "Order",
     "Trade",
     "clear",
-    "resting_depth",
     "settle_money",
-    "within_depth",
 ]
 
 
@@ -193,32 +191,3 @@ def settle_money(
         rent=paid - received - tolls,
         welfare=gain - tolls,
     )
-
-
-def resting_depth(new_orders: Iterable[Order]) -> tuple[int, int]:
-    """How many Wh of each bus's best resting (buys, sells) an auction with these new orders can depend on.
-
-    One more than can be filled, since the first unit that is not filled bounds the price.
-    """
-    bought = sold = 0
-    for order in new_orders:
-        if order.side == BUY:
-            bought += order.energy_wh
-        else:
-            sold += order.energy_wh
-    return sold + 1, bought + 1
-
-
-def within_depth(resting: Iterable[Order], depth_wh: int) -> list[Order]:
-    """The first ``depth_wh`` Wh of one bus's resting orders of one side, and all that share the last one's key.
-
-    ``resting`` runs from the best price to the worst, within a price from the oldest to the youngest, and is read no
-    further than needed.
-    """
-    taken: list[Order] = []
-    for order in resting:
-        if depth_wh <= 0 and (order.price, order.age) != (taken[-1].price, taken[-1].age):
-            break
-        taken.append(order)
-        depth_wh -= order.energy_wh
-    return taken
