@@ -10,14 +10,9 @@ The street: t - b1 (toll 5), b1 - b2 (toll 7). Retail 100, feed-in 20. Every dev
 
 from typing import Any, cast
 
-from chaincode.accounts import Accounts
-from chaincode.budget import Budget
 from chaincode.contract import Value
-from chaincode.grid import Grid
-from chaincode.identity import Identity
-from chaincode.market import Market
 from chaincode.market_orders import Position
-from chaincode.settlement import Settlement
+from chaincode.registry import default_registry
 from node.model.codec import sha256
 from tests.chaincode.world import World
 
@@ -92,8 +87,7 @@ def marketplace(
     **market: Value,
 ) -> World:
     """A world at time 0 with every device's budget allocated."""
-    contracts = [Accounts(), Grid(), Identity(), Budget(), Market(), Settlement()]
-    world = World(contracts, settings(devices, lines, **market))
+    world = World(default_registry(), settings(devices, lines, **market))
     for period in range(periods if allocated else 0):
         for network in dict.fromkeys(row[0] for row in devices.values()):
             own = [name for name, row in devices.items() if row[0] == network]

@@ -26,9 +26,13 @@ class World:
     """One chain's state with blocks that are only their hooks. ``events``: all emitted so far, in order."""
 
     def __init__(
-        self, contracts: Sequence[Contract], settings: dict[str, dict[str, Any]] | None = None, *, time: int = 0
+        self,
+        contracts: Sequence[Contract] | Registry,
+        settings: dict[str, dict[str, Any]] | None = None,
+        *,
+        time: int = 0,
     ) -> None:
-        self.registry = Registry(contracts)
+        self.registry = contracts if isinstance(contracts, Registry) else Registry(contracts)
         self.height = 0
         self.time = self.previous_time = time
         self.events: list[Event] = []
