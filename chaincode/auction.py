@@ -39,7 +39,7 @@ and the tree's indices follow from names. Orders of one bus, side and key share 
 *Cost by what is new.* After an auction the orders left at rest cannot trade with each other, whatever flows
 were contracted, since a toll is paid on every auction's own flow. So a new auction fills at most as much from
 resting sells as there is new demand, and the reverse. One Wh more, since the first unit left over may bound the price:
-so deep into each bus's resting orders an auction can look, and with only these it gives the same as with the whole book.
+so deep into each bus's resting orders an auction can look; with these alone its result is that of the whole book.
 """
 
 from collections.abc import Iterable, Sequence
