@@ -104,6 +104,15 @@ class RawBlock:
     certificate: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """The head's encoded header and certificate, and what a query read: (key, encoded value or None, proof)."""
+
+    header: bytes
+    certificate: bytes
+    reads: tuple[tuple[bytes, bytes | None, tuple[bytes, ...]], ...]
+
+
 @dataclass(slots=True)
 class _Target:
     address: str
@@ -193,6 +202,12 @@ class Client:
     async def query(self, contract: str, method: str, args: Mapping[str, Any] | None = None) -> Value:
         """Ask a contract; its answer as this node's head has it."""
         return decode((await self._query(contract, method, args, proven=False)).value)
+
+    async def query_evidence(self, contract: str, method: str, args: Mapping[str, Any] | None = None) -> Evidence:
+        """What a proven query comes with, not checked yet: see ``node/gateway/proven.py``."""
+        reply = await self._query(contract, method, args, proven=True)
+        reads = [(read.key, read.value if read.HasField("value") else None, tuple(read.proof)) for read in reply.reads]
+        return Evidence(reply.header, reply.certificate, tuple(reads))
 
     async def nonce(self, public_key: bytes) -> int:
         """The highest nonce that the key has used in a block; 0 if none."""
