@@ -231,9 +231,9 @@ class Overlay:
     def _write(self, key: bytes, value: Value) -> None:
         writes = self._writes
         before = writes.get(key, _MISSING)
-        self._journal.append((key, before))
         if before is _MISSING and key not in self._seen:
             self._note(key)
+        self._journal.append((key, before))
         writes[key] = value
 
     def _note(self, key: bytes) -> None:

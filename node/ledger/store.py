@@ -89,7 +89,7 @@ class LevelStore:
             raise ConfigError("db-corrupt", f"{path}: {error}") from error
         except (plyvel.Error, OSError) as error:
             text = str(error)
-            if "lock" in text.lower():
+            if "IO error: lock " in text:
                 raise ConfigError("db-locked", f"another process has {path} open") from error
             # LevelDB reports a missing or damaged table file as an input error of that file.
             code = "db-corrupt" if "CURRENT" in text or "MANIFEST" in text or ".ldb" in text else "db-unusable"

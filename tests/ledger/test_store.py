@@ -1,0 +1,91 @@
+"""Both stores do the same; LevelDB says in one line what is wrong with a directory."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from node.errors import ConfigError, StoreFault
+from node.ledger.store import LevelStore, MemoryStore, Store
+
+
+@pytest.fixture(params=["level", "memory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    made: Store = MemoryStore() if request.param == "memory" else LevelStore(tmp_path / "db", create=True)
+    yield made
+    made.close()
+
+
+def test_reads_back_what_was_written_in_order(store: Store) -> None:
+    store.write({b"b": b"2", b"a": b"1", b"c": b"3", b"d": b""})
+    store.write({b"b": None, b"x": None, b"c": b"4"})
+    assert store.get(b"a") == b"1"
+    assert store.get(b"b") is None
+    assert store.get(b"d") == b""
+    assert list(store.scan(b"a", b"d")) == [(b"a", b"1"), (b"c", b"4")]
+    assert list(store.scan(b"a", b"\xff", reverse=True)) == [(b"d", b""), (b"c", b"4"), (b"a", b"1")]
+    assert list(store.scan(b"b", b"b")) == []
+
+
+def test_a_copy_of_memory_goes_its_own_way() -> None:
+    store = MemoryStore()
+    store.write({b"a": b"1"})
+    copy = store.copy()
+    store.write({b"a": b"2"})
+    assert copy.get(b"a") == b"1"
+
+
+def test_what_was_written_is_there_after_reopening(tmp_path: Path) -> None:
+    store = LevelStore(tmp_path / "db", create=True)
+    store.write({b"a": b"1"})
+    store.close()
+    store = LevelStore(tmp_path / "db", create=False)
+    assert store.get(b"a") == b"1"
+    store.close()
+
+
+def refusal(path: Path, *, create: bool) -> ConfigError:
+    with pytest.raises(ConfigError) as error:
+        LevelStore(path, create=create)
+    assert str(path) in error.value.message
+    return error.value
+
+
+def test_no_database(tmp_path: Path) -> None:
+    assert refusal(tmp_path / "none", create=False).code == "db-missing"
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_database_in_use(tmp_path: Path) -> None:
+    store = LevelStore(tmp_path / "db", create=True)
+    assert refusal(tmp_path / "db", create=False).code == "db-locked"
+    store.close()
+
+
+def test_a_file_in_the_way(tmp_path: Path) -> None:
+    (tmp_path / "db").write_text("not a directory")
+    assert refusal(tmp_path / "db", create=True).code == "db-unusable"
+
+
+@pytest.mark.parametrize("victim", ["CURRENT", "MANIFEST", ".log", ".ldb"])
+def test_a_damaged_database(tmp_path: Path, victim: str) -> None:
+    """Damage is told when the database is opened, or at the latest when the damaged part is read."""
+    path = tmp_path / "db"
+    for value in (b"1", b"2"):  # the second opening moves the first log into a table
+        store = LevelStore(path, create=True)
+        store.write({b"%d" % number: value * 100 for number in range(1000)})
+        store.close()
+    files = [file for file in path.iterdir() if victim in file.name and file.stat().st_size]
+    assert files
+    for file in files:
+        data = bytearray(file.read_bytes())
+        data[: len(data) // 2] = os.urandom(len(data) // 2)
+        file.write_bytes(bytes(data))
+    with pytest.raises((ConfigError, StoreFault)) as error:
+        store = LevelStore(path, create=False)
+        try:
+            list(store.scan(b"", b"\xff"))
+        finally:
+            store.close()
+    assert error.value.code == "db-corrupt"
