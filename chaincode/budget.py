@@ -17,6 +17,7 @@ from typing import Final
 from chaincode import (
     accounts,
     budget_alerts,
+    budget_audit,
     budget_charge,
     budget_policy,
     budget_share,
@@ -209,15 +210,12 @@ class Budget(Contract):
 
     @query
     def network_budget(self, ctx: Context, *, network: str, period: int) -> Value:
-        """(status of the period, pool, issued, allocated, earned, spent, owed in all periods,
-        sums over its devices: available, reserved, earned, spent).
+        """(status of the period, issued, earned, pool, available, reserved, spent, owed).
+
+        Pool and devices together: issued + earned = pool + available + reserved + spent. Owed: of all periods.
         """
-        identity.network_of(ctx, network)
         status = budget_state.status_of(ctx, period)
-        book = accounts.network_book(ctx, network, period)
-        books = [accounts.device_book(ctx, device, period) for device in identity.devices_of(ctx, network)]
-        sums = [sum([each[column] for each in books]) for column in (0, 1, 3, 4)]
-        return (status, *book, budget_state.owed_of(ctx, network)[0], *sums)
+        return (status, *budget_audit.totals_of(ctx, network, period), budget_state.owed_of(ctx, network)[0])
 
     @query
     def alerts(self, ctx: Context, *, network: str, first: int = 0) -> Value:
