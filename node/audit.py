@@ -9,7 +9,8 @@ database's state, its tree and its index of transactions have to be what the rep
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor as Pool
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from itertools import zip_longest
 from multiprocessing import get_context
 from os import cpu_count
@@ -34,6 +35,8 @@ MAX_WORKERS = 4
 BLOCKS_AHEAD = 8
 """How many blocks are decoded, and their signatures checked in other processes, ahead of the one that is replayed."""
 SIGNATURES_PER_TASK = 250
+SIGNATURES_INLINE = 20
+"""So few are checked here: cheaper than to send them to another process."""
 
 _COMPARED = {
     layout.STATE: "an entry of the state",
@@ -51,12 +54,12 @@ class AuditReport(NamedTuple):
 
 
 class _Pending(NamedTuple):
-    """A block on its way to the replay; ``fault``: why its body is none."""
+    """A block on its way to the replay; ``all_signed`` waits for its signatures; ``fault``: why its body is none."""
 
     height: int
     body: bytes
     decoded: DecodedBatch | None
-    checks: Sequence[Future[bool]]
+    all_signed: Callable[[], bool]
     fault: str | None
 
 
@@ -93,7 +96,7 @@ def verify_chain(
         for pending in _read_ahead(store, head, pool):
             if pending.fault is not None:
                 raise _bad(pending.height, pending.fault)
-            if not all(check.result() for check in pending.checks):
+            if not pending.all_signed():
                 raise _bad(pending.height, "a transaction is not signed by its sender")
             _replay(store, replay, executor, genesis, pending)
             transactions += 0 if pending.decoded is None else len(pending.decoded.transactions)
@@ -115,20 +118,30 @@ def _read_ahead(store: Store, head: int, pool: Pool) -> Iterator[_Pending]:
 def _pending(store: Store, height: int, pool: Pool) -> _Pending:
     body = store.get(at_height(layout.BODY, height))
     if body is None:
-        return _Pending(height, b"", None, (), "its body is missing")
+        return _Pending(height, b"", None, _nothing_signed, "its body is missing")
     if body == NULL_BATCH:
-        return _Pending(height, body, None, (), None)
+        return _Pending(height, body, None, _nothing_signed, None)
     try:
         decoded = decode_batch(body)
     except CodecError as error:
-        return _Pending(height, body, None, (), f"its body is no batch: {error}")
-    raws = decoded.batch.transactions
-    chunks = [raws[start : start + SIGNATURES_PER_TASK] for start in range(0, len(raws), SIGNATURES_PER_TASK)]
-    return _Pending(height, body, decoded, [pool.submit(_all_signed, chunk) for chunk in chunks], None)
+        return _Pending(height, body, None, _nothing_signed, f"its body is no batch: {error}")
+    return _Pending(height, body, decoded, _start_checks(decoded.batch.transactions, pool), None)
+
+
+def _nothing_signed() -> bool:
+    return True
+
+
+def _start_checks(raws: Sequence[bytes], pool: Pool) -> Callable[[], bool]:
+    if len(raws) <= SIGNATURES_INLINE:
+        return partial(_all_signed, raws)
+    starts = range(0, len(raws), SIGNATURES_PER_TASK)
+    futures = [pool.submit(_all_signed, raws[start : start + SIGNATURES_PER_TASK]) for start in starts]
+    return lambda: all(future.result() for future in futures)
 
 
 def _all_signed(raws: Sequence[bytes]) -> bool:
-    """Runs in a worker process."""
+    """Of a large batch, this runs in a worker process."""
     return all(decode_transaction(raw).signature_is_valid(verify) for raw in raws)
 
 

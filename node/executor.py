@@ -258,7 +258,8 @@ def _encoded(event: Event) -> bytes:
 def _failed(tx_id: bytes, code: str, details: tuple[int, ...]) -> tuple[Receipt, bytes]:
     receipt = Receipt(tx_id, code, details, None)
     try:
-        require_value(details)
+        if not all(type(number) is int for number in details):
+            raise TypeError("details are integers")
         return receipt, encode_receipt(receipt)
     except (CodecError, TypeError):
         _logger.exception("a mistake in a contract: the refusal %r with details that are no integers", code)
