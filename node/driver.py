@@ -434,7 +434,9 @@ class Driver:
         self._forwarding.submitted(tx.id)
 
     def _tell_primary(self) -> None:
-        if self._replica.is_active and not self._replica.is_primary:
+        if not self._replica.is_active:
+            self._forwarding.no_primary()
+        elif not self._replica.is_primary:
             for raws in self._forwarding.for_primary():
                 self._ports.send(self._replica.primary, Forward(raws))
 

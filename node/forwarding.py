@@ -104,6 +104,12 @@ class Forwarding:
             messages.append(self._next_message())
         return [message for message in messages if message]
 
+    def no_primary(self) -> None:
+        """There is none to tell. If that lasts, as for a node that left a view alone, everyone is told in time."""
+        for tx_id in self._untold:
+            heappush(self._told, (self._clock + FORWARD_RETRY_TICKS, FORWARD_RETRY_TICKS, tx_id))
+        self._untold.clear()
+
     def for_everyone(self) -> tuple[bytes, ...]:
         """Raw transactions that the primary was told of in vain, one message; each again due after twice the delay."""
         message: list[bytes] = []

@@ -38,6 +38,8 @@ class Clients:
         self._nonces = [0] * len(keys)
         self._waiting: dict[bytes, Transaction] = {}
         self._slots: dict[tuple[bytes, int], list[bytes]] = {}
+        # Some clients know one node only: what they want must find its way from there.
+        self._homes = [dice.choice((None, None, *nodes)) for _ in keys]
         self._stopped = False
         self.submitted = 0
         self.owed: list[bytes] = []
@@ -88,19 +90,20 @@ class Clients:
             )
             self.submitted += 1
             if short:
-                self._offer(tx)
+                self._offer(client, tx)
                 continue
             self._waiting[tx.id] = tx
             self._slots.setdefault((tx.payload.sender, tx.payload.nonce), []).append(tx.id)
             if rivals == 1:
                 self.owed.append(tx.id)
-            self._try(tx.id)
+            self._try(client, tx.id)
 
-    def _try(self, tx_id: bytes) -> None:
+    def _try(self, client: int, tx_id: bytes) -> None:
         tx = self._waiting.get(tx_id)
         if tx is not None:
-            self._offer(tx)
-            self._agenda.after(RETRY, self._try, tx_id)
+            self._offer(client, tx)
+            self._agenda.after(RETRY, self._try, client, tx_id)
 
-    def _offer(self, tx: Transaction) -> None:
-        self._dice.choice(self._nodes).submit(tx)
+    def _offer(self, client: int, tx: Transaction) -> None:
+        node = self._homes[client] or self._dice.choice(self._nodes)
+        node.submit(tx)

@@ -18,13 +18,14 @@ class Crash(BaseException):
 
 @dataclass(slots=True)
 class Fuse:
-    """Burns down by one at every operation on disk or network; None: not lit."""
+    """Burns down by one at every operation on disk, and on the network unless ``disk_only``; None: not lit."""
 
     left: int | None = None
+    disk_only: bool = False
 
-    def burn(self) -> None:
+    def burn(self, *, on_disk: bool = True) -> None:
         """Raises Crash when the fuse has burnt down."""
-        if self.left is not None:
+        if self.left is not None and (on_disk or not self.disk_only):
             self.left -= 1
             if self.left < 0:
                 self.left = None

@@ -5,11 +5,12 @@ from typing import Final, Protocol
 
 from testnet.sim_world import MS, SECOND, Agenda, Network
 
-KINDS: Final = ("loss", "delay", "duplicate", "partition", "crash", "power", "pause", "clock")
+KINDS: Final = ("loss", "delay", "duplicate", "mute", "partition", "crash", "power", "pause", "clock")
 """
 loss        messages vanish
 delay       some take up to seconds, and so overtake one another
 duplicate   some arrive twice
+mute        for a while, one kind of message does not reach some of the nodes: they miss a phase of the protocol
 partition   links are cut for seconds, in both directions or in one
 crash       a node dies at a random operation (disk or network), with or without what it had not synced, and comes back
 power       all nodes die at once
@@ -33,7 +34,7 @@ class Sufferer(Protocol):
 
     def crash(self, *, power_loss: bool) -> None: ...
 
-    def light_fuse(self, operations: int) -> None: ...
+    def light_fuse(self, operations: int | None, *, disk_only: bool = False) -> None: ...
 
 
 class Faults:
@@ -65,7 +66,8 @@ class Faults:
             for node in self._nodes:
                 node.clock_skew_ms = dice.randint(-900, 900)
         for kind, action, mean_s in (
-            ("partition", self._partition, 3.0),
+            ("mute", self._mute, 1.0),
+            ("partition", self._partition, 2.0),
             ("crash", self._crash, 2.0),
             ("power", self._power, 12.0),
             ("pause", self._pause, 4.0),
@@ -80,7 +82,7 @@ class Faults:
         self._network.heal()
         for node in self._nodes:
             node.clock_skew_ms = max(-400, min(400, node.clock_skew_ms))
-            node.light_fuse(-1)
+            node.light_fuse(None)
             if node.paused:
                 node.resume()
             if not node.is_up:
@@ -93,6 +95,18 @@ class Faults:
         if not self._over:
             action()
             self._again(action, mean_s)
+
+    def _mute(self) -> None:
+        dice = self._dice
+        kind = dice.choice(("proposal", "prepare", "commit", "commit", "view-change", "new-view", "forward"))
+        deaf = frozenset(node for node in range(len(self._nodes)) if dice.random() < 0.7)
+        muted = (kind, deaf)
+        self._network.weather.muted.append(muted)
+        self._agenda.after(int(dice.uniform(0.1, 3.0) * SECOND), self._unmute, muted)
+
+    def _unmute(self, muted: tuple[str, frozenset[int]]) -> None:
+        if muted in self._network.weather.muted:
+            self._network.weather.muted.remove(muted)
 
     def _partition(self) -> None:
         dice, count = self._dice, len(self._nodes)
@@ -109,7 +123,10 @@ class Faults:
     def _crash(self) -> None:
         node = self._dice.choice(self._nodes)
         if node.is_up:
-            node.light_fuse(self._dice.randint(0, 60))
+            if self._dice.random() < 0.5:
+                node.light_fuse(self._dice.randint(0, 16), disk_only=True)
+            else:
+                node.light_fuse(self._dice.randint(0, 60))
 
     def _power(self) -> None:
         for node in self._nodes:

@@ -22,7 +22,7 @@ from node.votelog import VoteLog
 from testnet.sim_disk import Crash, Fuse, SimDisk
 from testnet.sim_world import MS, START_CLOCK_MS, Agenda, RememberedKey, Signatures
 
-LOG_REWRITE_BYTES = 48 * 1024
+LOG_REWRITE_BYTES = 8 * 1024
 """Small, so that rewriting meets crashes often."""
 
 INBOX_MESSAGES = 2_000
@@ -137,9 +137,9 @@ class SimNode:
         if self.driver is not None:
             self._die(power_loss=power_loss)
 
-    def light_fuse(self, operations: int) -> None:
-        """Die at the operation (on disk or network) after so many more; a negative number puts the fuse out."""
-        self.fuse.left = operations if operations >= 0 else None
+    def light_fuse(self, operations: int | None, *, disk_only: bool = False) -> None:
+        """Die at the operation on disk (or network) after so many more; None puts the fuse out."""
+        self.fuse.left, self.fuse.disk_only = operations, disk_only
 
     def resume(self) -> None:
         """After a pause: first what arrived meanwhile, then time."""
@@ -219,7 +219,7 @@ class _Ports:
         node, around = self._node, self._around
         receivers = [peer for peer in range(around.count) if peer != node.index] if to == EVERYONE else [to]
         for receiver in receivers:
-            node.fuse.burn()
+            node.fuse.burn(on_disk=False)
             around.observer.on_send(node, receiver, message)
             around.send(node.index, receiver, message)
 

@@ -3,14 +3,16 @@
 One thread, one agenda, one set of dice: the same seed gives the same history, event by event.
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from random import Random
 from typing import Any
 
-from node.consensus.messages import Message
-from node.model.keys import SigningKey, verify
+from node.consensus.messages import Message, Signed
+from node.model.codec import decode_trusted
+from node.model.keys import TAG_VOTE, SigningKey, verify
 
 MS = 1000
 SECOND = 1_000_000
@@ -89,6 +91,22 @@ class Weather:
     slow_delay: int = 2 * SECOND
     blocked: dict[tuple[int, int], int] = field(default_factory=dict)
     """Directed links that carry nothing, and how many partitions cut each."""
+    muted: list[tuple[str, frozenset[int]]] = field(default_factory=list)
+    """Kinds of messages (``kind_of``) and the nodes that they do not reach."""
+
+
+def kind_of(message: Message) -> str:
+    """The kind of a signed statement ("prepare", "view-change", ...), or the message's own name in lower case."""
+    if isinstance(message, Signed):
+        return _statement_kind(message.data)
+    return type(message).__name__.lower()
+
+
+@functools.lru_cache(maxsize=4096)
+def _statement_kind(data: bytes) -> str:
+    value: Any = decode_trusted(data[len(TAG_VOTE) :])
+    kind: str = value[0]
+    return kind
 
 
 class Network:
@@ -109,6 +127,11 @@ class Network:
         if (sender, to) in weather.blocked or dice.random() < weather.loss:
             self.lost += 1
             return
+        if weather.muted:
+            kind = kind_of(message)
+            if any(kind == muted and to in deaf for muted, deaf in weather.muted):
+                self.lost += 1
+                return
         copies = 2 if dice.random() < weather.duplicate else 1
         for _ in range(copies):
             delay = weather.base_delay + int(dice.random() * weather.jitter)

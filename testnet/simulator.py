@@ -107,7 +107,7 @@ class Simulation:
         self.clients = Clients(self.agenda, self.dice, genesis, client_keys, self.nodes, workload, pace_s)
         self.faults = Faults(options.faults, self.agenda, self.dice, self.network, list(self.nodes))
         self._workload = workload
-        self.fault_time = int(self.dice.uniform(4, 12) * SECOND)
+        self.fault_time = int(self.dice.uniform(4, 16) * SECOND)
 
     def run(self) -> None:
         """Live through it."""
@@ -163,7 +163,7 @@ class Simulation:
                 raise CheckFailed(f"{node.name} holds {status.mempool_transactions} transactions")
             if status.unverified_transactions > PEER_UNVERIFIED_TRANSACTIONS * self.count:
                 raise CheckFailed(f"{node.name} has {status.unverified_transactions} transactions to check")
-            if status.vote_log_bytes > 16 * LOG_REWRITE_BYTES:
+            if status.vote_log_bytes > 64 * LOG_REWRITE_BYTES:
                 raise CheckFailed(f"{node.name} has a vote log of {status.vote_log_bytes} bytes")
 
     def _deliver(self, sender: int, to: int, message: Message) -> None:
