@@ -170,8 +170,7 @@ class Driver:
                 else:
                     self._replica.step(peer, message)
             except PeerError as error:
-                self._peer_errors += 1
-                log.debug("member %d: %s", peer, error)
+                self._note_peer_error(peer, error)
             except NodeFault as fault:
                 self._stop(fault)
                 raise
@@ -276,6 +275,12 @@ class Driver:
             self._supply(supply)
         for evidence in ready.evidence:
             self._ports.evidence(evidence)
+        for peer, error in ready.dropped:
+            self._note_peer_error(peer, error)
+
+    def _note_peer_error(self, peer: int, error: PeerError) -> None:
+        self._peer_errors += 1
+        log.debug("member %d: %s", peer, error)
 
     def _stop(self, fault: NodeFault) -> None:
         self._fault = fault
