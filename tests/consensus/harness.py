@@ -116,6 +116,7 @@ class Cluster:
         self.network: deque[tuple[int, int, Message]] = deque()
         self.names = {NULL_DIGEST: "null"} if names is None else names
         self.trace: list[str] = []
+        self.is_traced = True
         self.errors: list[tuple[int, PeerError]] = []
         self.accepts: Callable[[int, bytes], bool] = lambda node, digest: True
         self.passes: Callable[[int, int, Message], bool] = lambda sender, to, message: True
@@ -197,7 +198,8 @@ class Cluster:
         """Do what the replica wants until it wants nothing, exactly as a driver must."""
         node = self.nodes[index]
         while ready := node.replica.ready():
-            self._describe_ready(index, ready)
+            if self.is_traced:
+                self._describe_ready(index, ready)
             node.records.extend(ready.persist)
             node.evidence.extend(ready.evidence)
             self.errors.extend(ready.dropped)

@@ -405,6 +405,7 @@ def test_after_two_hours_without_a_quorum_there_is_a_block_within_seconds() -> N
     cluster = Cluster(4)
     cluster.crash(0)
     cluster.crash(1)
+    cluster.is_traced = False
     cluster.tick((2, 3), count=2 * 3600 * 20, pending=True)
     cluster.restart(1)
     for _ in range(30 * 20):
