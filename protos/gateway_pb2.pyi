@@ -223,16 +223,16 @@ class StatusReply(_message.Message):
     """The rest is set when it is committed."""
     code: _builtins.str
     """"ok", or the code that a rule refused it with."""
+    details: _builtins.bytes
+    """An array of integers that explain the code."""
     result: _builtins.bytes
-    @_builtins.property
-    def details(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     def __init__(
         self,
         *,
         state: Global___StatusReply.State.ValueType = ...,
         height: _builtins.int = ...,
         code: _builtins.str = ...,
-        details: _abc.Iterable[_builtins.int] | None = ...,
+        details: _builtins.bytes = ...,
         result: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015

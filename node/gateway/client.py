@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 import grpc
 import grpc.aio
@@ -263,8 +263,10 @@ class Client:
     async def _status(self, tx_id: bytes, wait_ms: int) -> TxStatus:
         request = pb.StatusRequest(id=tx_id, wait_ms=wait_ms)
         reply = await self._ask(lambda stub: stub.Status(request, timeout=CALL_TIMEOUT_S + wait_ms / 1000))
-        result = decode(reply.result) if reply.result else None
-        return TxStatus(_STATES[reply.state], reply.height, reply.code, tuple(reply.details), result)
+        if reply.state != pb.StatusReply.COMMITTED:
+            return TxStatus(_STATES[reply.state])
+        details = cast(tuple[int, ...], decode(reply.details))
+        return TxStatus(_STATES[reply.state], reply.height, reply.code, details, decode(reply.result))
 
     async def _query(
         self, contract: str, method: str, args: Mapping[str, Any] | None, *, proven: bool

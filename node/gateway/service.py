@@ -238,7 +238,7 @@ class GatewayService(pb_grpc.GatewayServicer):
             state=pb.StatusReply.COMMITTED,
             height=height,
             code=receipt.code,
-            details=receipt.details,
+            details=encode(receipt.details),
             result=encode(receipt.result),
         )
 

@@ -1,0 +1,174 @@
+"""What a gateway offers to clients, on real nodes."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import grpc
+import grpc.aio
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from chaincode.registry import default_registry
+from node.errors import RefusedError
+from node.gateway.client import BlockEvents, BulkReply, Client, tx_id_of
+from node.gateway.proven import query_proven
+from node.model.keys import verify
+from node.model.received import received_bytes
+from protos import gateway_pb2 as pb
+from protos import gateway_pb2_grpc as pb_grpc
+from testnet.cluster import Cluster
+from tests.functional.trading import device
+
+
+def test_node_info_says_where_a_node_stands(network: Cluster) -> None:
+    async def scenario() -> None:
+        for index, gateway in enumerate(network.network.gateways):
+            async with Client(gateway) as client:
+                info = await client.node_info()
+            assert (info.member, info.member_index, info.members) == (f"node-{index}", index, 4)
+            assert info.chain == network.network.genesis.chain
+            assert info.height >= 1 and info.head_time <= info.now
+            assert set(info.connected) == {f"node-{i}" for i in range(4) if i != index}
+            assert (info.token_symbol, info.token_decimals) == ("WATT", 9)
+
+    asyncio.run(scenario())
+
+
+def test_many_at_once_are_answered_one_by_one(network: Cluster) -> None:
+    buyer = device(network, "home-1/load")
+
+    async def scenario() -> None:
+        async with Client(network.network.gateways[1]) as client:
+            good = [await buyer.order(client) for _ in range(20)]
+            answers = await client.submit_many([good[0], b"garbage", *good[1:]])
+            assert [code for _, code in answers] == ["ok", "malformed", *["ok"] * 19]
+            for raw in good:
+                assert (await client.wait(tx_id_of(raw))).code == "ok"
+            assert (await client.submit_many([good[3]]))[0][1] == "nonce-used"
+
+    asyncio.run(scenario())
+
+
+def test_a_stream_answers_chunk_by_chunk_and_one_that_subscribes_sees_every_transaction(network: Cluster) -> None:
+    buyer = device(network, "home-2/load")
+
+    async def scenario() -> None:
+        async with Client(network.network.gateways[2]) as client:
+            first = (await client.node_info()).height + 1
+            chunks = [[await buyer.order(client) for _ in range(10)] for _ in range(5)]
+
+            async def send() -> AsyncIterator[list[bytes]]:
+                for chunk in chunks:
+                    yield chunk
+
+            replies = [reply async for reply in client.submit_stream(send())]
+            assert replies == [BulkReply({}, 0)] * 5
+            wanted = {tx_id_of(raw) for chunk in chunks for raw in chunk}
+            async with asyncio.timeout(30):
+                blocks = await _until_seen(client, first, wanted)
+            assert [block.height for block in blocks] == list(range(first, first + len(blocks)))
+            results = [(tx_id, code) for block in blocks for tx_id, code in block.results if tx_id in wanted]
+            assert sorted(results) == sorted((tx_id, "ok") for tx_id in wanted)  # each exactly once
+
+        # The same from another node, later: a subscription can start at any height.
+        async with Client(network.network.gateways[3]) as other, asyncio.timeout(30):
+            assert [b.hash for b in await _until_seen(other, first, wanted)] == [b.hash for b in blocks]
+
+    asyncio.run(scenario())
+
+
+async def _until_seen(client: Client, first: int, wanted: set[bytes]) -> list[BlockEvents]:
+    blocks: list[BlockEvents] = []
+    missing = set(wanted)
+    async for block in client.subscribe(first):
+        blocks.append(block)
+        missing -= {tx_id for tx_id, _ in block.results}
+        if not missing:
+            break
+    return blocks
+
+
+def test_a_receipt_is_the_members_signed_word(network: Cluster) -> None:
+    buyer = device(network, "home-3/load")
+    genesis = network.network.genesis
+
+    async def scenario() -> None:
+        async with Client(network.network.gateways[0]) as client:
+            raw = await buyer.order(client)
+            async with grpc.aio.insecure_channel(network.network.gateways[0]) as channel:
+                reply = await pb_grpc.GatewayStub(channel).Submit(pb.SubmitRequest(transaction=raw))
+            assert reply.id == tx_id_of(raw)
+            signed = received_bytes(genesis.chain, 0, reply.received.height, [reply.id])
+            assert verify(genesis.member_keys[0], signed, reply.received.signature)
+            await client.wait(reply.id)
+
+    asyncio.run(scenario())
+
+
+def test_a_proven_answer_equals_the_nodes_and_a_tampered_one_is_found_out(network: Cluster) -> None:
+    genesis, registry = network.network.genesis, default_registry()
+
+    async def scenario() -> None:
+        async with Client(network.network.gateways[0]) as client:
+            proven = await query_proven(client, genesis, registry, "identity", "device", {"device": "home-1/pv"})
+            assert proven.value == await client.query("identity", "device", {"device": "home-1/pv"})
+            assert proven.header.chain == genesis.chain
+            absent = {"device": "home-9/pv"}
+            with pytest.raises(RefusedError) as caught:  # refused by the query itself, run here on a proof of absence
+                await query_proven(client, genesis, registry, "identity", "device", absent)
+            assert caught.value.code == "unknown-device"
+
+            class Liar(Client):
+                async def query_evidence(self, *args: object) -> object:  # type: ignore[override]
+                    evidence = await client.query_evidence("identity", "device", {"device": "home-1/pv"})
+                    (key, value, proof), *rest = evidence.reads
+                    assert value is not None
+                    return type(evidence)(
+                        evidence.header, evidence.certificate, ((key, value[:-1] + b"\xc3", proof), *rest)
+                    )
+
+            with pytest.raises(RefusedError) as caught:
+                await query_proven(Liar("unused:1"), genesis, registry, "identity", "device", {"device": "home-1/pv"})
+            assert caught.value.code == "bad-proof"
+
+    asyncio.run(scenario())
+
+
+def test_a_client_goes_on_with_another_node(network: Cluster) -> None:
+    async def scenario() -> None:
+        async with Client(["127.0.0.1:1", network.network.gateways[1]]) as client:
+            assert (await client.node_info()).member == "node-1"
+            assert (await device(network, "home-1/load").place(client)).code == "ok"
+        async with Client("127.0.0.1:1") as client:
+            with pytest.raises(RefusedError) as caught:
+                await client.node_info()
+            assert caught.value.code == "unreachable"
+
+    asyncio.run(scenario())
+
+
+def test_waiting_for_what_never_comes_ends_in_time(network: Cluster) -> None:
+    async def scenario() -> None:
+        async with Client(network.network.gateways[0]) as client:
+            assert (await client.status(bytes(32))).state == "unknown"
+            with pytest.raises(RefusedError) as caught:
+                await client.wait(bytes(32), timeout_s=0.3)
+            assert caught.value.code == "timed-out"
+
+    asyncio.run(scenario())
+
+
+def test_health_and_reflection_are_served(network: Cluster) -> None:
+    async def scenario() -> None:
+        async with grpc.aio.insecure_channel(network.network.gateways[0]) as channel:
+            health = health_pb2_grpc.HealthStub(channel)
+            for service in ("", "watt.gateway.v1.Gateway"):
+                reply = await health.Check(health_pb2.HealthCheckRequest(service=service))
+                assert reply.status == health_pb2.HealthCheckResponse.SERVING
+            request = reflection_pb2.ServerReflectionRequest(list_services="")
+            call = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(iter([request]))
+            names = [service.name async for reply in call for service in reply.list_services_response.service]
+            assert "watt.gateway.v1.Gateway" in names
+
+    asyncio.run(scenario())
