@@ -1,0 +1,134 @@
+"""`watt testnet demo`: seventeen real homes trade a real day on four nodes, in minutes; then the books are read."""
+
+import asyncio
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from cli.output import json_option, refusals_to_exit_codes
+from cli.units import clock
+from node.errors import RefusedError
+from node.gateway.client import Client
+from testnet.cluster import Cluster
+from testnet.community import Community, find_data, load_community
+from testnet.demo_day import Day, Outage, Processes, Tick, fund
+from testnet.demo_world import DAY_S, WORLD_NAME, World, build_world
+from testnet.genesis import GENESIS_NAME, load_network
+from testnet.report import Report, faults, make_report, report_json
+from testnet.report_text import print_report
+
+LEAD_REAL_S = 25
+"""Real seconds between genesis and the day's midnight: for starting processes, and for issuing budgets."""
+READY_S = 60.0
+TOLD_EVERY_S = 4 * 3600
+
+
+@click.command()
+@click.option(
+    "--dir", "directory", type=click.Path(path_type=Path), default=".demo", show_default=True, help="Where it is kept."
+)
+@click.option(
+    "--day-seconds", type=click.IntRange(60, 86_400), default=160, show_default=True, help="A day takes so long."
+)
+@click.option("--data", type=click.Path(path_type=Path), help="The homes' data; by default the installed citylearn's.")
+@json_option
+@refusals_to_exit_codes
+def demo(directory: Path, day_seconds: int, data: Path | None, as_json: bool) -> None:
+    """Trade a real day: four nodes, seventeen homes with load, panels, battery and EV, brokers and meters.
+
+    The homes are measured ones (CityLearn 2022); half-hour products, auctions inside the blocks, settlement by meter.
+    One device runs out of budget and is helped, one node is killed and comes back. Afterwards the ledger lies in the
+    directory, for `watt market verify` and `watt node verify`.
+
+    Example: watt testnet demo --day-seconds 160
+    """
+    directory = directory.resolve()
+    console = Console(stderr=True)
+    begun = time.monotonic()
+    data = data or find_data()
+    community = load_community(data)
+    _clear(directory)
+    console.print(
+        f"{len(community.homes)} homes, {community.date:%A %d %B %Y}: {_kwh(community, 'load_wh')} kWh load, "
+        f"{_kwh(community, 'sun_wh')} kWh sun; one day in {day_seconds} s"
+    )
+    scale = DAY_S // day_seconds
+    world = build_world(directory, data, community, time_scale=scale, lead_s=LEAD_REAL_S * scale)
+    cluster = Cluster(world.network)
+    try:
+        report = _run(world, cluster, community, console, begun)
+    finally:
+        cluster.stop_all()
+    (directory / "report.json").write_text(report_json(report) + "\n")
+    if as_json:
+        click.echo(report_json(report))
+    else:
+        print_report(report, directory)
+    wrong = faults(report)
+    if wrong:
+        raise RefusedError("demo-failed", "; ".join(wrong))
+
+
+def _run(world: World, cluster: Cluster, community: Community, console: Console, begun: float) -> Report:
+    cluster.start_all()
+    cluster.wait_ready(READY_S)
+    processes = Processes(world)
+    try:
+        outage = asyncio.run(_pass_the_day(world, cluster, community, processes, console))
+    finally:
+        processes.end()
+    cluster.wait_ready(READY_S)
+    agreement = cluster.agreement()
+    return asyncio.run(make_report(world, community, agreement, outage, begun))
+
+
+async def _pass_the_day(
+    world: World, cluster: Cluster, community: Community, processes: Processes, console: Console
+) -> Outage | None:
+    async with Client(world.network.gateways) as client:
+        await fund(client, world, community)
+    first = world.first_slot * (DAY_S // 48)
+    columns = (
+        TextColumn("{task.fields[clock]}"),
+        BarColumn(bar_width=None),
+        TextColumn("{task.percentage:>3.0f} %  block {task.fields[height]}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[down]}"),
+    )
+    with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as progress:
+        task = progress.add_task("", total=DAY_S + 3 * 1800, clock=clock(first), height=0, down="")
+        told = first - TOLD_EVERY_S
+
+        def tell(tick: Tick) -> None:
+            nonlocal told
+            down = f"{tick.down} is down" if tick.down else ""
+            progress.update(
+                task, completed=max(0, tick.time - first), clock=clock(tick.time), height=tick.height, down=down
+            )
+            if not sys.stderr.isatty() and tick.time >= told + TOLD_EVERY_S:
+                told = tick.time
+                console.print(f"{clock(tick.time)}  block {tick.height}  {down}")
+
+        day = Day(world, cluster, processes, tell)
+        await day.run()
+        return day.outage
+
+
+def _clear(directory: Path) -> None:
+    """Remove an earlier demo, and nothing else. Raises RefusedError("not-a-demo")."""
+    if not directory.exists() or not any(directory.iterdir()):
+        return
+    if not (directory / WORLD_NAME).exists():
+        raise RefusedError("not-a-demo", f"{directory} holds something else; name another with --dir")
+    if (directory / GENESIS_NAME).exists():
+        Cluster(load_network(directory)).stop_all()
+    shutil.rmtree(directory)
+
+
+def _kwh(community: Community, field: str) -> str:
+    return f"{sum(sum(getattr(home, field)) for home in community.homes) / 1000:,.0f}"

@@ -1,0 +1,150 @@
+"""The demo's report for people: a headline, prices by slot, bills, budgets, and what the nodes did."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from cli.output import PIPE_WIDTH, tokens
+from cli.units import clock, kwh, per_kwh
+from testnet.demo_world import SLOT_S
+from testnet.report import Report, SlotResult
+
+BAR_CHARACTERS = 24
+
+
+def print_report(report: Report, directory: Path) -> None:
+    """Print it to standard output."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=PIPE_WIDTH)
+    _headline(console, report)
+    console.print(_slots(report))
+    console.print(_homes(report))
+    _budgets(console, report)
+    _nodes(console, report)
+    name = _shown(directory)
+    console.print("Look further:", style="bold")
+    console.print(f"  watt market verify --config {name}/nodes/node-0/node.toml", highlight=False)
+    console.print(f"  watt node verify --config {name}/nodes/node-0/node.toml", highlight=False)
+
+
+def _headline(console: Console, report: Report) -> None:
+    saved = report.utility_only - report.cost
+    trades, auctions = sum(slot.trades for slot in report.slots), sum(slot.auctions for slot in report.slots)
+    console.print()
+    console.print(f"[bold]{len(report.homes)} homes on {report.date}[/bold]", highlight=False)
+    console.print(
+        f"  {kwh(report.traded_wh)} kWh traded between neighbours in {trades:,} trades and {auctions:,} auctions",
+        highlight=False,
+    )
+    console.print(
+        f"  {tokens(report.cost)} tokens paid by all homes together; with the utility alone the same energy would have "
+        f"cost {tokens(report.utility_only)}: {tokens(saved)} saved",
+        highlight=False,
+    )
+    console.print()
+
+
+def _slots(report: Report) -> Table:
+    table = Table(title="Prices by slot, tokens per kWh (half-hours in which neighbours traded)", title_justify="left")
+    for column in ("from", "kWh", "", "buyers pay", "sellers get", "feed-in", "retail", "full lines"):
+        table.add_column(column, justify="left" if column in ("", "full lines") else "right")
+    most = max((slot.energy_wh for slot in report.slots), default=0)
+    for slot in report.slots:
+        if slot.energy_wh:
+            table.add_row(*_slot_row(slot, most))
+    return table
+
+
+def _slot_row(slot: SlotResult, most: int) -> list[str]:
+    return [
+        clock(slot.slot * SLOT_S)[11:16],
+        kwh(slot.energy_wh),
+        "█" * max(1, slot.energy_wh * BAR_CHARACTERS // most),
+        per_kwh(slot.paid // slot.energy_wh),
+        per_kwh(slot.received // slot.energy_wh),
+        per_kwh(slot.feed_in),
+        per_kwh(slot.retail),
+        " ".join(slot.full_lines),
+    ]
+
+
+def _homes(report: Report) -> Table:
+    table = Table(title="Each home's bill, tokens (negative: earned)", title_justify="left")
+    columns = (
+        "kWh in",
+        "kWh out",
+        "bought",
+        "sold",
+        "from utility",
+        "to utility",
+        "tolls",
+        "bill",
+        "utility only",
+        "saved",
+    )
+    table.add_column("home")
+    for column in columns:
+        table.add_column(column, justify="right")
+    for name, home in report.homes.items():
+        energies = ("import_wh", "export_wh", "bought_wh", "sold_wh", "retail_wh", "feed_in_wh")
+        money = [home["tolls"], home["cost"], home["utility_only"], home["utility_only"] - home["cost"]]
+        table.add_row(name, *(kwh(home[column]) for column in energies), *(tokens(amount) for amount in money))
+    return table
+
+
+def _budgets(console: Console, report: Report) -> None:
+    helped = report.helped
+    console.print()
+    console.print("[bold]Budgets[/bold]", highlight=False)
+    console.print(
+        f"  {helped['device']} was allocated {tokens(helped['allocated'])} tokens, ran out, and was lent "
+        f"{tokens(helped['borrowed'])} by other devices of its home; it is now {helped['state']}",
+        highlight=False,
+    )
+    for network, rows in report.shares.items():
+        for (giver, receiver), amount in _shared(rows).items():
+            console.print(f"  {giver or network} helped {receiver} with {tokens(amount)} tokens", highlight=False)
+    for rows in report.alerts.values():
+        for row in rows:
+            time = clock(row["time"])[11:16]
+            console.print(f"  alert {time}  {row['device']}: {row['cause']}", highlight=False)
+
+
+def _shared(rows: list[dict[str, object]]) -> dict[tuple[str, str], int]:
+    sums: dict[tuple[str, str], int] = {}
+    for row in rows:
+        key = (str(row["giver"]), str(row["receiver"]))
+        sums[key] = sums.get(key, 0) + int(str(row["amount"])) - int(str(row["returned"]))
+    return sums
+
+
+def _nodes(console: Console, report: Report) -> None:
+    chain = report.chain
+    refused = {code: count for code, count in chain.codes.items() if code != "ok"}
+    console.print()
+    console.print("[bold]Nodes[/bold]", highlight=False)
+    console.print(
+        f"  {chain.blocks:,} blocks, {chain.transactions:,} transactions in {chain.seconds:.0f} s: "
+        f"{chain.per_second:.0f} a second, {chain.busiest_second} in the busiest; refused by the rules: {refused or 0}",
+        highlight=False,
+    )
+    outage = report.outage
+    if outage is not None:
+        console.print(
+            f"  {outage.node} (then the primary) was killed and missed {outage.missed} blocks while the others went on; "
+            f"{outage.caught_up_s:.1f} s after its start it held them all",
+            highlight=False,
+        )
+    verdict = f"all {chain.nodes} nodes agree" if chain.agree else "the nodes DISAGREE"
+    console.print(f"  [bold]{verdict}[/bold] at height {chain.height}, root {chain.root}", highlight=False)
+    console.print(f"  the whole demo took {report.seconds:.0f} s on {report.cores} cores", highlight=False)
+    console.print()
+
+
+def _shown(directory: Path) -> str:
+    try:
+        return str(directory.relative_to(Path.cwd()))
+    except ValueError:
+        return str(directory)
