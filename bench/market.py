@@ -74,23 +74,7 @@ def build(directory: Path, nodes: int) -> Network:
 async def fund(network: Network) -> None:
     """Give every device of a buying network a budget for each period that an order may fall into."""
     async with Client(network.gateways) as client:
-        chain, now = network.genesis.chain, (await client.node_info()).now
-        first = now // SLOT_SECONDS // PERIOD_SLOTS
-        periods = sorted({first, (now + 2 * 86_400) // SLOT_SECONDS // PERIOD_SLOTS})
-        utility, nonce = _key("utility", 0, 0), 0
-        issues: list[Transaction] = []
-        allocations: list[Transaction] = []
-        for name in {t.network: None for t in traders() if t.side == "buy"}:
-            shares = [(t.device, BUDGET // DEVICES_PER_NETWORK) for t in traders() if t.network == name]
-            for number, period in enumerate(periods):
-                nonce += 1
-                issue = {"network": name, "period": period, "amount": BUDGET, "reference": b"bench"}
-                allocate = {"network": name, "period": period, "amounts": shares}
-                end = now + VALID_S
-                issues.append(sign_transaction(utility, chain, nonce, "budget", "issue", issue, end))
-                owner = _owner(name)
-                allocations.append(sign_transaction(owner, chain, number + 1, "budget", "allocate", allocate, end))
-        for batch in (issues, allocations):
+        for batch in funding(network.genesis.chain, (await client.node_info()).now):
             for _, code in await client.submit_many([tx.raw for tx in batch]):
                 if code != "ok":
                     raise RuntimeError(f"funding was refused: {code}")
@@ -98,6 +82,24 @@ async def fund(network: Network) -> None:
                 status = await client.wait(tx.id)
                 if status.code != "ok":
                     raise RuntimeError(f"funding failed: {status.code}")
+
+
+def funding(chain: bytes, now: int) -> tuple[list[Transaction], list[Transaction]]:
+    """The issues, and the allocations that rest on them, of a chain at block time ``now``."""
+    first = now // SLOT_SECONDS // PERIOD_SLOTS
+    periods = sorted({first, (now + 2 * 86_400) // SLOT_SECONDS // PERIOD_SLOTS})
+    utility, nonce, end = _key("utility", 0, 0), 0, now + VALID_S
+    issues: list[Transaction] = []
+    allocations: list[Transaction] = []
+    for name in {t.network: None for t in traders() if t.side == "buy"}:
+        shares = [(t.device, BUDGET // DEVICES_PER_NETWORK) for t in traders() if t.network == name]
+        for number, period in enumerate(periods):
+            nonce += 1
+            issue = {"network": name, "period": period, "amount": BUDGET, "reference": b"bench"}
+            allocate = {"network": name, "period": period, "amounts": shares}
+            issues.append(sign_transaction(utility, chain, nonce, "budget", "issue", issue, end))
+            allocations.append(sign_transaction(_owner(name), chain, number + 1, "budget", "allocate", allocate, end))
+    return issues, allocations
 
 
 def order_slots(now: int) -> tuple[int, int]:
