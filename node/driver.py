@@ -261,10 +261,11 @@ class Driver:
     def _obey(self, ready: Ready) -> None:
         if ready.persist:
             self._vote_log.append(ready.persist)
-        if self._vote_log.wants_rewrite and ready.log_cut is not None:
-            self._vote_log.rewrite(self._replica.log_snapshot())
         for send in ready.send:
             self._ports.send(send.to, send.message)
+        if self._vote_log.wants_rewrite and ready.log_cut is not None:
+            # After sending: a vote for the block just stored may leave with this very Ready, and is not kept.
+            self._vote_log.rewrite(self._replica.log_snapshot())
         for validate in ready.validate:
             self._validate(validate)
         for execute in ready.execute:

@@ -21,14 +21,12 @@ from node.model.certificate import Certificate
 
 
 class Judgement(Enum):
-    """What the node said about a batch. NOT_FRESH: refused when its time was compared with the clock as well."""
+    """What the node said about a batch; what it refused is asked again in another view, where other rules may hold."""
 
     NONE = "none"
-    ASKED_FRESH = "asked-fresh"
     ASKED = "asked"
     VALID = "valid"
-    NOT_FRESH = "not-fresh"
-    INVALID = "invalid"
+    REFUSED = "refused"
 
 
 class Body:
@@ -116,6 +114,9 @@ class MessageLog:
         self.slots.clear()
         needed = self._digests_in_use()
         self._bodies = {digest: body for digest, body in self._bodies.items() if body.is_logged or digest in needed}
+        for body in self._bodies.values():
+            if body.judgement is not Judgement.VALID:
+                body.judgement = Judgement.NONE
 
     def forget_through(self, height: int) -> None:
         """``height`` is stored: nothing at or below it is needed any more."""

@@ -167,7 +167,7 @@ class Ordering:
         is_fresh = slot.height > self.carried
         if body.judgement is Judgement.VALID:
             self._vote_prepare(slot, body)
-        elif body.judgement is Judgement.NONE or (body.judgement is Judgement.NOT_FRESH and not is_fresh):
+        elif body.judgement is Judgement.NONE:
             self._ask_judgement(slot, body, is_fresh)
         self._look_for_prepared(slot)
 
@@ -178,22 +178,17 @@ class Ordering:
         if (batch.chain, batch.epoch) != (self._settings.chain, self._settings.epoch) or (
             is_fresh and batch.proposer != self._settings.primary(self.view)
         ):
-            body.judgement = Judgement.INVALID
+            body.judgement = Judgement.REFUSED
             return
-        body.judgement = Judgement.ASKED_FRESH if is_fresh else Judgement.ASKED
+        body.judgement = Judgement.ASKED
         self._desk.tray.validate.append(Validate(slot.digest, body.raw, is_fresh, decoded))
 
     def validated(self, digest: bytes, ok: bool) -> None:
         """The node's answer; a batch refused here may still be prepared by a quorum of others."""
         body = self._log.body(digest)
-        if body is None or body.judgement not in (Judgement.ASKED, Judgement.ASKED_FRESH):
+        if body is None or body.judgement is not Judgement.ASKED:
             return
-        if ok:
-            body.judgement = Judgement.VALID
-        elif body.judgement is Judgement.ASKED_FRESH:
-            body.judgement = Judgement.NOT_FRESH
-        else:
-            body.judgement = Judgement.INVALID
+        body.judgement = Judgement.VALID if ok else Judgement.REFUSED
         for slot in list(self._log.slots.values()):
             if slot.digest == digest:
                 self._judge(slot)

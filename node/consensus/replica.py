@@ -381,7 +381,8 @@ class Replica:
                 body = Body(raw, None, height, Judgement.VALID)
                 body.is_logged = True
                 self._log.add_body(digest, body)
-        for certificate in memory.certificates:
+        claimed = () if memory.view_change is None else memory.view_change[1].prepared
+        for certificate in (*memory.certificates, *claimed):
             if certificate.height > self.height:
                 self._log.note_prepared(certificate)
         if memory.view > 0 and not memory.is_active:
