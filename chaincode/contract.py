@@ -110,12 +110,16 @@ class Context:
 
     def get(self, key: bytes) -> Value:
         """The value at ``key``, or None."""
-        self._step()
+        self._steps_left -= 1
+        if self._steps_left < 0:
+            raise _step_limit()
         return self._state.get(key)
 
     def put(self, key: bytes, value: Value) -> None:
         """Set ``key``. ``value`` is not None."""
-        self._step()
+        self._steps_left -= 1
+        if self._steps_left < 0:
+            raise _step_limit()
         self._state.put(key, value)
 
     def delete(self, key: bytes) -> None:
@@ -132,7 +136,9 @@ class Context:
         if after:
             start, end = (start, after) if reverse else (after + b"\0", end)
         for pair in self._state.scan(start, end, reverse):
-            self._step()
+            self._steps_left -= 1
+            if self._steps_left < 0:
+                raise _step_limit()
             yield pair
 
     def emit(self, topic: str, keys: tuple[str, ...], data: Value) -> None:
@@ -143,7 +149,11 @@ class Context:
     def _step(self) -> None:
         self._steps_left -= 1
         if self._steps_left < 0:
-            raise ContractError("step-limit", "the call does more than one transaction may")
+            raise _step_limit()
+
+
+def _step_limit() -> ContractError:
+    return ContractError("step-limit", "the call does more than one transaction may")
 
 
 def _after_prefix(prefix: bytes) -> bytes:

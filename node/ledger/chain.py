@@ -135,7 +135,7 @@ class Ledger:
         puts = _block_puts(execution, certificate, self.tree)
         self._index_transactions(execution, puts)
         self._store.write(puts)
-        self.state.apply(execution.changes)
+        self.state.apply(execution.values)
         self.tree.apply(execution.tree)
         self.head, self.head_hash, self.head_certificate = header, execution.block_hash, certificate
 

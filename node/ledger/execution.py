@@ -1,9 +1,9 @@
 """What executing a batch gives: a block with its results and changes, not yet stored."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from chaincode.contract import Event
+from chaincode.contract import Event, Value
 from node.ledger.merkle import Tree, TreeUpdate
 from node.ledger.state import Overlay
 from node.model.block import Block, Header
@@ -15,7 +15,7 @@ from node.model.transaction import Transaction
 class Execution:
     """A block executed on its parent's state. ``receipts`` and ``transactions`` are in the batch's order.
 
-    ``changes``: state keys in byte order to encoded values, None for deleted ones.
+    ``changes``: state keys in byte order to encoded values, None for deleted ones; ``values``: the same, decoded.
     """
 
     block: Block
@@ -25,6 +25,7 @@ class Execution:
     events: tuple[Event, ...]
     results: Results
     changes: dict[bytes, bytes | None]
+    values: Mapping[bytes, Value]
     tree: TreeUpdate
 
 
@@ -78,5 +79,6 @@ def finish(
         events=tuple([event for event, _ in events]),
         results=results,
         changes=changes,
+        values=overlay.values(),
         tree=update,
     )

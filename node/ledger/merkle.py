@@ -19,6 +19,7 @@ memory; those that have no entry among their children are not stored, since they
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
+from itertools import pairwise
 from typing import NamedTuple
 
 from node.errors import StoreFault
@@ -35,7 +36,11 @@ EMPTY_ROOT = sha256(EMPTY_NODE).digest()
 _HEAD = 5
 _HASH = 32
 _ENTRY = 64
-_NEXT_DIGIT = dict(zip("0123456789abcde", "123456789abcdef", strict=True))
+_DIGITS = "0123456789abcdef"
+_NEXT_DIGIT = dict(pairwise(_DIGITS))
+_BIT = {digit: 0x8000 >> number for number, digit in enumerate(_DIGITS)}
+_BEFORE = {digit: -(0x10000 >> number) for number, digit in enumerate(_DIGITS)}
+"""Of a bit set, the bits of all digits below this one."""
 _BISECT_FROM = 24
 """From this many changes on, the end of a digit's run is searched, not walked to."""
 
@@ -147,21 +152,24 @@ class _Change:
         children = bytearray(node)
         while low < high:
             digit = paths[low][depth]
-            end = self._run_end(path, digit, low, high)
-            bit = 0x8000 >> int(digit, 16)
-            before = -(bit << 1)  # the bits of all lower digits
-            at = _HEAD + _HASH * (inner & before).bit_count() + _ENTRY * (leaf & before).bit_count()
+            end = low + 1
+            if end < high and paths[end][depth] == digit:
+                end = self._run_end(path, digit, end, high)
+            bit, before = _BIT[digit], _BEFORE[digit]
+            at = _HEAD + _HASH * (inner & before).bit_count()
+            if leaf:
+                at += _ENTRY * (leaf & before).bit_count()
             if inner & bit:
                 size = _HASH
                 child = path + digit
                 new = self.descend(child, self._node(child), low, end)
             elif leaf & bit:
                 size = _ENTRY
-                old = bytes(children[at : at + _ENTRY])
-                if end - low == 1 and old[:_HASH] == bytes.fromhex(paths[low]):
+                if end - low == 1 and children[at : at + _HASH] == bytes.fromhex(paths[low]):
                     new = entries[low]
                 else:
-                    new = self.descend(path + digit, _single(old, depth + 1), low, end)
+                    single = _single(bytes(children[at : at + _ENTRY]), depth + 1)
+                    new = self.descend(path + digit, single, low, end)
             else:
                 size = 0
                 new = entries[low] if end - low == 1 else self.descend(path + digit, EMPTY_NODE, low, end)
@@ -170,7 +178,7 @@ class _Change:
                 inner = inner | bit if len(new) == _HASH else inner & ~bit
                 leaf = leaf | bit if len(new) == _ENTRY else leaf & ~bit
             low = end
-        if inner == 0 and leaf.bit_count() < 2 and path:
+        if inner == 0 and leaf & (leaf - 1) == 0 and depth:
             self.nodes[path] = None
             return bytes(children[_HEAD:])
         children[1:_HEAD] = (inner << 16 | leaf).to_bytes(4, "big")
@@ -179,16 +187,15 @@ class _Change:
         return sha256(node).digest()
 
     def _run_end(self, path: str, digit: str, low: int, high: int) -> int:
-        """The end of the run of changes whose next digit is ``digit``, which starts at ``low``."""
+        """The end of the run of changes whose next digit is ``digit``, which goes on at ``low``."""
         paths = self._paths
         if high - low >= _BISECT_FROM:
             after = _NEXT_DIGIT.get(digit)
             return high if after is None else bisect_left(paths, path + after, low, high)
-        end = low + 1
         depth = len(path)
-        while end < high and paths[end][depth] == digit:
-            end += 1
-        return end
+        while low < high and paths[low][depth] == digit:
+            low += 1
+        return low
 
 
 def verify_proof(root: bytes, key: bytes, value: bytes | None, proof: Sequence[bytes]) -> bool:

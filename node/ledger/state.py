@@ -37,6 +37,8 @@ class WorldState:
     def __init__(self, store: Store, indexed: Iterable[bytes] = ()) -> None:
         self._store = store
         self._values: dict[bytes, Value] = {}
+        self.indexed_values: Mapping[bytes, Value] = self._values
+        """All entries of the indexed tables."""
         self._sorted: dict[bytes, SortedList] = {}
         self._young: dict[bytes, Value] = {}
         self._old: dict[bytes, Value] = {}
@@ -79,20 +81,14 @@ class WorldState:
             for key in keys.irange(start, end, (True, False), reverse):
                 yield key, values[key]
 
-    def is_indexed_key(self, key: bytes) -> bool:
-        """Whether ``key`` is present and of an indexed table."""
-        return key in self._values
-
     def overlay(self) -> "Overlay":
         """A fresh layer for one block on top of this state. It is void once ``apply`` has been called."""
         return Overlay(self)
 
-    def apply(self, changes: Mapping[bytes, bytes | None]) -> None:
-        """Take over what the store has just written: key to encoded value, or None where it was deleted."""
+    def apply(self, values: Mapping[bytes, Value]) -> None:
+        """Take over what the store has just written: key to value, or None where it was deleted."""
         added: dict[bytes, list[bytes]] = {}
-        for key, data in changes.items():
-            # Decoded anew: what stays in memory is what a restarted node would read.
-            value = None if data is None else decode_trusted(data)
+        for key, value in values.items():
             table = table_of(key)
             keys = self._sorted.get(table)
             if keys is None:
@@ -123,6 +119,7 @@ class Overlay:
     def __init__(self, base: WorldState) -> None:
         self._base = base
         self._base_get = base.get
+        self._indexed = base.indexed_values
         self._writes: dict[bytes, Value] = {}
         self._encoded: dict[bytes, bytes | None] = {}
         self._sealed: dict[bytes, bytes | None] | None = None
@@ -148,11 +145,19 @@ class Overlay:
                 value = tuple(value)
             elif value is None or kind not in _SCALARS:
                 raise TypeError(f"a {kind.__name__} is no value of the state: tuples and scalars are")
-        self._write(key, value)
+        before = self._writes.get(key, _MISSING)
+        if before is _MISSING and key not in self._seen:
+            self._note(key)
+        self._journal.append((key, before))
+        self._writes[key] = value
 
     def delete(self, key: bytes) -> None:
         """Remove ``key``, if it is there."""
-        self._write(key, None)
+        before = self._writes.get(key, _MISSING)
+        if before is _MISSING and key not in self._seen:
+            self._note(key)
+        self._journal.append((key, before))
+        self._writes[key] = None
 
     def scan(self, start: bytes, end: bytes, reverse: bool = False) -> Iterator[tuple[bytes, Value]]:
         """The pairs with ``start <= key < end``, within one table, in byte order or against it.
@@ -228,13 +233,9 @@ class Overlay:
         """All keys that kept transactions wrote, in byte order, to their encoded values; None for deleted ones."""
         return dict(sorted(self._encoded.items()))
 
-    def _write(self, key: bytes, value: Value) -> None:
-        writes = self._writes
-        before = writes.get(key, _MISSING)
-        if before is _MISSING and key not in self._seen:
-            self._note(key)
-        self._journal.append((key, before))
-        writes[key] = value
+    def values(self) -> Mapping[bytes, Value]:
+        """The same keys to their values: exactly what a restarted node would decode, since ``seal`` let them pass."""
+        return self._writes
 
     def _note(self, key: bytes) -> None:
         """A key is written for the first time: check it, and let scans find it."""
@@ -242,8 +243,12 @@ class Overlay:
             raise ValueError(f"a key of {len(key)} bytes, at most {MAX_KEY_BYTES} are allowed")
         table = table_of(key)
         self._seen.add(key)
-        if not self._base.is_indexed_key(key):
-            self._unsorted.setdefault(table, []).append(key)
+        if key not in self._indexed:
+            unsorted = self._unsorted.get(table)
+            if unsorted is None:
+                self._unsorted[table] = [key]
+            else:
+                unsorted.append(key)
 
     def _touched_keys(self, start: bytes, end: bytes, reverse: bool) -> Iterator[bytes]:
         """Keys written here within the range that the base does not know by its index, in order.

@@ -19,6 +19,8 @@ Value: TypeAlias = "bool | int | str | bytes | tuple[Value, ...] | None"
 
 MAX_NESTING = 8
 
+_pack = msgpack.Packer(use_bin_type=True, strict_types=False).pack
+
 
 def sha256(*parts: bytes) -> bytes:
     """SHA-256 over the concatenation of ``parts``; 32 bytes."""
@@ -31,7 +33,7 @@ def sha256(*parts: bytes) -> bytes:
 def encode(value: Value) -> bytes:
     """The canonical bytes of ``value``. Raises CodecError("bad-value") for what has none."""
     try:
-        return msgpack.packb(value, use_bin_type=True, strict_types=False)  # type: ignore[no-any-return]
+        return _pack(value)  # type: ignore[no-any-return]
     except (TypeError, ValueError, OverflowError) as error:
         raise CodecError("bad-value", f"cannot be encoded: {error}") from error
 

@@ -4,17 +4,16 @@ Leaves are hashed with a 0x00 prefix, inner nodes with 0x01, so that neither can
 """
 
 from collections.abc import Sequence
+from hashlib import sha256
 
-from node.model.codec import sha256
-
-EMPTY_ROOT = sha256(b"")
+EMPTY_ROOT = sha256(b"").digest()
 
 
 def list_root(items: Sequence[bytes]) -> bytes:
     """The 32-byte root over ``items``; EMPTY_ROOT for none."""
     if not items:
         return EMPTY_ROOT
-    level = [sha256(b"\x00", item) for item in items]
+    level = [sha256(b"\x00" + item).digest() for item in items]
     while len(level) > 1:
         level = _parents(level)
     return level[0]
@@ -23,7 +22,7 @@ def list_root(items: Sequence[bytes]) -> bytes:
 def list_proof(items: Sequence[bytes], index: int) -> tuple[bytes, ...]:
     """The audit path of ``items[index]``, leaf level first."""
     path: list[bytes] = []
-    level = [sha256(b"\x00", item) for item in items]
+    level = [sha256(b"\x00" + item).digest() for item in items]
     while len(level) > 1:
         sibling = index ^ 1
         if sibling < len(level):
@@ -37,21 +36,21 @@ def list_proof_is_valid(root: bytes, item: bytes, index: int, count: int, path: 
     """Whether ``path`` proves that ``item`` stands at ``index`` of the ``count`` items under ``root``."""
     if not 0 <= index < count:
         return False
-    node = sha256(b"\x00", item)
+    node = sha256(b"\x00" + item).digest()
     rest = list(path)
     while count > 1:
         if index ^ 1 < count:
             if not rest:
                 return False
             sibling = rest.pop(0)
-            node = sha256(b"\x01", sibling, node) if index & 1 else sha256(b"\x01", node, sibling)
+            node = sha256(b"\x01" + (sibling + node if index & 1 else node + sibling)).digest()
         index //= 2
         count = (count + 1) // 2
     return not rest and node == root
 
 
 def _parents(level: list[bytes]) -> list[bytes]:
-    paired = [sha256(b"\x01", level[i], level[i + 1]) for i in range(0, len(level) - 1, 2)]
+    paired = [sha256(b"\x01" + level[i] + level[i + 1]).digest() for i in range(0, len(level) - 1, 2)]
     if len(level) & 1:
         paired.append(level[-1])  # an odd node rises unchanged: never duplicated (CVE-2012-2459)
     return paired

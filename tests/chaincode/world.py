@@ -109,7 +109,7 @@ class World:
             self.registry.end_block(ctx)
         changes = self.state.changes()
         self._store.write({STATE + key: value for key, value in changes.items()})
-        self._base.apply(changes)
+        self._base.apply(self.state.values())
         self.state = self._base.overlay()
         self.previous_time, self.time = self.time, self.time if time is None else time
         self.height += 1

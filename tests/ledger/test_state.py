@@ -102,7 +102,7 @@ class StateMachine(RuleBasedStateMachine):
         changes = self.overlay.changes()
         assert list(changes) == sorted(changes)
         self.store.write({STATE + key: data for key, data in changes.items()})
-        self.world.apply(changes)
+        self.world.apply(self.overlay.values())
         self.committed = self.block
         self.begin_block()
 
@@ -146,7 +146,7 @@ def test_the_cache_is_bounded_and_loses_nothing(monkeypatch: pytest.MonkeyPatch)
         layer.put(PLAIN + bytes([number]), number)
     layer.keep()
     store.write({STATE + key: data for key, data in layer.changes().items()})
-    world.apply(layer.changes())
+    world.apply(layer.values())
     for number in (*range(100), *reversed(range(100)), 200):
         assert world.get(PLAIN + bytes([number])) == (number if number < 100 else None)
     assert len(world._young) + len(world._old) <= 16
