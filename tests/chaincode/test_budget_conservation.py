@@ -8,8 +8,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from chaincode import accounts, budget, budget_audit, budget_policy, budget_share, budget_state
 from chaincode.budget import Charge
+from chaincode.budget_hold import Hold
 from chaincode.contract import ContractError
-from tests.chaincode.neighbourhood import DEVICES, OWNER_1, UTILITY, at_slot, neighbourhood
+from tests.chaincode.neighbourhood import DEVICES, OWNER_1, UTILITY, at_slot, fund, neighbourhood
 from tests.chaincode.world import World
 
 PERIODS = (0, 1)
@@ -23,13 +24,20 @@ amounts = st.integers(1, 400)
 class Budgets(RuleBasedStateMachine):
     """A home, its devices and the utility, at random; ``held`` remembers what holds should have."""
 
-    @initialize(proceeds=st.sampled_from(["pool", "device"]), ranks=st.permutations(range(len(DEVICES))))
-    def begin(self, proceeds: str, ranks: list[int]) -> None:
+    @initialize(
+        proceeds=st.sampled_from(["pool", "device"]),
+        ranks=st.permutations(range(len(DEVICES))),
+        funds=st.lists(st.integers(1, 400), min_size=len(DEVICES), max_size=len(DEVICES)),
+        slot=st.integers(0, 9),
+    )
+    def begin(self, proceeds: str, ranks: list[int], funds: list[int], slot: int) -> None:
         self.world: World = neighbourhood()
         self.held: dict[bytes, tuple[str, int, int]] = {}
         self.waiting: dict[bytes, tuple[str, int, int]] = {}
-        self.slot = 0
+        self.slot = slot
         self.count = 0
+        at_slot(self.world, slot)
+        fund(self.world, dict(zip(DEVICES, funds, strict=True)))
         donors = tuple((device, rank, 5 * rank, rank != 3) for device, rank in zip(DEVICES, ranks, strict=True))
         self.world.call(OWNER_1, "budget", "set_policy", network="home-1", proceeds=proceeds, donors=donors)
 
@@ -61,12 +69,20 @@ class Budgets(RuleBasedStateMachine):
     def share(self, giver: str, receiver: str, period: int, amount: int) -> None:
         self.attempt(OWNER_1, "share", giver=giver, receiver=receiver, period=period, amount=amount)
 
-    @rule(device=devices, period=periods, amount=amounts)
+    @rule(device=devices, period=st.just(0) | periods, amount=amounts)
     def hold(self, device: str, period: int, amount: int) -> None:
         ref = self.reference()
         with self.world.transaction() as ctx:
             done = budget.hold(ctx, device, period, ref, amount)
         (self.held if done else self.waiting)[ref] = (device, period, amount)
+
+    @rule(device=devices, extra=st.integers(1, 60))
+    def order_too_much(self, device: str, extra: int) -> None:
+        period = self.slot // 10
+        with self.world.transaction() as ctx:
+            available = accounts.device_book(ctx, device, period).available
+        self.hold(device, period, available + extra)
+        self.resolve()
 
     @rule()
     def resolve(self) -> None:
@@ -79,7 +95,8 @@ class Budgets(RuleBasedStateMachine):
                     book = accounts.device_book(ctx, device, period)
                     if book.lent > gave[device][period]:
                         donor = budget_policy.donor_of(ctx, device)
-                        assert donor.gives and book.available >= donor.floor
+                        rest = min(max(10 * (period + 1) - self.slot, 0), 10)
+                        assert donor.gives and book.available * 10 >= donor.floor * 10 + book.allocated * rest
                         assert book.received_slot < self.slot
         for ref, granted in decisions.items():
             if granted:
@@ -168,8 +185,10 @@ class Budgets(RuleBasedStateMachine):
                     assert book.borrowed == got
 
     def draw(self, data: st.DataObject) -> tuple[bytes, int]:
-        """One of the holds, and a part of it."""
-        ref = data.draw(st.sampled_from(sorted(self.held)))
+        """One of the holds, if there are any one that others helped with, and a part of it."""
+        with self.world.transaction() as ctx:
+            helped = [ref for ref in sorted(self.held) if cast("Hold", budget.hold_of(ctx, ref)).gifts]
+        ref = data.draw(st.sampled_from(helped or sorted(self.held)))
         return ref, data.draw(st.integers(1, self.held[ref][2]))
 
     def shrink(self, ref: bytes, part: int) -> None:
@@ -179,4 +198,4 @@ class Budgets(RuleBasedStateMachine):
 
 
 TestBudgets = Budgets.TestCase
-TestBudgets.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestBudgets.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
