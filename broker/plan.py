@@ -83,7 +83,7 @@ class _Battery:
         self._efficiency = home.battery_efficiency_permille
         self._level_wh = level_wh
         self._net = net
-        self._contracted = contracted
+        self._contracted = list(contracted)
         self.given = [0] * len(net)
         self.taken: list[int] = []
         self.levels: list[int] = []
@@ -104,11 +104,15 @@ class _Battery:
         self._follow()
         return 0
 
-    def room(self, index: int) -> int:
-        """What could still be taken in slot ``index`` without spilling own sun later, as Wh at the terminals."""
-        room = self.capacity_wh - max(self.levels[index:])
-        bought = max(0, self._contracted[index])
-        return min(room * 1000 // self._efficiency, self.slot_wh - bought - self.taken[index])
+    def store(self, index: int) -> int:
+        """Plan to buy as much in slot ``index`` as fits without spilling own sun later; how much that is."""
+        if self.given[index]:
+            return 0
+        room = (self.capacity_wh - max(self.levels[index:])) * 1000 // self._efficiency
+        wh = max(0, min(room, self.slot_wh - max(0, self._contracted[index]) - self.taken[index]))
+        self._contracted[index] += wh
+        self._follow()
+        return wh
 
     def _follow(self) -> bool:
         """Walk the path anew; False if it would have to give what it does not have."""
@@ -127,8 +131,9 @@ class _Battery:
 
 
 def _store_plan(battery: _Battery, slots: Sequence[SlotView]) -> tuple[int, ...]:
-    """Room for neighbours' sun, in slots that are sunny here and in which the battery gives nothing."""
-    return tuple(
-        max(0, battery.room(index)) if view.sun_wh > 0 and battery.given[index] == 0 else 0
-        for index, view in enumerate(slots)
-    )
+    """The room for neighbours' sun, in the slots that are sunniest here: neighbours have most of it then."""
+    store = [0] * len(slots)
+    sunny = [index for index, view in enumerate(slots) if view.sun_wh > 0]
+    for index in sorted(sunny, key=lambda index: (-slots[index].sun_wh, index)):
+        store[index] = battery.store(index)
+    return tuple(store)

@@ -35,13 +35,10 @@ LATE_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """A node that was killed and came back. ``missed``: blocks made without it; ``caught_up_s``: from its start until
-    it held what the others hold."""
+    """The primary, killed and back. ``missed``: blocks made without it; ``caught_up_s``: from its start until it held
+    what the others held."""
 
     node: str
-    was_primary: bool
-    killed_at: int
-    restarted_at: int
     missed: int
     caught_up_s: float
 
@@ -134,6 +131,7 @@ class Day:
         self._cluster = cluster
         self._processes = processes
         self._tell = tell
+        self._down = ""
         self.outage: Outage | None = None
 
     async def run(self) -> None:
@@ -161,8 +159,6 @@ class Day:
             raise RefusedError("not-settled", f"the last slot is still {last['state']}")
         return last["state"] in (SETTLED, FINAL)
 
-    _down = ""
-
     async def _have_an_outage(self) -> None:
         await self._until_slot(KILL_AT_SLOT)
         others = list(self._world.network.nodes)
@@ -179,7 +175,7 @@ class Day:
             self._cluster.start(victim)
             caught_up_s = await _catch_up(victim, client) - started
         self._down = ""
-        self.outage = Outage(victim.name, True, KILL_AT_SLOT, RESTART_AT_SLOT, missed, round(caught_up_s, 2))
+        self.outage = Outage(victim.name, missed, round(caught_up_s, 2))
 
     async def _until_slot(self, index: int) -> None:
         genesis = self._world.network.genesis

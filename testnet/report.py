@@ -61,16 +61,16 @@ class ChainResult:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything. ``homes``: network -> the fields of BILL; ``shares`` and ``alerts``: network -> rows with the fields of
-    SHARE and ALERT; ``supply``: (issued, redeemed, sum of balances)."""
+    """Everything. ``homes``: network -> the fields of BILL; ``shares``, ``alerts``: the day's, with the fields of SHARE
+    and ALERT; ``supply``: (issued, redeemed, sum of balances)."""
 
     date: str
     seconds: float
     cores: int
     slots: list[SlotResult]
     homes: dict[str, dict[str, int]]
-    shares: dict[str, list[dict[str, Any]]]
-    alerts: dict[str, list[dict[str, Any]]]
+    shares: list[dict[str, Any]]
+    alerts: list[dict[str, Any]]
     helped: dict[str, Any]
     supply: tuple[int, int, int]
     chain: ChainResult
@@ -100,13 +100,16 @@ async def make_report(
         names = [home.name for home in community.homes]
         limits = await _limits(client)
         chain = await _chain(client, world, agreement)
-        homes, shares, alerts = {}, {}, {}
+        homes: dict[str, dict[str, int]] = {}
+        shares: list[dict[str, Any]] = []
+        alerts: list[dict[str, Any]] = []
         for name in names:
             args: dict[str, Any] = {"network": name, "first_slot": world.first_slot, "last_slot": world.end_slot - 1}
             homes[name] = record(await client.query("settlement", "bill", args), BILL)
             of_day = {"network": name, "period": world.period}
-            shares[name] = records(await client.query("budget", "shares", of_day), SHARE)
-            alerts[name] = records(await client.query("budget", "alerts", {"network": name}), ALERT)
+            shares += records(await client.query("budget", "shares", of_day), SHARE)
+            raised = records(await client.query("budget", "alerts", {"network": name}), ALERT)
+            alerts += [alert for alert in raised if alert["period"] == world.period]
         poor = {"device": device(POOR_EV, "ev"), "period": world.period}
         return Report(
             date=str(world.date),
@@ -114,8 +117,8 @@ async def make_report(
             cores=os.cpu_count() or 1,
             slots=[await _slot(client, slot, limits) for slot in range(world.first_slot, world.end_slot)],
             homes=homes,
-            shares={name: rows for name, rows in shares.items() if rows},
-            alerts={name: rows for name, rows in alerts.items() if rows},
+            shares=shares,
+            alerts=alerts,
             helped={"device": poor["device"], **record(await client.query("budget", "budget", poor), BUDGET)},
             supply=cast("tuple[int, int, int]", await client.query("accounts", "audit")),
             chain=chain,

@@ -1,6 +1,7 @@
 """The demo's report for people: a headline, prices by slot, bills, budgets, and what the nodes did."""
 
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -71,24 +72,14 @@ def _slot_row(slot: SlotResult, most: int) -> list[str]:
 
 
 def _homes(report: Report) -> Table:
-    table = Table(title="Each home's bill, tokens (negative: earned)", title_justify="left")
-    columns = (
-        "kWh in",
-        "kWh out",
-        "bought",
-        "sold",
-        "from utility",
-        "to utility",
-        "tolls",
-        "bill",
-        "utility only",
-        "saved",
-    )
+    table = Table(title="Each home's bill (negative: earned)", title_justify="left")
     table.add_column("home")
-    for column in columns:
+    kwh_columns = ("bought", "sold", "from utility", "to utility")
+    money_columns = ("tolls", "bill", "utility only", "saved")
+    for column in (*(f"kWh {column}" for column in kwh_columns), *(f"tokens {column}" for column in money_columns)):
         table.add_column(column, justify="right")
     for name, home in report.homes.items():
-        energies = ("import_wh", "export_wh", "bought_wh", "sold_wh", "retail_wh", "feed_in_wh")
+        energies = ("bought_wh", "sold_wh", "retail_wh", "feed_in_wh")
         money = [home["tolls"], home["cost"], home["utility_only"], home["utility_only"] - home["cost"]]
         table.add_row(name, *(kwh(home[column]) for column in energies), *(tokens(amount) for amount in money))
     return table
@@ -103,21 +94,25 @@ def _budgets(console: Console, report: Report) -> None:
         f"{tokens(helped['borrowed'])} by other devices of its home; it is now {helped['state']}",
         highlight=False,
     )
-    for network, rows in report.shares.items():
-        for (giver, receiver), amount in _shared(rows).items():
-            console.print(f"  {giver or network} helped {receiver} with {tokens(amount)} tokens", highlight=False)
-    for rows in report.alerts.values():
-        for row in rows:
-            time = clock(row["time"])[11:16]
-            console.print(f"  alert {time}  {row['device']}: {row['cause']}", highlight=False)
+    console.print("  who helped whom, tokens:", highlight=False)
+    for (giver, receiver), amount in _shared(report.shares).items():
+        console.print(f"    {giver} -> {receiver}: {tokens(amount)}", highlight=False)
+    console.print("  alerts:", highlight=False)
+    by_device: dict[str, list[str]] = {}
+    for alert in report.alerts:
+        by_device.setdefault(alert["device"], []).append(f"{alert['cause']} ({clock(alert['time'])[11:16]})")
+    for name, causes in by_device.items():
+        console.print(f"    {name}: {', '.join(causes)}", highlight=False)
 
 
-def _shared(rows: list[dict[str, object]]) -> dict[tuple[str, str], int]:
+def _shared(rows: list[dict[str, Any]]) -> dict[tuple[str, str], int]:
+    """What was kept of each giver's help, by (giver, receiver); the pool gives under its network's name."""
     sums: dict[tuple[str, str], int] = {}
     for row in rows:
-        key = (str(row["giver"]), str(row["receiver"]))
-        sums[key] = sums.get(key, 0) + int(str(row["amount"])) - int(str(row["returned"]))
-    return sums
+        giver = row["giver"] or f"{row['receiver'].partition('/')[0]}'s pool"
+        key = (giver, row["receiver"])
+        sums[key] = sums.get(key, 0) + row["amount"] - row["returned"]
+    return {pair: amount for pair, amount in sums.items() if amount}
 
 
 def _nodes(console: Console, report: Report) -> None:
@@ -133,8 +128,8 @@ def _nodes(console: Console, report: Report) -> None:
     outage = report.outage
     if outage is not None:
         console.print(
-            f"  {outage.node} (then the primary) was killed and missed {outage.missed} blocks while the others went on; "
-            f"{outage.caught_up_s:.1f} s after its start it held them all",
+            f"  {outage.node} (then the primary) was killed; the others went on without it for {outage.missed} blocks; "
+            f"it held them all {outage.caught_up_s:.1f} s after it was started again",
             highlight=False,
         )
     verdict = f"all {chain.nodes} nodes agree" if chain.agree else "the nodes DISAGREE"
