@@ -15,7 +15,7 @@ from node.model.transaction import Transaction
 class Execution:
     """A block executed on its parent's state. ``receipts`` and ``transactions`` are in the batch's order.
 
-    ``changes``: state keys in byte order to encoded values, None for deleted ones; ``values``: the same, decoded.
+    ``changes``: state keys to encoded values, None for deleted ones; ``values``: the same, decoded.
     """
 
     block: Block

@@ -41,6 +41,7 @@ _NEXT_DIGIT = dict(pairwise(_DIGITS))
 _BIT = {digit: 0x8000 >> number for number, digit in enumerate(_DIGITS)}
 _BEFORE = {digit: -(0x10000 >> number) for number, digit in enumerate(_DIGITS)}
 """Of a bit set, the bits of all digits below this one."""
+_STORE_PREFIX = [NODE + bytes([depth]) for depth in range(64)]
 _BISECT_FROM = 24
 """From this many changes on, the end of a digit's run is searched, not walked to."""
 
@@ -237,7 +238,7 @@ def _has_entries(node: bytes | None) -> bool:
 
 
 def _store_key(path: str) -> bytes:
-    return b"%c%c%b" % (NODE, len(path), path.encode())
+    return _STORE_PREFIX[len(path)] + path.encode()
 
 
 def _load_upper(store: Store) -> dict[str, bytes]:

@@ -20,7 +20,7 @@ from chaincode.contract import Value
 from chaincode.keys import table_of
 from node.ledger.layout import STATE, after_prefix
 from node.ledger.store import Store
-from node.model.codec import decode_trusted, encode
+from node.model.codec import decode_trusted, pack
 
 MAX_KEY_BYTES = 256
 CACHED_VALUES = 65_536
@@ -204,22 +204,19 @@ class Overlay:
     def seal(self) -> int:
         """Encode what was written since ``begin``; returns the size of the largest value, in bytes.
 
-        Raises CodecError("bad-value") or TypeError for a value that holds what no state value may.
+        Raises TypeError, ValueError or OverflowError for a value that holds what no state value may.
         """
         sealed: dict[bytes, bytes | None] = {}
         self._sealed = sealed
-        largest = 0
-        for key in dict.fromkeys([key for key, _ in self._journal]):
-            value = self._writes[key]
-            if value is None:
-                sealed[key] = None
+        writes = self._writes
+        for key, _ in self._journal:
+            if key in sealed:
                 continue
+            value = writes[key]
             if type(value) is tuple:
                 require_plain(value)
-            data = encode(value)
-            sealed[key] = data
-            largest = max(largest, len(data))
-        return largest
+            sealed[key] = None if value is None else pack(value)
+        return max(map(len, filter(None, sealed.values())), default=0)
 
     def keep(self) -> None:
         """End the transaction; what it wrote stays. Raises what ``seal`` raises, if that was not called."""
@@ -230,8 +227,8 @@ class Overlay:
         self.begin()
 
     def changes(self) -> dict[bytes, bytes | None]:
-        """All keys that kept transactions wrote, in byte order, to their encoded values; None for deleted ones."""
-        return dict(sorted(self._encoded.items()))
+        """All keys that kept transactions wrote to their encoded values, or None for those that they deleted."""
+        return self._encoded
 
     def values(self) -> Mapping[bytes, Value]:
         """The same keys to their values: exactly what a restarted node would decode, since ``seal`` let them pass."""
@@ -278,12 +275,14 @@ class Overlay:
 
 def require_plain(value: tuple[Any, ...]) -> None:
     """Raises TypeError unless all within ``value`` are plain tuples and scalars, as state values are."""
+    if _SCALARS.issuperset(map(type, value)):
+        return
     for item in value:
         kind = type(item)
-        if kind not in _SCALARS:
-            if kind is not tuple:
-                raise TypeError(f"a {kind.__name__} within a value of the state")
+        if kind is tuple:
             require_plain(item)
+        elif kind not in _SCALARS:
+            raise TypeError(f"a {kind.__name__} within a value of the state")
 
 
 def require_value(value: object) -> None:

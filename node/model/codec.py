@@ -19,7 +19,8 @@ Value: TypeAlias = "bool | int | str | bytes | tuple[Value, ...] | None"
 
 MAX_NESTING = 8
 
-_pack = msgpack.Packer(use_bin_type=True, strict_types=False).pack
+pack = msgpack.Packer(use_bin_type=True, strict_types=False).pack
+"""``encode`` for values known to be plain. Raises OverflowError or ValueError for integers or nesting beyond bounds."""
 
 
 def sha256(*parts: bytes) -> bytes:
@@ -33,7 +34,7 @@ def sha256(*parts: bytes) -> bytes:
 def encode(value: Value) -> bytes:
     """The canonical bytes of ``value``. Raises CodecError("bad-value") for what has none."""
     try:
-        return _pack(value)  # type: ignore[no-any-return]
+        return pack(value)  # type: ignore[no-any-return]
     except (TypeError, ValueError, OverflowError) as error:
         raise CodecError("bad-value", f"cannot be encoded: {error}") from error
 

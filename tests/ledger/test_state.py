@@ -12,6 +12,7 @@ from node.ledger import state as state_module
 from node.ledger.layout import STATE
 from node.ledger.state import MAX_KEY_BYTES, WorldState
 from node.ledger.store import MemoryStore
+from node.model.codec import decode
 
 BOOK, PLAIN = b"book/", b"plain/"
 keys = st.builds(lambda table, rest: table + rest, st.sampled_from([BOOK, PLAIN]), st.binary(min_size=1, max_size=2))
@@ -100,7 +101,7 @@ class StateMachine(RuleBasedStateMachine):
     def commit(self) -> None:
         self.keep()
         changes = self.overlay.changes()
-        assert list(changes) == sorted(changes)
+        assert {key: None if data is None else decode(data) for key, data in changes.items()} == self.overlay.values()
         self.store.write({STATE + key: data for key, data in changes.items()})
         self.world.apply(self.overlay.values())
         self.committed = self.block
