@@ -21,6 +21,7 @@ from typing import Final, NamedTuple, cast
 from chaincode.auction import BUY, OLDEST_MERGED_AGE, SELL, Order
 from chaincode.contract import MAX_AMOUNT, Context, Value
 from chaincode.keys import text, uint
+from chaincode.market_orders import Order as OrderRecord
 from chaincode.tree import Tree
 
 BOOK: Final = b"book/"
@@ -70,14 +71,14 @@ def put_pending(ctx: Context, slot: int, pending: Pending | None) -> None:
         ctx.put(PENDING + uint(slot), tuple(pending))
 
 
-def put(ctx: Context, slot: int, entry: Entry) -> None:
+def put(ctx: Context, order: OrderRecord, order_id: bytes) -> None:
     """Enter an order, or change what is left of it."""
-    ctx.put(_key(slot, entry.bus, entry.side, entry.price, entry.age, entry.order), (entry.left_wh, entry.renewable))
+    ctx.put(_key(order, order_id), (order.energy_wh - order.filled_wh, order.renewable))
 
 
-def remove(ctx: Context, slot: int, bus: str, side: int, price: int, age: int, order: bytes) -> None:
+def remove(ctx: Context, order: OrderRecord, order_id: bytes) -> None:
     """Take an order out."""
-    ctx.delete(_key(slot, bus, side, price, age, order))
+    ctx.delete(_key(order, order_id))
 
 
 def put_instant(ctx: Context, slot: int, order: bytes) -> None:
@@ -214,9 +215,9 @@ def _group(slot: int, bus: str, side: int) -> bytes:
     return BOOK + uint(slot) + text(bus) + _SIDE_BYTES[side]
 
 
-def _key(slot: int, bus: str, side: int, price: int, age: int, order: bytes) -> bytes:
-    ranked = price if side == SELL else MAX_AMOUNT - price
-    return _group(slot, bus, side) + uint(ranked) + uint(age, 4) + order
+def _key(order: OrderRecord, order_id: bytes) -> bytes:
+    ranked = order.price if order.side == SELL else MAX_AMOUNT - order.price
+    return _group(order.slot, order.bus, order.side) + uint(ranked) + uint(order.age, 4) + order_id
 
 
 def _side_and_price(key: bytes, end_of_bus: int) -> tuple[int, int]:

@@ -82,18 +82,13 @@ def _fill(ctx: Context, order_id: bytes, wh: int, price_at: dict[str, int], toll
     price = price_at[order.bus]
     filled_wh = order.filled_wh + wh
     done = filled_wh == order.energy_wh
-    order = order._replace(
-        filled_wh=filled_wh,
-        money=order.money + wh * price,
-        state=market_orders.FILLED if done else market_orders.PARTIAL,
-    )
+    state = market_orders.FILLED if done else market_orders.PARTIAL
+    order = Order(*order[:11], state, filled_wh, order.money + wh * price, order.before)
     market_orders.put_order(ctx, order_id, order)
     if done:
-        market_book.remove(ctx, order.slot, order.bus, order.side, order.price, order.age, order_id)
+        market_book.remove(ctx, order, order_id)
     else:
-        left_wh = order.energy_wh - filled_wh
-        entry = market_book.Entry(order.bus, order.side, order.price, order.age, order_id, left_wh, order.renewable)
-        market_book.put(ctx, order.slot, entry)
+        market_book.put(ctx, order, order_id)
     position = market_orders.find_position(ctx, order.device, order.slot)
     assert position is not None, "an order without a position"
     if not position.bought_wh and not position.sold_wh:

@@ -96,8 +96,7 @@ NOTHING: Final = Fill(0, 0, 0)
 
 def order_id(ctx: Context, device: str, content: tuple[int, int, int, int, bool, bool]) -> bytes:
     """The hash of an order's content: (side, slot, energy, price, instant, renewable), and of the transaction's id."""
-    numbers = " ".join([str(int(part)) for part in content])
-    return sha256(b"order " + ctx.tx_id + device.encode() + b"\0" + numbers.encode()).digest()
+    return sha256(b"order %b%b %d %d %d %d %d %d" % (ctx.tx_id, device.encode(), *content)).digest()
 
 
 def find_order(ctx: Context, order: bytes) -> Order | None:
@@ -176,17 +175,22 @@ def check_side(ctx: Context, position: Position, slot: int, side: int) -> None:
         raise ContractError("own-cross", "this network has open orders on the other side at this bus")
 
 
-def opened(ctx: Context, position: Position, slot: int, side: int, energy_wh: int, order: bytes) -> Position:
-    """The position with one more open order, after ``check_side``."""
-    if not position.open_orders:
-        _count_device(ctx, slot, position, side, 1)
-    return position._replace(
-        open_buy_wh=position.open_buy_wh + (energy_wh if side == BUY else 0),
-        open_sell_wh=position.open_sell_wh + (energy_wh if side == SELL else 0),
-        open_orders=position.open_orders + 1,
-        orders=position.orders + 1,
-        last_order=order,
+def open_order(ctx: Context, position: Position, order: Order, order_id: bytes) -> None:
+    """Count a new order in its device's ``position``, after ``check_side``."""
+    network, bus, bought_wh, sold_wh, open_buy_wh, open_sell_wh, open_orders, orders, _, paid, tolls, proceeds = (
+        position
     )
+    if not open_orders:
+        _count_device(ctx, order.slot, position, order.side, 1)
+    if order.side == BUY:
+        open_buy_wh += order.energy_wh
+    else:
+        open_sell_wh += order.energy_wh
+    counted = Position(
+        network, bus, bought_wh, sold_wh, open_buy_wh, open_sell_wh, open_orders + 1, orders + 1, order_id,
+        paid, tolls, proceeds,
+    )  # fmt: skip
+    put_position(ctx, order.device, order.slot, counted)
 
 
 def shrunk(ctx: Context, position: Position, order: Order, open_wh: int, fill: Fill, *, closed: bool) -> Position:

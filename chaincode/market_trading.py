@@ -55,15 +55,14 @@ def place(
             raise ContractError(refusal, "the budget lets this device not buy now")
     tag = device.renewable if side == SELL else renewable
     order_id = market_orders.order_id(ctx, device_id, (side, slot, energy_wh, price, instant, tag))
-    if market_orders.find_order(ctx, order_id) is not None:
+    if order_id == position.last_order:
         raise ContractError("duplicate", "this very order has been placed already")
     covered = side == SELL or price == 0 or budget.hold(ctx, device_id, product.period, order_id, energy_wh * price)
     order = Order(
         device_id, device.network, slot, bus, side, energy_wh, price, instant, tag, ctx.time, 0,
         market_orders.WAITING, 0, 0, position.last_order,
     )  # fmt: skip
-    position = market_orders.opened(ctx, position, slot, side, energy_wh, order_id)
-    market_orders.put_position(ctx, device_id, slot, position)
+    market_orders.open_order(ctx, position, order, order_id)
     if covered:
         _enter(ctx, order_id, order)
     else:
@@ -84,7 +83,7 @@ def cancel(ctx: Context, order_id: bytes) -> None:
 
 def end(ctx: Context, order_id: bytes, order: Order, state: str) -> None:
     """Close an order that rests in the book: what it still holds goes back."""
-    market_book.remove(ctx, order.slot, order.bus, order.side, order.price, order.age, order_id)
+    market_book.remove(ctx, order, order_id)
     _close(ctx, order_id, order, state)
 
 
@@ -112,21 +111,19 @@ def cancel_moved(ctx: Context) -> None:
 
 
 def _enter(ctx: Context, order_id: bytes, order: Order) -> None:
-    pending = _count_new(ctx, order)
-    order = order._replace(age=pending.auction, state=market_orders.ACCEPTED)
+    order = Order(*order[:10], _count_new(ctx, order), market_orders.ACCEPTED, *order[12:])
     market_orders.put_order(ctx, order_id, order)
-    market_book.put(
-        ctx,
-        order.slot,
-        market_book.Entry(order.bus, order.side, order.price, order.age, order_id, order.energy_wh, order.renewable),
-    )
+    market_book.put(ctx, order, order_id)
     if order.instant:
         market_book.put_instant(ctx, order.slot, order_id)
     _tell(ctx, order_id, order)
 
 
-def _count_new(ctx: Context, order: Order) -> Pending:
-    """Add an order to what waits for the product's next auction; the first one enters that auction in the calendar."""
+def _count_new(ctx: Context, order: Order) -> int:
+    """Add an order to what waits for the product's next auction, whose number this returns.
+
+    The first one enters that auction in the calendar.
+    """
     pending = market_book.find_pending(ctx, order.slot)
     if pending is None:
         tick_s = market_products.settings_of(ctx).tick_s
@@ -139,11 +136,11 @@ def _count_new(ctx: Context, order: Order) -> Pending:
         tick = ctx.time
         market_calendar.put(ctx, MARKET, market_calendar.Entry(tick, TICK, order.slot, 0))
     if order.side == BUY:
-        pending = Pending(auction, orders + 1, buy_wh + order.energy_wh, sell_wh, tick)
+        buy_wh += order.energy_wh
     else:
-        pending = Pending(auction, orders + 1, buy_wh, sell_wh + order.energy_wh, tick)
-    market_book.put_pending(ctx, order.slot, pending)
-    return pending
+        sell_wh += order.energy_wh
+    market_book.put_pending(ctx, order.slot, Pending(auction, orders + 1, buy_wh, sell_wh, tick))
+    return auction
 
 
 def _close(ctx: Context, order_id: bytes, order: Order, state: str) -> None:

@@ -2,6 +2,9 @@
 
 import pytest
 
+from chaincode import market_trading
+from chaincode.contract import ContractError
+
 from tests.chaincode.marketplace import (
     ALLOCATED,
     FEED_IN,
@@ -153,6 +156,16 @@ def test_an_order_for_one_auction_ends_with_it() -> None:
     assert position(world, "home-1/load").bought_wh == 200
     assert balance(world, "reserved:home-1/load:0") == balance(world, "reserved:home-2/load:0") == 0
     assert world.query("market", "book", slot=1) == ()
+
+
+def test_the_same_order_of_the_same_transaction_counts_once() -> None:
+    world = marketplace()
+    with world.transaction(key_of("home-1/load")) as ctx:
+        args = ("home-1/load", "buy", 1, 500, 50, "gate", False)
+        market_trading.place(ctx, *args)
+        with pytest.raises(ContractError) as caught:
+            market_trading.place(ctx, *args)
+    assert caught.value.code == "duplicate"
 
 
 def test_cancelling_sets_the_money_free() -> None:
