@@ -64,7 +64,7 @@ def _plain_settings(contract: str, settings: dict[str, Any]) -> dict[str, Value]
 
 def _plain(value: Any, label: str) -> Value:
     """JSON as a state value: arrays become tuples; numbers are integers."""
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return tuple([_plain(item, label) for item in value])
     if value is None or isinstance(value, bool | int | str):
         return value
