@@ -167,29 +167,55 @@ def transfer(ctx: Context, source: str, target: str, amount: int, reason: str, r
 
 
 def hold(ctx: Context, device: str, period: int, amount: int, reference: bytes) -> DeviceBook | None:
-    """Available -> reserved. The book after it; None, and nothing done, if too little is available."""
+    """Available -> reserved. The book *before* it; None, and nothing done, if too little is available."""
     _require_amount(amount)
-    book = device_book(ctx, device, period)
+    key = _device_key(device, period)
+    value = ctx.get(key)
+    book = DeviceBook(*value) if isinstance(value, tuple) else _NO_DEVICE_BOOK  # type: ignore[arg-type]
     if book.available < amount:
         return None
-    after = DeviceBook(book.available - amount, book.reserved + amount, *book[2:])
-    ctx.put(_device_key(device, period), tuple(after))
-    names = f"device:{device}:{period}", f"reserved:{device}:{period}"
-    ctx.emit("transfer", (device,), (*names, amount, "hold", reference))
-    return after
+    # Every order passes here; what is reserved is bounded by what was issued, so only the others are checked.
+    ctx.put(key, (book.available - amount, book.reserved + amount, *book[2:]))
+    account = f"{device}:{period}"
+    ctx.emit("transfer", (device,), ("device:" + account, "reserved:" + account, amount, "hold", reference))
+    return book
 
 
 def unhold(ctx: Context, device: str, period: int, amount: int, reference: bytes) -> DeviceBook:
-    """Reserved -> available: a hold is released. The book after it."""
+    """Reserved -> available: a hold is released. The book *before* it."""
     _require_amount(amount)
     book = device_book(ctx, device, period)
     if book.reserved < amount:
         raise ContractError("insufficient-funds", f"{device} has {book.reserved} reserved")
-    after = DeviceBook(book.available + amount, book.reserved - amount, *book[2:])
-    _put_device(ctx, device, period, after)
-    names = f"reserved:{device}:{period}", f"device:{device}:{period}"
-    ctx.emit("transfer", (device,), (*names, amount, "release", reference))
-    return after
+    ctx.put(_device_key(device, period), (book.available + amount, book.reserved - amount, *book[2:]))
+    account = f"{device}:{period}"
+    ctx.emit("transfer", (device,), ("reserved:" + account, "device:" + account, amount, "release", reference))
+    return book
+
+
+def pay_reserved(
+    ctx: Context, device: str, period: int, amount: int, back: int, target: str, reason: str, reference: bytes
+) -> DeviceBook:
+    """Reserved -> ``target`` outside the networks, counted as spent, and ``back`` of it -> available, at least 0.
+
+    What a filled order does: ``transfer`` and ``unhold`` in one read and one write. The book *before* it.
+    """
+    _require_amount(amount)
+    kind, _, number = _parse(target)
+    if kind in _INSIDE or back < 0:
+        raise ContractError("bad-account", f"nothing is paid to {target}, and nothing less than 0 back")
+    book = device_book(ctx, device, period)
+    available, reserved, allocated, earned, spent = book[:5]
+    if reserved < amount + back:
+        raise ContractError("insufficient-funds", f"{device} has {reserved} reserved")
+    after = (available + back, reserved - amount - back, allocated, earned, _bounded(spent + amount), *book[5:])
+    ctx.put(_device_key(device, period), after)
+    _add_plain(ctx, _plain_key(kind, number), amount)
+    account = f"{device}:{period}"
+    ctx.emit("transfer", (device,), ("reserved:" + account, target, amount, reason, reference))
+    if back:
+        ctx.emit("transfer", (device,), ("reserved:" + account, "device:" + account, back, "release", reference))
+    return book
 
 
 def lend(ctx: Context, giver: str, receiver: str, period: int, amount: int, slot: int, reference: bytes) -> None:

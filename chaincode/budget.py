@@ -30,7 +30,7 @@ from chaincode.accounts import UTILITY
 from chaincode.apportion import apportion
 from chaincode.budget_alerts import note_use
 from chaincode.budget_charge import Charge, charge, charge_all, credit
-from chaincode.budget_hold import hold, hold_of, post, release, resolve_needs
+from chaincode.budget_hold import hold, hold_of, post, release, resolve_needs, settle
 from chaincode.budget_state import Settings, period_of
 from chaincode.contract import Context, Contract, ContractError, Value, query, transaction
 
@@ -49,6 +49,7 @@ __all__ = [
     "post",
     "release",
     "resolve_needs",
+    "settle",
 ]
 
 MAX_REFERENCE: Final = 64

@@ -15,7 +15,6 @@ State: ``bud-hold/`` reference -> (device, period, amount still held, gifts unsp
 from typing import Final, NamedTuple, TypeAlias, cast
 
 from chaincode import accounts, budget_share, budget_state, identity
-from chaincode.accounts import DeviceBook
 from chaincode.budget_share import Gift, Need
 from chaincode.contract import Context, ContractError
 
@@ -44,16 +43,14 @@ def hold(ctx: Context, device: str, period: int, ref: bytes, amount: int) -> boo
     True: done. False: too little is available, and a need is recorded, which ``resolve_needs`` decides at the end
     of the block. Raises ContractError("bad-amount").
     """
-    after = accounts.hold(ctx, device, period, amount, ref)
-    if after is None:
+    before = accounts.hold(ctx, device, period, amount, ref)
+    if before is None:
         count = cast("int | None", ctx.get(_NEEDS)) or 0
         ctx.put(_NEEDS + count.to_bytes(4, "big"), (ref, device, period, amount))
         ctx.put(_NEEDS, count + 1)
         return False
     ctx.put(_HOLDS + ref, (device, period, amount, ()))
-    settings = budget_state.settings_of(ctx)
-    before = DeviceBook(after.available + amount, after.reserved - amount, *after[2:])
-    if budget_state.level_of(after, settings) != budget_state.level_of(before, settings):
+    if budget_state.matters(ctx, before, -amount):
         budget_state.note_change(ctx, device, period, before)
     return True
 
@@ -76,8 +73,26 @@ def post(ctx: Context, ref: bytes, amount: int, target: str, reason: str) -> Non
     left = found.amount - amount
     if left < 0:
         raise ContractError("over-budget", f"{found.amount} is held", (found.amount,))
-    accounts.transfer(ctx, f"reserved:{found.device}:{found.period}", target, amount, reason, ref)
-    _put(ctx, ref, found._replace(amount=left, gifts=_spent_down(found.gifts, left)))
+    accounts.pay_reserved(ctx, found.device, found.period, amount, 0, target, reason, ref)
+    _put(ctx, ref, Hold(found.device, found.period, left, _spent_down(found.gifts, left)))
+
+
+def settle(ctx: Context, ref: bytes, amount: int, back: int, target: str, reason: str) -> None:
+    """``post`` of ``amount`` (0: nothing is paid) and ``release`` of ``back`` (0: nothing) in one step: what every
+    filled buy does. Raises as they do.
+    """
+    found = _require(ctx, ref)
+    left = found.amount - amount - back
+    if found.gifts or not amount or left < 0:
+        if amount:
+            post(ctx, ref, amount, target, reason)
+        if back:
+            release(ctx, ref, back)
+        return
+    before = accounts.pay_reserved(ctx, found.device, found.period, amount, back, target, reason, ref)
+    if back and budget_state.matters(ctx, before, back):
+        budget_state.note_change(ctx, found.device, found.period, before)
+    _put(ctx, ref, Hold(found.device, found.period, left, ()))
 
 
 def release(ctx: Context, ref: bytes, amount: int | None) -> None:
@@ -100,10 +115,10 @@ def release(ctx: Context, ref: bytes, amount: int | None) -> None:
         if part < gift.amount:
             gifts.append(gift._replace(amount=gift.amount - part))
     if own:
-        before = accounts.device_book(ctx, found.device, found.period)
-        accounts.unhold(ctx, found.device, found.period, own, ref)
-        budget_state.note_change(ctx, found.device, found.period, before)
-    _put(ctx, ref, found._replace(amount=found.amount - back, gifts=tuple(gifts)))
+        before = accounts.unhold(ctx, found.device, found.period, own, ref)
+        if budget_state.matters(ctx, before, own):
+            budget_state.note_change(ctx, found.device, found.period, before)
+    _put(ctx, ref, Hold(found.device, found.period, found.amount - back, tuple(gifts)))
 
 
 def resolve_needs(ctx: Context) -> tuple[Decision, ...]:
@@ -181,6 +196,8 @@ def _shortages(needs: list[Need], available: dict[str, int]) -> list[Need]:
 
 def _spent_down(gifts: tuple[Gift, ...], left: int) -> tuple[Gift, ...]:
     """The gifts still in a hold of which ``left`` remains: own money is spent first, then the first giver's."""
+    if not gifts:
+        return ()
     over = sum([gift.amount for gift in gifts]) - left
     kept = []
     for gift in gifts:
@@ -199,7 +216,8 @@ def _require(ctx: Context, ref: bytes) -> Hold:
 
 
 def _put(ctx: Context, ref: bytes, found: Hold) -> None:
-    if found.amount:
-        ctx.put(_HOLDS + ref, (*found[:3], tuple([tuple(gift) for gift in found.gifts])))
+    device, period, amount, gifts = found
+    if amount:
+        ctx.put(_HOLDS + ref, (device, period, amount, tuple([tuple(gift) for gift in gifts]) if gifts else ()))
     else:
         ctx.delete(_HOLDS + ref)

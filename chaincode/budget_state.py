@@ -127,6 +127,16 @@ def level_of(book: DeviceBook, settings: Settings) -> str:
     return LOW if thousandfold < book.allocated * settings.low_permille else ACTIVE
 
 
+def matters(ctx: Context, before: DeviceBook, change: int) -> bool:
+    """Whether ``change`` of what is available may change the device's state: what every hold asks first."""
+    if before.stopped:
+        return True
+    settings = settings_of(ctx)
+    one, other = before.available * 1000, (before.available + change) * 1000
+    low, depleted = before.allocated * settings.low_permille, before.allocated * settings.depleted_permille
+    return (one < low) != (other < low) or (one <= depleted) != (other <= depleted)
+
+
 def state_of(ctx: Context, device: str, period: int) -> str:
     """The state of ``device`` in ``period``. Raises ContractError("unknown-device") where it matters."""
     book = accounts.device_book(ctx, device, period)

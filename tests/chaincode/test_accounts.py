@@ -31,7 +31,8 @@ def test_money_comes_from_the_issuer_and_is_counted_on_its_way() -> None:
     with world.transaction() as ctx:
         accounts.mint(ctx, POOL, 1000, "issue", b"r")
         accounts.transfer(ctx, POOL, LOAD, 600, "allocate", b"r")
-        assert accounts.hold(ctx, "h/load", 3, 200, b"o1") == DeviceBook(400, 200, 600)
+        assert accounts.hold(ctx, "h/load", 3, 200, b"o1") == DeviceBook(600, 0, 600)
+        assert accounts.device_book(ctx, "h/load", 3) == DeviceBook(400, 200, 600)
         accounts.transfer(ctx, "reserved:h/load:3", "escrow:77", 150, "trade", b"o1")
         accounts.unhold(ctx, "h/load", 3, 50, b"o1")
         accounts.lend(ctx, "h/load", "h/ev", 3, 100, 70, b"need")

@@ -336,6 +336,29 @@ def test_what_is_released_unspent_goes_back_to_its_donors_last_in_first_out() ->
     assert [share[:4] for share in shares] == [(LOAD, EV, 100, 80), (BATTERY, EV, 40, 40)]
 
 
+def test_settling_a_fill_pays_and_gives_back_at_once() -> None:
+    world = neighbourhood()
+    fund(world, {LOAD: 200, EV: 10})
+    at_slot(world, 5)
+    hold(world, LOAD, b"o1", 100)
+    with world.transaction() as ctx:
+        budget.settle(ctx, b"o1", 50, 10, "escrow:9", "trade")
+        budget.settle(ctx, b"o1", 0, 5, "escrow:9", "trade")
+        budget.settle(ctx, b"o1", 5, 0, "escrow:9", "trade")
+        assert budget.hold_of(ctx, b"o1") == (LOAD, 0, 30, ())
+    assert book(world, LOAD) | {"available": 115, "reserved": 30, "spent": 55} == book(world, LOAD)
+    for amount, back, code in ((20, 11, "over-budget"), (31, 0, "over-budget"), (0, -1, "bad-amount")):
+        with pytest.raises(ContractError) as caught, world.transaction() as ctx:
+            budget.settle(ctx, b"o1", amount, back, "escrow:9", "trade")
+        assert caught.value.code == code
+    assert not hold(world, EV, b"o2", 20)  # ten of them lent by LOAD
+    resolve(world)
+    with world.transaction() as ctx:
+        budget.settle(ctx, b"o2", 12, 8, "escrow:9", "trade")
+    assert book(world, EV) | {"available": 0, "reserved": 0, "spent": 12, "borrowed": 2} == book(world, EV)
+    check_sum(world)
+
+
 def test_own_money_comes_back_after_the_donors_had_theirs() -> None:
     world = neighbourhood()
     fund(world, {LOAD: 200, EV: 50})

@@ -119,6 +119,15 @@ class Budgets(RuleBasedStateMachine):
             budget.release(ctx, ref, None if whole else part)
         self.shrink(ref, self.held[ref][2] if whole else part)
 
+    @precondition(lambda self: self.held)
+    @rule(data=st.data())
+    def settle(self, data: st.DataObject) -> None:
+        ref, part = self.draw(data)
+        back = data.draw(st.integers(0, part))
+        with self.world.transaction() as ctx:
+            budget.settle(ctx, ref, part - back, back, "escrow:7", "trade")
+        self.shrink(ref, part)
+
     @rule(first=devices, second=devices, period=periods, amount=amounts, other=amounts)
     def charge(self, first: str, second: str, period: int, amount: int, other: int) -> None:
         charges = [Charge(first, amount)] + ([Charge(second, other)] if second != first else [])
