@@ -1,7 +1,6 @@
 """`watt node`: make, run, look at and check a member's node."""
 
-import logging
-import os
+import gc
 from pathlib import Path
 
 import click
@@ -93,9 +92,11 @@ def run(config_path: Path, passphrase_file: Path | None) -> None:
     passphrase = read_passphrase(passphrase_file)
     if passphrase is None:
         passphrase = click.prompt(f"Passphrase of {config.key_file}", hide_input=True, err=True)
-    uvloop.run(run_node(open_node(config, passphrase)))
-    logging.shutdown()
-    os._exit(0)  # all is closed and synced; the interpreter's own end would wait two seconds for gRPC's threads
+    try:
+        uvloop.run(run_node(open_node(config, passphrase)))
+    finally:
+        gc.unfreeze()
+        gc.collect()  # gRPC's servers go now; at the interpreter's own end they would hold it up for two seconds
 
 
 @node.command()

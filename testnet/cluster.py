@@ -70,8 +70,8 @@ class Cluster:
     def pid(self, node: NetworkNode) -> int | None:
         """The node's process, None if it does not run."""
         child = self._children.get(node.name)
-        if child is not None:
-            child.poll()  # a child that has ended must be waited for, or it stays as a zombie
+        if child is not None:  # ours to wait for, or it stays as a zombie when it has ended
+            return child.pid if child.poll() is None else None
         try:
             pid = int((node.directory / PID_NAME).read_text())
         except (OSError, ValueError):

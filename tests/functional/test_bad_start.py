@@ -1,0 +1,124 @@
+"""What keeps a node from starting: one clear line with a stable code, exit status 1, and nothing is damaged."""
+
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import plyvel
+import pytest
+
+from node.config import split_address
+from node.ledger import layout
+from node.model.codec import encode
+from testnet.cluster import Cluster
+from testnet.genesis import GENESIS_NAME, Network, NetworkNode, build_network
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Network:
+    """A network on disk whose node 0 has run once."""
+    network = build_network(tmp_path_factory.mktemp("prepared"), {}, base_port=None)
+    cluster = Cluster(network)
+    node = network.nodes[0]
+    cluster.start(node)
+    try:
+        _wait_for_log(node, "running")
+    finally:
+        cluster.stop(node)
+    return network
+
+
+@pytest.fixture
+def node(prepared: Network, tmp_path: Path) -> NetworkNode:
+    """A copy of node 0 to spoil."""
+    shutil.copytree(prepared.directory, tmp_path / "net")
+    original = prepared.nodes[0]
+    (tmp_path / "net" / "nodes" / original.name / "node.log").unlink()
+    return NetworkNode(original.name, 0, tmp_path / "net" / "nodes" / original.name, original.config)
+
+
+def refused(node: NetworkNode, *options: str) -> tuple[str, str]:
+    """Run a node that cannot start: (code, message)."""
+    command = [sys.executable, "-m", "cli.main", "node", "run", "--config", str(node.config_path), *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1, done.stderr
+    line = done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    match = re.fullmatch(r"watt: ([a-z-]+): (.+)", line)
+    assert match is not None, done.stderr
+    return match[1], match[2]
+
+
+def replace(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def _wait_for_log(node: NetworkNode, word: str) -> None:
+    log = node.directory / "node.log"
+    deadline = time.monotonic() + 20
+    while word not in log.read_text():
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.05)
+
+
+SPOILED: list[tuple[str, Callable[[NetworkNode], object], str]] = [
+    ("no-config", lambda n: n.config_path.unlink(), "node.toml"),
+    ("bad-config", lambda n: n.config_path.write_text("member = "), "node.toml"),
+    ("bad-config", lambda n: replace(n.config_path, "[limits]", "[limits]\nsurprise = 1"), "surprise"),
+    ("bad-config", lambda n: replace(n.config_path, "verify_workers = 1", 'verify_workers = "one"'), "verify_workers"),
+    ("no-genesis", lambda n: (n.directory.parent.parent / GENESIS_NAME).unlink(), GENESIS_NAME),
+    (
+        "bad-genesis",
+        lambda n: replace(n.directory.parent.parent / GENESIS_NAME, '"format": 1', '"format": 2'),
+        "format",
+    ),
+    ("db-other-chain", lambda n: replace(n.directory.parent.parent / GENESIS_NAME, '"testnet"', '"other"'), "chain"),
+    ("wrong-passphrase", lambda n: (n.directory / "passphrase").write_text("guess\n"), "node.key.json"),
+    ("db-missing", lambda n: shutil.rmtree(n.directory / "data" / "db"), "database"),
+    ("db-newer-format", lambda n: _mark_newer(n.directory / "data" / "db"), "format"),
+    ("db-corrupt", lambda n: _spoil_manifest(n.directory / "data" / "db"), "db"),
+    ("vote-log-corrupt", lambda n: (n.directory / "data" / "votes" / "votes.log").write_bytes(b"x" * 99), "vote log"),
+]
+
+
+@pytest.mark.parametrize(("code", "spoil", "named"), SPOILED, ids=lambda value: value if isinstance(value, str) else "")
+def test_a_node_says_why_it_does_not_start(
+    node: NetworkNode, code: str, spoil: Callable[[NetworkNode], object], named: str
+) -> None:
+    spoil(node)
+    found, message = refused(node)
+    assert (found, named in message) == (code, True), message
+
+
+@pytest.mark.parametrize("which", ["peer", "gateway"])
+def test_a_port_in_use_is_named(node: NetworkNode, which: str) -> None:
+    address = node.config.peer.listen if which == "peer" else node.config.gateway.listen
+    with socket.create_server(split_address(address)):
+        assert refused(node) == ("port-in-use", f"cannot listen on {address}")
+
+
+def test_a_data_directory_serves_one_process(prepared: Network, node: NetworkNode) -> None:
+    cluster = Cluster(Network(node.directory.parent.parent, prepared.genesis, (node,)))
+    cluster.start(node)
+    try:
+        _wait_for_log(node, "running")
+        assert refused(node)[0] == "db-locked"
+    finally:
+        cluster.stop(node)
+
+
+def _mark_newer(database: Path) -> None:
+    with plyvel.DB(str(database)) as db:
+        db.put(layout.FORMAT, encode((layout.DATABASE_FORMAT + 1, bytes(32))))
+
+
+def _spoil_manifest(database: Path) -> None:
+    for manifest in database.glob("MANIFEST-*"):
+        manifest.write_bytes(b"garbage" * 20)

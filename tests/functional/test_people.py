@@ -1,0 +1,225 @@
+"""What people touch, on a real network: wallet, admin and market commands, and a broker's process."""
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from click.testing import CliRunner, Result
+
+from broker.config import BrokerConfig, Home
+from cli.main import main
+from cli.session import Account
+from node.gateway.client import Client
+from node.keyfile import PASSPHRASE_VARIABLE, TESTNET, load_key, save_key
+from node.model.keys import SigningKey, generate_key
+from testnet.cluster import Cluster
+from testnet.genesis import PASSPHRASE_NAME, free_ports
+from testnet.neighbourhood import KEYS_NAME
+
+
+class Watt:
+    """The command, run against one network, with one of its keys where a key is needed."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.keys = cluster.network.directory / KEYS_NAME
+        self.passphrase_file = self.keys / PASSPHRASE_NAME
+        self._node = cluster.network.gateways[1]
+
+    def run(self, *words: str, key: str | None = None) -> Result:
+        """The result of `watt WORDS`; ``key``: sign with this one."""
+        signing = []
+        if key is not None:
+            signing = ["--key", str(self.keys / f"{key}.json"), "--passphrase-file", str(self.passphrase_file)]
+        return CliRunner().invoke(main, [*words, "--node", self._node, *signing])
+
+    def json(self, *words: str, key: str | None = None) -> Any:
+        """The JSON that `watt WORDS --json` prints."""
+        result = self.run(*words, "--json", key=key)
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)
+
+    def slot(self, ahead: int) -> str:
+        """The number of an open slot."""
+        products = self.json("market", "products")
+        return str([row["slot"] for row in products if row["state"] == "OPEN"][ahead])
+
+
+@pytest.fixture
+def watt(network: Cluster) -> Watt:
+    return Watt(network)
+
+
+def test_an_order_from_placing_to_trading_and_its_proof(watt: Watt) -> None:
+    slot = watt.slot(6)
+    tariff = next(row for row in watt.json("market", "products") if str(row["slot"]) == slot)
+    price = str((tariff["retail"] + tariff["feed_in"]) // 2 / 1_000_000)
+    bid = watt.json(
+        "wallet", "order", "home-2/load", "buy", "1.2kWh", "--slot", slot, "--price", price, key="home-2.load"
+    )
+    offer = watt.json(
+        "wallet", "order", "home-1/pv", "sell", "800", "--slot", slot, "--price", str(tariff["feed_in"] / 1_000_000),
+        key="home-1.pv",
+    )  # fmt: skip
+    assert offer["order"] != bid["order"] and offer["height"] > 0
+    deadline = time.monotonic() + 30
+    while not (trades := watt.json("wallet", "trades", "home-2/load", "--slot", slot)):
+        assert time.monotonic() < deadline, "ticks come every 10 s"
+        time.sleep(0.5)
+    assert trades[0]["side"] == "buy" and trades[0]["energy_wh"] == 800
+    orders = watt.json("wallet", "orders", "home-2/load", "--slot", slot)
+    assert [(row["id"], row["state"], row["filled_wh"]) for row in orders] == [(bid["order"], "PARTIAL", 800)]
+    assert watt.json("market", "book", slot)[0]["energy_wh"] == 400
+    assert watt.json("market", "prices", slot)["prices"]["bus-2"] == trades[0]["price"]
+    assert watt.json("wallet", "cancel", bid["order"], key="home-2.load")["order"] == bid["order"]
+    assert watt.run("wallet", "cancel", bid["order"], key="home-2.load").exit_code == 1
+    checked = watt.json("market", "verify", slot)
+    assert checked["faults"] == [] and checked["trades"] == 1 and checked["energy_wh"] == 800
+    assert watt.json("market", "verify")["auctions"] >= 1
+
+
+def test_money_from_issue_to_share_and_alert(watt: Watt) -> None:
+    before = watt.json("wallet", "balance", "home-3")["devices"]
+    watt.json("admin", "issue", "home-3", "12.5", "--reference", "a bill", key="utility")
+    watt.json("admin", "allocate", "home-3", "home-3/load=10", "home-3/ev=2.5", key="home-3")
+    watt.json("admin", "policy", "home-3", "--donor", "home-3/load=1:2.5", "--donor", "home-3/ev=never", key="home-3")
+    watt.json("wallet", "share", "home-3/load", "home-3/ev", "0.75", key="home-3")
+    balance = watt.json("wallet", "balance", "home-3")
+    gained = {name: book["available"] - before[name]["available"] for name, book in balance["devices"].items()}
+    assert gained == {"home-3/load": 9_250_000_000, "home-3/ev": 3_250_000_000}
+    shares = watt.json("wallet", "share", "--list", "home-3")
+    assert [(row["giver"], row["receiver"], row["amount"]) for row in shares] == [
+        ("home-3/load", "home-3/ev", 750_000_000)
+    ]
+    alerts = watt.json("wallet", "alerts", "home-3")
+    assert [(row["device"], row["cause"]) for row in alerts] == [("home-3/ev", "borrowed")]
+
+
+def test_registering_a_new_home(watt: Watt, tmp_path: Path) -> None:
+    (tmp_path / "passphrase").write_text("correct horse\n")
+    secret = ["--passphrase-file", str(tmp_path / "passphrase")]
+    result = CliRunner().invoke(main, ["wallet", "new", "--out", str(tmp_path / "new.key"), *secret])
+    public = result.stdout.strip()
+    assert load_key(tmp_path / "new.key", "correct horse").public_key.hex() == public
+    again = CliRunner().invoke(main, ["wallet", "new", "--out", str(tmp_path / "new.key"), *secret])
+    assert again.exit_code == 1 and "key-exists" in again.stderr
+
+    watt.json("admin", "member", "add", "sunrise", "--public-key", public, "--role", "aggregator", key="utility")
+    watt.json(
+        "admin", "network", "add", "home-9", "--member", "sunrise", "--owner-key", public, "--bus", "bus-1",
+        key="utility",
+    )  # fmt: skip
+    watt.json(
+        "admin", "device", "add", "home-9/ev", "--network", "home-9", "--kind", "ev", "--device-key", public,
+        "--meter-key", public, "--bus", "bus-1", "--import-w", "3600", key="utility",
+    )  # fmt: skip
+    assert list(watt.json("wallet", "balance", "home-9")["devices"]) == ["home-9/ev"]
+    assert watt.run("admin", "member", "add", "sunset", "--public-key", "abc", key="utility").exit_code == 2
+
+
+def test_watching_events(watt: Watt) -> None:
+    result = watt.run("wallet", "watch", "--from-height", "1", "--blocks", "1", "--json")
+    events = [json.loads(line) for line in result.stdout.splitlines()]
+    assert events and all(event["height"] == 1 for event in events)
+
+
+@pytest.mark.parametrize(
+    ("words", "key", "code"),
+    [
+        (["wallet", "order", "home-1/pv", "sell", "1kWh", "--price", "0.5"], "home-2.load", "wrong-key"),
+        (["wallet", "order", "home-9x/pv", "sell", "1kWh", "--price", "0.5"], "home-2.load", "unknown-device"),
+        (["wallet", "order", "home-1/pv", "sell", "1kWh", "--price", "5000"], "home-1.pv", "bad-price"),
+        (["wallet", "order", "home-1/pv", "sell", "50Wh", "--price", "0.3"], "home-1.pv", "bad-energy"),
+        (["wallet", "order", "home-1/pv", "sell", "50kWh", "--price", "0.3"], "home-1.pv", "over-capacity"),
+    ],
+)
+def test_refusals_are_one_line_with_a_code(watt: Watt, words: list[str], key: str, code: str) -> None:
+    result = watt.run(*words, "--slot", watt.slot(3), key=key)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"watt: {code}: ") and result.stderr.count("\n") == 1
+    assert result.stdout == ""
+
+
+def test_nobody_answers() -> None:
+    (port,) = free_ports(1)
+    result = CliRunner().invoke(main, ["market", "products", "--node", f"127.0.0.1:{port}"])
+    assert result.exit_code == 3 and result.stderr.startswith("watt: unreachable: ")
+
+
+def test_wrong_passphrase(watt: Watt, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PASSPHRASE_VARIABLE, "wrong")
+    key_file = str(watt.keys / "utility.json")
+    result = CliRunner().invoke(main, ["admin", "issue", "home-1", "1", "--reference", "x", "--key", key_file])
+    assert result.exit_code == 1 and "wrong-passphrase" in result.stderr
+
+
+def test_two_programs_with_one_key(network: Cluster, watt: Watt) -> None:
+    """Both take the same next nonce; the one that comes second takes another."""
+    key = load_key(watt.keys / "utility.json", watt.passphrase_file.read_text().strip())
+    heights = asyncio.run(_two_issues(network.network.gateways, key))
+    assert all(height > 0 for height in heights)
+
+
+async def _two_issues(gateways: list[str], key: SigningKey) -> list[int]:
+    async with Client(gateways) as client:
+        info = await client.node_info()
+        period = info.now // 1800 // 1440
+        accounts = [Account(client, key, info.chain) for _ in range(2)]
+        calls = [{"network": "home-2", "period": period, "amount": 1, "reference": b"%d" % i} for i in range(2)]
+        pairs = zip(accounts, calls, strict=True)
+        done = await asyncio.gather(*(account.settle("budget", "issue", call) for account, call in pairs))
+        return [status.height for status in done]
+
+
+def test_a_broker_trades_through_the_gateway_that_lives(network: Cluster, watt: Watt, tmp_path: Path) -> None:
+    """Its first gateway does not exist; it places home-1's offers all the same."""
+    (dead,) = free_ports(1)
+    passphrase = watt.passphrase_file.read_text().strip()
+    owner = load_key(watt.keys / "home-1.json", passphrase)
+    save_key(tmp_path / "owner.json", owner, passphrase, TESTNET)
+    home = Home(network="home-1", key_file="owner.json", load_wh=(300,) * 48, sun_wh=(1_500,) * 48)
+    config = BrokerConfig(
+        gateways=(f"127.0.0.1:{dead}", *network.network.gateways),
+        homes=(home,),
+        passphrase_file=str(watt.passphrase_file),
+        poll_ms=200,
+    )
+    (tmp_path / "broker.json").write_bytes(_encoded(config))
+    command = [sys.executable, "-m", "cli.main", "broker", "run", "--config", str(tmp_path / "broker.json")]
+    with (tmp_path / "broker.log").open("wb") as log:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    try:
+        slot = watt.slot(2)
+        deadline = time.monotonic() + 30
+        while not (orders := watt.json("wallet", "orders", "home-1/pv", "--slot", slot)):
+            assert process.poll() is None and time.monotonic() < deadline, (tmp_path / "broker.log").read_text()
+            time.sleep(0.3)
+    finally:
+        process.terminate()
+    assert process.wait(10) == 0
+    assert {(row["side"], row["energy_wh"]) for row in orders} == {("sell", 1_200)}
+
+
+def test_a_broker_that_cannot_start(tmp_path: Path, network: Cluster) -> None:
+    config = BrokerConfig(
+        gateways=tuple(network.network.gateways),
+        homes=(Home(network="nowhere", key_file="k.json", load_wh=(1,), sun_wh=(1,)),),
+        passphrase_file="passphrase",
+    )
+    (tmp_path / "passphrase").write_text("secret\n")
+    save_key(tmp_path / "k.json", generate_key(), "secret", TESTNET)
+    (tmp_path / "broker.json").write_bytes(_encoded(config))
+    result = CliRunner().invoke(main, ["broker", "run", "--config", str(tmp_path / "broker.json")])
+    assert result.exit_code == 1 and result.stderr.startswith("watt: unknown-network: ")
+    (tmp_path / "broker.json").write_text("{}")
+    result = CliRunner().invoke(main, ["broker", "run", "--config", str(tmp_path / "broker.json")])
+    assert result.exit_code == 1 and result.stderr.startswith("watt: bad-config: ")
+
+
+def _encoded(config: BrokerConfig) -> bytes:
+    return msgspec.json.encode(config)
