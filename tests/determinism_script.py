@@ -77,7 +77,7 @@ def run() -> Day:
         allocate = day.tx(key_of(home), "budget", "allocate", network=home, period=0, amounts=amounts)
         day.block(0, [issue])
         day.block(0, [allocate])
-    registers = {name: (0, 0) for name in DEVICES}
+    registers = dict.fromkeys(DEVICES, (0, 0))
     reported = 0
     for number in range(1, BLOCKS + 1):
         time = number * SECONDS_A_BLOCK
