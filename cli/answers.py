@@ -1,10 +1,13 @@
 """The answers of contracts' queries, from plain arrays to records with named fields."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 from node.errors import RefusedError
 from node.model.codec import Value
+
+Reader: TypeAlias = Callable[[str, str, Mapping[str, Any]], Awaitable[Value]]
+"""(contract, method, arguments) -> the query's answer: a client's ``query``, or the same on a database."""
 
 ORDER = (
     "id", "device", "network", "slot", "bus", "side", "energy_wh", "price", "until", "renewable", "placed", "age",
@@ -19,10 +22,7 @@ BUDGET = (
     "state", "available", "reserved", "allocated", "earned", "spent", "lent", "borrowed", "owed", "forecast", "used",
     "used_wh",
 )  # fmt: skip
-NETWORK_BUDGET = (
-    "status", "pool", "issued", "allocated", "earned", "spent", "owed", "devices_available", "devices_reserved",
-    "devices_earned", "devices_spent",
-)  # fmt: skip
+NETWORK_BUDGET = ("status", "issued", "earned", "pool", "available", "reserved", "spent", "owed")
 ALERT = ("device", "period", "cause", "slot", "time", "evidence", "acknowledged")
 SHARE = ("giver", "receiver", "amount", "returned", "reference", "slot", "tx_id")
 DEVICE_TRADE = ("auction", "side", "order", "other_order", "energy_wh", "price", "other_price", "toll")
@@ -45,3 +45,13 @@ def as_rows(value: Value) -> tuple[Value, ...]:
     if not isinstance(value, tuple):
         raise RefusedError("bad-answer", f"the node answered {type(value).__name__} where an array was expected")
     return value
+
+
+async def all_records(
+    read: Reader, contract: str, method: str, args: Mapping[str, Any], fields: Sequence[str]
+) -> list[dict[str, Any]]:
+    """The rows of a list that a query gives page by page, from number ``first`` on."""
+    rows: list[dict[str, Any]] = []
+    while page := records(await read(contract, method, {**args, "first": len(rows)}), fields):
+        rows += page
+    return rows

@@ -12,12 +12,12 @@ from rich.progress import track
 
 from chaincode.contract import ContractError
 from chaincode.registry import default_registry
-from cli.answers import BOOK_LEVEL, PRODUCT, records
+from cli.answers import BOOK_LEVEL, PRODUCT, Reader, records
 from cli.clearing_file import clear_file
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
 from cli.session import ask, node_option
 from cli.units import clock, kwh, parse_slot, per_kwh
-from cli.verify import Checked, Fault, Reader, slot_seconds_of, stored_products, verify_product
+from cli.verify import Checked, Fault, slot_seconds_of, stored_products, verify_product
 from node.config import load_config
 from node.errors import RefusedError
 from node.executor import Executor

@@ -5,19 +5,15 @@ clearing that the rules demand of the orders that it names (``chaincode.market_c
 are the orders that were placed is what `watt node verify` proves, by replaying the chain.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, NamedTuple, TypeAlias, cast
+from typing import NamedTuple, cast
 
 from chaincode.auction_types import Trade
 from chaincode.contract import ContractError
 from chaincode.market_certificate import Auction, OrderRow, check
 from chaincode.tree import Line, Tree
-from cli.answers import PRODUCT, as_rows, record
+from cli.answers import PRODUCT, Reader, as_rows, record
 from node.errors import RefusedError
 from node.model.codec import Value
-
-Reader: TypeAlias = Callable[[str, str, Mapping[str, Any]], Awaitable[Value]]
-"""(contract, method, arguments) -> the query's answer."""
 
 
 class Fault(NamedTuple):

@@ -9,7 +9,7 @@ from typing import Any, cast
 import click
 
 from chaincode.contract import Event
-from cli.answers import ALERT, BUDGET, NETWORK_BUDGET, SHARE, as_rows, record, records
+from cli.answers import ALERT, BUDGET, NETWORK_BUDGET, SHARE, all_records, as_rows, record
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes, tokens
 from cli.session import ask, node_option, passphrase_option, transact
 from cli.units import TOKENS, base_units, clock, kwh
@@ -92,8 +92,8 @@ def balance(name: str, period: int | None, nodes: tuple[str, ...], as_json: bool
     if network is not None:
         print_table(
             f"{name}, period {number} ({network['status']}), tokens",
-            (">Pool", ">Issued", ">Allocated", ">Earned", ">Spent", ">Owed"),
-            [[tokens(network[column], decimals) for column in NETWORK_BUDGET[1:7]]],
+            tuple(f">{column.capitalize()}" for column in NETWORK_BUDGET[1:]),
+            [[tokens(network[column], decimals) for column in NETWORK_BUDGET[1:]]],
         )
     print_table(
         f"Devices, period {number}, tokens",
@@ -152,8 +152,9 @@ def share(
 def _list_shares(network: str, period: int | None, nodes: tuple[str, ...], as_json: bool) -> None:
     async def read(client: Client) -> tuple[list[dict[str, Any]], int, int]:
         number = await period_or_current(client, period)
-        answer = await client.query("budget", "shares", {"network": network, "period": number})
-        return records(answer, SHARE), number, (await client.node_info()).token_decimals
+        of_period = {"network": network, "period": number}
+        found = await all_records(client.query, "budget", "shares", of_period, SHARE)
+        return found, number, (await client.node_info()).token_decimals
 
     rows, number, decimals = ask(nodes, read)
     if as_json:
@@ -185,7 +186,7 @@ def alerts(network: str, nodes: tuple[str, ...], as_json: bool) -> None:
 
     Example: watt wallet alerts home-03
     """
-    rows = records(ask(nodes, lambda client: client.query("budget", "alerts", {"network": network})), ALERT)
+    rows = ask(nodes, lambda client: all_records(client.query, "budget", "alerts", {"network": network}, ALERT))
     if as_json:
         return print_json(rows)
     print_table(

@@ -15,7 +15,7 @@ import msgspec
 from chaincode.market_certificate import Auction
 from chaincode.market_products import FINAL, SETTLED
 from chaincode.settlement_run import Settled
-from cli.answers import ALERT, BUDGET, PRODUCT, SHARE, as_rows, record, records
+from cli.answers import ALERT, BUDGET, PRODUCT, SHARE, all_records, as_rows, record, records
 from node.gateway.client import Client
 from testnet.cluster import Agreement
 from testnet.community import SLOTS, Community
@@ -107,8 +107,8 @@ async def make_report(
             args: dict[str, Any] = {"network": name, "first_slot": world.first_slot, "last_slot": world.end_slot - 1}
             homes[name] = record(await client.query("settlement", "bill", args), BILL)
             of_day = {"network": name, "period": world.period}
-            shares += records(await client.query("budget", "shares", of_day), SHARE)
-            raised = records(await client.query("budget", "alerts", {"network": name}), ALERT)
+            shares += await all_records(client.query, "budget", "shares", of_day, SHARE)
+            raised = await all_records(client.query, "budget", "alerts", {"network": name}, ALERT)
             alerts += [alert for alert in raised if alert["period"] == world.period]
         poor = {"device": device(POOR_EV, "ev"), "period": world.period}
         return Report(
