@@ -96,16 +96,12 @@ def _fill(ctx: Context, order_id: bytes, wh: int, price_at: dict[str, int], toll
     position = market_orders.shrunk(ctx, position, order, wh, Fill(wh, wh * price, tolls), closed=done)
     market_orders.put_position(ctx, order.device, order.slot, position)
     if order.side == BUY:
-        _pay(ctx, order_id, order, wh, price, done=done)
+        _pay(ctx, order_id, order, wh, price)
     data: Value = (order_id, order.state, order.slot, market_orders.SIDE_NAMES[order.side], wh, price, filled_wh)
     ctx.emit("fill", (order.device, order.network), data)
 
 
-def _pay(ctx: Context, order_id: bytes, order: Order, wh: int, price: int, *, done: bool) -> None:
+def _pay(ctx: Context, order_id: bytes, order: Order, wh: int, price: int) -> None:
     """From the order's hold into escrow; what was held beyond the price is set free."""
-    if wh * price:
-        budget.post(ctx, order_id, wh * price, f"escrow:{order.slot}", "trade")
-    if done and order.money < order.energy_wh * order.price:
-        budget.release(ctx, order_id, None)
-    elif not done and price < order.price:
-        budget.release(ctx, order_id, wh * (order.price - price))
+    if order.price:
+        budget.settle(ctx, order_id, wh * price, wh * (order.price - price), f"escrow:{order.slot}", "trade")
