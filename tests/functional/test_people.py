@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from broker.config import BrokerConfig, Home
+from chaincode.market_certificate import Auction
 from cli.main import main
 from cli.session import Account
+from cli.verify import verify_product
 from node.gateway.client import Client
 from node.keyfile import PASSPHRASE_VARIABLE, TESTNET, load_key, save_key
 from node.model.keys import SigningKey, generate_key
@@ -29,14 +32,14 @@ class Watt:
     def __init__(self, cluster: Cluster) -> None:
         self.keys = cluster.network.directory / KEYS_NAME
         self.passphrase_file = self.keys / PASSPHRASE_NAME
-        self._node = cluster.network.gateways[1]
+        self.node = cluster.network.gateways[1]
 
     def run(self, *words: str, key: str | None = None) -> Result:
         """The result of `watt WORDS`; ``key``: sign with this one."""
         signing = []
         if key is not None:
             signing = ["--key", str(self.keys / f"{key}.json"), "--passphrase-file", str(self.passphrase_file)]
-        return CliRunner().invoke(main, [*words, "--node", self._node, *signing])
+        return CliRunner().invoke(main, [*words, "--node", self.node, *signing])
 
     def json(self, *words: str, key: str | None = None) -> Any:
         """The JSON that `watt WORDS --json` prints."""
@@ -81,6 +84,30 @@ def test_an_order_from_placing_to_trading_and_its_proof(watt: Watt) -> None:
     checked = watt.json("market", "verify", slot)
     assert checked["faults"] == [] and checked["trades"] == 1 and checked["energy_wh"] == 800
     assert watt.json("market", "verify")["auctions"] >= 1
+    for part, code in (("price", "wrong-price"), ("energy", "wrong-split"), ("flows", "wrong-flows")):
+        assert code in asyncio.run(_faults_of_a_lying_node(watt.node, int(slot), part))
+
+
+async def _faults_of_a_lying_node(node: str, slot: int, part: str) -> set[str]:
+    """The codes of what is found when a node changes one thing in the auctions that it shows."""
+    async with Client(node) as client:
+
+        async def read(contract: str, method: str, args: Mapping[str, Any]) -> Any:
+            answer: Any = await client.query(contract, method, args)
+            if method != "auction":
+                return answer
+            fields, orders, trades = answer
+            auction = Auction(*fields)
+            if part == "price":
+                auction = auction._replace(prices=tuple(price + 1 for price in auction.prices))
+            elif part == "flows":
+                auction = auction._replace(flows_before=tuple(flow + 1 for flow in auction.flows_before))
+            else:
+                trades = tuple((buy, sell, wh - 1, *rest) for buy, sell, wh, *rest in trades)
+            return tuple(auction), orders, trades
+
+        _, faults = await verify_product(read, slot, 1800)
+        return {fault.code for fault in faults}
 
 
 def test_money_from_issue_to_share_and_alert(watt: Watt) -> None:
