@@ -4,7 +4,6 @@ import pytest
 
 from chaincode import market_trading
 from chaincode.contract import ContractError
-
 from tests.chaincode.marketplace import (
     ALLOCATED,
     FEED_IN,
