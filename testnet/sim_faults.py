@@ -11,6 +11,7 @@ loss        messages vanish
 delay       some take up to seconds, and so overtake one another
 duplicate   some arrive twice
 mute        for a while, one kind of message does not reach some of the nodes: they miss a phase of the protocol
+            that may have ended for one of them alone
 partition   links are cut for seconds, in both directions or in one
 crash       a node dies at a random operation (disk or network), with or without what it had not synced, and comes back
 power       all nodes die at once
@@ -65,8 +66,10 @@ class Faults:
         if "clock" in self._kinds:
             for node in self._nodes:
                 node.clock_skew_ms = dice.randint(-900, 900)
+        calm = dice.choice((0.3, 1.0, 1.0, 2.0))
         for kind, action, mean_s in (
             ("mute", self._mute, 1.0),
+            ("mute", self._orphan, 2.5),
             ("partition", self._partition, 2.0),
             ("crash", self._crash, 2.0),
             ("power", self._power, 12.0),
@@ -74,7 +77,7 @@ class Faults:
             ("clock", self._clock, 10.0),
         ):
             if kind in self._kinds and dice.random() < 0.7:
-                self._again(action, mean_s)
+                self._again(action, mean_s * calm)
 
     def heal(self) -> None:
         """No more trouble: links and clocks are right, and whoever is down is started."""
@@ -103,6 +106,19 @@ class Faults:
         muted = (kind, deaf)
         self._network.weather.muted.append(muted)
         self._agenda.after(int(dice.uniform(0.1, 3.0) * SECOND), self._unmute, muted)
+
+    def _orphan(self) -> None:
+        """One node alone comes to know of a decision, and cannot tell: what it knows, a view change must bring back."""
+        dice, count = self._dice, len(self._nodes)
+        knower = dice.randrange(count)
+        others = frozenset(range(count)) - {knower}
+        muted = (dice.choice(("prepare", "commit")), others)
+        links = [(knower, other) for other in others]
+        self._network.weather.muted.append(muted)
+        self._network.block(links)
+        length = dice.uniform(0.5, 6.0)
+        self._agenda.after(int(dice.uniform(0.2, length) * SECOND), self._unmute, muted)
+        self._agenda.after(int(length * SECOND), self._network.unblock, links)
 
     def _unmute(self, muted: tuple[str, frozenset[int]]) -> None:
         if muted in self._network.weather.muted:

@@ -107,31 +107,36 @@ class Simulation:
         self.clients = Clients(self.agenda, self.dice, genesis, client_keys, self.nodes, workload, pace_s)
         self.faults = Faults(options.faults, self.agenda, self.dice, self.network, list(self.nodes))
         self._workload = workload
-        self.fault_time = int(self.dice.uniform(4, 16) * SECOND)
+        self.fault_time = int(self.dice.uniform(4, 20) * SECOND)
 
-    def run(self) -> None:
-        """Live through it."""
+    def start(self) -> None:
+        """Start all nodes."""
         for node in self.nodes:
             node.start()
+
+    def run(self) -> None:
+        """Live through it, from the start to the checks at the end."""
+        self.start()
         self.clients.begin()
         self.faults.begin()
-        self._until(self.fault_time)
+        self.until(self.fault_time)
         self._say("healed")
         self.faults.heal()
         self.tally.healed_at = self.agenda.now
-        self._until(self.agenda.now + SECOND)
+        self.until(self.agenda.now + SECOND)
         self.clients.stop()
         while not self._is_quiet():
             if self.agenda.now > self.tally.healed_at + RECOVERY_LIMIT:
                 raise CheckFailed(f"no recovery within {RECOVERY_LIMIT // SECOND} s: {self._where_all_stand()}")
-            self._until(self.agenda.now + 100 * MS)
+            self.until(self.agenda.now + 100 * MS)
         ledgers = [node.ledger for node in self.nodes if node.ledger is not None]
         executor = self.nodes[0].executor
         assert executor is not None
         query = lambda contract, method, **args: executor.query(contract, method, args)  # noqa: E731
         self.checker.check_end(ledgers, self.clients.owed, self._workload, query)
 
-    def _until(self, time: int) -> None:
+    def until(self, time: int) -> None:
+        """Let everything happen up to this virtual time, in microseconds."""
         while self.agenda.now < time:
             self.agenda.run_next()
             if self.agenda.done % 1024 == 0:
