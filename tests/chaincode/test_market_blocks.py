@@ -1,0 +1,82 @@
+"""The market inside real blocks: the order within a batch means nothing, and a replay gives the same root."""
+
+import os
+import random
+import subprocess
+import sys
+from typing import Any, cast
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.chaincode.market_chain import MarketChain, day, last_root
+from tests.chaincode.marketplace import FEED_IN, RETAIL, marketplace, order, tick
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_batch_is_a_set(seed: int) -> None:
+    chain, rng = MarketChain(), random.Random(seed)
+    fills = 0
+    for time, transactions in day(chain, seed):
+        execution = chain.execute(time, transactions)
+        for _ in range(2):
+            shuffled = rng.sample(transactions, len(transactions))
+            again = chain.execute(time, shuffled)
+            assert again.block.header.state_root == execution.block.header.state_root
+            assert {receipt.tx_id: receipt for receipt in again.receipts} == {
+                receipt.tx_id: receipt for receipt in execution.receipts
+            }
+            assert again.events == execution.events
+        fills += sum(event.topic == "fill" for event in execution.events)
+        assert not [event for event in execution.events if event.topic == "hook-failed"]
+        chain.commit(execution)
+    assert fills > 10
+
+
+def test_the_same_root_in_another_process_with_another_hash_seed() -> None:
+    roots = [
+        subprocess.run(
+            [sys.executable, "-m", "tests.chaincode.market_chain"],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+        for seed in ("1", "2")
+    ]
+    assert roots == [last_root(7).hex()] * 2
+
+
+limits = st.lists(st.tuples(st.integers(100, 900), st.integers(FEED_IN, RETAIL)), min_size=1, max_size=12)
+
+
+@settings(max_examples=40, deadline=None)
+@given(buys=limits, sells=limits)
+def test_on_one_bus_demand_and_supply_meet_where_the_textbook_says(
+    buys: list[tuple[int, int]], sells: list[tuple[int, int]]
+) -> None:
+    devices = {f"n{number}/ev": (f"n{number}", "ev", "t", 10**6, 10**6) for number in range(len(buys) + len(sells))}
+    world = marketplace(devices, ())
+    sides = [("buy", *each) for each in buys] + [("sell", *each) for each in sells]
+    ids = [
+        order(world, device, side, wh=wh, price=price) for device, (side, wh, price) in zip(devices, sides, strict=True)
+    ]
+    tick(world)
+    _, _, ((_, price),) = cast("Any", world.query("market", "prices", slot=1))
+    rows = [cast("tuple[Any, ...]", world.query("market", "order", order=each)) for each in ids]
+
+    # One Wh after the other, the dearest buyer with the cheapest seller, as long as both gain.
+    demand = sorted([limit for wh, limit in buys for _ in range(wh)], reverse=True)
+    supply = sorted([limit for wh, limit in sells for _ in range(wh)])
+    volume = sum(bid >= ask for bid, ask in zip(demand, supply, strict=False))
+    assert sum(row[13] for row in rows if row[5] == "buy") == volume
+    assert sum(row[13] for row in rows if row[5] == "sell") == volume
+    # The price lies between what the last ones in and the first ones out are content with.
+    floor = [*supply[:volume][-1:], *demand[volume : volume + 1]]
+    ceiling = [*demand[:volume][-1:], *supply[volume : volume + 1]]
+    assert max(floor, default=0) <= price <= min(ceiling, default=RETAIL)
+    for row in rows:
+        better = row[7] - price if row[5] == "buy" else price - row[7]
+        if better:
+            assert row[13] == (row[6] if better > 0 else 0)
