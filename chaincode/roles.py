@@ -35,7 +35,6 @@ RIGHTS: Final[dict[str, tuple[str, ...]]] = {
     "manage-budget": ("owner",),
     "issue": (UTILITY,),
     "redeem": (UTILITY,),
-    "set-tariff": (UTILITY,),
     "publish-grid": (GRID_OPERATOR,),
 }
 
@@ -130,12 +129,6 @@ def has_role(ctx: Context, key: bytes, role: str) -> bool:
         return holder is not None and member_of(ctx, cast("str", holder)).key == key
     members = [name for kind, name in uses_of(ctx, key) if kind == "member"]
     return any(role in member_of(ctx, name).roles for name in members)
-
-
-def require_role(ctx: Context, role: str) -> None:
-    """The sender's key is that of a member with ``role``. Raises ContractError("not-allowed")."""
-    if not has_role(ctx, ctx.sender, role):
-        raise ContractError("not-allowed", f"only a member with the role {role} may do this")
 
 
 def require_right(ctx: Context, right: str) -> None:

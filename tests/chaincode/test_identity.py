@@ -1,5 +1,7 @@
 """Who is who, who may do what, and where devices are connected."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from chaincode.budget import Budget
 from chaincode.contract import ContractError
 from chaincode.grid import Grid
 from chaincode.identity import Identity
+from chaincode.registry import default_registry
 from tests.chaincode.neighbourhood import (
     ADMIN,
     CLUB,
@@ -184,6 +187,20 @@ def test_every_right_names_roles_that_exist() -> None:
     known = {*roles.MEMBER_ROLES, "member", "owner", "device", "meter"}
     for right, holders in roles.RIGHTS.items():
         assert holders and set(holders) <= known, right
+
+
+def test_the_documented_table_of_rights_is_the_real_one_and_covers_every_transaction() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "budgets.md").read_text()
+    rows = re.findall(r"^\| ([a-z-]+) \| ([a-z, -]+) \| (`.*`) \|$", page, flags=re.MULTILINE)
+    assert {right: tuple(holders.split(", ")) for right, holders, _ in rows} == roles.RIGHTS
+    documented = sorted(call for _, _, calls in rows for call in re.findall(r"`(.*?)`", calls))
+    transactions = [
+        f"{contract.name}.{name}"
+        for contract in default_registry().contracts
+        for name, method in vars(type(contract)).items()
+        if getattr(method, "chaincode_kind", "") == "transaction"
+    ]
+    assert documented == sorted(transactions)
 
 
 def test_an_ev_moves() -> None:
