@@ -109,12 +109,13 @@ class Cluster:
     ``accepts(node, digest)`` answers Validate; ``diverging``: nodes whose ledger computes something else.
     """
 
-    def __init__(self, n: int = 4, *, names: dict[bytes, str] | None = None) -> None:
+    def __init__(self, n: int = 4, *, timeout_ticks: int = 20) -> None:
         self.n = n
+        self.timeout_ticks = timeout_ticks
         self.keys = keys(n)
         self.members = tuple(key.public_key for key in self.keys)
         self.network: deque[tuple[int, int, Message]] = deque()
-        self.names = {NULL_DIGEST: "null"} if names is None else names
+        self.names = {NULL_DIGEST: "null"}
         self.trace: list[str] = []
         self.is_traced = True
         self.errors: list[tuple[int, PeerError]] = []
@@ -126,7 +127,8 @@ class Cluster:
         self.nodes = [Node(self._replica(index, Anchor(0, GENESIS_HASH, None), [])) for index in range(n)]
 
     def _replica(self, index: int, anchor: Anchor, records: list[bytes]) -> Replica:
-        return Replica(Settings(CHAIN, 0, self.members, index), self.keys[index], plain_verify, anchor, records)
+        settings = Settings(CHAIN, 0, self.members, index, timeout_ticks=self.timeout_ticks)
+        return Replica(settings, self.keys[index], plain_verify, anchor, records)
 
     def replica(self, index: int) -> Replica:
         """The replica of a node."""
