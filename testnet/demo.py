@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import signal
 import sys
 import time
 from pathlib import Path
@@ -47,6 +48,7 @@ def demo(directory: Path, day_seconds: int, data: Path | None, as_json: bool) ->
 
     Example: watt testnet demo --day-seconds 160
     """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that what was started is ended
     directory = directory.resolve()
     console = Console(stderr=True)
     begun = time.monotonic()
