@@ -52,6 +52,9 @@ __all__ = [
     "settle",
 ]
 
+MAX_OUTSTANDING: Final = 2**58
+"""Base units that may be issued and not redeemed at one time: far below 63 bits, so that no counter of money that
+went round can ever pass them where a block's hook counts it."""
 MAX_REFERENCE: Final = 64
 MAX_LISTED: Final = 500
 _ISSUES: Final = b"bud-issue/"
@@ -96,6 +99,9 @@ class Budget(Contract):
         key = _ISSUES + network.encode() + b"\0" + period.to_bytes(4, "big") + reference
         if ctx.get(key) is not None:
             raise ContractError("duplicate-id", "an issue with this reference has been made")
+        issued, redeemed = accounts.supply(ctx)
+        if issued - redeemed + amount > MAX_OUTSTANDING:
+            raise ContractError("bad-amount", f"at most {MAX_OUTSTANDING} base units are issued and not redeemed")
         accounts.mint(ctx, f"pool:{network}:{period}", amount, "issue", reference)
         ctx.put(key, amount)
         budget_charge.pay_owed(ctx, network, period, reference)

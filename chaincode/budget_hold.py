@@ -124,7 +124,7 @@ def release(ctx: Context, ref: bytes, amount: int | None) -> None:
 def resolve_needs(ctx: Context) -> tuple[Decision, ...]:
     """Decide all needs of this block: (reference, whether it is held now), by network, period and recording.
 
-    A refused device that is depleted is stopped: LIMITED, or GRACE if critical.
+    A refused device that is depleted is stopped, unless the period is still planned: LIMITED, or GRACE if critical.
     """
     count = cast("int | None", ctx.get(_NEEDS)) or 0
     if count == 0:
@@ -162,9 +162,10 @@ def _resolve(ctx: Context, network: str, period: int, needs: list[Need]) -> list
         _put(ctx, need.reference, Hold(need.device, period, need.amount, gifts))
         budget_state.note_change(ctx, need.device, period, before)
     granted = dict.fromkeys([need.reference for need in met])
+    is_planned = budget_state.status_of(ctx, period) == "planned"  # nobody runs short before it begins
     settings = budget_state.settings_of(ctx)
     for need in needs:
-        if need.reference not in granted:
+        if need.reference not in granted and not is_planned:
             book = accounts.device_book(ctx, need.device, period)
             if budget_state.level_of(book, settings) == budget_state.DEPLETED:
                 budget_state.stop(ctx, need.device, period)

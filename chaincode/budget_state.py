@@ -14,7 +14,8 @@ GRACE     the same for a critical device: it may not buy either, but runs on, ow
 ========  ==============================================================================================
 
 The first three follow from the book alone. LIMITED and GRACE are remembered (``stopped``) and end when the device has
-more than the depleted threshold again and owes nothing (event ``restore``).
+more than the depleted threshold again and owes nothing (event ``restore``). They concern their period alone: the
+events for the plug are emitted while it is active, and a new period begins afresh.
 
 State: ``bud-settings/`` -> Settings; ``bud-owed/`` network -> (total, ((device, period, amount), ...)), oldest first.
 """
@@ -153,7 +154,7 @@ def stop(ctx: Context, device: str, period: int) -> None:
     found = identity.device_of(ctx, device)
     keys = (device, found.network)
     ctx.emit("budget-state", keys, (period, GRACE if found.critical else LIMITED))
-    if not found.critical:
+    if not found.critical and _is_active(ctx, period):
         ctx.emit("curtail", keys, period)
 
 
@@ -168,7 +169,8 @@ def note_change(ctx: Context, device: str, period: int, before: DeviceBook) -> N
         accounts.set_stopped(ctx, device, period, False)
         keys = (device, identity.device_of(ctx, device).network)
         ctx.emit("budget-state", keys, (period, level))
-        ctx.emit("restore", keys, period)
+        if _is_active(ctx, period):
+            ctx.emit("restore", keys, period)
     elif level != level_of(before, settings):
         ctx.emit("budget-state", (device, identity.device_of(ctx, device).network), (period, level))
 
@@ -186,6 +188,11 @@ def put_owed(ctx: Context, network: str, claims: tuple[Owed, ...]) -> None:
         ctx.put(_OWED + network.encode(), (total, tuple([tuple(claim) for claim in claims])))
     else:
         ctx.delete(_OWED + network.encode())
+
+
+def _is_active(ctx: Context, period: int) -> bool:
+    first, end = slots_of(ctx, period)
+    return first <= slots.current(ctx) < end
 
 
 def _owes(ctx: Context, device: str, period: int) -> bool:

@@ -91,6 +91,7 @@ def test_issue_and_allocate() -> None:
         ({"amount": 0}, "bad-amount"),
         ({"amount": -5}, "bad-amount"),
         ({"amount": MAX_AMOUNT + 1}, "bad-amount"),
+        ({"amount": budget.MAX_OUTSTANDING + 1}, "bad-amount"),
         ({"amount": 2**64}, "bad-args"),
         ({"period": -1}, "unknown-period"),
         ({"period": budget_state.PERIODS_AHEAD + 8}, "unknown-period"),
@@ -427,6 +428,19 @@ def test_a_device_sinks_and_rises() -> None:
     assert topics(world, "curtail", "restore") == [("curtail", EV), ("restore", EV)]
     states = [cast("Any", event.data)[1] for event in world.events if event.topic == "budget-state"]
     assert states == ["active", "low", "depleted", "limited", "low", "active"]
+
+
+def test_nobody_is_curtailed_for_another_period_than_the_active_one() -> None:
+    world = neighbourhood()
+    assert not hold(world, EV, b"o1", 10, period=1)
+    assert resolve(world) == {b"o1": False}
+    assert book(world, EV, 1)["state"] == "depleted"  # planned: not allocated yet, and not needed yet
+    at_slot(world, 10)
+    charge(world, {EV: 5}, period=0)
+    assert book(world, EV, 0)["state"] == "limited"  # over: settled late
+    assert topics(world, "curtail") == []
+    charge(world, {EV: 5}, period=1)
+    assert topics(world, "curtail") == [("curtail", EV)]
 
 
 def test_too_large_an_order_alone_stops_nobody() -> None:
