@@ -54,7 +54,7 @@ from chaincode.market_calendar import DELIVERED, GATE, MARKET, METERED, OPEN, SE
 from chaincode.market_orders import SIDE_NAMES, Order
 from chaincode.market_products import Product
 
-WORK_PER_BLOCK: Final = 20_000
+WORK_PER_BLOCK: Final = 10_000
 """Calendar work of one block: an order that is cleared or expires is one, every entry ENTRY_WORK besides."""
 ENTRY_WORK: Final = 20
 MAX_ROWS: Final = 10_000
