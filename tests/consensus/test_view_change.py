@@ -280,6 +280,24 @@ def test_no_vote_below_the_view_that_was_asked_for() -> None:
     assert not [m for s, _, m in cluster.network if s == 1 and cluster.kind(m) in ("prepare", "commit")]
 
 
+def test_a_primary_that_passes_over_a_transaction_is_replaced_though_blocks_come() -> None:
+    """Checklist 28, the core's part: after T in its view, however many blocks it makes of other things."""
+    cluster = Cluster(4)
+    ticks = 0
+    while cluster.replica(1).view == 0 and ticks < 40:
+        ticks += 1
+        cluster.propose(0)
+        for index in range(4):
+            cluster.replica(index).tick(pending=False, overdue=index in (1, 2))
+            cluster.obey(index)
+        cluster.deliver()
+    assert ticks == 20
+    assert min(cluster.heights()) >= 19
+    for index in range(4):  # the next one has T as well, though the transaction is already old
+        cluster.replica(index).tick(pending=False, overdue=True)
+    assert all(cluster.replica(index).view == 1 for index in range(4))
+
+
 # What survives.
 
 
@@ -312,6 +330,22 @@ def test_what_one_replica_committed_comes_back() -> None:
     assert cluster.digests(1) == ["a"]
     cluster.restart(3)
     cluster.tick(count=20)
+    cluster.assert_one_chain()
+
+
+def test_a_certificate_in_a_new_view_is_enough_to_store_what_was_executed() -> None:
+    """Checklist 9 and 22: only one replica saw the commits, and it gives its blocks to nobody."""
+    cluster = Cluster(4)
+    cluster.passes = lambda sender, to, message: cluster.kind(message) != "commit" or to == 3
+    cluster.propose(0, "a")
+    cluster.deliver()
+    assert cluster.heights() == [0, 0, 0, 1]
+    cluster.passes = lambda sender, to, message: cluster.kind(message) not in ("commit", "block-reply")
+    cluster.receive(3, 1, sign_as(cluster.keys, 3, Suspect(0)))
+    cluster.receive(3, 2, sign_as(cluster.keys, 3, Suspect(0)))
+    force_view(cluster, (0, 1, 2, 3))
+    assert cluster.heights() == [1, 1, 1, 1]
+    assert [len(node.executed) for node in cluster.nodes] == [1, 1, 1, 1]
     cluster.assert_one_chain()
 
 
