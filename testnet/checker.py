@@ -3,7 +3,7 @@
 Checked while it happens (``CheckFailed`` at once):
 
 - one canonical chain: at each height every node stores the same block, on the block before it, in order, never again
-  or backwards, under a certificate that a stranger can verify (checklist 8, 21, 46);
+  or backwards, under a certificate that a stranger can verify (checklist 8, 21, 46), and no contract breaks down in it;
 - no member ever signs two different votes for one (epoch, view, height, phase), nor votes in a view that it has
   left; a pre-prepare is the primary's prepare (checklist 2, 20);
 - no vote leaves before it is on the node's disk, synced, and a prepare not before the batch's body (checklist 35).
@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from node.consensus.messages import Message, Proposal, Signed
 from node.consensus.quorum import quorum
+from node.executor import HOOK_FAILED, INTERNAL
 from node.ledger.chain import UNUSED_CODES, Ledger
 from node.ledger.execution import Execution
 from node.model.block import decode_batch
@@ -135,6 +136,10 @@ class Checker:
         expected = self._heights.get(node, 0) + 1
         self._expect(height == expected, f"n{node} stored height {height} where {expected} was next")
         self._heights[node] = height
+        failed = [event for event in execution.events if event.topic == HOOK_FAILED]
+        self._expect(not failed, f"a hook failed in block {height}: {failed}")
+        internal = [receipt for receipt in execution.receipts if receipt.code == INTERNAL]
+        self._expect(not internal, f"a contract failed in block {height}: {internal}")
         self._expect(
             (certificate.height, certificate.block_hash) == (height, execution.block_hash),
             f"n{node} stored height {height} under the certificate of another block",

@@ -9,6 +9,8 @@ from cli.output import EXIT_REFUSED, json_option, print_json, print_table
 from testnet.sim_faults import KINDS
 from testnet.simulator import WORKLOADS, Options, SeedResult, run_seed, run_seeds
 
+MAX_TRACEBACKS = 3
+
 
 @click.group()
 def sim() -> None:
@@ -84,7 +86,7 @@ def _report(results: list[SeedResult], faults: frozenset[str], nodes: int | None
     for result in failed:
         click.echo(f"seed {result.seed}: {result.failure}", err=True)
         click.echo(f"  replay: watt sim run --seed {result.seed}{extra} --trace", err=True)
-        if result.detail:
+        if result.detail and len(failed) <= MAX_TRACEBACKS:
             click.echo(result.detail, err=True)
     if as_json:
         print_json({"seeds": len(results), "failed": [asdict(result) for result in failed], **_totals(results)})

@@ -7,7 +7,7 @@ codes and the calendar's strokes.
 import functools
 from collections.abc import Callable, Sequence
 from random import Random
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from chaincode.registry import Registry
 from node.ledger.chain import UNUSED_CODES
@@ -19,7 +19,9 @@ OPENING_BALANCE = 500
 
 
 class Workload(Books, Protocol):
-    """What clients call, on which contracts."""
+    """What clients call, on which contracts. ``time_scales``: what the chain's may be."""
+
+    time_scales: ClassVar[tuple[int, ...]]
 
     def registry(self) -> Registry: ...
 
@@ -39,6 +41,8 @@ def _bank_registry() -> Registry:
 
 class Payments:
     """Clients pay one another; some try to pay more than they have."""
+
+    time_scales: ClassVar[tuple[int, ...]] = (1, 1, 5)
 
     def __init__(self) -> None:
         self._clients: tuple[bytes, ...] = ()

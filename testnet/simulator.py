@@ -27,13 +27,14 @@ from node.votelog import LOG_NAME
 from testnet.checker import Checker, CheckFailed
 from testnet.sim_clients import Clients
 from testnet.sim_faults import KINDS, Faults
+from testnet.sim_market import Trading
 from testnet.sim_node import LOG_REWRITE_BYTES, SimNode, Surroundings
 from testnet.sim_trace import describe, short
 from testnet.sim_workload import Payments, Workload
 from testnet.sim_world import MS, SECOND, START_CLOCK_MS, Agenda, Network, Signatures
 
 ALL_FAULTS: Final = frozenset(KINDS)
-WORKLOADS: Final[dict[str, Callable[[], Workload]]] = {"payments": Payments}
+WORKLOADS: Final[dict[str, Callable[[], Workload]]] = {"payments": Payments, "market": Trading}
 
 RECOVERY_LIMIT: Final = 60 * SECOND
 """After the last fault everything is done within this: the longest time-out (10 s), a few views, and catching up."""
@@ -93,7 +94,7 @@ class Simulation:
         genesis = _genesis(
             [key.public_key for key in node_keys],
             workload.contracts([key.public_key for key in client_keys]),
-            self.dice.choice((1, 1, 5)),
+            self.dice.choice(workload.time_scales),
         )
         registry = workload.registry()
         first = Ledger.open(MemoryStore(), genesis, registry)
@@ -244,7 +245,7 @@ def run_seed(seed: int, options: Options, trace: Trace | None = None) -> SeedRes
     except CheckFailed as error:
         failure = str(error)
     except Exception as error:  # noqa: BLE001 - any exception of the code under test is a finding, with its place
-        failure, detail = f"{type(error).__name__}: {error}", traceback.format_exc()
+        failure, detail = f"{type(error).__name__}: {error}", traceback.format_exc(limit=-5)
     tally = simulation.tally
     return SeedResult(
         seed=seed,
