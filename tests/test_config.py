@@ -1,0 +1,154 @@
+"""A node's configuration and its first files."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from cli.node import node as node_group
+from node.config import dump_config, is_loopback, load_config, split_address
+from node.errors import ConfigError
+from node.keyfile import TESTNET, load_key
+from node.model.genesis import load_genesis
+from node.setup import KEY_NAME, NodeFiles, init_node, open_identity
+from testnet.genesis import GENESIS_NAME, Network, build_network, load_network
+
+GOOD = """
+member = "node-0"
+genesis = "genesis.json"
+data_dir = "data"
+key_file = "node.key.json"
+tls_key_file = "tls.key.json"
+tls_certificate = "tls.crt"
+[peer]
+listen = "127.0.0.1:7501"
+[peer.addresses]
+node-1 = "[::1]:7502"
+[gateway]
+listen = "localhost:7401"
+"""
+
+
+def code_of(use: Callable[[], object]) -> tuple[str, str]:
+    with pytest.raises(ConfigError) as caught:
+        use()
+    return caught.value.code, caught.value.message
+
+
+def test_a_written_configuration_reads_back_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "node.toml"
+    path.write_text(GOOD)
+    config = load_config(path)
+    assert config.path(config.data_dir) == tmp_path / "data"
+    assert config.limits.verify_workers == 1
+    path.write_text(dump_config(config, "two\nlines"))
+    assert load_config(path) == config
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ('member = "node-0"', 'member = ""', "member"),
+        ('member = "node-0"', "", "member"),
+        ('member = "node-0"', 'member = "node-0"\nsurprise = 1', "surprise"),
+        ('member = "node-0"', 'member = "node-0"\ndirectory = "/"', "directory"),
+        ("[gateway]", '[gateway]\nsurprise = "x"', "surprise"),
+        ('listen = "127.0.0.1:7501"', "listen = 7501", "listen"),
+        ('listen = "127.0.0.1:7501"', 'listen = "127.0.0.1"', "peer.listen"),
+        ('listen = "127.0.0.1:7501"', 'listen = "127.0.0.1:0"', "peer.listen"),
+        ('listen = "127.0.0.1:7501"', 'listen = "127.0.0.1:70000"', "peer.listen"),
+        ('listen = "127.0.0.1:7501"', 'listen = "localhost:7401"', "same address"),
+        ('"[::1]:7502"', '"nowhere"', "peer.addresses.node-1"),
+        ('listen = "localhost:7401"\n', 'listen = "localhost:7401"\n[limits]\nverify_workers = 0\n', "verify_workers"),
+        ('listen = "localhost:7401"\n', 'listen = "localhost:7401"\n[limits]\nmempool_transactions = 0\n', "mempool"),
+        ("[peer]", "[peer", "node.toml"),
+    ],
+)
+def test_a_mistake_is_named(tmp_path: Path, old: str, new: str, named: str) -> None:
+    path = tmp_path / "node.toml"
+    assert old in GOOD
+    path.write_text(GOOD.replace(old, new))
+    code, message = code_of(lambda: load_config(path))
+    assert code == "bad-config" and named in message and "\n" not in message
+
+
+def test_no_file_and_no_text(tmp_path: Path) -> None:
+    assert code_of(lambda: load_config(tmp_path / "node.toml"))[0] == "no-config"
+    (tmp_path / "node.toml").write_bytes(b"\xff\xfe\x00")
+    assert code_of(lambda: load_config(tmp_path / "node.toml"))[0] == "no-config"
+
+
+def test_addresses() -> None:
+    assert split_address("[::1]:80") == ("::1", 80)
+    assert is_loopback("127.0.0.1:1") and is_loopback("[::1]:1") and is_loopback("localhost:1")
+    assert not is_loopback("0.0.0.0:1") and not is_loopback("example.org:1")
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Network:
+    return build_network(tmp_path_factory.mktemp("net"), {}, base_port=17400)
+
+
+def passphrase(network: Network, index: int) -> str:
+    return (network.nodes[index].directory / "passphrase").read_text().strip()
+
+
+def test_a_network_on_disk_opens_for_every_member(network: Network) -> None:
+    assert network.gateways == [f"127.0.0.1:{port}" for port in (17401, 17402, 17403, 17404)]
+    for node in network.nodes:
+        identity = open_identity(node.config, passphrase(network, node.index))
+        assert identity.me == node.index
+        assert identity.key.public_key == network.genesis.member_keys[node.index]
+        assert sorted(identity.peer_addresses) == [i for i in range(4) if i != node.index]
+    assert code_of(lambda: build_network(network.directory, {}))[0] == "testnet-exists"
+    assert code_of(lambda: load_network(network.directory / "nothing"))[0] == "no-testnet"
+
+
+def test_another_members_files_are_refused(network: Network, tmp_path: Path) -> None:
+    mine, other = network.nodes[0], network.nodes[1]
+
+    def opened(old: str, new: str, phrase: str) -> tuple[str, str]:
+        path = mine.directory / "spoiled.toml"
+        text = mine.config_path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new))
+        return code_of(lambda: open_identity(load_config(path), phrase))
+
+    mine_phrase, other_phrase = passphrase(network, 0), passphrase(network, 1)
+    key = f'key_file = "{KEY_NAME}"'
+    assert opened(key, f'key_file = "../{other.name}/{KEY_NAME}"', other_phrase)[0] == "wrong-key-file"
+    certificate = 'tls_certificate = "tls.crt"'
+    theirs = f'tls_certificate = "../{other.name}/tls.crt"'
+    assert opened(certificate, theirs, mine_phrase)[0] == "wrong-certificate"
+    assert opened('member = "node-0"', 'member = "stranger"', mine_phrase)[0] == "not-a-member"
+    code, message = opened('"node-3" = ', '"node-9" = ', mine_phrase)
+    assert code == "bad-config" and "node-3, node-9" in message
+
+
+def test_init_makes_what_a_genesis_needs(tmp_path: Path) -> None:
+    files = NodeFiles(tmp_path / "node", "utility", "genesis.json", "10.0.0.1:7501", "127.0.0.1:7401", {})
+    member = init_node(files, "secret", TESTNET)
+    assert member.public_key == load_key(tmp_path / "node" / KEY_NAME, "secret").public_key.hex()
+    assert member.tls_certificate.startswith("-----BEGIN CERTIFICATE-----")
+    assert code_of(lambda: init_node(files, "secret", TESTNET))[0] == "key-exists"
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(node_group, arguments, env={"WATT_PASSPHRASE": "secret"})
+
+
+def test_the_command_makes_a_node_once(tmp_path: Path) -> None:
+    first = run("init", "--dir", str(tmp_path / "a"), "--member", "utility", "--json")
+    assert first.exit_code == 0 and '"public_key"' in first.stdout
+    again = run("init", "--dir", str(tmp_path / "a"), "--member", "utility")
+    assert again.exit_code == 1 and again.stderr.startswith("watt: key-exists: ")
+    assert "Traceback" not in again.output
+
+
+def test_the_command_refuses_in_one_line(network: Network, tmp_path: Path) -> None:
+    assert run("status", "--node", "127.0.0.1:1").exit_code == 3
+    assert run("verify").exit_code == 2
+    done = run("verify", "--data", str(tmp_path), "--genesis", str(network.directory / GENESIS_NAME))
+    assert (done.exit_code, done.stderr.splitlines()[0].split(": ")[1]) == (1, "db-missing")
+    assert load_genesis(network.directory / GENESIS_NAME).name == "testnet"

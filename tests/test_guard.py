@@ -1,0 +1,105 @@
+"""The guard around a gateway's calls, on a real server with a service that misbehaves on purpose."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import grpc
+import grpc.aio
+import pytest
+
+from node.errors import NodeFault, RefusedError
+from node.gateway.codes import NotNowError, error_from
+from node.gateway.guard import Guard
+from protos import gateway_pb2 as pb
+from protos import gateway_pb2_grpc as pb_grpc
+
+BLOCK = pb.BlockEvents(height=1, transaction_ids=bytes(1_000_000)).SerializeToString()
+
+
+class Misbehaving(pb_grpc.GatewayServicer):
+    """Each call goes wrong in its own way."""
+
+    def __init__(self) -> None:
+        self.sent = 0
+
+    async def Submit(self, request: pb.SubmitRequest, context: object) -> pb.SubmitReply:
+        raise RefusedError("mempool-full", "no room")
+
+    async def Status(self, request: pb.StatusRequest, context: object) -> pb.StatusReply:
+        raise ValueError("a secret detail")
+
+    async def Query(self, request: pb.QueryRequest, context: object) -> pb.QueryReply:
+        raise NodeFault("db-failed", "the disk is gone")
+
+    async def Subscribe(  # type: ignore[override]
+        self, request: pb.SubscribeRequest, context: object
+    ) -> AsyncIterator[bytes]:
+        while True:
+            self.sent += 1
+            yield BLOCK
+
+
+def served(use: "Callable[[pb_grpc.GatewayAsyncStub, Misbehaving], Awaitable[None]]") -> list[NodeFault]:
+    """Run ``use`` against the service; the faults that it reported."""
+    faults: list[NodeFault] = []
+
+    async def scenario() -> None:
+        service = Misbehaving()
+        server = grpc.aio.server(interceptors=(Guard(faults.append, patience_s=0.3),))
+        pb_grpc.add_GatewayServicer_to_server(service, server)
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel, asyncio.timeout(20):
+            await use(pb_grpc.GatewayStub(channel), service)
+        await server.stop(None)
+
+    asyncio.run(scenario())
+    return faults
+
+
+async def refusal(call: Awaitable[object]) -> tuple[grpc.StatusCode, RefusedError]:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    return caught.value.code(), error_from(caught.value)
+
+
+def test_no_room_comes_with_a_delay() -> None:
+    async def use(stub: "pb_grpc.GatewayAsyncStub", _: Misbehaving) -> None:
+        status, error = await refusal(stub.Submit(pb.SubmitRequest()))
+        assert status == grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert isinstance(error, NotNowError) and error.code == "mempool-full" and error.retry_ms > 0
+
+    assert served(use) == []
+
+
+def test_a_mistake_of_ours_is_internal_and_tells_no_details() -> None:
+    async def use(stub: "pb_grpc.GatewayAsyncStub", _: Misbehaving) -> None:
+        status, error = await refusal(stub.Status(pb.StatusRequest()))
+        assert (status, error.code) == (grpc.StatusCode.INTERNAL, "internal")
+        assert "secret" not in error.message
+
+    assert served(use) == []
+
+
+def test_a_fault_of_the_node_is_reported_to_it() -> None:
+    async def use(stub: "pb_grpc.GatewayAsyncStub", _: Misbehaving) -> None:
+        status, error = await refusal(stub.Query(pb.QueryRequest()))
+        assert (status, error.code) == (grpc.StatusCode.UNAVAILABLE, "stopping")
+
+    assert [fault.code for fault in served(use)] == ["db-failed"]
+
+
+def test_who_does_not_read_is_cut_off_and_costs_no_memory() -> None:
+    async def use(stub: "pb_grpc.GatewayAsyncStub", service: Misbehaving) -> None:
+        call = stub.Subscribe(pb.SubscribeRequest())
+        await call.read()
+        await asyncio.sleep(1)
+        sent = service.sent
+        assert sent < 50
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            async for _ in call:
+                pass
+        assert error_from(caught.value).code == "slow-subscriber"
+        assert service.sent == sent
+
+    assert served(use) == []
