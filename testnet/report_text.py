@@ -44,6 +44,11 @@ def _headline(console: Console, report: Report) -> None:
         f"cost {tokens(report.utility_only)}: {tokens(saved)} saved",
         highlight=False,
     )
+    tolls, rent = sum(slot.tolls for slot in report.slots), sum(slot.rent for slot in report.slots)
+    console.print(
+        f"  {tokens(tolls)} tokens of tolls for the grid, {tokens(rent)} of rent on full lines, kept for the homes",
+        highlight=False,
+    )
     console.print()
 
 

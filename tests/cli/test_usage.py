@@ -1,0 +1,78 @@
+"""Wrong usage is exit 2 before any node is asked; `market clear` needs none at all."""
+
+import json
+from decimal import Decimal
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from cli.admin import DEVICE_AMOUNT, DONOR, PUBLIC_KEY
+from cli.answers import ORDER, record, records
+from cli.main import main
+from node.errors import RefusedError
+
+NOWHERE = ["--node", "127.0.0.1:1"]
+KEY = "ab" * 32
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["wallet", "order", "home-1/pv", "sell", "1.5", "--slot", "1", "--price", "1", "--key", "k"],
+        ["wallet", "order", "home-1/pv", "lend", "1kWh", "--slot", "1", "--price", "1", "--key", "k"],
+        ["wallet", "order", "home-1/pv", "sell", "1kWh", "--slot", "1", "--key", "k"],
+        ["wallet", "order", "home-1/pv", "sell", "1kWh", "--slot", "1", "--price", "much", "--key", "k"],
+        ["wallet", "cancel", "zz", "--key", "k"],
+        ["wallet", "share", "home-1/pv", "home-1/load"],
+        ["admin", "allocate", "home-1", "home-1/pv=1", "--by-history", "3", "--key", "k"],
+        ["admin", "allocate", "home-1", "--key", "k"],
+        ["admin", "allocate", "home-1", "home-1/pv", "--key", "k"],
+        ["admin", "policy", "home-1", "--donor", "home-1/pv=sometimes", "--key", "k"],
+        ["admin", "member", "add", "x", "--public-key", "12", "--key", "k"],
+        ["broker", "run"],
+    ],
+)
+def test_wrong_usage(words: list[str]) -> None:
+    nodes = [] if words[0] == "broker" else NOWHERE
+    result = CliRunner().invoke(main, [*words, *nodes])
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+
+
+def test_what_admins_type() -> None:
+    assert PUBLIC_KEY.convert(KEY, None, None) == bytes.fromhex(KEY)
+    assert DEVICE_AMOUNT.convert("home-1/pv=2.5", None, None) == ("home-1/pv", Decimal("2.5"))
+    assert DONOR.convert("home-1/pv=3", None, None) == ("home-1/pv", 3, Decimal(0), True)
+    assert DONOR.convert("home-1/pv=3:1.25", None, None) == ("home-1/pv", 3, Decimal("1.25"), True)
+    assert DONOR.convert("home-1/pv=never", None, None) == ("home-1/pv", 0, Decimal(0), False)
+    with pytest.raises(click.BadParameter):
+        DONOR.convert("home-1/pv=-1", None, None)
+
+
+def test_answers_of_another_shape_are_refused() -> None:
+    assert record((1, 2), ("a", "b")) == {"a": 1, "b": 2}
+    for answer in (None, 5, (1,), ((1, 2, 3),)):
+        with pytest.raises(RefusedError, match="bad-answer"):
+            record(answer, ("a", "b"))
+    with pytest.raises(RefusedError, match="bad-answer"):
+        records(((1, 2),), ORDER)
+
+
+def test_clearing_a_file(tmp_path: Path) -> None:
+    grid = {"root": "t", "lines": [{"from": "t", "to": "a", "toll": 10, "limit_down_wh": None, "limit_up_wh": None}]}
+    orders = [
+        {"id": "b1", "bus": "a", "side": "buy", "price": 100, "energy_wh": 500},
+        {"id": "s1", "bus": "t", "side": "sell", "price": 50, "energy_wh": 300},
+    ]
+    (tmp_path / "orders.json").write_text(json.dumps({"grid": grid, "orders": orders}))
+    result = CliRunner().invoke(main, ["market", "clear", "--input", str(tmp_path / "orders.json"), "--json"])
+    assert result.exit_code == 0
+    answer = json.loads(result.stdout)
+    assert answer["welfare"] == 300 * (100 - 10 - 50)
+    assert answer["flows"] == [{"from": "t", "to": "a", "energy_wh": 300}]
+    table = CliRunner().invoke(main, ["market", "clear", "--input", str(tmp_path / "orders.json")])
+    assert table.exit_code == 0 and "b1" in table.stdout
+    missing = CliRunner().invoke(main, ["market", "clear", "--input", str(tmp_path / "none.json")])
+    assert missing.exit_code == 1 and missing.stderr.startswith("watt: no-input: ")
