@@ -12,9 +12,9 @@ from node.errors import CodecError, ConfigError, NodeFault, StoreFault
 from node.ledger import layout, nonces
 from node.ledger.execution import Execution
 from node.ledger.first_block import first_block
-from node.ledger.merkle import Tree
 from node.ledger.state import WorldState
 from node.ledger.store import Store
+from node.ledger.tree import Tree
 from node.model.block import Block, Header, decode_header, encode_header
 from node.model.certificate import Certificate, decode_certificate, encode_certificate
 from node.model.codec import decode, encode
@@ -136,7 +136,7 @@ class Ledger:
         self._index_transactions(execution, puts)
         self._store.write(puts)
         self.state.apply(execution.values)
-        self.tree.apply(execution.tree)
+        self.tree.apply(header.height, execution.tree)
         self.head, self.head_hash, self.head_certificate = header, execution.block_hash, certificate
 
     def _index_transactions(self, execution: Execution, puts: dict[bytes, bytes | None]) -> None:
@@ -164,7 +164,7 @@ def _block_puts(execution: Execution, certificate: Certificate | None, tree: Tre
         puts[layout.at_height(layout.CERTIFICATE, height)] = encode_certificate(certificate)
     for key, value in execution.changes.items():
         puts[layout.STATE + key] = value
-    puts.update(tree.puts(execution.tree))
+    puts.update(tree.puts(height, execution.changes))
     return puts
 
 

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from chaincode.contract import Event, Value
-from node.ledger.merkle import Tree, TreeUpdate
+from node.ledger.merkle import TreeUpdate
 from node.ledger.state import Overlay
+from node.ledger.tree import Tree
 from node.model.block import Block, Header
 from node.model.receipt import Receipt, Results, join_events
 from node.model.transaction import Transaction

@@ -6,8 +6,8 @@ from chaincode.contract import Context, ContractError, Value
 from chaincode.registry import Registry
 from node.errors import ConfigError
 from node.ledger.execution import Execution, Position, finish
-from node.ledger.merkle import Tree
 from node.ledger.state import WorldState
+from node.ledger.tree import Tree
 from node.model.block import NULL_BATCH, NULL_DIGEST
 from node.model.certificate import members_hash
 from node.model.codec import sha256

@@ -9,6 +9,7 @@ RESULTS = b"r"
 TRANSACTION = b"t"
 STATE = b"s"
 NODE = b"n"
+CHANGED = b"d"
 
 DATABASE_FORMAT = 1
 

@@ -11,37 +11,25 @@ SHA-256(key) || SHA-256(value), 64 bytes. Which of the two stands where is thus 
 than the root has at least two entries below it; a tree without entries is the node without children.
 
 A proof, of presence or absence, is the nodes from the root down to the one where the key's path ends.
-
-In the database a node stands under its path. Nodes of the upper ``UPPER_LEVELS`` levels are all kept in
-memory; those that have no entry among their children are not stored, since they follow from the level below.
 """
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from itertools import pairwise
 from typing import NamedTuple
 
-from node.errors import StoreFault
-from node.ledger.layout import NODE
-from node.ledger.store import Store
-
-UPPER_LEVELS = 4
-CACHED_NODES = 32_768
-"""Nodes below the upper levels: this many in memory, and up to as many again of the generation before."""
-
+HASH_BYTES = 32
+ENTRY_BYTES = 64
+HEAD_BYTES = 5
 EMPTY_NODE = b"\x01\0\0\0\0"
 EMPTY_ROOT = sha256(EMPTY_NODE).digest()
 
-_HEAD = 5
-_HASH = 32
-_ENTRY = 64
-_DIGITS = "0123456789abcdef"
-_NEXT_DIGIT = dict(pairwise(_DIGITS))
-_BIT = {digit: 0x8000 >> number for number, digit in enumerate(_DIGITS)}
-_BEFORE = {digit: -(0x10000 >> number) for number, digit in enumerate(_DIGITS)}
+DIGITS = "0123456789abcdef"
+_NEXT_DIGIT = dict(pairwise(DIGITS))
+_BIT = {digit: 0x8000 >> number for number, digit in enumerate(DIGITS)}
+_BEFORE = {digit: -(0x10000 >> number) for number, digit in enumerate(DIGITS)}
 """Of a bit set, the bits of all digits below this one."""
-_STORE_PREFIX = [NODE + bytes([depth]) for depth in range(64)]
 _BISECT_FROM = 24
 """From this many changes on, the end of a digit's run is searched, not walked to."""
 
@@ -53,90 +41,26 @@ class TreeUpdate(NamedTuple):
     nodes: dict[str, bytes | None]
 
 
-class Tree:
-    """The tree in a store. ``update`` computes; only ``apply`` changes it."""
-
-    def __init__(self, store: Store) -> None:
-        """Raises StoreFault if a stored node is none."""
-        self._store = store
-        self._upper = _load_upper(store)
-        self._young: dict[str, bytes] = {}
-        self._old: dict[str, bytes] = {}
-
-    @property
-    def root(self) -> bytes:
-        """The root's hash: 32 bytes."""
-        return sha256(self._upper[""]).digest()
-
-    def update(self, changes: Mapping[bytes, bytes | None]) -> TreeUpdate:
-        """The tree with ``changes`` (key to encoded value, None to delete) made, as a difference to this one."""
-        entries = []
-        for key, value in changes.items():
-            digest = sha256(key)
-            entry = b"" if value is None else digest.digest() + sha256(value).digest()
-            entries.append((digest.hexdigest(), entry))
-        if not entries:
-            return TreeUpdate(self.root, {})
-        entries.sort()
-        change = _Change(self, [path for path, _ in entries], [entry for _, entry in entries])
-        root = change.descend("", self._upper[""], 0, len(entries))
-        return TreeUpdate(root, change.nodes)
-
-    def puts(self, update: TreeUpdate) -> dict[bytes, bytes | None]:
-        """What the store must write for ``update``."""
-        puts: dict[bytes, bytes | None] = {}
-        for path, node in update.nodes.items():
-            if len(path) >= UPPER_LEVELS or _has_entries(node):
-                puts[_store_key(path)] = node
-            elif _has_entries(self._upper.get(path)):
-                puts[_store_key(path)] = None
-        return puts
-
-    def apply(self, update: TreeUpdate) -> None:
-        """Take over an update that the store has just written."""
-        for path, node in update.nodes.items():
-            if node is None:
-                self._upper.pop(path, None)
-                self._young.pop(path, None)
-                self._old.pop(path, None)
-            elif len(path) < UPPER_LEVELS:
-                self._upper[path] = node
-            else:
-                self._remember(path, node)
-
-    def prove(self, key: bytes) -> tuple[bytes, ...]:
-        """The proof that ``key`` has the value that it has, or none: the nodes along its path, root first."""
-        path = sha256(key).hexdigest()
-        proof = []
-        for depth in range(len(path)):
-            node = self.node(path[:depth])
-            proof.append(node)
-            if len(_child(node, int(path[depth], 16))) != _HASH:
-                break
-        return tuple(proof)
-
-    def node(self, path: str) -> bytes:
-        """The node at ``path``. Raises StoreFault if it is not there."""
-        node = self._upper.get(path) or self._young.get(path)
-        if node is None:
-            node = self._old.get(path) or self._store.get(_store_key(path))
-            if node is None:
-                raise StoreFault("db-corrupt", f"the state tree has no node at {path!r}")
-            self._remember(path, node)
-        return node
-
-    def _remember(self, path: str, node: bytes) -> None:
-        if len(self._young) >= CACHED_NODES:
-            self._old = self._young
-            self._young = {}
-        self._young[path] = node
+def updated(root_node: bytes, node: Callable[[str], bytes], changes: Mapping[bytes, bytes | None]) -> TreeUpdate:
+    """The tree with ``changes`` (key to encoded value, None to delete) made. ``node``: the node at a path."""
+    entries = []
+    for key, value in changes.items():
+        digest = sha256(key)
+        entry = b"" if value is None else digest.digest() + sha256(value).digest()
+        entries.append((digest.hexdigest(), entry))
+    if not entries:
+        return TreeUpdate(sha256(root_node).digest(), {})
+    entries.sort()
+    change = _Change(node, [path for path, _ in entries], [entry for _, entry in entries])
+    root = change.descend("", root_node, 0, len(entries))
+    return TreeUpdate(root, change.nodes)
 
 
 class _Change:
     """One update under way: sorted paths with their new entries (empty to delete), and the nodes made so far."""
 
-    def __init__(self, tree: Tree, paths: list[str], entries: list[bytes]) -> None:
-        self._node = tree.node
+    def __init__(self, node: Callable[[str], bytes], paths: list[str], entries: list[bytes]) -> None:
+        self._node = node
         self._paths = paths
         self._entries = entries
         self.nodes: dict[str, bytes | None] = {}
@@ -157,32 +81,32 @@ class _Change:
             if end < high and paths[end][depth] == digit:
                 end = self._run_end(path, digit, end, high)
             bit, before = _BIT[digit], _BEFORE[digit]
-            at = _HEAD + _HASH * (inner & before).bit_count()
+            at = HEAD_BYTES + HASH_BYTES * (inner & before).bit_count()
             if leaf:
-                at += _ENTRY * (leaf & before).bit_count()
+                at += ENTRY_BYTES * (leaf & before).bit_count()
             if inner & bit:
-                size = _HASH
+                size = HASH_BYTES
                 child = path + digit
                 new = self.descend(child, self._node(child), low, end)
             elif leaf & bit:
-                size = _ENTRY
-                if end - low == 1 and children[at : at + _HASH] == bytes.fromhex(paths[low]):
+                size = ENTRY_BYTES
+                if end - low == 1 and children[at : at + HASH_BYTES] == bytes.fromhex(paths[low]):
                     new = entries[low]
                 else:
-                    single = _single(bytes(children[at : at + _ENTRY]), depth + 1)
-                    new = self.descend(path + digit, single, low, end)
+                    child_node = single(bytes(children[at : at + ENTRY_BYTES]), depth + 1)
+                    new = self.descend(path + digit, child_node, low, end)
             else:
                 size = 0
                 new = entries[low] if end - low == 1 else self.descend(path + digit, EMPTY_NODE, low, end)
             children[at : at + size] = new
             if len(new) != size:
-                inner = inner | bit if len(new) == _HASH else inner & ~bit
-                leaf = leaf | bit if len(new) == _ENTRY else leaf & ~bit
+                inner = inner | bit if len(new) == HASH_BYTES else inner & ~bit
+                leaf = leaf | bit if len(new) == ENTRY_BYTES else leaf & ~bit
             low = end
         if inner == 0 and leaf & (leaf - 1) == 0 and depth:
             self.nodes[path] = None
-            return bytes(children[_HEAD:])
-        children[1:_HEAD] = (inner << 16 | leaf).to_bytes(4, "big")
+            return bytes(children[HEAD_BYTES:])
+        children[1:HEAD_BYTES] = (inner << 16 | leaf).to_bytes(4, "big")
         node = bytes(children)
         self.nodes[path] = node
         return sha256(node).digest()
@@ -205,67 +129,41 @@ def verify_proof(root: bytes, key: bytes, value: bytes | None, proof: Sequence[b
     path = key_hash.hex()
     expected = root
     for depth, node in enumerate(proof[: len(path)]):
-        if len(node) < _HEAD or sha256(node).digest() != expected:
+        if len(node) < HEAD_BYTES or sha256(node).digest() != expected:
             return False
-        expected = _child(node, int(path[depth], 16))
-        if len(expected) != _HASH:
+        expected = child_of(node, path[depth])
+        if len(expected) != HASH_BYTES:
             if depth != len(proof) - 1:
                 return False
             if value is None:
-                return expected[:_HASH] != key_hash
+                return expected[:HASH_BYTES] != key_hash
             return expected == key_hash + sha256(value).digest()
     return False
 
 
-def _child(node: bytes, digit: int) -> bytes:
+def child_of(node: bytes, digit: str) -> bytes:
     """What stands at ``digit``: nothing, an inner node's hash, or an entry."""
     inner = node[1] << 8 | node[2]
     leaf = node[3] << 8 | node[4]
-    bit = 0x8000 >> digit
-    before = -(bit << 1)
-    at = _HEAD + _HASH * (inner & before).bit_count() + _ENTRY * (leaf & before).bit_count()
-    return node[at : at + (_HASH if inner & bit else _ENTRY if leaf & bit else 0)]
+    bit, before = _BIT[digit], _BEFORE[digit]
+    at = HEAD_BYTES + HASH_BYTES * (inner & before).bit_count() + ENTRY_BYTES * (leaf & before).bit_count()
+    return node[at : at + (HASH_BYTES if inner & bit else ENTRY_BYTES if leaf & bit else 0)]
 
 
-def _single(entry: bytes, depth: int) -> bytes:
-    """A node that holds one entry only: the start of the node that it will share."""
-    digit = entry[depth // 2] >> 4 if depth % 2 == 0 else entry[depth // 2] & 15
-    return b"\x01\0\0" + (0x8000 >> digit).to_bytes(2, "big") + entry
+def node_of(children: Mapping[str, bytes]) -> bytes:
+    """The node with these children by digit, each an inner node's hash or an entry."""
+    inner = sum([_BIT[digit] for digit, child in children.items() if len(child) == HASH_BYTES])
+    leaf = sum([_BIT[digit] for digit, child in children.items() if len(child) == ENTRY_BYTES])
+    return (
+        b"\x01" + (inner << 16 | leaf).to_bytes(4, "big") + b"".join([child for _, child in sorted(children.items())])
+    )
 
 
-def _has_entries(node: bytes | None) -> bool:
-    return node is not None and (node[3] != 0 or node[4] != 0)
+def single(entry: bytes, depth: int) -> bytes:
+    """A node at ``depth`` that holds one entry only."""
+    return node_of({entry[:HASH_BYTES].hex()[depth]: entry})
 
 
-def _store_key(path: str) -> bytes:
-    return _STORE_PREFIX[len(path)] + path.encode()
-
-
-def _load_upper(store: Store) -> dict[str, bytes]:
-    """All nodes of the upper levels: read, or rebuilt from the level below."""
-    upper: dict[str, bytes] = {}
-    below: dict[str, bytes] = {}
-    for depth in range(UPPER_LEVELS, -1, -1):
-        level = {} if depth == UPPER_LEVELS else _parents(below)
-        for key, node in store.scan(NODE + bytes([depth]), NODE + bytes([depth + 1])):
-            if len(node) < _HEAD:
-                raise StoreFault("db-corrupt", f"a node of the state tree has {len(node)} bytes")
-            level[key[2:].decode()] = node
-        if depth < UPPER_LEVELS:
-            upper.update(level)
-        below = level
-    upper.setdefault("", EMPTY_NODE)
-    return upper
-
-
-def _parents(nodes: Mapping[str, bytes]) -> dict[str, bytes]:
-    """The nodes one level up, as far as they have no entries of their own."""
-    inner: dict[str, int] = {}
-    hashes: dict[str, list[bytes]] = {}
-    for path in sorted(nodes):
-        parent = path[:-1]
-        inner[parent] = inner.get(parent, 0) | 0x8000 >> int(path[-1], 16)
-        hashes.setdefault(parent, []).append(sha256(nodes[path]).digest())
-    return {
-        parent: b"\x01" + (bits << 16).to_bytes(4, "big") + b"".join(hashes[parent]) for parent, bits in inner.items()
-    }
+def only_entry(node: bytes) -> bytes | None:
+    """The entry of a node that holds nothing else; None for any other node."""
+    return node[HEAD_BYTES:] if len(node) == HEAD_BYTES + ENTRY_BYTES and node[1] == node[2] == 0 else None

@@ -11,6 +11,7 @@ from node.ledger.chain import Ledger
 from node.ledger.merkle import verify_proof
 from node.ledger.nonces import NONCES
 from node.ledger.store import LevelStore, MemoryStore
+from node.ledger.tree import ROUND_BLOCKS
 from node.model.block import NULL_DIGEST
 from node.model.codec import encode
 from tests.chaincode.samples import COUNTS
@@ -160,7 +161,10 @@ def test_a_database_of_another_chain_or_format_or_none_of_ours() -> None:
 def test_a_tree_that_is_not_the_heads_is_found_at_opening() -> None:
     chain = Chain()
     chain.add(chain.tx(0, 1, "rest", price=3))
-    root_node = next(key for key, _ in chain.store.scan(layout.NODE, b"o"))
-    chain.store.write({root_node: None})
+    for _ in range(ROUND_BLOCKS):
+        chain.add_null()
+    chain.reopen()
+    node = next(key for key, _ in chain.store.scan(layout.NODE, layout.after_prefix(layout.NODE)))
+    chain.store.write({node: None})
     with pytest.raises(ConfigError, match="db-corrupt"):
         chain.reopen()
