@@ -10,17 +10,18 @@ import pytest
 from node.errors import NodeFault, RefusedError
 from node.gateway.codes import NotNowError, error_from
 from node.gateway.guard import Guard
+from node.gateway.service import GatewayService
 from protos import gateway_pb2 as pb
 from protos import gateway_pb2_grpc as pb_grpc
 
 BLOCK = pb.BlockEvents(height=1, transaction_ids=bytes(1_000_000)).SerializeToString()
 
 
-class Misbehaving(pb_grpc.GatewayServicer):
-    """Each call goes wrong in its own way."""
+class Misbehaving(GatewayService):
+    """Each call goes wrong in its own way; there is no node behind it."""
 
     def __init__(self) -> None:
-        self.sent = 0
+        self.sent = 0  # of blocks, as far as the server would take them
 
     async def Submit(self, request: pb.SubmitRequest, context: object) -> pb.SubmitReply:
         raise RefusedError("mempool-full", "no room")
@@ -49,9 +50,11 @@ def served(use: "Callable[[pb_grpc.GatewayAsyncStub, Misbehaving], Awaitable[Non
         pb_grpc.add_GatewayServicer_to_server(service, server)
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel, asyncio.timeout(20):
-            await use(pb_grpc.GatewayStub(channel), service)
-        await server.stop(None)
+        try:
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel, asyncio.timeout(20):
+                await use(pb_grpc.GatewayStub(channel), service)
+        finally:
+            await server.stop(None)
 
     asyncio.run(scenario())
     return faults
@@ -97,7 +100,7 @@ def test_who_does_not_read_is_cut_off_and_costs_no_memory() -> None:
         sent = service.sent
         assert sent < 50
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            async for _ in call:
+            while await call.read() is not grpc.aio.EOF:
                 pass
         assert error_from(caught.value).code == "slow-subscriber"
         assert service.sent == sent
