@@ -24,6 +24,8 @@ LineSettings: TypeAlias = tuple[str, str, int, int, int | None, int | None]
 MAX_LINES: Final = 2_000
 MAX_METRES: Final = 1_000_000
 MAX_LIMIT_W: Final = 10**12
+MAX_TOLLS: Final = 2**46
+"""All tolls of a grid together, base units per Wh: an indicative price may lie that far from any order's limit."""
 
 _GRID: Final = b"grid/"
 _BUSES: Final = b"grid-bus/"
@@ -80,7 +82,7 @@ class Grid(Contract):
     def publish(self, ctx: Context, *, root: str, lines: tuple[LineSettings, ...]) -> Value:
         """A new version, for products that open from now on; returns its number. Grid operator only.
 
-        Raises ContractError: not-allowed, missing-bus, bad-limit, bad-metres, too-many-buses, and
+        Raises ContractError: not-allowed, missing-bus, bad-limit, bad-metres, bad-toll, too-many-buses, and
         what ``Tree.build`` raises.
         """
         roles.require_right(ctx, "publish-grid")
@@ -122,7 +124,10 @@ def _publish(ctx: Context, version: int, root: str, lines: tuple[LineSettings, .
         if any(limit is not None and (type(limit) is not int or not 0 <= limit <= MAX_LIMIT_W) for limit in limits):
             raise ContractError("bad-limit", f"line {line[0]} -> {line[1]}: a limit is 0 to {MAX_LIMIT_W} W, or none")
     # Built once with slots of an hour, only to be told what is wrong with it: the market's settings come later.
-    for bus in _build(root, lines, 3600).buses:
+    built = _build(root, lines, 3600)
+    if sum(built.tree.toll) > MAX_TOLLS:
+        raise ContractError("bad-toll", f"the tolls of a grid add up to at most {MAX_TOLLS}")
+    for bus in built.buses:
         if ctx.get(_BUSES + bus.encode()) is None:
             ctx.put(_BUSES + bus.encode(), version)
     ctx.put(_GRID + version.to_bytes(4, "big"), (root, lines))

@@ -20,6 +20,7 @@ from typing import Final, NamedTuple, cast
 
 from chaincode.auction import BUY, OLDEST_MERGED_AGE, SELL, Order
 from chaincode.contract import MAX_AMOUNT, Context, Value
+from chaincode.grid import Pinned
 from chaincode.keys import text, uint
 from chaincode.market_orders import Order as OrderRecord
 from chaincode.tree import Tree
@@ -103,14 +104,14 @@ def entries(ctx: Context, slot: int) -> Iterator[Entry]:
 def candidates(
     ctx: Context,
     slot: int,
-    tree: Tree,
+    pinned: Pinned,
     capacity_down: Sequence[int | None],
     capacity_up: Sequence[int | None],
     pending: Pending,
 ) -> list[Order]:
     """The orders that the next auction needs to see: its result is the same as with the whole book."""
-    index_of = tree.index_of()
-    heads = _heads(ctx, slot, index_of)
+    tree = pinned.tree
+    heads = _heads(ctx, slot, pinned.index_of)
     ceiling, floor = reach(tree, capacity_down, capacity_up, heads)
     chosen: list[Order] = []
     for bus, side in heads:

@@ -30,11 +30,12 @@ def run(ctx: Context, slot: int, product: Product) -> int:
         return 0
     market_book.put_pending(ctx, slot, None)
     market_calendar.remove(ctx, MARKET, pending.tick, TICK, slot)
-    tree = grid.pinned(ctx, product.grid_version).tree
+    pinned = grid.pinned(ctx, product.grid_version)
+    tree = pinned.tree
     totals = market_products.totals_of(ctx, slot)
     flows_before = totals.flows or (0,) * len(tree.buses)
     down, up = market_certificate.capacities(tree, flows_before)
-    orders = market_book.candidates(ctx, slot, tree, down, up, pending)
+    orders = market_book.candidates(ctx, slot, pinned, down, up, pending)
     clearing = clear(tree, down, up, orders)
     assert clearing.rent >= 0, "an auction earned less than its tolls"
     assert clearing.paid == clearing.received + clearing.tolls + clearing.rent, "an auction's money does not add up"

@@ -12,7 +12,7 @@ Product; table ``cleared/``: slot(8) -> Totals, once there has been an auction.
 from typing import Final, NamedTuple, cast
 
 from chaincode import slots
-from chaincode.contract import MAX_AMOUNT, Context, ContractError, Value
+from chaincode.contract import Context, ContractError, Value
 from chaincode.keys import uint
 
 OPEN: Final = "OPEN"
@@ -32,6 +32,8 @@ _TOTALS: Final = b"cleared/"
 DAY_S: Final = 86_400
 MAX_SLOT: Final = 2**48
 MAX_OPEN_PRODUCTS: Final = 1_000
+MAX_PRICE: Final = 2**46
+"""Retail, in base units per Wh: with all tolls of a grid (``grid.MAX_TOLLS``) the auction's keys stay below 63 bits."""
 
 
 class Product(NamedTuple):
@@ -197,8 +199,10 @@ def _tariffs(raw: Value) -> tuple[tuple[int, int, int], ...]:
                 raise ContractError("bad-settings", f"a tariff is [second of the day, retail, feed-in], not {row!r}")
     before = -1
     for second, retail, feed_in in tariffs:
-        if not before < second < DAY_S or not 0 <= feed_in <= retail <= MAX_AMOUNT // DAY_S:
-            raise ContractError("bad-settings", "tariffs ascend by second of the day, and 0 <= feed-in <= retail")
+        if not before < second < DAY_S or not 0 <= feed_in <= retail <= MAX_PRICE:
+            raise ContractError(
+                "bad-settings", "tariffs ascend by second of the day, and 0 <= feed-in <= retail <= 2^46"
+            )
         before = second
     if tariffs[0][0] != 0:
         raise ContractError("bad-settings", "the first tariff holds from second 0 of the day")

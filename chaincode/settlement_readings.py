@@ -18,7 +18,7 @@ from chaincode import identity, market_products
 from chaincode.contract import MAX_AMOUNT, Context, ContractError
 from chaincode.keys import text, uint
 from chaincode.market_orders import Position
-from chaincode.market_products import CLOSED, DAY_S, DELIVERED, Product
+from chaincode.market_products import DAY_S, Product
 
 _READING: Final = b"reading/"
 _METER: Final = b"meter/"
@@ -88,7 +88,7 @@ def estimate(ctx: Context, device: str, slot: int, slot_seconds: int, position: 
 def _check_window(ctx: Context, product: Product) -> None:
     if ctx.time < product.ends:
         raise ContractError("too-early", "the slot is not over", (product.ends,))
-    if ctx.time >= product.metered_by or product.state not in (CLOSED, DELIVERED):
+    if ctx.time >= product.metered_by:
         raise ContractError("late", "the slot's metering window is over", (product.metered_by,))
 
 

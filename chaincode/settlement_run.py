@@ -21,7 +21,7 @@ from typing import Final, NamedTuple, cast
 
 from chaincode import accounts, budget, identity, market_orders, settlement_readings
 from chaincode.budget import Charge
-from chaincode.contract import Context, ContractError, Value
+from chaincode.contract import Context, Value
 from chaincode.keys import text, uint
 from chaincode.market_orders import Position
 from chaincode.market_products import Product
@@ -311,8 +311,7 @@ def _sums(entries: Sequence[Entry], books: Sequence[_Account], utility_only: int
 
 def _write(ctx: Context, network: str, slot: int, entries: Sequence[Entry], sums: Settled) -> None:
     at = text(network) + uint(slot)
-    if ctx.get(_SETTLED + at) is not None:
-        raise ContractError("settled-twice", f"{network} is settled in slot {slot}")
+    assert ctx.get(_SETTLED + at) is None, "settled twice"
     ctx.put(_SETTLED + at, tuple(sums))
     for page in range(0, len(entries), PAGE_ROWS):
         rows: Value = tuple([tuple(entry) for entry in entries[page : page + PAGE_ROWS]])

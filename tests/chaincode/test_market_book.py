@@ -2,12 +2,13 @@
 
 from typing import Any, cast
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chaincode import grid, market_book, market_certificate, market_products
 from chaincode.auction import BUY, SELL, Clearing, clear
-from chaincode.contract import Value
+from chaincode.contract import ContractError, Value
 from chaincode.tree import Line, Tree
 from tests.chaincode.market_auditor import whole_book
 from tests.chaincode.marketplace import FEED_IN, RETAIL, marketplace, order, tick
@@ -98,3 +99,23 @@ def test_reach_goes_over_tolls_and_stops_at_full_lines() -> None:
     ceiling, floor = market_book.reach(tree, full_down, none, heads)
     assert [ceiling[bus] for bus in (t, a, b, c)] == [None, None, 60, None]
     assert [floor[bus] for bus in (t, a, b, c)] == [41, 46, None, 40]
+
+
+def test_the_largest_prices_and_tolls_can_be_kept() -> None:
+    """A grid at the bound of tolls, a tariff at the bound of prices: what an auction writes still fits the state."""
+    most = market_products.MAX_PRICE
+    lines = (("t", "a", 0, grid.MAX_TOLLS - 1, None, None), ("a", "b", 0, 1, None, None))
+    devices = {"n1/ev": ("n1", "ev", "b", 1_000, 1_000), "n2/ev": ("n2", "ev", "t", 1_000, 1_000)}
+    world = marketplace(devices, lines, allocated=2**56, tariffs=((0, most, 0),))
+    order(world, "n1/ev", "buy", wh=100, price=most)
+    order(world, "n2/ev", "sell", wh=100, price=most)
+    tick(world)
+    _, _, prices = cast("Any", world.query("market", "prices", slot=1))
+    assert max(price for _, price in prices) <= most + grid.MAX_TOLLS
+
+
+def test_tolls_and_tariffs_beyond_the_bound_are_refused() -> None:
+    with pytest.raises(ContractError, match="bad-toll"):
+        marketplace(lines=(("t", "a", 0, grid.MAX_TOLLS, None, None), ("a", "b", 0, 1, None, None)))
+    with pytest.raises(ContractError, match="bad-settings"):
+        marketplace(tariffs=((0, market_products.MAX_PRICE + 1, 0),))
