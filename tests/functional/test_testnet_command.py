@@ -3,26 +3,26 @@
 import json
 import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 
+from cli.main import main
 from node.errors import RefusedError
 from testnet.cluster import Cluster
 from testnet.genesis import PEER_PORTS_OFFSET, build_network
 
 
-def watt(directory: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "cli.main", "testnet", *arguments, "--dir", str(directory)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+def watt(directory: Path, *arguments: str) -> Result:
+    """The command in this process; the nodes that it starts are real ones."""
+    return CliRunner().invoke(main, ["testnet", *arguments, "--dir", str(directory)])
 
 
 def status(directory: Path) -> dict[str, Any]:
     done = watt(directory, "status", "--json")
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     result: dict[str, Any] = json.loads(done.stdout)
     return result
 
@@ -45,32 +45,32 @@ def test_up_status_kill_restart_stop_down(tmp_path: Path) -> None:
     base = free_base_port()
     try:
         up = watt(directory, "up", "--nodes", "4", "--base-port", str(base), "--json")
-        assert up.returncode == 0, up.stderr
+        assert up.exit_code == 0, up.stderr
         first = json.loads(up.stdout)
         assert first["agree"] and [node["gateway"] for node in first["nodes"]] == [
             f"127.0.0.1:{base + 1 + i}" for i in range(4)
         ]
 
-        assert watt(directory, "kill", "node-3").returncode == 0
-        assert watt(directory, "stop", "2").returncode == 0
+        assert watt(directory, "kill", "node-3").exit_code == 0
+        assert watt(directory, "stop", "2").exit_code == 0
         found = status(directory)
         assert [node["pid"] is None for node in found["nodes"]] == [False, False, True, True]
         again = watt(directory, "stop", "node-2")
-        assert (again.returncode, again.stderr) == (1, "watt: not-running: node-2 does not run\n")
+        assert (again.exit_code, again.stderr) == (1, "watt: not-running: node-2 does not run\n")
         unknown = watt(directory, "kill", "node-9")
-        assert unknown.returncode == 1 and unknown.stderr.startswith("watt: unknown-node: ")
+        assert unknown.exit_code == 1 and unknown.stderr.startswith("watt: unknown-node: ")
 
-        assert watt(directory, "restart", "node-2").returncode == 0
-        assert watt(directory, "restart", "node-0").returncode == 0
+        assert watt(directory, "restart", "node-2").exit_code == 0
+        assert watt(directory, "restart", "node-0").exit_code == 0
         up = watt(directory, "up", "--json")  # starts what is missing, and keeps the chain
-        assert up.returncode == 0, up.stderr
+        assert up.exit_code == 0, up.stderr
         last = json.loads(up.stdout)
         assert last["agree"] and last["height"] >= first["height"]
         assert last["nodes"][0]["pid"] != first["nodes"][0]["pid"]
         assert last["nodes"][1]["pid"] == first["nodes"][1]["pid"]
     finally:
         down = watt(directory, "down")
-    assert down.returncode == 0, down.stderr
+    assert down.exit_code == 0, down.stderr
     assert all(node["pid"] is None for node in status(directory)["nodes"])
 
 
@@ -79,12 +79,12 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path: Path) -> None:
     settings = tmp_path / "settings.json"
     settings.write_text("{}")
     built = watt(directory, "up", "--genesis", str(tmp_path / "none.json"))
-    assert built.returncode == 2  # wrong usage: no such file
+    assert built.exit_code == 2  # wrong usage: no such file
     settings.write_text("[]")
     refused = watt(directory, "up", "--genesis", str(settings))
-    assert refused.returncode == 1 and refused.stderr.startswith("watt: bad-genesis: ")
+    assert refused.exit_code == 1 and refused.stderr.startswith("watt: bad-genesis: ")
     nothing = watt(directory, "status")
-    assert nothing.returncode == 1 and nothing.stderr.startswith("watt: no-testnet: ")
+    assert nothing.exit_code == 1 and nothing.stderr.startswith("watt: no-testnet: ")
 
 
 def test_a_pid_file_with_a_foreign_pid_is_not_believed(tmp_path: Path) -> None:
