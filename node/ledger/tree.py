@@ -101,15 +101,18 @@ class Tree:
 
     def node(self, path: str) -> bytes:
         """The node at ``path``. Raises StoreFault if it is not there."""
-        node = self._upper.get(path) or self._young.get(path)
-        if node is None:
+        node: bytes | None
+        if len(path) < UPPER_LEVELS:
+            node = self._upper.get(path)
+        else:
             dirty = self._dirty.get(path[:STORED_DEPTH])
-            node = dirty.get(path) if dirty is not None else None
-        if node is None:
-            node = self._old.get(path) or self._store.get(_store_key(path))
+            node = (dirty.get(path) if dirty is not None else None) or self._young.get(path)
             if node is None:
-                raise StoreFault("db-corrupt", f"the state tree has no node at {path!r}")
-            self._remember(path, node)
+                node = self._old.get(path) or self._store.get(_store_key(path))
+                if node is not None:
+                    self._remember(path, node)
+        if node is None:
+            raise StoreFault("db-corrupt", f"the state tree has no node at {path!r}")
         return node
 
     def _top(self, subtree: str) -> bytes:
