@@ -54,7 +54,10 @@ def settings(
         "grid": {"root": root, "lines": lines},
         "identity": {
             "admins": (ADMIN.hex(),),
-            "members": (("club", key_of("club").hex(), ("aggregator",)), ("utility", UTILITY.hex(), ("utility",))),
+            "members": (
+                ("club", key_of("club").hex(), ("aggregator",)),
+                ("utility", UTILITY.hex(), ("utility", "grid-operator")),
+            ),
             "networks": tuple((network, "club", key_of(network).hex(), root) for network in networks),
             "devices": tuple(
                 (
@@ -84,10 +87,11 @@ def marketplace(
     *,
     allocated: int = ALLOCATED,
     periods: int = 1,
+    start: int = 0,
     **market: Value,
 ) -> World:
-    """A world at time 0 with every device's budget allocated."""
-    world = World(default_registry(), settings(devices, lines, **market))
+    """A world at time ``start`` with every device's budget allocated."""
+    world = World(default_registry(), settings(devices, lines, **market), time=start)
     for period in range(periods if allocated else 0):
         for network in dict.fromkeys(row[0] for row in devices.values()):
             own = [name for name, row in devices.items() if row[0] == network]
