@@ -106,7 +106,8 @@ class Node:
 class Cluster:
     """``n`` nodes; messages wait in ``network`` as (from, to, message) until delivered.
 
-    ``accepts(node, digest)`` answers Validate; ``diverging``: nodes whose ledger computes something else.
+    ``accepts(node, digest)`` answers Validate; ``passes(from, to, message)``: False loses it; ``survives(node)``:
+    False cuts its power between a sync and the sending; ``diverging``: nodes whose ledger computes something else.
     """
 
     def __init__(self, n: int = 4, *, timeout_ticks: int = 20) -> None:
@@ -121,7 +122,7 @@ class Cluster:
         self.errors: list[tuple[int, PeerError]] = []
         self.accepts: Callable[[int, bytes], bool] = lambda node, digest: True
         self.passes: Callable[[int, int, Message], bool] = lambda sender, to, message: True
-        self.stores: Callable[[int, int], bool] = lambda node, height: True
+        self.survives: Callable[[int], bool] = lambda node: True
         self.diverging: set[int] = set()
         self._times = 0
         self.nodes = [Node(self._replica(index, Anchor(0, GENESIS_HASH, None), [])) for index in range(n)]
@@ -203,6 +204,9 @@ class Cluster:
             if self.is_traced:
                 self._describe_ready(index, ready)
             node.records.extend(ready.persist)
+            if ready.persist and not self.survives(index):
+                self.crash(index)
+                return
             node.evidence.extend(ready.evidence)
             self.errors.extend(ready.dropped)
             for send in ready.send:
@@ -234,9 +238,8 @@ class Cluster:
         assert node.speculative is not None
         header, body = node.speculative
         assert (header.height, header.hash) == (commit.height, commit.block_hash)
-        if self.stores(index, commit.height):
-            node.chain.append((header, body, commit.certificate))
-            node.replica.stored(commit.height)
+        node.chain.append((header, body, commit.certificate))
+        node.replica.stored(commit.height)
 
     # Looking.
 
