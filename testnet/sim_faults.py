@@ -116,8 +116,8 @@ class Faults:
         links = [(knower, other) for other in others]
         self._network.weather.muted.append(muted)
         self._network.block(links)
-        length = dice.uniform(0.5, 6.0)
-        self._agenda.after(int(dice.uniform(0.2, length) * SECOND), self._unmute, muted)
+        length = dice.uniform(1.5, 8.0)
+        self._agenda.after(int(dice.uniform(1.0, length) * SECOND), self._unmute, muted)
         self._agenda.after(int(length * SECOND), self._network.unblock, links)
 
     def _unmute(self, muted: tuple[str, frozenset[int]]) -> None:

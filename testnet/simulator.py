@@ -90,10 +90,10 @@ class Simulation:
         signatures = Signatures()
         workload = WORKLOADS[options.workload]()
         node_keys = [signatures.signer(bytes([1, index]) * 16) for index in range(self.count)]
-        client_keys = [signatures.signer(bytes([2, index]) * 16) for index in range(self.dice.randint(2, 5))]
+        self.client_keys = [signatures.signer(bytes([2, index]) * 16) for index in range(self.dice.randint(2, 5))]
         genesis = _genesis(
             [key.public_key for key in node_keys],
-            workload.contracts([key.public_key for key in client_keys]),
+            workload.contracts([key.public_key for key in self.client_keys]),
             self.dice.choice(workload.time_scales),
         )
         registry = workload.registry()
@@ -105,7 +105,7 @@ class Simulation:
         )
         self.nodes = [SimNode(index, key, around) for index, key in enumerate(node_keys)]
         pace_s = self.dice.choice((0.1, 0.3, 1.0))
-        self.clients = Clients(self.agenda, self.dice, genesis, client_keys, self.nodes, workload, pace_s)
+        self.clients = Clients(self.agenda, self.dice, genesis, self.client_keys, self.nodes, workload, pace_s)
         self.faults = Faults(options.faults, self.agenda, self.dice, self.network, list(self.nodes))
         self._workload = workload
         self.fault_time = int(self.dice.uniform(4, 20) * SECOND)
