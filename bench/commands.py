@@ -3,14 +3,16 @@
 import click
 
 from bench.auction import auction
+from bench.ledger import ledger
 from bench.throughput import latency, throughput
 
 
 @click.group()
 def bench() -> None:
-    """Measure throughput, latency and the auction."""
+    """Measure throughput, latency, the auction and the ledger."""
 
 
 bench.add_command(throughput)
 bench.add_command(latency)
 bench.add_command(auction)
+bench.add_command(ledger)
