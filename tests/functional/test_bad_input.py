@@ -130,7 +130,7 @@ def test_bad_transactions_are_refused_at_the_edge(network: Cluster) -> None:
 
 def test_a_replay_is_refused(network: Cluster) -> None:
     async def scenario() -> None:
-        who = device(network, "home-1/load")
+        who = device(network, "home-3/load")
         async with Client(network.network.gateways[0]) as client:
             raw = await who.order(client)
             await client.wait(await client.submit(raw))

@@ -36,7 +36,7 @@ def test_node_info_says_where_a_node_stands(network: Cluster) -> None:
 
 
 def test_many_at_once_are_answered_one_by_one(network: Cluster) -> None:
-    buyer = device(network, "home-1/load")
+    buyer = device(network, "home-2/load")
 
     async def scenario() -> None:
         async with Client(network.network.gateways[1]) as client:
@@ -139,7 +139,7 @@ def test_a_client_goes_on_with_another_node(network: Cluster) -> None:
     async def scenario() -> None:
         async with Client(["127.0.0.1:1", network.network.gateways[1]]) as client:
             assert (await client.node_info()).member == "node-1"
-            assert (await device(network, "home-1/load").place(client)).code == "ok"
+            assert (await device(network, "home-2/load").place(client)).code == "ok"
         async with Client("127.0.0.1:1") as client:
             with pytest.raises(RefusedError) as caught:
                 await client.node_info()

@@ -14,9 +14,10 @@ VALID_S = 600
 SLOT_SECONDS = 1800
 PRICE = 500_000
 """Between feed-in and retail at every hour of the street's tariff."""
-FIRST_SLOT = 2
-SLOTS = 40
-"""Orders go to these slots ahead of now in turn: all are open."""
+FIRST_SLOT = 10
+SLOTS = 34
+"""Orders go to these slots ahead of now in turn: all are open. On the network that tests share only home-2 and home-3
+place them, so that home-1 stays free to sell: a home is on one side only."""
 
 _turn = itertools.count()
 
