@@ -25,7 +25,7 @@ log = logging.getLogger("watt.broker")
 
 HORIZON_S = 86_400
 KEEP_SLOTS = 8
-"""Positions are kept for so many slots behind the running one: until their readings have come."""
+"""Slots are remembered one by one for so long after their gate: until their readings have come."""
 PATIENCE_S = 60.0
 """How long an agent looks for a gateway before it gives up."""
 

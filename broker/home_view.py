@@ -27,6 +27,9 @@ class HomeView:
         self._open: dict[int, dict[bytes, OpenOrder]] = {}
         self._positions: dict[int, dict[str, int]] = {}
         self._readings: dict[int, dict[str, int]] = {}
+        # What is known for good: the battery's charge when a slot begins, and what the EV needs from a slot on.
+        self._charge = (config.battery.level_slot, config.battery.level_wh) if config.battery is not None else (0, 0)
+        self._need = (config.ev.first_slot, config.ev.need_wh) if config.ev is not None else (0, 0)
 
     def apply(self, events: Iterable[Event]) -> None:
         """Take in what a block has brought."""
@@ -63,8 +66,12 @@ class HomeView:
         )
 
     def forget_before(self, slot: int) -> None:
-        """Let go of orders and positions of slots that are over; readings stay, they are few."""
-        for table in (self._open, self._positions):
+        """Let go of what was before ``slot``, keeping its sum: call it once the readings are in."""
+        if slot > self._charge[0]:
+            self._charge = (slot, self._battery_wh(slot))
+        if slot > self._need[0]:
+            self._need = (slot, self._ev_need_wh(slot))
+        for table in (self._open, self._positions, self._readings):
             for old in [key for key in table if key < slot]:
                 del table[old]
 
@@ -113,17 +120,13 @@ class HomeView:
         return total
 
     def _battery_wh(self, first: int) -> int:
-        battery = self._config.battery
-        if battery is None:
-            return 0
-        level = battery.level_wh + self._sum(self._home.battery, battery.level_slot, first)
-        return max(0, min(level, battery.capacity_wh))
+        begin, level = self._charge
+        level += self._sum(self._home.battery, begin, first)
+        return max(0, min(level, self._home.battery_capacity_wh))
 
     def _ev_need_wh(self, first: int) -> int:
-        ev = self._config.ev
-        if ev is None:
-            return 0
-        return max(0, ev.need_wh - self._sum(self._home.ev, ev.first_slot, first))
+        begin, need = self._need
+        return max(0, need - self._sum(self._home.ev, begin, first))
 
 
 def _side(side: str) -> Side:

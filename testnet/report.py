@@ -4,13 +4,12 @@
 ``print_report`` and ``report_json`` show it. Energies in Wh, money in base units, as everywhere.
 """
 
+import json
 import os
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any, cast
-
-import msgspec
 
 from chaincode.market_certificate import Auction
 from chaincode.market_products import FINAL, SETTLED
@@ -153,8 +152,7 @@ def faults(report: Report) -> list[str]:
 def report_json(report: Report) -> str:
     """The report as one JSON value; bytes as hex."""
     totals = {"traded_wh": report.traded_wh, "cost": report.cost, "utility_only": report.utility_only}
-    encoded = msgspec.json.encode({**totals, **asdict(report)}, enc_hook=str)
-    return encoded.decode()
+    return json.dumps({**totals, **asdict(report)}, default=bytes.hex)
 
 
 async def _slot(client: Client, slot: int, limits: "Limits") -> SlotResult:

@@ -1,5 +1,7 @@
 """The view of a home: what the committed events say, and nothing else."""
 
+from dataclasses import replace
+
 from broker.config import Battery, Ev, Home
 from broker.home_view import HomeView
 from broker.observation import HomeModel, OpenOrder
@@ -64,6 +66,10 @@ def test_charge_and_need_follow_the_meters() -> None:
     assert seen.battery_wh == 3200 + 900 - 500
     assert seen.ev_need_wh == 6000 - 1800 - 700
     assert (seen.ev_first_slot, seen.ev_departure_slot) == (960, 975)
+    view.forget_before(962)
+    assert view.observe(0, 962, 1, lambda _: (0, 1, 0)) == replace(seen, slots=(replace(seen.slots[0], positions={}),))
+    view.apply([event("reading", BATTERY, 962, 100, 0, 1100, 500)])
+    assert view.observe(0, 963, 1, lambda _: (0, 1, 0)).battery_wh == seen.battery_wh + 90
 
 
 def test_the_past_is_let_go_of() -> None:

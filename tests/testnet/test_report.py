@@ -1,12 +1,13 @@
 """A report that hides an error is worse than none: each claim that it makes is checked against the others."""
 
+import json
 from dataclasses import replace
 
 import pytest
 
 from testnet.community import SLOTS
 from testnet.demo_day import Outage
-from testnet.report import BILL, ChainResult, Report, SlotResult, faults
+from testnet.report import BILL, ChainResult, Report, SlotResult, faults, report_json
 
 GOOD = Report(
     date="2017-06-16",
@@ -14,8 +15,8 @@ GOOD = Report(
     cores=2,
     slots=[SlotResult(1, "SETTLED", 1, 1, 500, 400, 350, 40, 10, 1, 0, ())],
     homes={
-        "home-01": dict.fromkeys(BILL, 0) | {"slots": SLOTS, "bought_wh": 500, "bought": 360, "tolls": 40},
-        "home-02": dict.fromkeys(BILL, 0) | {"slots": SLOTS, "sold_wh": 500, "sold": 350},
+        "home-01": dict.fromkeys(BILL, 0) | {"slots": SLOTS, "bought_wh": 500, "bought": 360, "tolls": 40, "cost": 400},
+        "home-02": dict.fromkeys(BILL, 0) | {"slots": SLOTS, "sold_wh": 500, "sold": 350, "cost": -350},
     },
     shares=[],
     alerts=[],
@@ -28,6 +29,12 @@ GOOD = Report(
 
 def test_a_good_report_has_no_faults() -> None:
     assert faults(GOOD) == []
+
+
+def test_as_json() -> None:
+    value = json.loads(report_json(replace(GOOD, shares=[{"giver": "home-01/load", "reference": b"\x0a"}])))
+    assert (value["traded_wh"], value["cost"], value["chain"]["agree"]) == (500, 50, True)
+    assert value["shares"][0]["reference"] == "0a"
 
 
 @pytest.mark.parametrize(
