@@ -12,6 +12,7 @@ from chaincode.registry import default_registry
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
 from node.audit import verify_chain
 from node.config import load_config
+from node.errors import WattError
 from node.gateway.client import Client, NodeInfo
 from node.gateway.client import run as run_client
 from node.keyfile import read_passphrase
@@ -94,6 +95,9 @@ def run(config_path: Path, passphrase_file: Path | None) -> None:
         passphrase = click.prompt(f"Passphrase of {config.key_file}", hide_input=True, err=True)
     try:
         uvloop.run(run_node(open_node(config, passphrase)))
+    except WattError as error:
+        error.__traceback__ = None  # its frames hold the node
+        raise
     finally:
         gc.unfreeze()
         gc.collect()  # gRPC's servers go now; at the interpreter's own end they would hold it up for two seconds
