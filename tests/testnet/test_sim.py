@@ -70,6 +70,13 @@ def test_the_same_seed_gives_the_same_history_whatever_the_hash_seed() -> None:
     assert len(traces) == 1
 
 
+def test_the_market_trades_through_faults() -> None:
+    results = list(run_seeds(range(12), Options(workload="market")))
+    failed = [result for result in results if result.failure]
+    assert not failed, report(failed)
+    assert sum(result.transactions for result in results) > 500
+
+
 def test_more_replicas() -> None:
     result = run_seed(3, Options(nodes=10))
     assert result.failure is None, report([result])
