@@ -97,14 +97,14 @@ class LevelStore:
 
     def get(self, key: bytes) -> bytes | None:
         try:
-            value: bytes | None = self._db.get(key)
+            value: bytes | None = self._db.get(key, verify_checksums=True)
         except plyvel.Error as error:
             raise _fault(error) from error
         return value
 
     def scan(self, start: bytes, end: bytes, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
         try:
-            with self._db.iterator(start=start, stop=end, reverse=reverse) as pairs:
+            with self._db.iterator(start=start, stop=end, reverse=reverse, verify_checksums=True) as pairs:
                 yield from pairs
         except plyvel.Error as error:
             raise _fault(error) from error

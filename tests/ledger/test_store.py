@@ -89,3 +89,22 @@ def test_a_damaged_database(tmp_path: Path, victim: str) -> None:
         finally:
             store.close()
     assert error.value.code == "db-corrupt"
+
+
+def test_one_changed_byte_is_found_when_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "db"
+    store = LevelStore(path, create=True)
+    store.write({b"%d" % number: b"v" * 100 for number in range(1000)})
+    store.close()
+    LevelStore(path, create=False).close()  # moves the log into a table
+    table = max(path.glob("*.ldb"), key=lambda file: file.stat().st_size)
+    data = bytearray(table.read_bytes())
+    data[data.index(b"v" * 100) + 50] ^= 1
+    table.write_bytes(bytes(data))
+    store = LevelStore(path, create=False)
+    with pytest.raises(StoreFault, match="db-corrupt"):
+        list(store.scan(b"", b"\xff"))
+    with pytest.raises(StoreFault, match="db-corrupt"):
+        for number in range(1000):
+            store.get(b"%d" % number)
+    store.close()
