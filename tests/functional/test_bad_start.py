@@ -72,7 +72,6 @@ SPOILED: list[tuple[str, Callable[[NetworkNode], object], str]] = [
     ("no-config", lambda n: n.config_path.unlink(), "node.toml"),
     ("bad-config", lambda n: n.config_path.write_text("member = "), "node.toml"),
     ("bad-config", lambda n: replace(n.config_path, "[limits]", "[limits]\nsurprise = 1"), "surprise"),
-    ("bad-config", lambda n: replace(n.config_path, "verify_workers = 1", 'verify_workers = "one"'), "verify_workers"),
     ("no-genesis", lambda n: (n.directory.parent.parent / GENESIS_NAME).unlink(), GENESIS_NAME),
     (
         "bad-genesis",
