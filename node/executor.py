@@ -62,6 +62,7 @@ class Executor:
         self._chain = genesis.chain
         self._members_hash = members_hash(genesis.member_keys)
         self._next_event: tuple[bytes, int | None] | None = None
+        self._failed: tuple[bytes, frozenset[str]] = (b"", frozenset())
 
     def execute(self, height: int, body: bytes, decoded: DecodedBatch | None = None) -> Execution:
         """Execute ``body`` (an encoded batch, or NULL_BATCH) on top of the head; ``decoded``: the same, if at hand.
@@ -97,7 +98,9 @@ class Executor:
             tx_root=EMPTY_ROOT if decoded is None else decoded.tx_root,
             members_hash=self._members_hash,
         )
-        return finish(position, body, transactions, receipts, run.events, overlay, self._ledger.tree)
+        execution = finish(position, body, transactions, receipts, run.events, overlay, self._ledger.tree)
+        self._failed = (execution.block_hash, _failed_contracts(execution.events))
+        return execution
 
     def next_event(self) -> int | None:
         """The block time at which the calendar wants a block, by the state after the head; None if it wants none.
@@ -105,10 +108,15 @@ class Executor:
         A contract whose hook failed in the head block is not asked: a mistake in it would call for block after block.
         """
         if self._next_event is None or self._next_event[0] != self._ledger.head_hash:
-            events = self._ledger.events(self._ledger.head.height)
-            failed = frozenset(event.contract for event in events if event.topic == HOOK_FAILED)
-            self._next_event = (self._ledger.head_hash, self._earliest_event(failed))
+            self._next_event = (self._ledger.head_hash, self._earliest_event(self._failed_in_head()))
         return self._next_event[1]
+
+    def _failed_in_head(self) -> frozenset[str]:
+        """The contracts whose hook failed in the head block."""
+        block_hash, failed = self._failed
+        if block_hash != self._ledger.head_hash:  # not executed here: read at the start
+            failed = _failed_contracts(self._ledger.events(self._ledger.head.height))
+        return failed
 
     def _earliest_event(self, failed: frozenset[str]) -> int | None:
         due = []
@@ -248,6 +256,10 @@ class _BlockRun:
         overlay.keep()
         self.events.extend(events)
         return receipt, encoded
+
+
+def _failed_contracts(events: Sequence[Event]) -> frozenset[str]:
+    return frozenset([event.contract for event in events if event.topic == HOOK_FAILED])
 
 
 def _encoded(event: Event) -> bytes:
