@@ -101,29 +101,66 @@ def entries(ctx: Context, slot: int) -> Iterator[Entry]:
         yield _entry(key, value)
 
 
-def candidates(
+class Group(NamedTuple):
+    """The orders of one side at one bus, as far as an auction can reach.
+
+    ``bound``: beyond this limit nobody trades (None: nobody at all); ``most_wh``: of what rested before the auction
+    no more is filled.
+    """
+
+    name: str
+    bus: int
+    side: int
+    bound: int | None
+    most_wh: int
+
+
+def groups(
     ctx: Context,
     slot: int,
     pinned: Pinned,
     capacity_down: Sequence[int | None],
     capacity_up: Sequence[int | None],
     pending: Pending,
-) -> list[Order]:
-    """The orders that the next auction needs to see: its result is the same as with the whole book."""
-    tree = pinned.tree
+) -> list[Group]:
+    """Every bus and side that has orders, in the order of the book."""
     heads = _heads(ctx, slot, pinned.index_of)
-    ceiling, floor = reach(tree, capacity_down, capacity_up, heads)
+    ceiling, floor = reach(pinned.tree, capacity_down, capacity_up, heads)
+    return [
+        Group(pinned.buses[bus], bus, SELL, ceiling[bus], pending.buy_wh)
+        if side == SELL
+        else Group(pinned.buses[bus], bus, BUY, floor[bus], pending.sell_wh)
+        for bus, side in heads
+    ]
+
+
+def read(ctx: Context, slot: int, group: Group, depth_wh: int, auction: int) -> tuple[list[Order], bool]:
+    """A group's orders from the best on: until ``depth_wh`` of what rested before ``auction``, or the first that
+    nobody reaches, which is read too. And whether there is more behind them that could be reached.
+
+    Orders that share the last one's price and age come along, since they share its fill.
+    """
+    prefix = _group(slot, group.name, group.side)
+    _, bus, side, bound, _ = group
+    at = len(prefix)
     chosen: list[Order] = []
-    for bus, side in heads:
-        if side == SELL:
-            chosen += _reachable(
-                ctx, slot, tree.buses[bus], bus, side, ceiling[bus], pending.buy_wh + 1, pending.auction
-            )
-        else:
-            chosen += _reachable(
-                ctx, slot, tree.buses[bus], bus, side, floor[bus], pending.sell_wh + 1, pending.auction
-            )
-    return chosen
+    last: tuple[int, int] | None = None
+    for key, value in ctx.scan(prefix):
+        price = int.from_bytes(key[at : at + 8], "big")
+        age = int.from_bytes(key[at + 8 : at + 12], "big")
+        if side == BUY:
+            price = MAX_AMOUNT - price
+        level = (price, min(age, OLDEST_MERGED_AGE))
+        if depth_wh <= 0 and level != last:
+            return chosen, True
+        last = level
+        left_wh, renewable = cast("tuple[int, bool]", value)
+        chosen.append(Order(key[at + 12 :], bus, side, price, left_wh, age, renewable))
+        if bound is None or (price < bound if side == BUY else price > bound):
+            break
+        if age != auction:
+            depth_wh -= left_wh
+    return chosen, False
 
 
 def reach(
@@ -180,36 +217,6 @@ def _heads(ctx: Context, slot: int, index_of: dict[str, int]) -> dict[tuple[int,
         side, price = _side_and_price(key, end)
         heads[index_of[key[_BUS_AT:end].decode()], side] = price
         after = key[: end + 2] + _LAST
-
-
-def _reachable(
-    ctx: Context, slot: int, bus: str, index: int, side: int, bound: int | None, depth_wh: int, auction: int
-) -> list[Order]:
-    """One bus's orders of one side that could be filled, and the first that could not.
-
-    ``bound``: beyond this limit nobody trades; ``depth_wh``: at most so much of what rested before ``auction`` is
-    filled, less one. Orders that share the last one's price and age come along, since they share its fill.
-    """
-    group = _group(slot, bus, side)
-    chosen: list[Order] = []
-    last: tuple[int, int] | None = None
-    for key, value in ctx.scan(group):
-        at = len(group)
-        price = int.from_bytes(key[at : at + 8], "big")
-        age = int.from_bytes(key[at + 8 : at + 12], "big")
-        if side == BUY:
-            price = MAX_AMOUNT - price
-        level = (price, min(age, OLDEST_MERGED_AGE))
-        if depth_wh <= 0 and level != last:
-            break
-        last = level
-        left_wh, renewable = cast("tuple[int, bool]", value)
-        chosen.append(Order(key[at + 12 :], index, side, price, left_wh, age, renewable))
-        if bound is None or (price < bound if side == BUY else price > bound):
-            break
-        if age != auction:
-            depth_wh -= left_wh
-    return chosen
 
 
 def _group(slot: int, bus: str, side: int) -> bytes:

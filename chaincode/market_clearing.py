@@ -5,6 +5,8 @@ price goes back to the device at once. What sellers, the grid operator and the c
 escrow until the slot is settled: at any time it holds what buyers paid for the slot.
 """
 
+from typing import Final
+
 from chaincode import (
     budget,
     grid,
@@ -16,11 +18,17 @@ from chaincode import (
     market_products,
     market_trading,
 )
-from chaincode.auction import BUY, clear
+from chaincode.auction import BUY, Clearing, Order, clear
 from chaincode.contract import Context, Value
+from chaincode.grid import Pinned
+from chaincode.market_book import Pending
 from chaincode.market_calendar import MARKET, TICK
-from chaincode.market_orders import Fill, Order
+from chaincode.market_orders import Fill
+from chaincode.market_orders import Order as OrderRecord
 from chaincode.market_products import Product
+
+DEEPER: Final = 4
+"""How much deeper a part of the book is read when all that was read has been filled."""
 
 
 def run(ctx: Context, slot: int, product: Product) -> int:
@@ -35,8 +43,7 @@ def run(ctx: Context, slot: int, product: Product) -> int:
     totals = market_products.totals_of(ctx, slot)
     flows_before = totals.flows or (0,) * len(tree.buses)
     down, up = market_certificate.capacities(tree, flows_before)
-    orders = market_book.candidates(ctx, slot, pinned, down, up, pending)
-    clearing = clear(tree, down, up, orders)
+    orders, clearing = _clear(ctx, slot, pinned, (down, up), pending)
     assert clearing.rent >= 0, "an auction earned less than its tolls"
     assert clearing.paid == clearing.received + clearing.tolls + clearing.rent, "an auction's money does not add up"
 
@@ -77,6 +84,35 @@ def run(ctx: Context, slot: int, product: Product) -> int:
     return len(orders)
 
 
+def _clear(
+    ctx: Context,
+    slot: int,
+    pinned: Pinned,
+    capacities: tuple[list[int | None], list[int | None]],
+    pending: Pending,
+) -> tuple[list[Order], Clearing]:
+    """Clear the book, reading as little of it as gives the result of all of it: the orders read, and the result."""
+    groups = market_book.groups(ctx, slot, pinned, *capacities, pending)
+    depths = [2 * group.most_wh // len(groups) + 1 for group in groups]
+    reads = [
+        market_book.read(ctx, slot, group, depth, pending.auction) for group, depth in zip(groups, depths, strict=True)
+    ]
+    while True:
+        orders = [order for part, _ in reads for order in part]
+        clearing = clear(pinned.tree, *capacities, orders)
+        fills = clearing.fills
+        dry = [
+            index
+            for index, (part, more) in enumerate(reads)
+            if more and all(fills.get(order.id) == order.energy_wh for order in part)
+        ]
+        if not dry:
+            return orders, clearing
+        for index in dry:
+            depths[index] *= DEEPER
+            reads[index] = market_book.read(ctx, slot, groups[index], depths[index], pending.auction)
+
+
 def _fill(ctx: Context, order_id: bytes, wh: int, price_at: dict[str, int], tolls: int) -> None:
     """Fill ``wh`` of an order at its bus's price: book, order, position, and a buyer's money."""
     order = market_orders.require_order(ctx, order_id)
@@ -84,7 +120,7 @@ def _fill(ctx: Context, order_id: bytes, wh: int, price_at: dict[str, int], toll
     filled_wh = order.filled_wh + wh
     done = filled_wh == order.energy_wh
     state = market_orders.FILLED if done else market_orders.PARTIAL
-    order = Order(*order[:11], state, filled_wh, order.money + wh * price, order.before)
+    order = OrderRecord(*order[:11], state, filled_wh, order.money + wh * price, order.before)
     market_orders.put_order(ctx, order_id, order)
     if done:
         market_book.remove(ctx, order, order_id)
@@ -102,7 +138,7 @@ def _fill(ctx: Context, order_id: bytes, wh: int, price_at: dict[str, int], toll
     ctx.emit("fill", (order.device, order.network), data)
 
 
-def _pay(ctx: Context, order_id: bytes, order: Order, wh: int, price: int) -> None:
+def _pay(ctx: Context, order_id: bytes, order: OrderRecord, wh: int, price: int) -> None:
     """From the order's hold into escrow; what was held beyond the price is set free."""
     if order.price:
         budget.settle(ctx, order_id, wh * price, wh * (order.price - price), f"escrow:{order.slot}", "trade")
