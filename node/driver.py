@@ -92,7 +92,8 @@ class Ports(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DriverStatus:
-    """Where this node stands. ``in_flight``: proposals above ``height`` that this primary has made."""
+    """Where this node stands. ``in_flight``: proposals above ``height`` that this primary has made;
+    ``consensus_items``: what the core holds in memory (``Replica.held``)."""
 
     view: int
     active: bool
@@ -104,6 +105,7 @@ class DriverStatus:
     mempool_transactions: int
     mempool_bytes: int
     unverified_transactions: int
+    consensus_items: int
     vote_log_bytes: int
     peer_errors: int
 
@@ -228,6 +230,7 @@ class Driver:
             mempool_transactions=len(self._pool),
             mempool_bytes=self._pool.size_bytes,
             unverified_transactions=self._intake.unverified,
+            consensus_items=replica.held,
             vote_log_bytes=self._vote_log.size_bytes,
             peer_errors=self._peer_errors,
         )

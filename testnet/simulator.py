@@ -17,6 +17,7 @@ from random import Random
 from typing import Final
 
 from node.consensus.messages import Evidence, Message
+from node.consensus.settings import most_held
 from node.ledger.chain import UNUSED_CODES, Ledger
 from node.ledger.execution import Execution
 from node.ledger.store import MemoryStore
@@ -169,6 +170,8 @@ class Simulation:
                 raise CheckFailed(f"{node.name} holds {status.mempool_transactions} transactions")
             if status.unverified_transactions > PEER_UNVERIFIED_TRANSACTIONS * self.count:
                 raise CheckFailed(f"{node.name} has {status.unverified_transactions} transactions to check")
+            if status.consensus_items > most_held(self.count):
+                raise CheckFailed(f"{node.name} holds {status.consensus_items} messages and batches")
             if status.vote_log_bytes > 64 * LOG_REWRITE_BYTES:
                 raise CheckFailed(f"{node.name} has a vote log of {status.vote_log_bytes} bytes")
 

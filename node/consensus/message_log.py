@@ -98,6 +98,11 @@ class MessageLog:
                     del self._bodies[old]
                     break
 
+    @property
+    def count(self) -> int:
+        """How many heights and batches are held."""
+        return len(self.slots) + len(self._bodies)
+
     def logged_bodies(self) -> list[tuple[bytes, Body]]:
         """The batches that this replica voted for, by height, then digest."""
         logged = [(digest, body) for digest, body in self._bodies.items() if body.is_logged]
@@ -160,6 +165,9 @@ class EarlyMessages:
         queue.append(early)
         if len(queue) > EARLY_MESSAGES_PER_PEER:
             self._taken(queue.popleft())
+
+    def __len__(self) -> int:
+        return sum(len(queue) for queue in self._queues)
 
     def take(self, view: int, high_mark: int) -> list[Early]:
         """Those that can be judged now in ``view``: by peer, each peer's in the order of their coming."""

@@ -209,6 +209,11 @@ class Replica:
         """The highest stored height that any peer claims; unproven, for status displays only."""
         return max(self._catch_up.claims)
 
+    @property
+    def held(self) -> int:
+        """How many heights, batches, early messages and fetched blocks are in memory; at most ``most_held``."""
+        return self._log.count + len(self._early) + len(self._catch_up.blocks)
+
     def ready(self) -> Ready:
         """Everything to be done now; drains it. ``bool(ready)`` is False when there is nothing."""
         return self._desk.drain()

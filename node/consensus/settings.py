@@ -31,6 +31,11 @@ ANSWERS_PER_TICK: Final = 4
 """Requests of one peer answered within one tick, each kind; no peer can make this node send without bound."""
 
 
+def most_held(n: int) -> int:
+    """The bound of ``Replica.held`` with ``n`` members."""
+    return 2 * WINDOW + MAX_BODIES + n * EARLY_MESSAGES_PER_PEER + MAX_INCOMING_BLOCKS
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The constants of one epoch. ``members``: public keys by index; ``me``: this replica's index.
