@@ -198,23 +198,22 @@ def shrunk(ctx: Context, position: Position, order: Order, open_wh: int, fill: F
 
     ``closed``: the order is not open any more.
     """
-    wh, money, tolls = fill
-    orders_left = position.open_orders - closed
-    if not orders_left:
-        _count_device(ctx, order.slot, position, order.side, -1)
+    network, bus, bought_wh, sold_wh, open_buy_wh, open_sell_wh, open_orders, orders, last, paid, tolls, due = position
+    if closed:
+        open_orders -= 1
+        if not open_orders:
+            _count_device(ctx, order.slot, position, order.side, -1)
     if order.side == BUY:
-        return position._replace(
-            open_buy_wh=position.open_buy_wh - open_wh,
-            bought_wh=position.bought_wh + wh,
-            paid=position.paid + money,
-            tolls=position.tolls + tolls,
-            open_orders=orders_left,
-        )
-    return position._replace(
-        open_sell_wh=position.open_sell_wh - open_wh,
-        sold_wh=position.sold_wh + wh,
-        proceeds=position.proceeds + money,
-        open_orders=orders_left,
+        open_buy_wh -= open_wh
+        bought_wh += fill.wh
+        paid += fill.money
+        tolls += fill.tolls
+    else:
+        open_sell_wh -= open_wh
+        sold_wh += fill.wh
+        due += fill.money
+    return Position(
+        network, bus, bought_wh, sold_wh, open_buy_wh, open_sell_wh, open_orders, orders, last, paid, tolls, due
     )
 
 
