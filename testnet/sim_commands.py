@@ -36,7 +36,9 @@ def _kinds(_context: click.Context, _parameter: click.Parameter, value: str) -> 
     "--faults", callback=_kinds, default="all", show_default=True, help="all, none, or a list: loss,crash,..."
 )
 @click.option("--nodes", type=click.IntRange(min=4, max=40), help="How many replicas; by default the seed decides.")
-@click.option("--workload", type=click.Choice(list(WORKLOADS)), default="payments", show_default=True)
+@click.option(
+    "--workload", type=click.Choice(list(WORKLOADS)), default="payments", show_default=True, help="What clients do."
+)
 @click.option("--processes", type=click.IntRange(min=1), help="How many processes for many seeds; default: all cores.")
 @click.option("--trace", is_flag=True, help="Print every event, for one seed.")
 @json_option

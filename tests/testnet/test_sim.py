@@ -1,7 +1,7 @@
 """Whole networks under every fault, from seeds: the largest test of consensus, driver, pool, vote log and ledger.
 
-Of docs' checklist of what consensus must survive, the histories here cover 2, 6, 8-14, 16, 19-25, 27-29, 35, 36, 39,
-43-46 by chance, many times over; ``tests/consensus`` has them one by one.
+The histories here cover checklist 2, 6, 8-14, 16, 19-25, 27-29, 35, 36, 39, 43-46 by chance, many times over;
+``tests/consensus`` has them one by one.
 """
 
 import json
