@@ -84,7 +84,7 @@ def ledger(blocks: int, orders: int, as_json: bool) -> None:
     if as_json:
         print_json(result)
     else:
-        print_table("One order in the ledger: CPU, medians over blocks; all_us the mean", ["", ">"], list(result.items()))
+        print_table("One order: CPU, medians over blocks; all_us the mean", ["", ">"], list(result.items()))
 
 
 def _run(node: _Node, blocks: int, orders: int) -> tuple[list[dict[str, float]], int, int]:

@@ -45,7 +45,7 @@ def test_readme_names_only_what_exists() -> None:
         words = line.split()
         assert " ".join(words[:3]) in known or " ".join(words[:2]) in known, line
     makefile = (ROOT / "Makefile").read_text()
-    for target in re.findall(r"make ([a-z-]+)", readme):
+    for target in re.findall(r"(?:`|^)make ([a-z-]+)", readme, flags=re.MULTILINE):
         assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
     for page in re.findall(r"\((docs/[^)#]+)\)", readme):
         assert (ROOT / page).exists(), page

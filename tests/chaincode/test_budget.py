@@ -1,12 +1,23 @@
-"""Budgets told as stories: issue, allocate, hold, be helped, be charged, owe, be watched."""
+"""Budgets told as stories: issue, allocate, hold, be helped; periods and settings."""
 
 from typing import Any, cast
 
 import pytest
 
-from chaincode import accounts, budget, budget_alerts, budget_state
-from chaincode.budget import Charge
-from chaincode.contract import MAX_AMOUNT, ContractError, Value
+from chaincode import budget, budget_state
+from chaincode.contract import MAX_AMOUNT, ContractError
+from tests.chaincode.budget_steps import (
+    BATTERY,
+    EV,
+    LOAD,
+    PV,
+    book,
+    charge,
+    check_sum,
+    hold,
+    pool,
+    resolve,
+)
 from tests.chaincode.neighbourhood import (
     DEVICES,
     OWNER_1,
@@ -18,57 +29,6 @@ from tests.chaincode.neighbourhood import (
     key_of,
     neighbourhood,
 )
-from tests.chaincode.world import World
-
-BATTERY, EV, LOAD, PV = DEVICES
-BUDGET_FIELDS = (
-    "state", "available", "reserved", "allocated", "earned", "spent", "lent", "borrowed", "owed", "forecast", "used",
-    "used_wh",
-)  # fmt: skip
-
-
-def hold(world: World, device: str, ref: bytes, amount: int, period: int = 0) -> bool:
-    with world.transaction() as ctx:
-        return budget.hold(ctx, device, period, ref, amount)
-
-
-def resolve(world: World) -> dict[bytes, bool]:
-    with world.transaction() as ctx:
-        return dict(budget.resolve_needs(ctx))
-
-
-def charge(world: World, amounts: dict[str, int], target: str = "utility", period: int = 0) -> tuple[int, ...]:
-    with world.transaction() as ctx:
-        charges = [Charge(device, amount) for device, amount in amounts.items()]
-        return budget.charge_all(ctx, "home-1", period, charges, target, "retail", b"run")
-
-
-def credit(world: World, device: str, amount: int, period: int = 0) -> None:
-    """Pay ``device`` for energy, out of an escrow that another network has filled."""
-    with world.transaction() as ctx:
-        accounts.mint(ctx, "escrow:1", amount, "test", b"")
-        budget.credit(ctx, device, period, amount, "escrow:1", "sale", b"run")
-
-
-def book(world: World, device: str, period: int = 0) -> dict[str, Any]:
-    values = cast("tuple[Value, ...]", world.query("budget", "budget", device=device, period=period))
-    return dict(zip(BUDGET_FIELDS, values, strict=True))
-
-
-def pool(world: World, period: int = 0) -> int:
-    return cast("int", world.query("accounts", "account", account=f"pool:home-1:{period}"))
-
-
-def topics(world: World, *wanted: str) -> list[tuple[str, str]]:
-    return [(event.topic, event.keys[0]) for event in world.events if event.topic in wanted]
-
-
-def check_sum(world: World) -> None:
-    issued, redeemed, whole = cast("tuple[int, int, int]", world.query("accounts", "audit"))
-    assert issued - redeemed == whole
-
-
-# --- issue and allocate
 
 
 def test_issue_and_allocate() -> None:
@@ -188,9 +148,6 @@ def test_the_utility_redeems_what_it_has() -> None:
     world.call(UTILITY, "budget", "redeem", amount=60, reference=b"x")
     assert world.query("accounts", "supply") == (100, 60)
     check_sum(world)
-
-
-# --- holds
 
 
 def test_a_hold_is_posted_in_parts_and_the_rest_released() -> None:
@@ -399,229 +356,6 @@ def test_sharing_by_hand() -> None:
     for change, code in cases:
         args = {"giver": EV, "receiver": LOAD, "period": 0, "amount": 1} | change
         assert world.refused(OWNER_1, "budget", "share", **args) == code
-
-
-# --- states
-
-
-def test_a_device_sinks_and_rises() -> None:
-    world = neighbourhood()
-    fund(world, {EV: 1000})
-    assert book(world, EV)["state"] == "active"
-    hold(world, EV, b"o1", 801)
-    assert book(world, EV)["state"] == "low"
-    hold(world, EV, b"o2", 189)
-    assert book(world, EV)["state"] == "depleted"
-    with world.transaction() as ctx:
-        assert budget.may_buy(ctx, EV, 0) is None
-    hold(world, EV, b"o3", 50)
-    assert resolve(world) == {b"o3": False}
-    assert book(world, EV)["state"] == "limited"
-    with world.transaction() as ctx:
-        assert budget.may_buy(ctx, EV, 0) == "over-budget"
-        assert budget.may_buy(ctx, EV, 1) is None
-        budget.release(ctx, b"o2", None)
-    assert book(world, EV)["state"] == "low"
-    with world.transaction() as ctx:
-        budget.release(ctx, b"o1", None)
-    assert book(world, EV)["state"] == "active"
-    assert topics(world, "curtail", "restore") == [("curtail", EV), ("restore", EV)]
-    states = [cast("Any", event.data)[1] for event in world.events if event.topic == "budget-state"]
-    assert states == ["active", "low", "depleted", "limited", "low", "active"]
-
-
-def test_nobody_is_curtailed_for_another_period_than_the_active_one() -> None:
-    world = neighbourhood()
-    assert not hold(world, EV, b"o1", 10, period=1)
-    assert resolve(world) == {b"o1": False}
-    assert book(world, EV, 1)["state"] == "depleted"  # planned: not allocated yet, and not needed yet
-    at_slot(world, 10)
-    charge(world, {EV: 5}, period=0)
-    assert book(world, EV, 0)["state"] == "limited"  # over: settled late
-    assert topics(world, "curtail") == []
-    charge(world, {EV: 5}, period=1)
-    assert topics(world, "curtail") == [("curtail", EV)]
-
-
-def test_too_large_an_order_alone_stops_nobody() -> None:
-    world = neighbourhood()
-    fund(world, {EV: 1000})
-    hold(world, EV, b"o1", 1001)
-    assert resolve(world) == {b"o1": False}
-    assert book(world, EV)["state"] == "active"
-
-
-def test_a_critical_device_comes_into_grace() -> None:
-    world = neighbourhood()
-    fund(world, {LOAD: 100})
-    assert charge(world, {LOAD: 150}) == (100,)
-    assert book(world, LOAD) | {"state": "grace", "owed": 50} == book(world, LOAD)
-    assert topics(world, "curtail") == []
-
-
-# --- charges and credits
-
-
-def test_a_charge_goes_from_pocket_to_pocket() -> None:
-    world = neighbourhood()
-    fund(world, {LOAD: 1000, EV: 30}, spare=200)
-    at_slot(world, 5)
-    assert charge(world, {EV: 800}) == (730,)  # its own 30, 500 of LOAD, 200 of the pool
-    assert (book(world, LOAD)["lent"], pool(world), book(world, EV)["owed"]) == (500, 0, 70)
-    assert book(world, EV)["state"] == "limited"
-    shares = cast("tuple[Any, ...]", world.query("budget", "shares", network="home-1", period=0))
-    assert [share[:5] for share in shares] == [(LOAD, EV, 500, 0, b"run"), ("", EV, 200, 0, b"run")]
-    with world.transaction() as ctx:
-        assert budget.in_arrears(ctx, "home-1") and not budget.in_arrears(ctx, "home-2")
-        assert accounts.balance(ctx, "utility") == 730
-    check_sum(world)
-
-
-def test_charges_of_one_run_share_what_is_there() -> None:
-    world = neighbourhood()
-    fund(world, {LOAD: 200, EV: 10, PV: 10}, spare=50)
-    at_slot(world, 5)  # LOAD spares 100
-    paid = charge(world, {EV: 210, PV: 110, BATTERY: 0})
-    # Missing 200 and 100: of LOAD's 100 they get 67 and 33, of the pool's 50 33 and 17.
-    assert paid == (10 + 67 + 33, 10 + 33 + 17, 0)
-    assert (book(world, EV)["owed"], book(world, PV)["owed"], book(world, BATTERY)["owed"]) == (100, 50, 0)
-    check_sum(world)
-
-
-def test_who_can_pay_its_own_charge_can_help_others() -> None:
-    world = neighbourhood()
-    fund(world, {LOAD: 1000})
-    at_slot(world, 5)
-    assert charge(world, {LOAD: 100, EV: 400}) == (100, 400)
-    assert book(world, LOAD) | {"available": 500, "lent": 400, "spent": 100} == book(world, LOAD)
-
-
-def test_bad_charges() -> None:
-    world = neighbourhood()
-    for amounts, code in (
-        ({"home-2/load": 1}, "other-network"),
-        ({"x": 1}, "unknown-device"),
-        ({EV: -1}, "bad-amount"),
-    ):
-        with pytest.raises(ContractError) as caught:
-            charge(world, amounts)
-        assert caught.value.code == code
-
-
-def test_proceeds_go_to_the_pool_or_by_policy_to_the_device() -> None:
-    world = neighbourhood()
-    credit(world, PV, 100)
-    assert pool(world) == 100
-    world.call(OWNER_1, "budget", "set_policy", network="home-1", proceeds="device", donors=())
-    credit(world, PV, 100)
-    assert book(world, PV) | {"available": 100, "earned": 100, "state": "active"} == book(world, PV)
-    assert world.query("budget", "policy", network="home-1") == (
-        "device", tuple((device, 100, 0, True) for device in DEVICES)
-    )  # fmt: skip
-    for args in ({"proceeds": "me"}, {"donors": ((PV, -1, 0, True),)}, {"donors": ((PV, 1, -1, True),)}):
-        good: dict[str, Any] = {"network": "home-1", "proceeds": "pool", "donors": ()}
-        assert world.refused(OWNER_1, "budget", "set_policy", **good | args) == "bad-policy"
-
-
-def test_what_is_owed_is_paid_first_from_the_next_pool() -> None:
-    world = neighbourhood()
-    charge(world, {LOAD: 100, EV: 60})
-    charge(world, {LOAD: 40})
-    credit(world, PV, 120)
-    assert (book(world, LOAD)["owed"], book(world, EV)["owed"], pool(world)) == (20, 60, 0)
-    at_slot(world, 10)
-    fund(world, {EV: 40}, period=1, spare=80)  # 120 are issued, of which 80 were owed
-    assert pool(world, 1) == 0
-    assert (book(world, LOAD)["owed"], book(world, EV)["owed"]) == (0, 0)
-
-
-def test_owed_is_paid_at_issue_and_counts_in_the_period_that_pays() -> None:
-    world = neighbourhood()
-    charge(world, {EV: 60})
-    at_slot(world, 10)
-    issue = {"network": "home-1", "period": 1, "reference": b"r"}
-    world.call(UTILITY, "budget", "issue", **issue, amount=100)
-    status = world.query("budget", "network_budget", network="home-1", period=1)
-    assert status == ("active", 100, 0, 40, 0, 0, 60, 0)
-    assert topics(world, "owed", "owed-paid") == [("owed", EV), ("owed-paid", EV)]
-    with world.transaction() as ctx:
-        assert not budget.in_arrears(ctx, "home-1")
-        assert accounts.balance(ctx, "utility") == 60
-    assert book(world, EV)["state"] == "limited"  # period 0 is what it was: nothing is available there
-    check_sum(world)
-
-
-def test_a_stop_ends_only_when_nothing_is_owed() -> None:
-    world = neighbourhood()
-    charge(world, {EV: 60})
-    world.call(OWNER_1, "budget", "set_policy", network="home-1", proceeds="device", donors=())
-    credit(world, EV, 50)
-    assert book(world, EV) | {"available": 50, "state": "limited"} == book(world, EV)
-    world.call(UTILITY, "budget", "issue", network="home-1", period=0, amount=100, reference=b"r")
-    assert book(world, EV) | {"available": 50, "state": "active", "owed": 0} == book(world, EV)
-    assert topics(world, "curtail", "restore") == [("curtail", EV), ("restore", EV)]
-
-
-# --- alerts
-
-
-def alerts(world: World) -> list[tuple[Any, ...]]:
-    return list(cast("tuple[tuple[Any, ...], ...]", world.query("budget", "alerts", network="home-1")))
-
-
-def use(world: World, device: str, slot: int, spent: int, estimated: bool = False) -> None:
-    with world.transaction() as ctx:
-        budget.note_use(ctx, device, slot, spent, 100, estimated, b"reading-%d" % slot)
-
-
-def test_spending_ahead_of_the_elapsed_share() -> None:
-    world = neighbourhood()
-    fund(world, {EV: 1000})
-    use(world, EV, 0, 110)  # the elapsed share is 100, and a tenth is tolerated
-    assert alerts(world) == []
-    at_slot(world, 3)
-    use(world, EV, 1, 111)
-    assert alerts(world) == [(EV, 0, "ahead", 3, 3 * 1800, (b"reading-1",), False)]
-    use(world, EV, 2, 500)
-    assert len(alerts(world)) == 1
-    assert book(world, EV) | {"used": 721, "used_wh": 300} == book(world, EV)
-    assert topics(world, "alert") == [("alert", EV)]
-
-
-def test_above_forecast_for_some_slots_in_a_row() -> None:
-    world = neighbourhood(above_alert_slots=3)
-    world.call(OWNER_1, "budget", "set_forecast", device=EV, period=0, amount=1000)
-    for slot, spent in enumerate((101, 101, 100, 101, 101, 101)):
-        use(world, EV, slot, spent)
-    assert [alert[2:6:3] for alert in alerts(world)] == [("above-forecast", (b"reading-3", b"reading-4", b"reading-5"))]
-
-
-def test_borrowing_once_and_often() -> None:
-    world = neighbourhood(borrow_alert=2)
-    fund(world, {LOAD: 1000})
-    at_slot(world, 5)
-    for ref in (b"o1", b"o2", b"o3"):
-        hold(world, EV, ref, 10)
-        resolve(world)
-    told = [(alert[2], alert[5]) for alert in alerts(world)]
-    assert told == [("borrowed", (b"o1",)), ("borrowed-often", (b"o1", b"o2"))]
-
-
-def test_estimated_readings_and_acknowledging() -> None:
-    world = neighbourhood()
-    use(world, EV, 0, 0, estimated=True)
-    use(world, EV, 1, 0, estimated=True)
-    at_slot(world, 10)
-    use(world, EV, 10, 0, estimated=True)
-    assert [alert[:3] for alert in alerts(world)] == [(EV, 0, "estimated"), (EV, 1, "estimated")]
-    world.call(OWNER_1, "budget", "acknowledge", network="home-1", alert=1)
-    assert [alert[6] for alert in alerts(world)] == [False, True]
-    for number in (-1, 2, 2**63 - 1):
-        assert world.refused(OWNER_1, "budget", "acknowledge", network="home-1", alert=number) == "unknown-alert"
-    assert budget_alerts.CAUSES[-1] == "estimated"
-
-
-# --- periods and settings
 
 
 def test_periods() -> None:

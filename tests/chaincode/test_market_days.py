@@ -166,6 +166,7 @@ class Days(RuleBasedStateMachine):
                 assert self.world.query("accounts", "account", account=f"reserved:{device}:{period}") == 0
 
 
+# No shrinking: a day of thirty steps takes minutes to shrink. Add Phase.shrink when one fails.
 Days.TestCase.settings = settings(
     max_examples=40,
     stateful_step_count=30,
