@@ -46,7 +46,7 @@ VOTE_LOG_BYTES = 16 * 1024 * 1024
 
 # The links between peers: what one frame may be, how much waiting is joined into one write, and what may wait for
 # one peer. Above that the oldest gossip is dropped, then the oldest of anything.
-MAX_FRAME_BYTES = 32 * 1024 * 1024
+MAX_FRAME_BYTES = 16 * 1024 * 1024
 MAX_JOINED_BYTES = 8 * 1024 * 1024
 MAX_SIGNED_BYTES = 4 * 1024 * 1024
 MAX_LIST_ITEMS = 4096

@@ -63,20 +63,23 @@ class Opened:
 def open_node(config: Config, passphrase: str) -> Opened:
     """Open a node's files; makes an empty data directory at the very first start.
 
-    Raises ConfigError (``node/setup.py``, ``LevelStore``, ``Ledger.open``; "db-missing" if votes were cast and the
-    database they rest on is gone) and NodeFault (``VoteLog.open``).
+    Raises ConfigError (``node/setup.py``, ``LevelStore``, ``Ledger.open``; "db-missing" or "vote-log-missing" if one of
+    the two is gone: whoever forgets its votes could vote twice) and NodeFault (``VoteLog.open``).
     """
     identity = open_identity(config, passphrase)
     registry = default_registry()
     data = config.path(config.data_dir)
     database = data / DATABASE_NAME
-    first_start = not (data / VOTES_NAME / LOG_NAME).exists() and not database.exists()
+    has_votes = (data / VOTES_NAME / LOG_NAME).exists()
     try:
         database.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError("db-unusable", f"{database}: {error.strerror}") from error
-    store = LevelStore(database, create=first_start)
+    store = LevelStore(database, create=not has_votes)
     ledger = Ledger.open(store, identity.genesis, registry)
+    if not has_votes and ledger.head.height > 0:
+        store.close()
+        raise ConfigError("vote-log-missing", f"{data} holds blocks, but not what this member has voted for")
     vote_log, records = VoteLog.open(OsDirectory(data / VOTES_NAME), identity.genesis.chain)
     return Opened(config, identity, registry, store, ledger, vote_log, records)
 

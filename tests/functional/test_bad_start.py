@@ -21,15 +21,14 @@ from testnet.genesis import GENESIS_NAME, Network, NetworkNode, build_network
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Network:
-    """A network on disk whose node 0 has run once."""
+    """A network on disk that has made a block."""
     network = build_network(tmp_path_factory.mktemp("prepared"), {}, base_port=None)
     cluster = Cluster(network)
-    node = network.nodes[0]
-    cluster.start(node)
+    cluster.start_all()
     try:
-        _wait_for_log(node, "running")
+        cluster.wait_ready()
     finally:
-        cluster.stop(node)
+        cluster.stop_all()
     return network
 
 
@@ -81,6 +80,7 @@ SPOILED: list[tuple[str, Callable[[NetworkNode], object], str]] = [
     ("db-other-chain", lambda n: replace(n.directory.parent.parent / GENESIS_NAME, '"testnet"', '"other"'), "chain"),
     ("wrong-passphrase", lambda n: (n.directory / "passphrase").write_text("guess\n"), "node.key.json"),
     ("db-missing", lambda n: shutil.rmtree(n.directory / "data" / "db"), "database"),
+    ("vote-log-missing", lambda n: shutil.rmtree(n.directory / "data" / "votes"), "voted"),
     ("db-newer-format", lambda n: _mark_newer(n.directory / "data" / "db"), "format"),
     ("db-corrupt", lambda n: _spoil_manifest(n.directory / "data" / "db"), "db"),
     ("vote-log-corrupt", lambda n: (n.directory / "data" / "votes" / "votes.log").write_bytes(b"x" * 99), "vote log"),
