@@ -109,7 +109,7 @@ class Simulation:
         self.clients = Clients(self.agenda, self.dice, genesis, self.client_keys, self.nodes, workload, pace_s)
         self.faults = Faults(options.faults, self.agenda, self.dice, self.network, list(self.nodes))
         self._workload = workload
-        self.fault_time = int(self.dice.uniform(4, 20) * SECOND)
+        self.fault_time = int(self.dice.uniform(4, 26) * SECOND)
 
     def start(self) -> None:
         """Start all nodes."""
