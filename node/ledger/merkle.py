@@ -161,7 +161,8 @@ def node_of(children: Mapping[str, bytes]) -> bytes:
 
 def single(entry: bytes, depth: int) -> bytes:
     """A node at ``depth`` that holds one entry only."""
-    return node_of({entry[:HASH_BYTES].hex()[depth]: entry})
+    digit = entry[depth // 2] & 15 if depth % 2 else entry[depth // 2] >> 4
+    return b"\x01\0\0" + (0x8000 >> digit).to_bytes(2, "big") + entry
 
 
 def only_entry(node: bytes) -> bytes | None:
