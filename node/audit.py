@@ -66,10 +66,12 @@ class _Pending(NamedTuple):
 class _ReplayStore(MemoryStore):
     """Keeps of the replay what is compared in the end: not the blocks behind it, which would fill the memory."""
 
-    _dropped = frozenset(family[0] for family in (layout.BODY, layout.CERTIFICATE))
+    _dropped = frozenset(family[0] for family in (layout.BODY, layout.CERTIFICATE, layout.RESULTS))
+    _first = (0).to_bytes(8, "big")
 
     def write(self, puts: Mapping[bytes, bytes | None]) -> None:
-        super().write({key: value for key, value in puts.items() if key[0] not in self._dropped})
+        kept = {key: value for key, value in puts.items() if key[0] not in self._dropped or key[1:] == self._first}
+        super().write(kept)
 
 
 def verify_chain(
