@@ -130,7 +130,8 @@ class Context:
     def scan(self, prefix: bytes, *, after: bytes = b"", reverse: bool = False) -> Iterator[tuple[bytes, Value]]:
         """The pairs whose key starts with ``prefix``, in byte order; with ``after``, those behind that key.
 
-        Do not write under ``prefix`` while a scan of it is under way.
+        ``prefix`` begins with the name of a table (``chaincode/keys.py``): a scan stays within one. Do not write under
+        ``prefix`` while a scan of it is under way.
         """
         start, end = prefix, _after_prefix(prefix)
         if after:
