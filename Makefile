@@ -3,7 +3,12 @@
 # The first interpreter that plyvel has wheels for.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null && echo $$p && break; done)
+# Another supported interpreter, if the machine has one: a chain must come out the same on both.
+OTHER_PYTHON ?= $(shell for p in python3.11 python3.12; do \
+	test "$$($$p -c 'import sys; print(sys.version_info[:2])' 2>/dev/null)" = "$$($(PYTHON) -c 'import sys; print(sys.version_info[:2])')" \
+	|| { $$p -c '' 2>/dev/null && echo $$p && break; }; done)
 VENV := .venv
+OTHER_VENV := .venv-other
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PROTOS := $(wildcard protos/*.proto)
@@ -33,13 +38,18 @@ $(VENV)/.demo: $(VENV)/.ready requirements/demo.txt
 	$(PIP) install --quiet --no-deps --require-hashes -r requirements/demo.txt
 	@touch $@
 
+$(OTHER_VENV)/.ready: requirements/runtime.txt
+	$(OTHER_PYTHON) -m venv $(OTHER_VENV)
+	$(OTHER_VENV)/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r requirements/runtime.txt
+	@touch $@
+
 demo: $(VENV)/.demo
 	$(BIN)/watt testnet demo
 
 test: check unit
 
-unit: $(VENV)/.ready
-	$(BIN)/pytest
+unit: $(VENV)/.ready $(if $(OTHER_PYTHON),$(OTHER_VENV)/.ready)
+	$(if $(OTHER_PYTHON),WATT_OTHER_PYTHON=$(CURDIR)/$(OTHER_VENV)/bin/python) $(BIN)/pytest
 
 check: $(VENV)/.ready proto-check
 	$(BIN)/ruff format --check .
@@ -75,4 +85,4 @@ lock: $(VENV)/.ready
 	$(LOCK) -o requirements/dev.txt requirements/dev.in
 
 clean:
-	rm -rf $(VENV) .demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(OTHER_VENV) .demo .testnet *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
