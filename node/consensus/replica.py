@@ -79,7 +79,7 @@ class Replica:
         self._suspicion_sent = 0
         self._answers_left = [ANSWERS_PER_TICK] * settings.n
         self._restore(records)
-        self._advance()
+        self._pipeline.advance()
 
     # What the node tells the core.
 
@@ -110,7 +110,7 @@ class Replica:
                 return  # too many within one tick, or for what is not here: it asks again
             case _:
                 raise ValueError(f"{type(message).__name__} is not for the consensus core")
-        self._advance()
+        self._pipeline.advance()
 
     def tick(self, *, pending: bool, overdue: bool) -> None:
         """50 ms have passed. Missed ticks count as one; feed waiting messages first.
@@ -138,12 +138,12 @@ class Replica:
             ordering.ask_bodies()
         self._catch_up.tick(self.height, clock.quiet_ticks)
         self._reconsider_view()
-        self._advance()
+        self._pipeline.advance()
 
     def validated(self, digest: bytes, ok: bool) -> None:
         """The answer to ``Validate``. Unknown digests are ignored."""
         self._ordering.validated(digest, ok)
-        self._advance()
+        self._pipeline.advance()
 
     def executed(self, height: int, batch_digest: bytes, parent_hash: bytes, block_hash: bytes) -> None:
         """The answer to ``Execute``; ignored unless the first three are what is wanted now.
@@ -151,7 +151,7 @@ class Replica:
         Raises DivergenceFault("diverged") if a quorum certified something else: stop, without voting.
         """
         self._pipeline.executed(height, batch_digest, parent_hash, block_hash)
-        self._advance()
+        self._pipeline.advance()
 
     def stored(self, height: int) -> None:
         """The answer to ``Commit``: block and certificate are on disk, synced."""
@@ -160,12 +160,12 @@ class Replica:
         self._ordering.advance_to(height)
         self._catch_up.on_stored(height)
         self._replay_early()
-        self._advance()
+        self._pipeline.advance()
 
     def propose(self, batch: bytes, digest: bytes, decoded: DecodedBatch | None = None) -> None:
         """Propose an encoded batch at the next height; only while ``wants_batch``, else ValueError."""
         self._ordering.propose(batch, digest, decoded)
-        self._advance()
+        self._pipeline.advance()
 
     # What the node may ask.
 
@@ -371,9 +371,6 @@ class Replica:
             self._ordering.resend()
         elif self._view_change is not None:
             self._desk.broadcast(self._view_change)
-
-    def _advance(self) -> None:
-        self._pipeline.advance()
 
     def _restore(self, records: Sequence[bytes]) -> None:
         """Take up the log: the view, what was prepared, and every vote of the current view, to be sent as it is."""
