@@ -15,10 +15,11 @@ from typing import Any
 
 from chaincode.market_products import FINAL, SETTLED
 from cli.answers import PRODUCT, record
+from cli.output import UNREACHABLE_CODE
 from cli.session import Account
 from node.errors import RefusedError
 from node.gateway.client import Client
-from testnet.cluster import Cluster
+from testnet.cluster import Cluster, last_line
 from testnet.community import Community
 from testnet.demo_world import BROKERS, SLOT_S, World, budget_of, device
 from testnet.genesis import NetworkNode
@@ -29,6 +30,7 @@ POLL_S = 0.25
 STOP_TIMEOUT_S = 10.0
 SETUP_VALID_S = 6 * 3600
 SETUP_TIMEOUT_S = 30.0
+CATCH_UP_TIMEOUT_S = 60.0
 LATE_S = 60.0
 """How long after the last slot's metering window, in real time, the settlement may take."""
 
@@ -141,11 +143,17 @@ class Day:
             async with Client(self._world.network.gateways) as client:
                 while not await self._is_over(client) or not outage.done():
                     self._processes.check()
+                    self._check_nodes()
                     if outage.done():
                         outage.result()
                     await asyncio.sleep(POLL_S)
         finally:
             outage.cancel()
+
+    def _check_nodes(self) -> None:
+        for node in self._world.network.nodes:
+            if node.name != self._down:
+                _require_running(self._cluster, node)
 
     async def _is_over(self, client: Client) -> bool:
         info = await client.node_info()
@@ -173,7 +181,7 @@ class Day:
             missed = (await client.node_info()).height - info.height
             started = time.monotonic()
             self._cluster.start(victim)
-            caught_up_s = await _catch_up(victim, client) - started
+            caught_up_s = await self._catch_up(victim, client) - started
         self._down = ""
         self.outage = Outage(victim.name, missed, round(caught_up_s, 2))
 
@@ -183,15 +191,22 @@ class Day:
         while (missing := target - genesis.block_time(time.time_ns() // 1_000_000)) > 0:
             await asyncio.sleep(min(1.0, missing / genesis.time_scale))
 
+    async def _catch_up(self, node: NetworkNode, others: Client) -> float:
+        """The monotonic time at which the node holds the block that the others hold."""
+        deadline = time.monotonic() + CATCH_UP_TIMEOUT_S
+        async with Client(node.gateway) as client:
+            while time.monotonic() < deadline:
+                _require_running(self._cluster, node)
+                try:
+                    if (await client.node_info()).height >= (await others.node_info()).height:
+                        return time.monotonic()
+                except RefusedError as error:
+                    if error.code != UNREACHABLE_CODE:
+                        raise
+                await asyncio.sleep(POLL_S / 5)
+        raise RefusedError("not-caught-up", f"{node.name} is still behind {CATCH_UP_TIMEOUT_S:.0f} s after its start")
 
-async def _catch_up(node: NetworkNode, others: Client) -> float:
-    """The monotonic time at which the node holds the block that the others held last."""
-    async with Client(node.gateway) as client:
-        while True:
-            try:
-                if (await client.node_info()).height >= (await others.node_info()).height:
-                    return time.monotonic()
-            except RefusedError as error:
-                if error.code != "unreachable":
-                    raise
-            await asyncio.sleep(POLL_S / 5)
+
+def _require_running(cluster: Cluster, node: NetworkNode) -> None:
+    if cluster.pid(node) is None:
+        raise RefusedError("node-ended", f"{node.name}: {last_line(node)}")
