@@ -6,6 +6,7 @@ signature checks happen in other processes. Whatever makes this node unfit to vo
 
 import asyncio
 import gc
+import itertools
 import logging
 import signal
 import time
@@ -18,7 +19,7 @@ import msgspec
 from chaincode.registry import Registry, default_registry
 from node.config import Config, is_loopback
 from node.consensus.messages import Evidence, Message
-from node.driver import Driver
+from node.driver import Driver, DriverStatus
 from node.errors import ConfigError, NodeFault
 from node.executor import Executor
 from node.gateway.feed import Feed
@@ -26,7 +27,7 @@ from node.gateway.service import Backend, GatewayServer
 from node.ledger.chain import Ledger
 from node.ledger.execution import Execution
 from node.ledger.store import LevelStore, Store
-from node.limits import TICK_MS, VERIFY_QUEUE_TRANSACTIONS
+from node.limits import TICK_MS, TICKS_PER_SECOND, VERIFY_QUEUE_TRANSACTIONS
 from node.mempool import Mempool
 from node.model.certificate import Certificate
 from node.model.keys import verify
@@ -219,13 +220,26 @@ class Node:
         """A tick every TICK_MS. After a pause, what has arrived meanwhile goes first and missed ticks count as one."""
         loop = asyncio.get_running_loop()
         due = loop.time()
-        while True:
+        seen = self._driver.status
+        for tick in itertools.count(1):
             due += TICK_S
             await asyncio.sleep(max(0.0, due - loop.time()))
             if loop.time() - due > TICK_S:
                 await self._drain()
                 due = loop.time()
             self._do(self._driver.tick)
+            if tick % TICKS_PER_SECOND == 0:
+                seen = self._tell_changes(seen)
+
+    def _tell_changes(self, before: DriverStatus) -> DriverStatus:
+        """Log what an operator wants to know of the last second."""
+        status = self._driver.status
+        if status.view != before.view:
+            log.info("view-change view=%d primary=%s", status.view, self._genesis.members[status.primary].name)
+        if status.peer_errors != before.peer_errors:
+            wrong = status.peer_errors - before.peer_errors
+            log.warning("peer-errors count=%d: messages that no correct member sends were dropped", wrong)
+        return status
 
     async def _drain(self) -> None:
         for _ in range(DRAIN_ROUNDS):
