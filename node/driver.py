@@ -5,20 +5,15 @@ asyncio shell and the simulator run it unchanged. Not thread-safe.
 
 Every input (``receive``, ``submit``, ``tick``, an answer about signatures) is followed until nothing is left to do:
 
-    propose, if the core wants a batch and the policy below has one
+    propose, if the core wants a batch and the policy (``node/proposer.py``) has one
     append what must be durable to the vote log: one frame, one sync
     only then send; then validate, execute, store, answer those who lag behind
-
-**When to propose.** With nothing in flight, at once. With batches in flight, when a full one is waiting, or as
-many ticks after the last as there are batches in flight: blocks execute one by one anyway, and larger batches cost
-less. Without transactions, an empty batch when the calendar has something due, or after a heartbeat.
 
 **Faults.** A ``NodeFault``, or any exception that nobody expected, ends the driver: it is raised to the caller, and
 so is every later call. The process must stop; it does not vote again.
 """
 
 import logging
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -44,26 +39,17 @@ from node.forwarding import Forwarding
 from node.intake import Intake, Verified
 from node.ledger.chain import Ledger
 from node.ledger.execution import Execution
-from node.limits import (
-    BATCH_BYTES,
-    BATCH_TRANSACTIONS,
-    BATCHES_IN_FLIGHT,
-    BATCHES_REMEMBERED,
-    FRESH_SECONDS,
-    HEARTBEAT_TICKS,
-)
+from node.limits import BATCH_BYTES, BATCH_TRANSACTIONS, FRESH_SECONDS, HEARTBEAT_TICKS
 from node.mempool import Mempool
-from node.model.block import Batch, DecodedBatch, decoded_batch, encode_batch, encode_header
+from node.model.block import Batch, encode_header
 from node.model.certificate import Certificate, encode_certificate
 from node.model.genesis import Genesis
 from node.model.keys import Signer, Verify
 from node.model.transaction import MAX_NONCE, MAX_TRANSACTION_BYTES, Transaction
+from node.proposer import EPOCH, Proposer
 from node.votelog import VoteLog
 
 log = logging.getLogger(__name__)
-
-EPOCH = 0
-"""The members are those of the genesis."""
 
 
 class Ports(Protocol):
@@ -129,7 +115,6 @@ class Driver:
         """``me``: this member's index; ``records``: what ``VoteLog.open`` found."""
         self._genesis = genesis
         self._chain = genesis.chain
-        self._me = me
         self._ledger = ledger
         self._executor = executor
         self._pool = pool
@@ -141,16 +126,12 @@ class Driver:
         self._settings = Settings(self._chain, EPOCH, genesis.member_keys, me)
         anchor = Anchor(ledger.head.height, ledger.head_hash, ledger.head_certificate)
         self._replica = Replica(self._settings, signer, verify, anchor, records)
+        self._proposer = Proposer(self._chain, me, self._replica, pool)
 
         self._ticks = 0
-        self._proposed_tick = -1
         self._stored_tick = 0
         self._patience_ticks = self._settings.timeout_ticks
         self._seen_view = (self._replica.view, self._replica.is_active)
-        # The ids in batches that were seen and not stored yet, by digest; and which of them another primary's
-        # batches may still bring, up to a height.
-        self._batches: OrderedDict[bytes, tuple[bytes, ...]] = OrderedDict()
-        self._carried: tuple[int, list[bytes]] = (0, [])
         self._execution: Execution | None = None
         self._peer_errors = 0
         self._running = False
@@ -226,7 +207,7 @@ class Driver:
             is_primary=replica.is_primary,
             height=replica.height,
             best_peer_height=replica.best_peer_height,
-            in_flight=self._in_flight,
+            in_flight=self._proposer.in_flight,
             mempool_transactions=len(self._pool),
             mempool_bytes=self._pool.size_bytes,
             unverified_transactions=self._intake.unverified,
@@ -246,7 +227,7 @@ class Driver:
         try:
             while True:
                 self._notice_view()
-                self._propose()
+                self._proposer.propose(self._ticks, self._now, lambda: self._block_is_due(self._now()))
                 ready = self._replica.ready()
                 if not ready:
                     break
@@ -311,32 +292,6 @@ class Driver:
         event = self._executor.next_event()
         return event is not None and event <= now
 
-    # Proposing.
-
-    @property
-    def _in_flight(self) -> int:
-        return self._replica.next_height - 1 - self._replica.height if self._replica.is_primary else 0
-
-    def _propose(self) -> None:
-        while self._replica.wants_batch and self._has_batch():
-            transactions = tuple(self._pool.take(BATCH_BYTES, BATCH_TRANSACTIONS))
-            raws = tuple([tx.raw for tx in transactions])
-            batch = Batch(self._chain, EPOCH, self._me, max(0, self._now()), raws)
-            decoded = decoded_batch(batch, transactions)
-            self._proposed_tick = self._ticks
-            self._remember(decoded)
-            self._replica.propose(encode_batch(batch), decoded.digest, decoded)
-
-    def _has_batch(self) -> bool:
-        in_flight = self._in_flight
-        waited = self._ticks - self._proposed_tick
-        untaken = self._pool.untaken
-        if untaken == 0:
-            return in_flight == 0 and waited > 0 and self._block_is_due(self._now())
-        if in_flight == 0:
-            return True
-        return in_flight < BATCHES_IN_FLIGHT and (untaken >= BATCH_TRANSACTIONS or waited >= in_flight)
-
     def _notice_view(self) -> None:
         """After a change of view or of its state: whom to tell, and what may be proposed again."""
         view = (self._replica.view, self._replica.is_active)
@@ -348,20 +303,7 @@ class Driver:
         if not self._replica.is_active:
             return
         self._forwarding.view_changed()
-        self._pool.untake()
-        if self._replica.is_primary:
-            # Batches of earlier views may come again, as the new view's first: what they hold is not proposed
-            # twice. If one does not come, its transactions are free when the heights that it could have are stored.
-            seen = [tx_id for ids in self._batches.values() for tx_id in ids] if self._in_flight else []
-            self._pool.mark_taken(seen)
-            self._carried = (self._replica.next_height - 1, seen)
-
-    def _remember(self, decoded: DecodedBatch) -> None:
-        ids = tuple(tx.id for tx in decoded.transactions)
-        self._forwarding.proposed(ids)
-        self._batches[decoded.digest] = ids
-        if len(self._batches) > BATCHES_REMEMBERED:
-            self._batches.popitem(last=False)
+        self._proposer.view_began()
 
     # Obeying.
 
@@ -374,7 +316,8 @@ class Driver:
         ):
             self._replica.validated(digest, False)
             return
-        self._remember(decoded)
+        self._proposer.seen(decoded)
+        self._forwarding.proposed(tx.id for tx in decoded.transactions)
         verified = self._verified
         unknown = [tx for tx in decoded.transactions if tx.digest not in verified]
         if not unknown:
@@ -410,16 +353,12 @@ class Driver:
         self._replica.stored(commit.height)
         self._stored_tick = self._ticks
         self._patience_ticks = self._settings.timeout_ticks
-        self._batches.pop(execution.block.header.batch_digest, None)
         self._pool.committed(transactions)
+        self._proposer.stored(commit.height, execution.block.header.batch_digest)
         full = (
             len(transactions) >= BATCH_TRANSACTIONS or len(execution.block.body) > BATCH_BYTES - MAX_TRANSACTION_BYTES
         )
         self._forwarding.committed(transactions, full=full)
-        carried_until, carried = self._carried
-        if carried and commit.height >= carried_until:
-            self._pool.release(carried)
-            self._carried = (0, [])
         self._ports.committed(execution, commit.certificate)
 
     def _supply(self, supply: Supply) -> None:

@@ -39,16 +39,16 @@ class Forwarding:
         self._last_was_full = False
         self._committed = 0
         self._since: dict[bytes, int] = {}
-        """Not in a batch yet; known to the primary since then, oldest first."""
+        """Not in a batch yet; timed from then on, oldest first but for the time that the own clients' have more."""
         self._untold: dict[bytes, None] = {}
         """Given by this node's own clients, and the primary of this view not told yet."""
         self._told: list[tuple[int, int, bytes]] = []
         """A heap (when to tell everyone, delay before that, id) of those that the primary was told of."""
 
     def submitted(self, tx_id: bytes) -> None:
-        """A client's transaction entered the pool here."""
+        """A client's transaction entered the pool here; it is timed from when everyone is told."""
         self._untold[tx_id] = None
-        self._since[tx_id] = self._clock
+        self._since[tx_id] = self._clock + FORWARD_RETRY_TICKS
 
     def received(self, tx_id: bytes) -> None:
         """A peer's transaction entered the pool here: its own node forwards it, this one times the primary."""
@@ -74,6 +74,9 @@ class Forwarding:
         """A new primary: it must be told, and then be given its time."""
         self._since = dict.fromkeys(self._pool.ids(), self._clock)
         self._untold = dict.fromkeys([tx_id for _, _, tx_id in self._told if tx_id in self._pool] + list(self._untold))
+        for tx_id in self._untold:
+            if tx_id in self._since:
+                self._since[tx_id] += FORWARD_RETRY_TICKS
         self._told.clear()
 
     def tick(self) -> None:

@@ -310,3 +310,29 @@ def test_a_node_whose_result_differs_stops_alone(net: Net, monkeypatch: pytest.M
     net.nodes[0].submit(net.pay(1))
     net.run(0.5)
     assert net.heights[0] == net.heights[1] == net.heights[2] > net.heights[3]
+
+
+def test_a_batch_that_a_view_change_carries_over_is_not_proposed_twice(net: Net) -> None:
+    """Every node holds the transaction, and the new primary gets it back in a prepared batch of the old one."""
+    tx = net.pay()
+    net.drop = lambda sender, to, message: isinstance(message, Signed) and b"\xa6commit" in message.data
+    for node in net.nodes:
+        node.submit(tx)
+    net.run(1.2)
+    net.drop = lambda sender, to, message: False
+    net.run(2)
+    assert net.driver(1).status.view == 1
+    assert None not in net.where(tx)
+    assert net.driver(1).status.mempool_transactions == 0
+    included = [other.id for block in net.simulation.checker.chain for other in block.transactions]
+    assert included.count(tx.id) == 1
+
+
+def test_a_batch_that_a_view_change_loses_is_proposed_again(net: Net) -> None:
+    tx = net.pay()
+    net.drop = lambda sender, to, message: sender == 0  # its proposal reaches nobody
+    for node in net.nodes:
+        node.submit(tx)
+    net.run(3)
+    assert net.driver(1).status.view == 1
+    assert None not in net.where(tx)[1:]
