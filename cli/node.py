@@ -1,6 +1,8 @@
 """`watt node`: make, run, look at and check a member's node."""
 
-import gc
+import logging
+import os
+import sys
 from pathlib import Path
 
 import click
@@ -12,13 +14,13 @@ from chaincode.registry import default_registry
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
 from node.audit import verify_chain
 from node.config import load_config
-from node.errors import WattError
+from node.errors import ConfigError
 from node.gateway.client import Client, NodeInfo
 from node.gateway.client import run as run_client
 from node.keyfile import read_passphrase
 from node.ledger.store import LevelStore
 from node.logs import start_log
-from node.main import DATABASE_NAME, open_node
+from node.main import DATABASE_NAME, Opened, open_node
 from node.main import run as run_node
 from node.model.genesis import load_genesis
 from node.setup import CONFIG_NAME, NodeFiles, init_node
@@ -64,9 +66,7 @@ def init(
 
     Example: watt node init --dir utility --member utility --peer 10.0.0.5:7501
     """
-    passphrase = read_passphrase(passphrase_file)
-    if passphrase is None:
-        passphrase = click.prompt("New passphrase", hide_input=True, confirmation_prompt=True, err=True)
+    passphrase = _passphrase(passphrase_file, "New passphrase", is_new=True)
     entry = init_node(NodeFiles(directory, member, genesis, peer_listen, gateway, {}), passphrase)
     if as_json:
         print_json({"config": str(directory / CONFIG_NAME), "name": entry.name, "public_key": entry.public_key,
@@ -90,17 +90,10 @@ def run(config_path: Path, passphrase_file: Path | None) -> None:
     start_log(config.path(config.log_file) if config.log_file else None)
     if passphrase_file is None and config.passphrase_file:
         passphrase_file = config.path(config.passphrase_file)
-    passphrase = read_passphrase(passphrase_file)
-    if passphrase is None:
-        passphrase = click.prompt(f"Passphrase of {config.key_file}", hide_input=True, err=True)
-    try:
-        uvloop.run(run_node(open_node(config, passphrase)))
-    except WattError as error:
-        error.__traceback__ = None  # its frames hold the node
-        raise
-    finally:
-        gc.unfreeze()
-        gc.collect()  # gRPC's servers go now; at the interpreter's own end they would hold it up for two seconds
+    passphrase = _passphrase(passphrase_file, f"Passphrase of {config.key_file}", is_new=False)
+    opened = open_node(config, passphrase)
+    # When the loop has ended, all is closed and synced. The interpreter's own end would wait for gRPC's threads.
+    os._exit(_run_to_end(opened))
 
 
 @node.command()
@@ -157,6 +150,28 @@ def verify(config_path: Path | None, data: Path | None, genesis_path: Path | Non
         print_json(report._asdict())
     else:
         print_table(f"{data} holds", ["what", "value"], [(k, _shown(v)) for k, v in report._asdict().items()])
+
+
+def _run_to_end(opened: Opened) -> int:
+    """Run the node; the exit status."""
+    try:
+        refusals_to_exit_codes(uvloop.run)(run_node(opened))
+    except SystemExit as end:
+        return int(end.code or 0)
+    finally:
+        logging.shutdown()
+        sys.stderr.flush()
+    return 0
+
+
+def _passphrase(path: Path | None, question: str, *, is_new: bool) -> str:
+    passphrase = read_passphrase(path)
+    if passphrase is not None:
+        return passphrase
+    if not sys.stdin.isatty():
+        raise ConfigError("no-passphrase", "none is given, and there is no terminal to ask at")
+    answer: str = click.prompt(question, hide_input=True, confirmation_prompt=is_new, err=True)
+    return answer
 
 
 def _shown(value: object) -> object:

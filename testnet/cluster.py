@@ -22,6 +22,8 @@ from testnet.genesis import Network, NetworkNode
 PID_NAME = "pid"
 LOG_NAME = "node.log"
 POLL_S = 0.05
+READY_POLL_S = 0.25
+"""Asking costs the nodes that are starting; they need the processor more."""
 STOP_TIMEOUT_S = 15.0
 
 # Page faults are dear: let malloc keep what it has (docs/operations.md).
@@ -106,15 +108,16 @@ class Cluster:
         self._signal(node, signal.SIGKILL)
         self._await_end(node)
 
-    def start_all(self) -> None:
-        """Start those that do not run."""
-        for node in self.network.nodes:
-            if self.pid(node) is None:
-                self.start(node)
+    def start_all(self) -> list[NetworkNode]:
+        """Start those that do not run; returns them."""
+        idle = [node for node in self.network.nodes if self.pid(node) is None]
+        for node in idle:
+            self.start(node)
+        return idle
 
-    def stop_all(self) -> list[str]:
-        """Stop all that run, all at once; their names. What does not end in time is killed."""
-        running = [node for node in self.network.nodes if self.pid(node) is not None]
+    def stop_all(self, nodes: Sequence[NetworkNode] | None = None) -> list[str]:
+        """Stop all that run (of ``nodes``, if given), all at once; their names. What does not end in time is killed."""
+        running = [node for node in nodes or self.network.nodes if self.pid(node) is not None]
         for node in running:
             self._signal(node, signal.SIGTERM)
         for node in running:
@@ -140,7 +143,7 @@ class Cluster:
             if time.monotonic() > deadline:
                 late = [status.node.name for status in nodes if not _is_ready(status, len(nodes), height)]
                 raise RefusedError("not-ready", f"after {timeout_s:g} s still not ready: {', '.join(late)}")
-            time.sleep(POLL_S)
+            time.sleep(READY_POLL_S)
 
     def status(self) -> list[NodeStatus]:
         """What every node says of itself."""

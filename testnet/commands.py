@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
-from node.errors import ConfigError
+from node.errors import ConfigError, RefusedError
 from testnet.cluster import Cluster, NodeStatus
 from testnet.genesis import DEFAULT_BASE_PORT, GENESIS_NAME, build_network, load_network
 from testnet.neighbourhood import build_neighbourhood, fund, is_neighbourhood
@@ -66,8 +66,12 @@ def up(directory: Path, nodes: int, base_port: int, settings_path: Path | None, 
         else:
             build_network(directory, _read_settings(settings_path), nodes=nodes, base_port=base_port)
     cluster = Cluster(load_network(directory))
-    cluster.start_all()
-    cluster.wait_ready()
+    started = cluster.start_all()
+    try:
+        cluster.wait_ready()
+    except RefusedError:
+        cluster.stop_all(started)
+        raise
     if is_neighbourhood(cluster.network):
         asyncio.run(fund(cluster.network))
     _print(cluster, cluster.status(), as_json)

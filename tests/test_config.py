@@ -146,6 +146,13 @@ def test_the_command_makes_a_node_once(tmp_path: Path) -> None:
     assert "Traceback" not in again.output
 
 
+def test_no_passphrase_and_nobody_to_ask(tmp_path: Path) -> None:
+    done = CliRunner().invoke(
+        node_group, ["init", "--dir", str(tmp_path / "a"), "--member", "x"], env={"WATT_PASSPHRASE": None}
+    )
+    assert (done.exit_code, done.stderr.split(": ")[1]) == (1, "no-passphrase")
+
+
 def test_the_command_refuses_in_one_line(network: Network, tmp_path: Path) -> None:
     assert run("status", "--node", "127.0.0.1:1").exit_code == 3
     assert run("verify").exit_code == 2

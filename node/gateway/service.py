@@ -101,7 +101,7 @@ class GatewayServer:
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
 
     async def stop(self) -> None:
-        """Tell health checks, then end every call."""
+        """Tell health checks, then end every call, for good."""
         await self._health.enter_graceful_shutdown()
         await self._server.stop(grace=0.2)
 

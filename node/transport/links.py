@@ -100,7 +100,7 @@ class Transport:
             outgoing.start()
 
     async def stop(self) -> None:
-        """Close every link."""
+        """Close every link, for good."""
         await asyncio.gather(*(outgoing.stop() for outgoing in self._outgoing.values()))
         await self._server.stop(grace=None)
 

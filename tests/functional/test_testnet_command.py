@@ -74,6 +74,16 @@ def test_up_status_kill_restart_stop_down(tmp_path: Path) -> None:
     assert all(node["pid"] is None for node in status(directory)["nodes"])
 
 
+def test_a_port_in_use_leaves_nothing_running(tmp_path: Path) -> None:
+    directory = tmp_path / "net"
+    base = free_base_port()
+    with socket.create_server(("127.0.0.1", base + 2)):
+        up = watt(directory, "up", "--base-port", str(base))
+    assert up.exit_code == 1
+    assert up.stderr == f"watt: node-ended: node-1: watt: port-in-use: cannot listen on 127.0.0.1:{base + 2}\n"
+    assert all(node["pid"] is None for node in status(directory)["nodes"])
+
+
 def test_what_is_wrong_is_said_in_one_line(tmp_path: Path) -> None:
     directory = tmp_path / "net"
     settings = tmp_path / "settings.json"
