@@ -46,6 +46,8 @@ MAX_EVIDENCE_BYTES = 4 * 1024 * 1024
 TICK_S = TICK_MS / 1000
 DRAIN_ROUNDS = 20
 DRAIN_S = 0.002
+COLLECT_AFTER = (50_000, 20, 20)
+"""Thresholds of the cycle collector: a block makes tens of thousands of objects that live on, and next to no cycles."""
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,7 @@ class Node:
             self._say_hello()
             gc.collect()
             gc.freeze()  # what was loaded to start stays: the collector need not look at it again
+            gc.set_threshold(*COLLECT_AFTER)
             fault = await self._ended
         finally:
             if ticks is not None:
