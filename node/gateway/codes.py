@@ -33,7 +33,7 @@ _FROM_STATUS: Final = {
     grpc.StatusCode.UNAVAILABLE: UNREACHABLE,
     grpc.StatusCode.DEADLINE_EXCEEDED: UNREACHABLE,
     grpc.StatusCode.CANCELLED: UNREACHABLE,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: "oversize",  # gRPC itself: a message larger than the server takes
+    grpc.StatusCode.RESOURCE_EXHAUSTED: "busy",  # gRPC itself: too many calls at once
     grpc.StatusCode.UNIMPLEMENTED: "unknown-call",
 }
 """What a status without our code means: gRPC, or something on the way, answered instead of a node."""
@@ -67,6 +67,8 @@ def error_from(failure: grpc.aio.AioRpcError) -> RefusedError:
     metadata = {str(key): value for key, value in failure.trailing_metadata() or ()}
     code = metadata.get(CODE_KEY)
     message = failure.details() or failure.code().name
+    if code is None and "larger than max" in message:
+        return RefusedError("oversize", message)
     if code is None:
         return RefusedError(_FROM_STATUS.get(failure.code(), "internal"), message)
     if RETRY_KEY in metadata:
