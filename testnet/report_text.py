@@ -1,5 +1,6 @@
 """The demo's report for people: a headline, prices by slot, bills, budgets, and what the nodes did."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,10 @@ def print_report(report: Report, directory: Path) -> None:
     console.print(_homes(report))
     _budgets(console, report)
     _nodes(console, report)
-    name = _shown(directory)
+    name, watt = _shown(directory), _shown(Path(sys.argv[0]))
     console.print("Look further:", style="bold")
-    console.print(f"  watt market verify --config {name}/nodes/node-0/node.toml", highlight=False)
-    console.print(f"  watt node verify --config {name}/nodes/node-0/node.toml", highlight=False)
+    console.print(f"  {watt} market verify --config {name}/nodes/node-0/node.toml", highlight=False)
+    console.print(f"  {watt} node verify --config {name}/nodes/node-0/node.toml", highlight=False)
 
 
 def _headline(console: Console, report: Report) -> None:
@@ -143,8 +144,9 @@ def _nodes(console: Console, report: Report) -> None:
     console.print()
 
 
-def _shown(directory: Path) -> str:
+def _shown(path: Path) -> str:
+    """As short as it can be typed here."""
     try:
-        return str(directory.relative_to(Path.cwd()))
+        return str(path.absolute().relative_to(Path.cwd()))
     except ValueError:
-        return str(directory)
+        return str(path)
