@@ -96,7 +96,7 @@ class Load:
         """Warm up, measure, stop; what is still on its way is not waited for."""
         async with asyncio.TaskGroup() as tasks:
             followers = tasks.create_task(self._follow())
-            senders = [tasks.create_task(self._send(gateway)) for gateway in self.spec.gateways]
+            senders = [tasks.create_task(self._send(turn, gateway)) for turn, gateway in enumerate(self.spec.gateways)]
             await asyncio.sleep(self.spec.warm_up_s)
             self.measuring, start, cpu = True, time.monotonic(), _cpu_s()
             await asyncio.sleep(self.spec.seconds)
@@ -107,8 +107,10 @@ class Load:
                 task.cancel()
         return Result(self.committed, self.failed, self.refused, self.latencies_ms, window_s, cpu_s)
 
-    async def _send(self, gateway: str) -> None:
+    async def _send(self, turn: int, gateway: str) -> None:
         async with Client(gateway) as client:
+            if self.spec.per_second:  # an even stream over all gateways, not a burst to all of them at once
+                await asyncio.sleep(turn / self.spec.per_second)
             in_order: asyncio.Queue[list[Transaction]] = asyncio.Queue(64)
             async for reply in client.submit_stream(self._chunks(in_order)):
                 chunk = await in_order.get()
