@@ -48,7 +48,7 @@ demo: $(VENV)/.demo
 
 test: check unit
 
-unit: $(VENV)/.ready $(if $(OTHER_PYTHON),$(OTHER_VENV)/.ready)
+unit: $(VENV)/.demo $(if $(OTHER_PYTHON),$(OTHER_VENV)/.ready)
 	$(if $(OTHER_PYTHON),WATT_OTHER_PYTHON=$(CURDIR)/$(OTHER_VENV)/bin/python) $(BIN)/pytest
 
 check: $(VENV)/.ready proto-check
