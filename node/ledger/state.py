@@ -87,21 +87,21 @@ class WorldState:
 
     def apply(self, values: Mapping[bytes, Value]) -> None:
         """Take over what the store has just written: key to value, or None where it was deleted."""
-        added: dict[bytes, list[bytes]] = {}
+        indexed, known = self._sorted, self._values
+        added: dict[bytes, list[bytes]] = {table: [] for table in indexed}
         for key, value in values.items():
             table = table_of(key)
-            keys = self._sorted.get(table)
-            if keys is None:
+            if table not in indexed:
                 self._remember(key, value)
             elif value is None:
-                if self._values.pop(key, _MISSING) is not _MISSING:
-                    keys.remove(key)
+                if known.pop(key, _MISSING) is not _MISSING:
+                    indexed[table].remove(key)
             else:
-                if key not in self._values:
-                    added.setdefault(table, []).append(key)
-                self._values[key] = value
+                if key not in known:
+                    added[table].append(key)
+                known[key] = value
         for table, new in added.items():
-            self._sorted[table].update(new)
+            indexed[table].update(new)
 
     def _remember(self, key: bytes, value: Value) -> None:
         if len(self._young) >= CACHED_VALUES:
@@ -288,7 +288,8 @@ def require_plain(value: tuple[Any, ...]) -> None:
 def require_value(value: object) -> None:
     """Raises TypeError unless ``value`` is made of tuples and scalars; NamedTuples are tuples here."""
     if isinstance(value, tuple):
-        for item in value:
-            require_value(item)
+        if not _SCALARS.issuperset(map(type, value)):
+            for item in value:
+                require_value(item)
     elif type(value) not in _SCALARS:
         raise TypeError(f"a {type(value).__name__} is no value")

@@ -50,7 +50,8 @@ class Tree:
         self._store = store
         self._upper = _load_upper(store)
         self._dirty: dict[str, dict[str, bytes | None]] = {}
-        """By subtree: the nodes that changed since it was written last; None for those that are gone."""
+        """By subtree: the nodes that changed since it was written last; None for those that are gone. What the
+        caches below hold of such a node is old, until ``apply`` replaces it."""
         self._young: dict[str, bytes] = {}
         self._old: dict[str, bytes] = {}
         changed: dict[bytes, bytes | None] = {}
@@ -84,8 +85,13 @@ class Tree:
         """Take over the update of the block at ``height``, which the store has just written."""
         for subtree in _turn(height):
             for path, node in self._dirty.pop(subtree, {}).items():
-                if node is not None and len(path) >= UPPER_LEVELS:
+                if len(path) < UPPER_LEVELS:
+                    continue
+                if node is not None:
                     self._remember(path, node)
+                else:
+                    self._young.pop(path, None)
+                    self._old.pop(path, None)
         self._take(update)
 
     def prove(self, key: bytes) -> tuple[bytes, ...]:
@@ -124,7 +130,7 @@ class Tree:
         return entry if entry[:HASH_BYTES].hex().startswith(subtree) else b""
 
     def _take(self, update: TreeUpdate) -> None:
-        upper, young, old = self._upper, self._young, self._old
+        upper, subtree, dirty = self._upper, "", dict[str, bytes | None]()
         for path, node in update.nodes.items():
             if len(path) < UPPER_LEVELS:
                 if node is None:
@@ -133,15 +139,10 @@ class Tree:
                     upper[path] = node
                 if len(path) < STORED_DEPTH:
                     continue
-            else:
-                young.pop(path, None)
-                old.pop(path, None)
-            subtree = path[:STORED_DEPTH]
-            dirty = self._dirty.get(subtree)
-            if dirty is None:
-                self._dirty[subtree] = {path: node}
-            else:
-                dirty[path] = node
+            if not subtree or not path.startswith(subtree):
+                subtree = path[:STORED_DEPTH]
+                dirty = self._dirty.setdefault(subtree, {})
+            dirty[path] = node
 
     def _remember(self, path: str, node: bytes) -> None:
         if len(self._young) >= CACHED_NODES:
