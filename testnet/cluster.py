@@ -78,7 +78,7 @@ class Cluster:
             pid = int((node.directory / PID_NAME).read_text())
         except (OSError, ValueError):
             return None
-        return pid if str(node.config_path) in _command_line(pid) else None
+        return pid if _runs(pid, node) else None
 
     def start(self, node: NetworkNode) -> int:
         """Start a node's process; its pid. Raises RefusedError("already-running")."""
@@ -96,6 +96,9 @@ class Cluster:
             )
         self._children[node.name] = child
         (node.directory / PID_NAME).write_text(f"{child.pid}\n")
+        # A process just started does not show its whole command line yet; others know the node by it.
+        while child.poll() is None and not _runs(child.pid, node):
+            time.sleep(POLL_S / 10)
         return child.pid
 
     def stop(self, node: NetworkNode) -> None:
@@ -209,6 +212,11 @@ async def _info(gateway: str) -> NodeInfo | None:
 async def _header(gateway: str, height: int) -> bytes:
     async with Client(gateway) as client:
         return (await client.block(height)).header
+
+
+def _runs(pid: int, node: NetworkNode) -> bool:
+    """Whether process ``pid`` is that node's."""
+    return str(node.config_path) in _command_line(pid)
 
 
 def _command_line(pid: int) -> Sequence[str]:
