@@ -44,7 +44,11 @@ from node.witness import ReadOnlyState, RecordingState, query_context, run_query
 TRANSACTION_STEPS = 20_000
 HOOK_STEPS = 20_000_000
 TRANSACTION_VALUE_BYTES = 64 * 1024
+"""The largest value that a transaction may write, and all its events together."""
 HOOK_VALUE_BYTES = 8 * 1024 * 1024
+HOOK_EVENTS_BYTES = 128 * HOOK_STEPS
+"""All events of a hook together: more than its steps allow, so that an auction ends by its steps if by anything. A fill
+takes 6 steps and 220 bytes at least, 20 and 750 if names are at their longest; a settled payment 5 and 300."""
 RECEIPT_BYTES = 16 * 1024
 
 HOOK_FAILED = "hook-failed"
@@ -175,7 +179,7 @@ class _BlockRun:
             name = f"{contract.name}.{hook}"
             ctx = self._context(b"", sha256(TAG_HOOK, name.encode(), self._height.to_bytes(8, "big")), HOOK_STEPS)
             ctx.contract = contract.name
-            receipt, _ = self._attempt(ctx, partial(getattr(contract, hook), ctx), HOOK_VALUE_BYTES)
+            receipt, _ = self._attempt(ctx, partial(getattr(contract, hook), ctx), HOOK_VALUE_BYTES, HOOK_EVENTS_BYTES)
             if receipt.code != OK:
                 _logger.error("block %d: the hook %s failed and was undone: %s", self._height, name, receipt.code)
                 event = Event(contract.name, HOOK_FAILED, (), (hook, receipt.code))
@@ -215,7 +219,7 @@ class _BlockRun:
         payload = tx.payload
         ctx = self._context(payload.sender, tx.id, TRANSACTION_STEPS)
         call = partial(self._registry.call, ctx, payload.contract, payload.method, payload.args)
-        return self._attempt(ctx, call, TRANSACTION_VALUE_BYTES)
+        return self._attempt(ctx, call, TRANSACTION_VALUE_BYTES, TRANSACTION_VALUE_BYTES)
 
     def _context(self, sender: bytes, tx_id: bytes, steps: int) -> Context:
         return Context(
@@ -229,8 +233,10 @@ class _BlockRun:
             step_limit=steps,
         )
 
-    def _attempt(self, ctx: Context, call: Callable[[], Value], value_bytes: int) -> tuple[Receipt, bytes]:
-        """Run one call: keep what it wrote and emitted if all of it fits, else undo it."""
+    def _attempt(
+        self, ctx: Context, call: Callable[[], Value], value_bytes: int, events_bytes: int
+    ) -> tuple[Receipt, bytes]:
+        """Run one call: keep what it wrote and emitted if each value and all events fit, else undo it."""
         overlay = self._overlay
         overlay.begin()
         try:
@@ -239,9 +245,9 @@ class _BlockRun:
             require_value(result)
             encoded = encode_receipt(receipt)
             events = [(event, _encoded(event)) for event in ctx.events]
-            size = max(overlay.seal(), sum([len(event) for _, event in events]))
-            if size > value_bytes or len(encoded) > RECEIPT_BYTES:
-                raise ContractError("too-large", f"a value, the events or the result have {size} bytes")
+            size, told = overlay.seal(), sum([len(event) for _, event in events])
+            if size > value_bytes or told > events_bytes or len(encoded) > RECEIPT_BYTES:
+                raise ContractError("too-large", f"a value of {size} bytes, events of {told}, or the result")
         except ContractError as error:
             overlay.undo()
             return _failed(ctx.tx_id, error.code, error.details)

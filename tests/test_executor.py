@@ -276,9 +276,11 @@ def test_scans_and_endless_reads_are_not_provable(monkeypatch: pytest.MonkeyPatc
         chain.executor.query_proven("sample", "count", {})
 
 
-def test_a_large_value_of_a_hook_has_room(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_events_of_a_hook_have_a_bound_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     assert executor_module.HOOK_VALUE_BYTES > executor_module.TRANSACTION_VALUE_BYTES
     chain = Chain()
-    monkeypatch.setattr(executor_module, "HOOK_VALUE_BYTES", 3)
-    events = chain.add().events
-    assert {event.data for event in events} == {("begin_block", "too-large"), ("end_block", "too-large")}
+    monkeypatch.setattr(executor_module, "HOOK_VALUE_BYTES", 0)
+    failed = {("begin_block", "too-large"), ("end_block", "too-large")}
+    assert not failed & {event.data for event in chain.add().events}
+    monkeypatch.setattr(executor_module, "HOOK_EVENTS_BYTES", 3)
+    assert {event.data for event in chain.add().events} == failed
