@@ -54,9 +54,13 @@ from chaincode.market_calendar import DELIVERED, GATE, MARKET, METERED, OPEN, SE
 from chaincode.market_orders import SIDE_NAMES, Order
 from chaincode.market_products import Product
 
-WORK_PER_BLOCK: Final = 10_000
-"""Calendar work of one block: an order that is cleared or expires is one, every entry ENTRY_WORK besides."""
-ENTRY_WORK: Final = 20
+WORK_PER_BLOCK: Final = 2_500
+"""Calendar work of one block: an order that is cleared or expires is one, every entry ENTRY_WORK besides.
+
+About a tenth of a second: an auction of everything at once would stop the chain for longer than its members wait for
+one another before they suspect the primary.
+"""
+ENTRY_WORK: Final = 10
 MAX_ROWS: Final = 10_000
 """A query's answer has at most so many rows; of trades and auctions the newest."""
 
