@@ -14,7 +14,7 @@ from node.ledger.chain import Ledger
 from node.ledger.execution import Execution
 from node.limits import MAX_STATUS_WAITERS, MAX_SUBSCRIBERS
 from node.model.block import Header
-from node.model.codec import encode
+from node.model.codec import pack
 from node.model.receipt import Receipt
 from protos import gateway_pb2 as pb
 
@@ -97,15 +97,14 @@ class Feed:
 
 def encode_block_events(header: Header, receipts: Sequence[Receipt], events: Sequence[Event]) -> bytes:
     """The BlockEvents of a block."""
-    failed = [pb.Refusal(index=i, code=receipt.code) for i, receipt in enumerate(receipts) if receipt.code != "ok"]
-    return pb.BlockEvents(
+    block = pb.BlockEvents(
         height=header.height,
         time=header.time,
         hash=header.hash,
         transaction_ids=b"".join([receipt.tx_id for receipt in receipts]),
-        failed=failed,
-        events=[
-            pb.Event(contract=event.contract, topic=event.topic, keys=event.keys, data=encode(event.data))
-            for event in events
-        ],
-    ).SerializeToString()
+        failed=[pb.Refusal(index=i, code=receipt.code) for i, receipt in enumerate(receipts) if receipt.code != "ok"],
+    )
+    add = block.events.add  # messages made where they belong: none is copied
+    for event in events:
+        add(contract=event.contract, topic=event.topic, keys=event.keys, data=pack(event.data))
+    return block.SerializeToString()
