@@ -77,13 +77,19 @@ def open_node(config: Config, passphrase: str) -> Opened:
     try:
         database.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError("db-unusable", f"{database}: {error.strerror}") from error
+        raise ConfigError("cannot-write", f"{database}: {error.strerror}") from error
     store = LevelStore(database, create=not has_votes)
     ledger = Ledger.open(store, identity.genesis, registry)
     if not has_votes and ledger.head.height > 0:
         store.close()
         raise ConfigError("vote-log-missing", f"{data} holds blocks, but not what this member has voted for")
-    vote_log, records = VoteLog.open(OsDirectory(data / VOTES_NAME), identity.genesis.chain)
+    try:
+        votes = OsDirectory(data / VOTES_NAME)
+    except OSError as error:
+        raise ConfigError("cannot-write", f"{data / VOTES_NAME}: {error.strerror}") from error
+    vote_log, records = VoteLog.open(votes, identity.genesis.chain)
+    if vote_log.torn_bytes:
+        log.warning("vote-log-torn bytes=%d: an unfinished write at the log's end was dropped", vote_log.torn_bytes)
     return Opened(config, identity, registry, store, ledger, vote_log, records)
 
 

@@ -97,6 +97,8 @@ class VoteLog:
         self._size = 0
         self._rewritten_size = 0
         self._failed = False
+        self.torn_bytes = 0
+        """How many bytes of an unfinished frame were cut off the end when the log was opened."""
 
     @classmethod
     def open(
@@ -109,7 +111,8 @@ class VoteLog:
     ) -> "tuple[VoteLog, list[bytes]]":
         """The log in ``directory`` and the records that it holds, oldest first; a new one if there is none.
 
-        A torn tail is cut off. ``salt`` gives that many random bytes; ``rewrite_above_bytes``: see ``wants_rewrite``.
+        A torn tail is cut off (``torn_bytes``). ``salt`` gives that many random bytes;
+        ``rewrite_above_bytes``: see ``wants_rewrite``.
         Raises NodeFault: "vote-log-corrupt", "vote-log-other-chain"; StoreFault("vote-log-failed").
         """
         log = cls(directory, chain, salt, rewrite_above_bytes)
@@ -193,6 +196,7 @@ class VoteLog:
         self._file = self._directory.open(LOG_NAME)
         if offset < len(data):
             self._file.truncate(offset)
+            self.torn_bytes = len(data) - offset
         # What was read, and under which name, may still have been in memory alone when the process died.
         self._file.sync()
         self._directory.sync()

@@ -55,9 +55,11 @@ def test_a_torn_tail_is_cut_off_and_the_log_goes_on(tmp_path: Path, cut: int) ->
     path.write_bytes(data[:-cut])
     log, records = open_log(OsDirectory(tmp_path))
     assert records == [b"first"] if cut <= 42 else records in ([b"first"], [])
+    assert log.torn_bytes == len(data) - cut - log.size_bytes
     log.append([b"third"])
     log.close()
-    assert open_log(OsDirectory(tmp_path))[1] == [*records, b"third"]
+    log, again = open_log(OsDirectory(tmp_path))
+    assert (again, log.torn_bytes) == ([*records, b"third"], 0)
 
 
 def test_a_bad_frame_before_a_sound_one_is_no_torn_tail(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ A store is ordered bytes to bytes. A write is one atomic, synchronous batch: aft
 survives a power loss; before, none of it may. Nothing else writes.
 """
 
+import errno
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,6 +17,11 @@ from node.errors import ConfigError, StoreFault
 
 WRITE_BUFFER_BYTES = 16 * 1024 * 1024
 BLOCK_CACHE_BYTES = 32 * 1024 * 1024
+
+_CANNOT_WRITE = frozenset(
+    os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+)
+"""How LevelDB's message of an I/O error ends if the data are sound, but nothing can be written."""
 
 
 class Store(Protocol):
@@ -68,7 +75,7 @@ class LevelStore:
     """A store in a LevelDB directory. One process at a time may have it open.
 
     Raises ConfigError: "db-missing" if there is none at ``path`` and ``create`` is false, "db-locked",
-    "db-corrupt", "db-unusable" (permissions, not a directory, no space).
+    "db-corrupt", "cannot-write" (permissions, no space), "db-unusable" (not a directory, the disk does not answer).
     """
 
     def __init__(self, path: Path, *, create: bool) -> None:
@@ -86,14 +93,12 @@ class LevelStore:
                 compression=None,  # hashes and signatures do not compress
             )
         except plyvel.CorruptionError as error:
-            raise ConfigError("db-corrupt", f"{path}: {error}") from error
+            raise ConfigError("db-corrupt", f"{path}: {_text(error)}") from error
         except (plyvel.Error, OSError) as error:
-            text = str(error)
+            text = _text(error)
             if "IO error: lock " in text:
                 raise ConfigError("db-locked", f"another process has {path} open") from error
-            # LevelDB reports a missing or damaged table file as an input error of that file.
-            code = "db-corrupt" if "CURRENT" in text or "MANIFEST" in text or ".ldb" in text else "db-unusable"
-            raise ConfigError(code, f"{path}: {text}") from error
+            raise ConfigError(_code(text), f"{path}: {text}") from error
 
     def get(self, key: bytes) -> bytes | None:
         try:
@@ -128,4 +133,18 @@ class LevelStore:
 
 def _fault(error: Exception) -> StoreFault:
     corrupt = isinstance(error, plyvel.CorruptionError)
-    return StoreFault("db-corrupt" if corrupt else "db-failed", f"the database failed: {error}")
+    return StoreFault("db-corrupt" if corrupt else "db-failed", f"the database failed: {_text(error)}")
+
+
+def _code(text: str) -> str:
+    """Why a database cannot be opened, from LevelDB's "IO error: PATH: what the system said"."""
+    if text.rpartition(": ")[2] in _CANNOT_WRITE:
+        return "cannot-write"
+    # LevelDB reports a missing table file as an input error of that file.
+    return "db-corrupt" if "CURRENT" in text or "MANIFEST" in text or ".ldb" in text else "db-unusable"
+
+
+def _text(error: Exception) -> str:
+    """LevelDB's own words, which it gives as bytes."""
+    words = error.args[0] if error.args else ""
+    return words.decode("utf-8", "replace") if isinstance(words, bytes) else str(error)

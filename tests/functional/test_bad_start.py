@@ -103,6 +103,19 @@ def test_a_port_in_use_is_named(node: NetworkNode, which: str) -> None:
         assert refused(node) == ("port-in-use", f"cannot listen on {address}")
 
 
+def test_a_torn_vote_log_is_told(prepared: Network, node: NetworkNode) -> None:
+    votes = node.directory / "data" / "votes" / "votes.log"
+    votes.write_bytes(votes.read_bytes()[:-1])
+    cluster = Cluster(Network(node.directory.parent.parent, prepared.genesis, (node,)))
+    cluster.start(node)
+    try:
+        _wait_for_log(node, "running")
+    finally:
+        cluster.stop(node)
+    told = [line for line in (node.directory / "node.log").read_text().splitlines() if "vote-log-torn" in line]
+    assert len(told) == 1 and "WARNING" in told[0] and re.search(r"bytes=[1-9]", told[0])
+
+
 def test_a_data_directory_serves_one_process(prepared: Network, node: NetworkNode) -> None:
     cluster = Cluster(Network(node.directory.parent.parent, prepared.genesis, (node,)))
     cluster.start(node)

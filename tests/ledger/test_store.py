@@ -1,7 +1,10 @@
 """Both stores do the same; LevelDB says in one line what is wrong with a directory."""
 
 import os
+import resource
+import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -66,6 +69,42 @@ def test_a_database_in_use(tmp_path: Path) -> None:
 def test_a_file_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "db").write_text("not a directory")
     assert refusal(tmp_path / "db", create=True).code == "db-unusable"
+
+
+@contextmanager
+def no_room(file_bytes: int) -> Iterator[None]:
+    """No file may grow beyond so many bytes: the nearest thing to a full disk that needs no disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+@pytest.mark.parametrize("create", [True, False], ids=["new", "existing"])
+def test_no_room_to_open_it_is_no_damage(tmp_path: Path, create: bool) -> None:
+    path = tmp_path / "db"
+    if not create:
+        store = LevelStore(path, create=True)
+        store.write({b"%d" % number: b"v" * 100 for number in range(1000)})
+        store.close()
+    with no_room(20):
+        found = refusal(path, create=create)
+    assert found.code == "cannot-write"
+    assert found.message.endswith(": File too large") and "b'" not in found.message
+    LevelStore(path, create=create).close()  # nothing was damaged by it
+
+
+def test_no_room_to_write(tmp_path: Path) -> None:
+    store = LevelStore(tmp_path / "db", create=True)
+    with no_room(1000), pytest.raises(StoreFault) as error:
+        store.write({b"a": b"v" * 100_000})
+    store.close()
+    assert error.value.code == "db-failed"
+    assert error.value.message.endswith(": File too large") and "b'" not in error.value.message
 
 
 @pytest.mark.parametrize("victim", ["CURRENT", "MANIFEST", ".log", ".ldb"])
