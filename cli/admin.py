@@ -10,7 +10,7 @@ from chaincode.identity import KINDS
 from chaincode.roles import MEMBER_ROLES
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
 from cli.session import ask, node_option, signing_options, transact
-from cli.units import TOKENS, base_units, clock, per_kwh
+from cli.units import MAX_INTEGER, TOKENS, Count, base_units, clock, per_kwh
 from cli.wallet import period_option, period_or_current
 from node.errors import RefusedError
 from node.gateway.client import Client, TxStatus
@@ -61,11 +61,15 @@ class Donor(click.ParamType[tuple[str, int, Decimal, bool]]):
             return value
         device, equals, policy = str(value).rpartition("=")
         rank, _, floor = policy.partition(":")
-        if not equals or not device or not (rank.isdecimal() or policy == "never"):
+        if not equals or not device or not (_is_rank(rank) or policy == "never"):
             self.fail(f"{str(value)[:60]!r} is not DEVICE=RANK, DEVICE=RANK:FLOOR or DEVICE=never", param, ctx)
         if policy == "never":
             return device, 0, Decimal(0), False
         return device, int(rank), TOKENS.convert(floor or "0", param, ctx), True
+
+
+def _is_rank(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= 19 and int(text) <= MAX_INTEGER
 
 
 PUBLIC_KEY = PublicKey()
@@ -156,8 +160,8 @@ def device() -> None:
 @click.option("--device-key", type=PUBLIC_KEY, required=True, help="The public key that trades for it.")
 @click.option("--meter-key", type=PUBLIC_KEY, required=True, help="Its meter's public key.")
 @click.option("--bus", help="Where it is connected from now on; by default nowhere.")
-@click.option("--import-w", type=click.IntRange(min=0), default=0, show_default=True, help="Most it takes, in W.")
-@click.option("--export-w", type=click.IntRange(min=0), default=0, show_default=True, help="Most it gives, in W.")
+@click.option("--import-w", type=Count(), default=0, show_default=True, help="Most it takes, in W.")
+@click.option("--export-w", type=Count(), default=0, show_default=True, help="Most it gives, in W.")
 @click.option("--critical", is_flag=True, help="It runs on, owing, when its budget is empty.")
 @click.option("--renewable", is_flag=True, help="What it gives is tagged renewable.")
 @signing_options

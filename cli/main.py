@@ -1,9 +1,14 @@
 """`watt`: the one command. Groups are loaded when they are used, so that `--help` is quick."""
 
+import errno
 import importlib
+import os
+import sys
 from typing import Any
 
 import click
+
+_CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 # Group name -> (module:object, one-line help). The help stands here so that listing groups imports none of them.
 GROUPS: dict[str, tuple[str, str]] = {
@@ -20,6 +25,17 @@ GROUPS: dict[str, tuple[str, str]] = {
 
 class LazyGroup(click.Group):
     """A group whose sub-commands are imported on first use."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Output for which there is no room is one line, not a traceback. (A closed pipe ends it without a word.)"""
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as error:
+            if error.errno not in _CANNOT_WRITE:
+                raise
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # so that the interpreter's own last flush succeeds
+            click.echo(f"watt: cannot-write: {error.strerror}", err=True)
+            sys.exit(1)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(GROUPS)

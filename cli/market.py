@@ -14,7 +14,7 @@ from chaincode.contract import ContractError
 from chaincode.registry import default_registry
 from cli.answers import BOOK_LEVEL, PRODUCT, Reader, records
 from cli.clearing_file import clear_file
-from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
+from cli.output import count, json_option, plain, print_json, print_table, refusals_to_exit_codes
 from cli.session import ask, node_option
 from cli.units import clock, kwh, parse_slot, per_kwh
 from cli.verify import Checked, Fault, slot_seconds_of, stored_products, verify_product
@@ -56,11 +56,11 @@ def products(nodes: tuple[str, ...], as_json: bool) -> None:
         return print_json(rows)
     print_table(
         "Products",
-        ("Slot", "Starts", "State", "Gate", ">Retail", ">Feed-in", ">Auctions", ">Trades", ">kWh traded"),
+        ("Slot", "Starts", "State", "Gate", ">Retail", ">Feed-in", "?>Auctions", "?>Trades", "?>kWh traded"),
         (
             (
                 row["slot"],
-                clock(row["starts"]),
+                clock(row["starts"])[:16],
                 row["state"],
                 clock(row["gate"])[11:],
                 per_kwh(row["retail"], decimals),
@@ -189,13 +189,14 @@ def verify(slot: str | None, nodes: tuple[str, ...], config_file: Path | None, a
         print_json({**checked._asdict(), "faults": [fault._asdict() for fault in faults]})
     else:
         for fault in faults:
-            click.echo(f"slot {fault.slot}, auction {fault.auction}: {fault.code}: {fault.message}")
+            click.echo(f"slot {fault.slot}, auction {fault.auction}: {fault.code}: {plain(fault.message)}")
         click.echo(
-            f"{checked.auctions} auctions with {checked.orders} orders and {checked.trades} trades, "
-            f"{kwh(checked.energy_wh)} kWh: {'all as the rules demand' if not faults else f'{len(faults)} faults'}"
+            f"{count(checked.auctions, 'auction')} with {count(checked.orders, 'order')} and "
+            f"{count(checked.trades, 'trade')}, {kwh(checked.energy_wh)} kWh: "
+            f"{'all as the rules demand' if not faults else count(len(faults), 'fault')}"
         )
     if faults:
-        raise RefusedError(_BAD_CLEARING, f"{len(faults)} auctions are not what the rules demand")
+        raise RefusedError(_BAD_CLEARING, f"not what the rules demand: {count(len(faults), 'fault')}")
 
 
 async def _verify(read: Reader, slot: str | None) -> tuple[Checked, list[Fault]]:

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 import click
+from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from node.errors import WattError
 
@@ -18,6 +20,8 @@ UNREACHABLE_CODE = "unreachable"
 """The code of a WattError that means: no node answered."""
 PIPE_WIDTH = 200
 """Columns of a table that nobody sees on a terminal: wide enough that a line stays a line."""
+SHORT_ID = 12
+"""Hex digits of an id where a whole one has no room."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -33,7 +37,7 @@ def refusals_to_exit_codes(command: Callable[P, R]) -> Callable[P, R]:
         try:
             return command(*args, **kwargs)
         except WattError as error:
-            click.echo(f"watt: {error.code}: {' '.join(error.message.split())}", err=True)
+            click.echo(f"watt: {error.code}: {plain(' '.join(error.message.split()))}", err=True)
             sys.exit(EXIT_UNREACHABLE if error.code == UNREACHABLE_CODE else EXIT_REFUSED)
 
     return run
@@ -41,18 +45,46 @@ def refusals_to_exit_codes(command: Callable[P, R]) -> Callable[P, R]:
 
 def print_json(value: object) -> None:
     """One JSON value on stdout; bytes as hex, tuples as arrays."""
-    click.echo(json.dumps(value, default=_plain, separators=(", ", ": ")))
+    click.echo(json.dumps(value, default=_jsonable, separators=(", ", ": ")))
 
 
-def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A table on stdout; columns whose name ends in a unit or count are right-aligned by the caller's naming:
-    a leading ``>`` in the name aligns right and is not shown."""
-    table = Table(title=title, title_justify="left")
-    for column in columns:
-        table.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(cell.hex() if isinstance(cell, bytes) else str(cell) for cell in row))
-    Console(width=None if sys.stdout.isatty() else PIPE_WIDTH).print(table)
+def print_table(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, width: int | None = None
+) -> None:
+    """A table on stdout, its title in a line above. All text is shown as it is, but for control characters.
+
+    A leading ``>`` in a column's name aligns it right. Where a terminal is too narrow, ids (bytes) are shortened, then
+    columns whose name begins with ``?`` are left out, the last ones first, and named below; then cells are folded.
+    ``width``: the columns of the terminal, by default what it says, or PIPE_WIDTH if there is none.
+    """
+    console = Console(width=width or (None if sys.stdout.isatty() else PIPE_WIDTH), highlight=False)
+    cells = [tuple(row) for row in rows]
+    shown = list(range(len(columns)))
+    left_out: list[str] = []
+    table = _table(columns, cells, shown, None)
+    if not _fits(console, table):
+        table = _table(columns, cells, shown, SHORT_ID)
+    while not _fits(console, table) and (spare := [index for index in shown if columns[index].startswith("?")]):
+        shown.remove(spare[-1])
+        left_out.insert(0, columns[spare[-1]].lstrip("?>"))
+        table = _table(columns, cells, shown, SHORT_ID)
+    if not _fits(console, table):
+        for column in table.columns:
+            column.no_wrap = False
+    console.print(Text(plain(title), style="italic"), soft_wrap=True)
+    console.print(table)
+    if left_out:
+        console.print(Text(f"without {', '.join(left_out)}: a wider terminal or --json shows all"), soft_wrap=True)
+
+
+def plain(text: str) -> str:
+    """``text`` with control characters, which could move the cursor or hide what is said, as escapes like ``\\x1b``."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+def count(number: int, thing: str) -> str:
+    """``1 trade``, ``2 trades``."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def tokens(base_units: int, decimals: int = 9) -> str:
@@ -60,7 +92,30 @@ def tokens(base_units: int, decimals: int = 9) -> str:
     return f"{round(base_units, 3 - decimals) / 10**decimals:,.3f}"
 
 
-def _plain(value: Any) -> Any:
+def _table(
+    columns: Sequence[str], rows: Sequence[Sequence[object]], shown: Sequence[int], id_digits: int | None
+) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for index in shown:
+        name = columns[index].lstrip("?")
+        table.add_column(
+            Text(name.lstrip(">")), justify="right" if name.startswith(">") else "left", overflow="fold", no_wrap=True
+        )
+    for row in rows:
+        table.add_row(*(_cell(row[index], id_digits) for index in shown))
+    return table
+
+
+def _cell(value: object, id_digits: int | None) -> Text:
+    return Text(value.hex()[:id_digits] if isinstance(value, bytes) else plain(str(value)))
+
+
+def _fits(console: Console, table: Table) -> bool:
+    unbounded = console.options.update(width=100_000)
+    return console.measure(table, options=unbounded).maximum <= console.width
+
+
+def _jsonable(value: Any) -> Any:
     if isinstance(value, bytes):
         return value.hex()
     raise TypeError(f"no JSON for {type(value).__name__}")

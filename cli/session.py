@@ -104,7 +104,10 @@ class Account:
         if self._highest is None:
             self._highest = await self._client.nonce(self._signer.public_key)
         self._highest += 1
-        return sign_transaction(self._signer, self._chain, self._highest, contract, method, args, not_after).raw
+        try:
+            return sign_transaction(self._signer, self._chain, self._highest, contract, method, args, not_after).raw
+        except OverflowError as error:
+            raise RefusedError("out-of-range", f"{contract}.{method}: an integer beyond 64 bits") from error
 
     async def settle(self, contract: str, method: str, args: dict[str, Any]) -> TxStatus:
         """Sign, hand in, wait. A nonce that another program took meanwhile is replaced: with it nothing was done.

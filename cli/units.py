@@ -9,24 +9,51 @@ from typing import Any
 
 import click
 
-MAX_DIGITS = 30
+from node.errors import RefusedError
+
+MAX_DIGITS = 28
+"""As many as a Decimal computes with: what is typed is never rounded."""
+MAX_INTEGER = 2**63 - 1
+"""The largest integer that the rules know."""
+MAX_PERIOD = 2**32 - 1
 WH_PER_KWH = 1000
 
 
 def _decimal(text: str) -> Decimal:
     try:
-        number = Decimal(text) if len(text) <= MAX_DIGITS else None
+        number = Decimal(text) if len(text) <= MAX_DIGITS and text.isascii() else None
     except InvalidOperation:
         number = None
     if number is None or not number.is_finite():
         raise ValueError(f"{text[:MAX_DIGITS]!r} is not a number")
+    return _bounded(number)
+
+
+def _bounded(number: Decimal) -> Decimal:
+    """Checked before any arithmetic: 1e999999 is quickly typed."""
+    if number < 0:
+        raise ValueError("less than 0")
+    if number > MAX_INTEGER:
+        raise ValueError("out of range, more than the ledger counts")
     return number
 
 
 def _whole(number: Decimal, unit: str) -> int:
-    if number != number.to_integral_value():
+    if _bounded(number) != number.to_integral_value():
         raise ValueError(f"finer than one {unit}")
     return int(number)
+
+
+class Count(click.IntRange):
+    """A whole number from ``least`` on, in ASCII digits, that the ledger's integers hold."""
+
+    def __init__(self, least: int = 0, most: int = MAX_INTEGER) -> None:
+        super().__init__(least, most)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if not str(value).isascii():
+            self.fail(f"{str(value)[:MAX_DIGITS]!r} is not a whole number", param, ctx)
+        return int(super().convert(value, param, ctx))
 
 
 class Energy(click.ParamType[int]):
@@ -97,7 +124,10 @@ def clock(seconds: int) -> str:
 
 
 def parse_slot(text: str, slot_seconds: int) -> int:
-    """A slot's number, or the slot in which a UTC time such as `2017-06-16T12:30` lies. Raises click.BadParameter."""
+    """A slot's number, or the slot in which a UTC time such as `2017-06-16T12:30` lies.
+
+    Raises click.BadParameter, and RefusedError("no-product") for a time before 1970.
+    """
     if text.isascii() and text.isdecimal() and len(text) <= 15:
         return int(text)
     try:
@@ -106,4 +136,7 @@ def parse_slot(text: str, slot_seconds: int) -> int:
         raise click.BadParameter(f"{text[:40]!r} is neither a slot's number nor a time like 2017-06-16T12:30") from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=datetime.UTC)
-    return int(moment.timestamp()) // slot_seconds
+    slot = int(moment.timestamp()) // slot_seconds
+    if slot < 0:
+        raise RefusedError("no-product", f"{text[:40]} is before the time of any chain")
+    return slot

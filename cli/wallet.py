@@ -10,9 +10,9 @@ import click
 
 from chaincode.contract import Event
 from cli.answers import ALERT, BUDGET, NETWORK_BUDGET, SHARE, all_records, as_rows, record
-from cli.output import json_option, print_json, print_table, refusals_to_exit_codes, tokens
+from cli.output import json_option, plain, print_json, print_table, refusals_to_exit_codes, tokens
 from cli.session import ask, node_option, passphrase_option, transact
-from cli.units import TOKENS, base_units, clock, kwh
+from cli.units import MAX_PERIOD, TOKENS, Count, base_units, clock, kwh
 from cli.verify import slot_seconds_of
 from cli.wallet_orders import cancel, order, orders, trades
 from node.errors import RefusedError
@@ -20,7 +20,10 @@ from node.gateway.client import BlockEvents, Client
 from node.keyfile import read_passphrase, save_key
 from node.model.keys import generate_key
 
-period_option = click.option("--period", type=int, help="The billing period's number; by default the running one.")
+_FIRST_FIGURES = ("available", "reserved", "spent", "owed", "pool")
+period_option = click.option(
+    "--period", type=Count(most=MAX_PERIOD), help="The billing period's number; by default the running one."
+)
 
 
 @click.group()
@@ -92,17 +95,22 @@ def balance(name: str, period: int | None, nodes: tuple[str, ...], as_json: bool
     if network is not None:
         print_table(
             f"{name}, period {number} ({network['status']}), tokens",
-            tuple(f">{column.capitalize()}" for column in NETWORK_BUDGET[1:]),
+            tuple(_column(column) for column in NETWORK_BUDGET[1:]),
             [[tokens(network[column], decimals) for column in NETWORK_BUDGET[1:]]],
         )
     print_table(
         f"Devices, period {number}, tokens",
-        ("Device", "State", *(f">{column.capitalize()}" for column in BUDGET[1:9]), ">kWh used"),
+        ("Device", "State", *(_column(column) for column in BUDGET[1:9]), ">kWh used"),
         (
             (device, book["state"], *(tokens(book[column], decimals) for column in BUDGET[1:9]), kwh(book["used_wh"]))
             for device, book in books.items()
         ),
     )
+
+
+def _column(field: str) -> str:
+    """The heading of a budget's figure; what a narrow terminal can do without comes with ``?``."""
+    return f"{'' if field in _FIRST_FIGURES else '?'}>{field.capitalize()}"
 
 
 @wallet.command()
@@ -209,8 +217,8 @@ def alerts(network: str, nodes: tuple[str, ...], as_json: bool) -> None:
 
 @wallet.command()
 @click.argument("names", nargs=-1)
-@click.option("--from-height", type=click.IntRange(min=1), help="Begin at this block; by default at the next one.")
-@click.option("--blocks", type=click.IntRange(min=1), help="Stop after so many blocks; by default never.")
+@click.option("--from-height", type=Count(1), help="Begin at this block; by default at the next one.")
+@click.option("--blocks", type=Count(1), help="Stop after so many blocks; by default never.")
 @node_option
 @json_option
 @refusals_to_exit_codes
@@ -252,7 +260,7 @@ def _print_event(block: BlockEvents, event: Event, as_json: bool) -> None:
             }
         )
     data = " ".join(_short(item) for item in event.data) if isinstance(event.data, tuple) else _short(event.data)
-    click.echo(f"{clock(block.time)}  {block.height:>7}  {event.topic:<12} {' '.join(event.keys):<24} {data}")
+    click.echo(plain(f"{clock(block.time)}  {block.height:>7}  {event.topic:<12} {' '.join(event.keys):<24} {data}"))
 
 
 def _short(item: object) -> str:

@@ -119,10 +119,10 @@ def orders(device: str, slot: str | None, nodes: tuple[str, ...], as_json: bool)
         return print_json(rows)
     print_table(
         f"Orders of {device}",
-        ("Order", "Slot", "Side", ">kWh", ">Filled", ">Limit", "State", "Placed"),
+        ("Order", "Slot", "Side", ">kWh", ">Filled", ">Limit", "State", "?Placed"),
         (
             (
-                row["id"].hex(),
+                row["id"],
                 row["slot"],
                 row["side"],
                 kwh(row["energy_wh"]),

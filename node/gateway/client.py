@@ -37,6 +37,8 @@ _OPTIONS = [
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.use_local_subchannel_pool", 1),
 ]
+_SILENT = {UNREACHABLE: "does not answer", "stopping": "is stopping"}
+"""What people read of a node that cannot be asked, instead of gRPC's words."""
 _STATES = {pb.StatusReply.UNKNOWN: "unknown", pb.StatusReply.PENDING: "pending", pb.StatusReply.COMMITTED: "committed"}
 
 
@@ -271,7 +273,10 @@ class Client:
     async def _query(
         self, contract: str, method: str, args: Mapping[str, Any] | None, *, proven: bool
     ) -> pb.QueryReply:
-        encoded = msgspec.msgpack.encode(dict(args)) if args else b""
+        try:
+            encoded = msgspec.msgpack.encode(dict(args)) if args else b""
+        except OverflowError as error:
+            raise RefusedError("out-of-range", f"{contract}.{method}: an integer beyond 64 bits") from error
         request = pb.QueryRequest(contract=contract, method=method, args=encoded, proven=proven)
         return await self._ask(lambda stub: stub.Query(request, timeout=CALL_TIMEOUT_S))
 
@@ -291,7 +296,7 @@ class Client:
                 if error.code not in (UNREACHABLE, "stopping"):
                     self._current = index
                     raise error from failure
-                failures.append(f"{target.address}: {error.message}")
+                failures.append(f"{target.address} {_SILENT.get(error.code, error.message)}")
             else:
                 self._current = index
                 return reply

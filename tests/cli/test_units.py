@@ -5,12 +5,11 @@ from decimal import Decimal
 import click
 import pytest
 
-from cli.units import ENERGY, TOKENS, base_units, base_units_per_wh, clock, kwh, parse_slot, per_kwh
+from cli.units import ENERGY, TOKENS, Count, base_units, base_units_per_wh, clock, kwh, parse_slot, per_kwh
+from node.errors import RefusedError
 
 
-@pytest.mark.parametrize(
-    ("text", "wh"), [("1.5kWh", 1500), ("1500Wh", 1500), ("1500", 1500), ("0.001KWH", 1), ("-3kwh", -3000)]
-)
+@pytest.mark.parametrize(("text", "wh"), [("1.5kWh", 1500), ("1500Wh", 1500), ("1500", 1500), ("0.001KWH", 1)])
 def test_energy(text: str, wh: int) -> None:
     assert ENERGY.convert(text, None, None) == wh
 
@@ -41,3 +40,28 @@ def test_slots() -> None:
     assert clock(1497616200) == "2017-06-16 12:30:00"
     with pytest.raises(click.BadParameter):
         parse_slot("noon", 1800)
+
+
+@pytest.mark.parametrize(
+    "text", ["1e30", "1e30kWh", "1e999999999", "-1", "-3kWh", "٣", "nan", "9223372036854775808", "1" * 29]
+)
+def test_what_the_ledger_cannot_count_is_wrong_usage(text: str) -> None:
+    with pytest.raises(click.BadParameter):
+        ENERGY.convert(text, None, None)
+    with pytest.raises(click.BadParameter):
+        TOKENS.convert(text, None, None)
+    with pytest.raises(click.BadParameter):
+        Count().convert(text, None, None)
+
+
+def test_amounts_out_of_range_in_base_units() -> None:
+    with pytest.raises(click.BadParameter):
+        base_units(TOKENS.convert("1e18", None, None), 9)
+    with pytest.raises(click.BadParameter):
+        base_units(TOKENS.convert("1e-999999", None, None), 9)
+    assert Count().convert("9223372036854775807", None, None) == 2**63 - 1
+
+
+def test_a_time_before_any_chain_has_no_product() -> None:
+    with pytest.raises(RefusedError, match="no-product"):
+        parse_slot("0001-01-01", 1800)
