@@ -22,6 +22,7 @@ from testnet.genesis import Network, NetworkNode
 PID_NAME = "pid"
 LOG_NAME = "node.log"
 POLL_S = 0.05
+START_TIMEOUT_S = 20.0
 READY_POLL_S = 0.25
 """Asking costs the nodes that are starting; they need the processor more."""
 STOP_TIMEOUT_S = 15.0
@@ -148,6 +149,16 @@ class Cluster:
                 raise RefusedError("not-ready", f"after {timeout_s:g} s still not ready: {', '.join(late)}")
             time.sleep(READY_POLL_S)
 
+    def wait_answer(self, node: NetworkNode, timeout_s: float = START_TIMEOUT_S) -> None:
+        """Wait until a node that was started answers. Raises RefusedError as ``wait_ready`` does."""
+        deadline = time.monotonic() + timeout_s
+        while asyncio.run(_info(self.network, node)) is None:
+            if self.pid(node) is None:
+                raise RefusedError("node-ended", f"{node.name}: {last_line(node)}")
+            if time.monotonic() > deadline:
+                raise RefusedError("not-ready", f"{node.name} runs, but has not answered for {timeout_s:g} s")
+            time.sleep(READY_POLL_S)
+
     def status(self) -> list[NodeStatus]:
         """What every node says of itself."""
         return asyncio.run(self._status())
@@ -157,7 +168,7 @@ class Cluster:
         return asyncio.run(self._agreement())
 
     async def _status(self) -> list[NodeStatus]:
-        infos = await asyncio.gather(*(_info(node.gateway) for node in self.network.nodes))
+        infos = await asyncio.gather(*(_info(self.network, node) for node in self.network.nodes))
         return [NodeStatus(node, self.pid(node), info) for node, info in zip(self.network.nodes, infos, strict=True)]
 
     async def _agreement(self) -> Agreement:
@@ -201,12 +212,14 @@ def _is_ready(status: NodeStatus, nodes: int, height: int) -> bool:
     return info is not None and info.height >= height and len(info.connected) == nodes - 1
 
 
-async def _info(gateway: str) -> NodeInfo | None:
-    async with Client(gateway) as client:
+async def _info(network: Network, node: NetworkNode) -> NodeInfo | None:
+    """What the node says of itself; None if it does not answer. Another network's node on its port is not it."""
+    async with Client(node.gateway) as client:
         try:
-            return await client.node_info()
+            info = await client.node_info()
         except RefusedError:
             return None
+    return info if (info.chain, info.member) == (network.genesis.chain, node.name) else None
 
 
 async def _header(gateway: str, height: int) -> bytes:

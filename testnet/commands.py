@@ -1,17 +1,34 @@
 """`watt testnet`: a local network of real processes."""
 
 import asyncio
+import functools
 import importlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 import click
 import msgspec
+from click.core import ParameterSource
 
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
+from node.config import split_address
 from node.errors import ConfigError, RefusedError
+from node.model.genesis import MIN_MEMBERS
 from testnet.cluster import Cluster, NodeStatus
-from testnet.genesis import DEFAULT_BASE_PORT, GENESIS_NAME, build_network, load_network
+from testnet.genesis import (
+    DEFAULT_BASE_PORT,
+    GENESIS_NAME,
+    MAX_BASE_PORT,
+    MAX_NODES,
+    Network,
+    build_network,
+    load_network,
+)
 from testnet.neighbourhood import build_neighbourhood, fund, is_neighbourhood
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _directory_option = click.option(
     "--dir",
@@ -22,6 +39,20 @@ _directory_option = click.option(
     envvar="WATT_TESTNET",
     help="The network's directory. Also WATT_TESTNET.",
 )
+
+
+def _refusals(command: Callable[P, R]) -> Callable[P, R]:
+    """``refusals_to_exit_codes``, and the disk's refusals too: one line instead of a traceback."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            raise ConfigError("cannot-write", f"{where}{error.strerror or error}") from error
+
+    return refusals_to_exit_codes(run)
 
 
 class _WithDemo(click.Group):
@@ -47,25 +78,37 @@ def testnet() -> None:
 
 @testnet.command()
 @_directory_option
-@click.option("--nodes", default=4, show_default=True, help="How many validators.")
-@click.option("--base-port", default=DEFAULT_BASE_PORT, show_default=True,
+@click.option("--nodes", type=click.IntRange(MIN_MEMBERS, MAX_NODES), default=4, show_default=True,
+              help="How many validators.")  # fmt: skip
+@click.option("--base-port", type=click.IntRange(0, MAX_BASE_PORT), default=DEFAULT_BASE_PORT, show_default=True,
               help="Gateways listen on the next ports, peers on those from 101 on.")  # fmt: skip
 @click.option("--genesis", "settings_path", type=click.Path(path_type=Path, exists=True, dir_okay=False),
               help="A JSON file with the contracts' genesis settings; without, three homes to trade with.")  # fmt: skip
 @json_option
-@refusals_to_exit_codes
-def up(directory: Path, nodes: int, base_port: int, settings_path: Path | None, as_json: bool) -> None:
+@click.pass_context
+@_refusals
+def up(
+    ctx: click.Context, directory: Path, nodes: int, base_port: int, settings_path: Path | None, as_json: bool
+) -> None:
     """Make a network, unless the directory holds one, start its nodes, and wait until they make blocks.
 
     Example: watt testnet up --nodes 4
     """
     directory = directory.resolve()
-    if not (directory / GENESIS_NAME).exists():
-        if settings_path is None:
-            build_neighbourhood(directory, nodes=nodes, base_port=base_port)
-        else:
-            build_network(directory, _read_settings(settings_path), nodes=nodes, base_port=base_port)
-    cluster = Cluster(load_network(directory))
+    settings = None if settings_path is None else _read_settings(settings_path)
+    if (directory / GENESIS_NAME).exists():
+        network = load_network(directory)
+        _require_same(
+            network,
+            nodes=nodes if _is_given(ctx, "nodes") else None,
+            base_port=base_port if _is_given(ctx, "base_port") else None,
+            settings=settings,
+        )
+    elif settings is None:
+        network = build_neighbourhood(directory, nodes=nodes, base_port=base_port)
+    else:
+        network = build_network(directory, settings, nodes=nodes, base_port=base_port)
+    cluster = Cluster(network)
     started = cluster.start_all()
     try:
         cluster.wait_ready()
@@ -80,7 +123,7 @@ def up(directory: Path, nodes: int, base_port: int, settings_path: Path | None, 
 @testnet.command()
 @_directory_option
 @json_option
-@refusals_to_exit_codes
+@_refusals
 def status(directory: Path, as_json: bool) -> None:
     """Height, view and root of every node, and whether they agree.
 
@@ -93,7 +136,7 @@ def status(directory: Path, as_json: bool) -> None:
 @testnet.command()
 @click.argument("name", metavar="NODE")
 @_directory_option
-@refusals_to_exit_codes
+@_refusals
 def stop(name: str, directory: Path) -> None:
     """Stop one node cleanly (SIGTERM).
 
@@ -107,7 +150,7 @@ def stop(name: str, directory: Path) -> None:
 @testnet.command()
 @click.argument("name", metavar="NODE")
 @_directory_option
-@refusals_to_exit_codes
+@_refusals
 def kill(name: str, directory: Path) -> None:
     """Kill one node (SIGKILL), as a crash would.
 
@@ -121,7 +164,7 @@ def kill(name: str, directory: Path) -> None:
 @testnet.command()
 @click.argument("name", metavar="NODE")
 @_directory_option
-@refusals_to_exit_codes
+@_refusals
 def restart(name: str, directory: Path) -> None:
     """Start one node again, after stopping it if it runs.
 
@@ -132,12 +175,13 @@ def restart(name: str, directory: Path) -> None:
     if cluster.pid(node) is not None:
         cluster.stop(node)
     cluster.start(node)
+    cluster.wait_answer(node)
     click.echo(f"{node.name} is started", err=True)
 
 
 @testnet.command()
 @_directory_option
-@refusals_to_exit_codes
+@_refusals
 def down(directory: Path) -> None:
     """Stop all nodes. Their data stays: `up` goes on where they were.
 
@@ -147,11 +191,35 @@ def down(directory: Path) -> None:
     click.echo(f"stopped: {', '.join(stopped) or 'none was running'}", err=True)
 
 
+def _is_given(ctx: click.Context, parameter: str) -> bool:
+    return ctx.get_parameter_source(parameter) is not ParameterSource.DEFAULT
+
+
+def _require_same(
+    network: Network, *, nodes: int | None, base_port: int | None, settings: dict[str, dict[str, object]] | None
+) -> None:
+    """Refuse what was asked for of a network that exists, if it is another. Raises ConfigError("testnet-exists")."""
+    there = f"{network.directory} holds a network already, "
+    if nodes not in (None, len(network.nodes)):
+        raise ConfigError("testnet-exists", there + f"of {len(network.nodes)} nodes: leave --nodes out")
+    _, first = split_address(network.gateways[0])
+    if base_port not in (None, first - 1):
+        raise ConfigError("testnet-exists", there + f"with base port {first - 1}: leave --base-port out")
+    if settings not in (None, network.genesis.contracts):
+        raise ConfigError("testnet-exists", there + "of other settings: leave --genesis out")
+
+
 def _read_settings(path: Path) -> dict[str, dict[str, object]]:
     try:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, dict[str, object]])
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise ConfigError("bad-genesis", f"{path}: {error}") from error
+    except OSError as error:
+        raise ConfigError("no-genesis", f"{path}: {error.strerror}") from error
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ConfigError("bad-genesis", f"{path}: {_no_codec(error)}") from error
+
+
+def _no_codec(error: Exception) -> str:
+    return "not UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error)
 
 
 def _print(cluster: Cluster, nodes: list[NodeStatus], as_json: bool) -> None:

@@ -129,6 +129,7 @@ def _clear(directory: Path) -> None:
         raise RefusedError("not-a-demo", f"{directory} holds something else; name another with --dir")
     if (directory / GENESIS_NAME).exists():
         Cluster(load_network(directory)).stop_all()
+    click.echo(f"replaces the earlier demo in {directory}", err=True)
     shutil.rmtree(directory)
 
 

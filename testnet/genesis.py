@@ -8,17 +8,31 @@ local network is to start quickly, and keeps no secrets.
 """
 
 import secrets
+import shutil
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from chaincode.registry import default_registry
 from node.config import Config, load_config
 from node.errors import ConfigError
 from node.keyfile import TESTNET, write_private
-from node.model.genesis import GENESIS_FORMAT, MIN_MEMBERS, Genesis, Token, dump_genesis, load_genesis, parse_genesis
+from node.ledger.chain import Ledger
+from node.ledger.store import MemoryStore
+from node.model.genesis import (
+    GENESIS_FORMAT,
+    MIN_MEMBERS,
+    Genesis,
+    Member,
+    Token,
+    dump_genesis,
+    load_genesis,
+    parse_genesis,
+)
 from node.setup import CONFIG_NAME, NodeFiles, init_node
 
 GENESIS_NAME = "genesis.json"
@@ -27,6 +41,7 @@ PASSPHRASE_NAME = "passphrase"
 DEFAULT_BASE_PORT = 7400
 PEER_PORTS_OFFSET = 100
 MAX_NODES = 40
+MAX_BASE_PORT = 65_535 - PEER_PORTS_OFFSET - MAX_NODES
 WATT: Final = Token("WATT", 9, 1_000_000)
 
 
@@ -79,14 +94,74 @@ def build_network(
 
     Gateways listen on ``base_port`` + 1, + 2, ..., peers on + 101, ...; None: on ports that are free just now.
     With ``time_origin`` block time starts there now and runs ``time_scale`` times as fast as the clock; without, block
-    time is the clock's and the scale is 1. Raises ConfigError: "testnet-exists", "bad-genesis", "bad-config".
+    time is the clock's and the scale is 1. If it fails, nothing is left of it.
+
+    Raises ConfigError: "testnet-exists", "bad-genesis", "bad-config", "key-exists" and "cannot-write" (``new_files``).
     """
-    if not MIN_MEMBERS <= nodes <= MAX_NODES:
-        raise ConfigError("bad-config", f"a network has {MIN_MEMBERS} to {MAX_NODES} nodes")
+    check_plan(nodes, base_port)
     if time_origin is None and time_scale != 1:
         raise ConfigError("bad-config", "a time scale needs a time origin")
     if (directory / GENESIS_NAME).exists():
         raise ConfigError("testnet-exists", f"{directory} holds a network already")
+    with new_files(directory) as work:
+        members = _init_nodes(work, nodes, base_port)
+        genesis = Genesis(
+            format=GENESIS_FORMAT,
+            name=name,
+            token=token,
+            members=members,
+            clock_origin=0 if time_origin is None else int(time.time()),
+            time_origin=time_origin or 0,
+            time_scale=time_scale,
+            contracts={contract: dict(settings) for contract, settings in contracts.items()},
+        )
+        document = dump_genesis(genesis)
+        parse_genesis(document, "the new genesis")
+        Ledger.open(MemoryStore(), genesis, default_registry())  # what the contracts say of their settings
+        (work / GENESIS_NAME).write_bytes(document)
+    return load_network(directory)
+
+
+def check_plan(nodes: int, base_port: int | None) -> None:
+    """Whether a network can be so large, and there. Raises ConfigError("bad-config")."""
+    if not MIN_MEMBERS <= nodes <= MAX_NODES:
+        raise ConfigError("bad-config", f"a network has {MIN_MEMBERS} to {MAX_NODES} nodes")
+    if base_port is not None and not 0 <= base_port <= MAX_BASE_PORT:
+        raise ConfigError("bad-config", f"a base port is between 0 and {MAX_BASE_PORT}")
+
+
+@contextmanager
+def new_files(directory: Path) -> Iterator[Path]:
+    """A place to put what shall appear in ``directory`` as a whole: when the block ends well, or else not at all.
+
+    It lies inside ``directory``, which is made if it is missing, so that nothing has to be copied. Raises
+    ConfigError: "key-exists" (nothing that is there is ever overwritten), "cannot-write" for any OSError.
+    """
+    missing = [path for path in (directory, *directory.parents) if not path.exists()]
+    work = directory / f".new-{secrets.token_hex(8)}"
+    done = False
+    try:
+        work.mkdir(parents=True)
+        yield work
+        made = sorted(work.iterdir(), key=lambda path: path.name == GENESIS_NAME)  # last: it says that all is there
+        for path in made:
+            if (directory / path.name).exists():
+                raise ConfigError("key-exists", f"{directory / path.name} is there already; it is never overwritten")
+        for path in made:
+            path.rename(directory / path.name)
+        work.rmdir()
+        done = True
+    except OSError as error:
+        raise ConfigError("cannot-write", f"{directory}: {error.strerror or error}") from error
+    finally:
+        if not done:
+            shutil.rmtree(work, ignore_errors=True)
+            for path in missing:
+                with suppress(OSError):  # never made, or somebody put something there meanwhile
+                    path.rmdir()
+
+
+def _init_nodes(directory: Path, nodes: int, base_port: int | None) -> tuple[Member, ...]:
     gateways, peers = _addresses(nodes, base_port)
     names = [f"node-{i}" for i in range(nodes)]
     members = []
@@ -98,20 +173,7 @@ def build_network(
         others = {names[j]: peers[j] for j in range(nodes) if j != i}
         files = NodeFiles(home, member, f"../../{GENESIS_NAME}", peers[i], gateways[i], others, PASSPHRASE_NAME)
         members.append(init_node(files, passphrase, TESTNET))
-    genesis = Genesis(
-        format=GENESIS_FORMAT,
-        name=name,
-        token=token,
-        members=tuple(members),
-        clock_origin=0 if time_origin is None else int(time.time()),
-        time_origin=time_origin or 0,
-        time_scale=time_scale,
-        contracts={contract: dict(settings) for contract, settings in contracts.items()},
-    )
-    document = dump_genesis(genesis)
-    parse_genesis(document, "the new genesis")
-    (directory / GENESIS_NAME).write_bytes(document)  # last: it says that the rest is complete
-    return load_network(directory)
+    return tuple(members)
 
 
 def load_network(directory: Path) -> Network:

@@ -15,7 +15,7 @@ from node.gateway.client import Client
 from node.keyfile import TESTNET, load_key, read_passphrase, save_key, write_private
 from node.model.keys import SigningKey, generate_key
 from node.model.transaction import sign_transaction
-from testnet.genesis import PASSPHRASE_NAME, Network, build_network
+from testnet.genesis import PASSPHRASE_NAME, Network, build_network, check_plan, load_network, new_files
 
 NAME: Final = "street"
 KEYS_NAME: Final = "keys"
@@ -36,12 +36,15 @@ VALID_S: Final = 600
 
 def build_neighbourhood(directory: Path, *, nodes: int, base_port: int | None) -> Network:
     """A new network with the street in its genesis. Raises what ``build_network`` does."""
-    keys = directory / KEYS_NAME
-    keys.mkdir(parents=True, exist_ok=True)
-    passphrase = secrets.token_urlsafe(24)
-    write_private(keys / PASSPHRASE_NAME, passphrase.encode() + b"\n")
-    public = {name: _new_key(keys, name, passphrase) for name in _key_names()}
-    return build_network(directory, _settings(public), nodes=nodes, base_port=base_port, name=NAME)
+    check_plan(nodes, base_port)
+    with new_files(directory) as work:
+        keys = work / KEYS_NAME
+        keys.mkdir()
+        passphrase = secrets.token_urlsafe(24)
+        write_private(keys / PASSPHRASE_NAME, passphrase.encode() + b"\n")
+        public = {name: _new_key(keys, name, passphrase) for name in _key_names()}
+        build_network(work, _settings(public), nodes=nodes, base_port=base_port, name=NAME)
+    return load_network(directory)
 
 
 def neighbourhood_key(directory: Path, name: str) -> SigningKey:

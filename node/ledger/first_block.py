@@ -44,6 +44,15 @@ def first_block(genesis: Genesis, registry: Registry, state: WorldState, tree: T
         registry.genesis(ctx, {name: _plain_settings(name, part) for name, part in genesis.contracts.items()})
     except ContractError as error:
         raise ConfigError("bad-genesis", f"{ctx.contract}: {error}") from error
+    except (
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+    ) as error:  # what a contract takes apart has another form
+        raise ConfigError(
+            "bad-genesis", f"{ctx.contract}: settings of a wrong form ({type(error).__name__}: {error})"
+        ) from error
     overlay.keep()
     position = Position(
         chain=genesis.chain,

@@ -10,9 +10,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli.main import main
-from node.errors import RefusedError
+from node.errors import ConfigError, RefusedError
 from testnet.cluster import Cluster
 from testnet.genesis import PEER_PORTS_OFFSET, build_network
+from testnet.neighbourhood import build_neighbourhood
 
 
 def watt(directory: Path, *arguments: str) -> Result:
@@ -93,8 +94,86 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path: Path) -> None:
     settings.write_text("[]")
     refused = watt(directory, "up", "--genesis", str(settings))
     assert refused.exit_code == 1 and refused.stderr.startswith("watt: bad-genesis: ")
+    settings.write_bytes(b"\xff\xfe{}")
+    refused = watt(directory, "up", "--genesis", str(settings))
+    assert refused.exit_code == 1 and "codec" not in refused.stderr
+    assert refused.stderr.startswith("watt: bad-genesis: ")
     nothing = watt(directory, "status")
     assert nothing.exit_code == 1 and nothing.stderr.startswith("watt: no-testnet: ")
+
+
+def test_a_refused_up_leaves_nothing(tmp_path: Path) -> None:
+    directory = tmp_path / "deep" / "net"
+    for usage in (["--nodes", "3"], ["--nodes", "41"], ["--base-port", "65500"], ["--base-port", "-1"]):
+        assert watt(directory, "up", *usage).exit_code == 2
+    with pytest.raises(ConfigError, match="bad-config"):
+        build_neighbourhood(directory, nodes=3, base_port=None)
+    with pytest.raises(ConfigError, match="bad-config"):
+        build_neighbourhood(directory, nodes=4, base_port=65_500)
+    settings = tmp_path / "settings.json"
+    for wrong in ('{"grid": {"root": 7}}', '{"grid": {"root": "r", "lines": [["r"]]}}', '{"grit": {}}'):
+        settings.write_text(wrong)
+        refused = watt(directory, "up", "--genesis", str(settings))
+        assert refused.exit_code == 1 and refused.stderr.startswith("watt: bad-genesis: ")
+    settings.unlink()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_in_the_directory_is_neither_overwritten_nor_added_to(tmp_path: Path) -> None:
+    (tmp_path / "keys").mkdir()
+    refused = watt(tmp_path, "up")
+    assert refused.exit_code == 1
+    assert refused.stderr == f"watt: key-exists: {tmp_path / 'keys'} is there already; it is never overwritten\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["keys"]
+
+
+def test_a_file_for_a_directory_is_refused_in_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("mine")
+    for place in (file, file / "below"):
+        refused = watt(place, "up")
+        assert refused.exit_code == 1 and refused.stderr == f"watt: cannot-write: {place}: Not a directory\n"
+    assert watt(file, "status").stderr.startswith("watt: no-testnet: ")
+    assert file.read_text() == "mine"
+
+
+def test_another_network_than_the_one_that_is_there(tmp_path: Path) -> None:
+    network = build_network(tmp_path / "net", {}, base_port=21_000)
+    settings = tmp_path / "settings.json"
+    settings.write_text('{"market": {"tariffs": []}}')
+    for asked, said in (
+        (["--nodes", "7"], "of 4 nodes"),
+        (["--base-port", "22000"], "base port 21000"),
+        (["--genesis", str(settings)], "other settings"),
+    ):
+        refused = watt(network.directory, "up", *asked)
+        assert refused.exit_code == 1 and refused.stderr.startswith("watt: testnet-exists: ")
+        assert said in refused.stderr
+    assert Cluster(network).stop_all() == []
+
+
+def test_a_node_that_ends_at_once_is_not_said_to_be_started(tmp_path: Path) -> None:
+    network = build_network(tmp_path / "net", {}, base_port=None)
+    node = network.nodes[0]
+    node.config_path.write_text(node.config_path.read_text().replace('"node.key.json"', '"none.json"'))
+    restarted = watt(network.directory, "restart", node.name)
+    assert restarted.exit_code == 1
+    assert restarted.stderr.startswith(f"watt: node-ended: {node.name}: watt: no-key-file: ")
+
+
+def test_another_networks_node_is_not_taken_for_ours(tmp_path: Path) -> None:
+    base = free_base_port()
+    other = Cluster(build_network(tmp_path / "other", {}, base_port=base))
+    mine = Cluster(build_network(tmp_path / "mine", {}, base_port=base))
+    try:
+        other.start(other.network.nodes[0])
+        other.wait_answer(other.network.nodes[0])
+        assert all(status.info is None for status in mine.status())
+        restarted = watt(mine.network.directory, "restart", "node-0")
+    finally:
+        other.stop_all()
+    assert restarted.exit_code == 1
+    assert restarted.stderr.startswith("watt: node-ended: node-0: watt: port-in-use: ")
 
 
 def test_a_pid_file_with_a_foreign_pid_is_not_believed(tmp_path: Path) -> None:
