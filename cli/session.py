@@ -1,15 +1,19 @@
 """What a command needs to speak to the network: nodes to ask, a key to sign with, patience until a block has it."""
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from cli.refusals import explain
+from cli.units import clock
 from node.errors import RefusedError
-from node.gateway.client import Client, TxStatus
+from node.gateway.client import Client, TxStatus, addresses_in
 from node.gateway.client import run as run_client
+from node.gateway.proven import ProvenReader
 from node.keyfile import load_key, read_passphrase
 from node.model.keys import Signer, SigningKey
 from node.model.transaction import sign_transaction
@@ -23,6 +27,14 @@ EXPIRES_S = 3_600
 T = TypeVar("T")
 C = TypeVar("C", bound=Callable[..., Any])
 
+
+def _addresses(_: click.Context, param: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        return tuple(addresses_in(value))
+    except RefusedError as error:
+        raise click.BadParameter(error.message, param=param) from None
+
+
 node_option = click.option(
     "--node",
     "nodes",
@@ -31,7 +43,14 @@ node_option = click.option(
     default=(DEFAULT_NODE,),
     show_default=True,
     metavar="HOST:PORT",
+    callback=_addresses,
     help="A node's gateway; several are tried in turn. Also WATT_NODE, separated by spaces.",
+)
+genesis_option = click.option(
+    "--genesis",
+    "genesis_file",
+    type=click.Path(path_type=Path),
+    help="Your own copy of the network's genesis.json: trust no node, check every answer's proof.",
 )
 _key_option = click.option(
     "--key",
@@ -85,9 +104,30 @@ def open_key(key_file: Path, passphrase_file: Path | None) -> SigningKey:
 
 
 def read_passphrase_or_ask(passphrase_file: Path | None, what: str) -> str:
-    """The passphrase from a file, the environment or a prompt."""
+    """The passphrase from a file, the environment or a prompt. Raises RefusedError("no-passphrase")."""
+    return _read_or_prompt(passphrase_file, f"Passphrase of {what}", is_new=False)
+
+
+def new_passphrase(passphrase_file: Path | None) -> str:
+    """The passphrase for a new key from a file, the environment, or a prompt that asks twice."""
+    return _read_or_prompt(passphrase_file, "New passphrase", is_new=True)
+
+
+def _read_or_prompt(passphrase_file: Path | None, question: str, *, is_new: bool) -> str:
     passphrase = read_passphrase(passphrase_file)
-    return click.prompt(f"Passphrase of {what}", hide_input=True, err=True) if passphrase is None else passphrase
+    if passphrase is not None:
+        return passphrase
+    if not sys.stdin.isatty():
+        raise RefusedError("no-passphrase", "none is given, and there is no terminal to ask at")
+    answer: str = click.prompt(question, hide_input=True, confirmation_prompt=is_new, err=True)
+    return answer
+
+
+def proven_at(read: ProvenReader) -> str:
+    """Of which block the answers are true: an old one is certified too, so whoever reads judges by the time."""
+    if read.oldest is None:
+        return "at no block"
+    return f"at block {read.oldest.height} of {clock(read.oldest.time)} or later"
 
 
 class Account:
@@ -115,20 +155,33 @@ class Account:
         Raises RefusedError: the gateway's code, the rules' code, or "timed-out".
         """
         for attempt in range(NONCE_TRIES):
-            not_after = (await self._client.node_info()).now + EXPIRES_S
+            info = await self._client.node_info()
+            not_after = info.now + EXPIRES_S
             try:
                 tx_id = await self._client.submit(await self.sign(contract, method, args, not_after))
-                status = await self._client.wait(tx_id, WAIT_S)
+                status = await self._wait(tx_id, not_after)
                 if status.code == "ok":
                     return status
-                figures = f" {list(status.details)}" if status.details else ""
-                raise RefusedError(status.code, f"the rules refuse {contract}.{method}{figures}")
+                reason = explain(f"{contract}.{method}", status.code, status.details, info.token_decimals)
+                raise RefusedError(status.code, reason)
             except RefusedError as error:
                 if error.code not in _NONCE_CODES:
                     raise
             self._highest = None
             await asyncio.sleep(0.1 * attempt)
         raise RefusedError("nonce-used", "another program uses this key at the same time")
+
+    async def _wait(self, tx_id: bytes, not_after: int) -> TxStatus:
+        try:
+            return await self._client.wait(tx_id, WAIT_S)
+        except RefusedError as error:
+            if error.code not in ("timed-out", "unreachable"):
+                raise
+            raise RefusedError(
+                error.code,
+                f"{error.message}; handed in already, it may still be executed until {clock(not_after)} block time "
+                f"(UTC): ask with `watt wallet status {tx_id.hex()}`",
+            ) from error
 
     def forget_nonce(self) -> None:
         """Learn it from the ledger again: after transactions that may not have arrived."""

@@ -17,6 +17,7 @@ MAX_INTEGER = 2**63 - 1
 """The largest integer that the rules know."""
 MAX_PERIOD = 2**32 - 1
 WH_PER_KWH = 1000
+ID_BYTES = 32
 
 
 def _decimal(text: str) -> Decimal:
@@ -106,6 +107,17 @@ def base_units_per_wh(price: Decimal, decimals: int) -> int:
         return _whole(price.scaleb(decimals) / WH_PER_KWH, "base unit per Wh")
     except ValueError as error:
         raise click.BadParameter(f"{price} tokens per kWh: {error}") from error
+
+
+def hex_id(text: str, what: str) -> bytes:
+    """32 bytes from 64 hex digits, as ids of orders and transactions are printed. Raises click.BadParameter."""
+    try:
+        raw = bytes.fromhex(text) if text.isalnum() else b""
+    except ValueError:
+        raw = b""
+    if len(raw) != ID_BYTES:
+        raise click.BadParameter(f"{text[:80]!r} is not an id of {2 * ID_BYTES} hex digits", param_hint=what)
+    return raw
 
 
 def kwh(wh: int) -> str:

@@ -11,13 +11,14 @@ import click
 from chaincode.contract import Event
 from cli.answers import ALERT, BUDGET, NETWORK_BUDGET, SHARE, all_records, as_rows, record
 from cli.output import json_option, plain, print_json, print_table, refusals_to_exit_codes, tokens
-from cli.session import ask, node_option, passphrase_option, transact
-from cli.units import MAX_PERIOD, TOKENS, Count, base_units, clock, kwh
+from cli.refusals import explain
+from cli.session import ask, new_passphrase, node_option, passphrase_option, signing_options, transact
+from cli.units import MAX_PERIOD, TOKENS, Count, base_units, clock, hex_id, kwh
 from cli.verify import slot_seconds_of
 from cli.wallet_orders import cancel, order, orders, trades
 from node.errors import RefusedError
-from node.gateway.client import BlockEvents, Client
-from node.keyfile import read_passphrase, save_key
+from node.gateway.client import BlockEvents, Client, TxStatus
+from node.keyfile import save_key
 from node.model.keys import generate_key
 
 _FIRST_FIGURES = ("available", "reserved", "spent", "owed", "pool")
@@ -47,9 +48,7 @@ def new(out: Path, passphrase_file: Path | None, as_json: bool) -> None:
 
     Example: watt wallet new --out ev.key
     """
-    passphrase = read_passphrase(passphrase_file)
-    if passphrase is None:
-        passphrase = click.prompt("New passphrase", hide_input=True, confirmation_prompt=True, err=True)
+    passphrase = new_passphrase(passphrase_file)
     if not passphrase:
         raise RefusedError("no-passphrase", "an empty passphrase protects nothing")
     key = generate_key()
@@ -142,6 +141,8 @@ def share(
     Example: watt wallet share --list home-03
     """
     if network is not None:
+        if giver is not None:
+            raise click.UsageError("either GIVER RECEIVER AMOUNT, or --list NETWORK")
         return _list_shares(network, period, nodes, as_json)
     if giver is None or receiver is None or amount is None or key_file is None:
         raise click.UsageError("say GIVER RECEIVER AMOUNT and --key, or --list NETWORK")
@@ -213,6 +214,60 @@ def alerts(network: str, nodes: tuple[str, ...], as_json: bool) -> None:
             for number, row in enumerate(rows)
         ),
     )
+
+
+@wallet.command()
+@click.argument("network")
+@click.argument("alert", type=Count())
+@signing_options
+@json_option
+@refusals_to_exit_codes
+def acknowledge(
+    network: str, alert: int, nodes: tuple[str, ...], key_file: Path, passphrase_file: Path | None, as_json: bool
+) -> None:
+    """Note that NETWORK's ALERT, by its number in `watt wallet alerts`, has been seen; the owner signs.
+
+    Example: watt wallet acknowledge home-03 0 --key owner.key
+    """
+
+    async def args(_: Client) -> dict[str, Any]:
+        return {"network": network, "alert": alert}
+
+    done = transact(nodes, key_file, passphrase_file, "budget", "acknowledge", args)
+    if as_json:
+        return print_json({"network": network, "alert": alert, "height": done.height})
+    click.echo(f"acknowledged in block {done.height}")
+
+
+@wallet.command()
+@click.argument("transaction", metavar="TXID")
+@node_option
+@json_option
+@refusals_to_exit_codes
+def status(transaction: str, nodes: tuple[str, ...], as_json: bool) -> None:
+    """Ask what became of a transaction: committed (in which block, with what code), pending, or unknown.
+
+    A command that times out names its TXID. Unknown means that the node asked does not have it: it was never handed
+    in, or another node holds it, or it has expired.
+
+    Example: watt wallet status 5f2c...e1
+    """
+    tx_id = hex_id(transaction, "TXID")
+
+    async def read(client: Client) -> tuple[TxStatus, int]:
+        return await client.status(tx_id), (await client.node_info()).token_decimals
+
+    found, decimals = ask(nodes, read)
+    if as_json:
+        committed = {"height": found.height, "code": found.code, "details": found.details, "result": found.result}
+        empty = dict.fromkeys(committed)
+        return print_json(
+            {"transaction": tx_id, "state": found.state, **(committed if found.state == "committed" else empty)}
+        )
+    if found.state != "committed":
+        return click.echo(found.state)
+    reason = "" if found.code == "ok" else f": {explain('it', found.code, found.details, decimals)}"
+    click.echo(f"committed in block {found.height}: {found.code}{reason}")
 
 
 @wallet.command()

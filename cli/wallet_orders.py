@@ -1,21 +1,22 @@
 """`watt wallet order | cancel | orders | trades`: what a device wants to trade, and what it has."""
 
+from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import click
 
+from chaincode.market_orders import OPEN_STATES
 from cli.answers import DEVICE_TRADE, ORDER, records
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
 from cli.session import ask, node_option, signing_options, transact
-from cli.units import ENERGY, TOKENS, base_units_per_wh, clock, kwh, parse_slot, per_kwh
+from cli.units import ENERGY, TOKENS, base_units_per_wh, clock, hex_id, kwh, parse_slot, per_kwh
 from cli.verify import slot_seconds_of
 from node.errors import RefusedError
 from node.gateway.client import Client
 from node.model.codec import Value
 
-ORDER_ID_HEX = 64
 _slot_option = click.option("--slot", help="A slot's number, or a UTC time in it such as 2017-06-16T12:30.")
 
 
@@ -73,18 +74,25 @@ def order(
 
 @click.command()
 @click.argument("order_id", metavar="ORDER")
+@click.option("--device", help="Whose open order it is: then the first digits of the id are enough.")
 @signing_options
 @json_option
 @refusals_to_exit_codes
-def cancel(order_id: str, nodes: tuple[str, ...], key_file: Path, passphrase_file: Path | None, as_json: bool) -> None:
+def cancel(
+    order_id: str,
+    device: str | None,
+    nodes: tuple[str, ...],
+    key_file: Path,
+    passphrase_file: Path | None,
+    as_json: bool,
+) -> None:
     """Take back what is still open of ORDER (the id that `order` printed).
 
     Example: watt wallet cancel 5f2c...e1 --key ev.key
+
+    Example: watt wallet cancel 5f2c77 --device home-03/ev --key ev.key
     """
-    try:
-        raw = bytes.fromhex(order_id)
-    except ValueError:
-        raise click.BadParameter(f"an order's id is {ORDER_ID_HEX} hex digits", param_hint="ORDER") from None
+    raw = hex_id(order_id, "ORDER") if device is None else ask(nodes, _open_order(device, order_id.lower()))
 
     async def args(_: Client) -> dict[str, Any]:
         return {"order": raw}
@@ -93,6 +101,20 @@ def cancel(order_id: str, nodes: tuple[str, ...], key_file: Path, passphrase_fil
     if as_json:
         return print_json({"order": raw, "height": status.height})
     click.echo(f"cancelled in block {status.height}")
+
+
+def _open_order(device: str, start: str) -> Callable[[Client], Awaitable[bytes]]:
+    """What finds the one open order of ``device`` whose id starts so."""
+
+    async def find(client: Client) -> bytes:
+        await client.query("identity", "device", {"device": device})
+        rows = records(await client.query("market", "orders", {"device": device}), ORDER)
+        found = [row["id"] for row in rows if row["state"] in OPEN_STATES and row["id"].hex().startswith(start)]
+        if len(found) != 1:
+            raise RefusedError("unknown-order", f"{len(found)} open orders of {device} have an id that starts so")
+        return cast("bytes", found[0])
+
+    return find
 
 
 @click.command()
@@ -111,6 +133,7 @@ def orders(device: str, slot: str | None, nodes: tuple[str, ...], as_json: bool)
         args: dict[str, Any] = {"device": device}
         if slot is not None:
             args["slot"] = parse_slot(slot, await slot_seconds_of(client.query))
+        await client.query("identity", "device", {"device": device})  # refused if there is none
         return await client.query("market", "orders", args), (await client.node_info()).token_decimals
 
     answer, decimals = ask(nodes, read)
@@ -150,6 +173,7 @@ def trades(device: str, slot: str, nodes: tuple[str, ...], as_json: bool) -> Non
 
     async def read(client: Client) -> tuple[Value, int]:
         args = {"device": device, "slot": parse_slot(slot, await slot_seconds_of(client.query))}
+        await client.query("identity", "device", {"device": device})  # refused if there is none
         return await client.query("market", "device_trades", args), (await client.node_info()).token_decimals
 
     answer, decimals = ask(nodes, read)

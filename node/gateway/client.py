@@ -5,7 +5,7 @@ error is a ``RefusedError`` with the server's stable code.
 """
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
@@ -27,6 +27,7 @@ T = TypeVar("T")
 CALL_TIMEOUT_S = 10.0
 RETRY_PAUSE_S = 0.2
 TX_ID_BYTES = 32
+MAX_PORT = 65_535
 _OPTIONS = [
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
@@ -127,13 +128,11 @@ class _Target:
 
 
 class Client:
-    """Use as ``async with Client("127.0.0.1:7401") as client``. ``targets``: one gateway address, or several in the
-    order in which to try them."""
+    """Use as ``async with Client("127.0.0.1:7401") as client``. ``targets``: gateway addresses, as
+    ``addresses_in`` takes them, in the order in which to try them."""
 
     def __init__(self, targets: str | Sequence[str]) -> None:
-        addresses = [targets] if isinstance(targets, str) else list(targets)
-        if not addresses:
-            raise RefusedError(UNREACHABLE, "no gateway address is given")
+        addresses = addresses_in([targets] if isinstance(targets, str) else targets)
         self._targets = [_Target(address) for address in addresses]
         self._current = 0
 
@@ -301,6 +300,21 @@ class Client:
                 self._current = index
                 return reply
         raise RefusedError(UNREACHABLE, "; ".join(failures))
+
+
+def addresses_in(texts: Iterable[str]) -> list[str]:
+    """The addresses HOST:PORT in ``texts``, each of which may hold several between spaces.
+
+    Raises RefusedError("bad-address") for one that is none, or if there is none at all.
+    """
+    addresses = [address for text in texts for address in text.split()]
+    if not addresses:
+        raise RefusedError("bad-address", "no gateway address is given")
+    for address in addresses:
+        host, _, port = address.rpartition(":")
+        if not host or not (port.isascii() and port.isdecimal() and len(port) <= 5 and 0 < int(port) <= MAX_PORT):
+            raise RefusedError("bad-address", f"{address[:80]!r} is not HOST:PORT with a port from 1 to {MAX_PORT}")
+    return addresses
 
 
 def tx_id_of(raw: bytes) -> bytes:

@@ -124,7 +124,10 @@ def test_money_from_issue_to_share_and_alert(watt: Watt) -> None:
         ("home-3/load", "home-3/ev", 750_000_000)
     ]
     alerts = watt.json("wallet", "alerts", "home-3")
-    assert [(row["device"], row["cause"]) for row in alerts] == [("home-3/ev", "borrowed")]
+    assert [(row["device"], row["cause"], row["acknowledged"]) for row in alerts] == [("home-3/ev", "borrowed", False)]
+    assert watt.json("wallet", "acknowledge", "home-3", "0", key="home-3")["alert"] == 0
+    assert watt.json("wallet", "alerts", "home-3")[0]["acknowledged"]
+    assert watt.run("wallet", "acknowledge", "home-3", "1", key="home-3").stderr.startswith("watt: unknown-alert: ")
 
 
 def test_registering_a_new_home(watt: Watt, tmp_path: Path) -> None:
@@ -153,6 +156,42 @@ def test_watching_events(watt: Watt) -> None:
     result = watt.run("wallet", "watch", "--from-height", "1", "--blocks", "1", "--json")
     events = [json.loads(line) for line in result.stdout.splitlines()]
     assert events and all(event["height"] == 1 for event in events)
+
+
+def test_asking_for_a_device_that_is_not_there(watt: Watt) -> None:
+    for words in (["orders", "nobody"], ["trades", "nobody", "--slot", watt.slot(3)]):
+        result = watt.run("wallet", *words)
+        assert result.exit_code == 1 and result.stderr.startswith("watt: unknown-device: ")
+
+
+def test_cancelling_by_the_first_digits_of_an_order(watt: Watt) -> None:
+    slot = watt.slot(8)
+    sell = ["sell", "--slot", slot, "--price", "0.4"]
+    placed = [watt.json("wallet", "order", "home-1/pv", *sell, wh, key="home-1.pv")["order"] for wh in ("200", "300")]
+    cancel = ["wallet", "cancel", "--device", "home-1/pv"]
+    assert watt.run(*cancel, "", key="home-1.pv").stderr.startswith("watt: unknown-order: ")
+    for order in placed:
+        assert watt.json(*cancel, order[:12].upper(), key="home-1.pv")["order"] == order
+    assert watt.run(*cancel, placed[0], key="home-1.pv").stderr.startswith("watt: unknown-order: 0 open orders")
+
+
+def test_what_became_of_a_transaction(watt: Watt) -> None:
+    assert watt.json("wallet", "status", "00" * 32) == {
+        "transaction": "00" * 32, "state": "unknown", "height": None, "code": None, "details": None, "result": None,
+    }  # fmt: skip
+    order = ["wallet", "order", "home-1/pv", "sell", "1kWh", "--price", "0.4", "--slot", watt.slot(9)]
+    height = watt.json(*order, key="home-1.pv")["height"]
+
+    async def ids() -> list[tuple[bytes, str]]:
+        async with Client(watt.node) as client:
+            async for block in client.subscribe(height):
+                return list(block.results)
+        return []
+
+    tx_id, code = asyncio.run(ids())[0]
+    found = watt.json("wallet", "status", tx_id.hex())
+    assert (found["state"], found["height"], found["code"]) == ("committed", height, code)
+    assert watt.run("wallet", "status", tx_id.hex()).stdout.startswith(f"committed in block {height}: ok")
 
 
 @pytest.mark.parametrize(

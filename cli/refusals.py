@@ -1,0 +1,72 @@
+"""Why the rules refuse a transaction, in people's words and units.
+
+A receipt carries a code and integers alone; which integers, is said where ``chaincode/`` raises the code.
+"""
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Final, TypeAlias
+
+from chaincode.identity import MAX_POWER_W
+from cli.output import tokens
+from cli.units import WH_PER_KWH, kwh
+
+_Words: TypeAlias = Callable[[tuple[int, ...], int], str]
+
+_SENTENCES: Final = {
+    "bad-amount": "an amount is above 0 and no more than the ledger counts, and each device is named once",
+    "bad-energy": "energy times price is more than the ledger counts",
+    "bad-id": "a name is of a-z 0-9 . / -, at most 48, the first a letter or digit",
+    "bad-limit": f"a connection carries 0 to {MAX_POWER_W} W",
+    "closed-product": "the slot takes no orders now: see `watt market products` for those that are OPEN",
+    "duplicate": "this very order has been placed already",
+    "duplicate-id": "this name or reference is taken",
+    "in-arrears": "the network owes the utility, and may not sell until it has paid",
+    "insufficient-funds": "fewer tokens are available than this needs: see `watt wallet balance`",
+    "no-product": "the slot is not open yet, or older than the chain",
+    "not-allowed": "the key that signed has not the role that this needs",
+    "not-connected": "the device is connected nowhere in this slot",
+    "not-open": "the order is filled, cancelled or expired already",
+    "other-network": "the devices are not all of this network",
+    "over-budget": "the device's budget does not suffice, and no other of its network helps: see `watt wallet balance`",
+    "own-cross": "the network has open orders on the other side at this bus",
+    "unknown-alert": "the network has no alert with this number",
+    "unknown-bus": "the grid has no such bus",
+    "unknown-device": "there is no such device",
+    "unknown-member": "there is no such member",
+    "unknown-network": "there is no such network",
+    "unknown-order": "no order has this id",
+    "wrong-key": "the key that signed may not act for this device or network",
+}
+
+
+def _price(base_units_per_wh: int, decimals: int) -> str:
+    """Exactly, since what is read here is typed again."""
+    return f"{(Decimal(base_units_per_wh * WH_PER_KWH).scaleb(-decimals)).normalize():f}"
+
+
+_WITH_FIGURES: Final[dict[tuple[str, int], _Words]] = {
+    ("bad-energy", 1): lambda found, _: f"an order is for at least {found[0]} Wh, unless it undoes a trade",
+    ("bad-price", 2): lambda found, decimals: (
+        f"the limit lies from {_price(found[0], decimals)} (feed-in) to {_price(found[1], decimals)} (retail) "
+        "tokens per kWh in this slot"
+    ),
+    ("has-fills", 1): lambda found, _: f"the device has traded up to slot {found[0]}",
+    ("insufficient-funds", 2): lambda found, decimals: (
+        f"{tokens(found[0], decimals)} tokens are available, {tokens(found[1], decimals)} are needed"
+    ),
+    ("over-capacity", 2): lambda found, _: (
+        f"the device's connection leaves room for {kwh(found[0])} kWh more in this slot, not {kwh(found[1])}"
+    ),
+}
+
+
+def explain(call: str, code: str, details: tuple[int, ...], decimals: int) -> str:
+    """One sentence. ``call``: contract.method; ``decimals``: of a token. An unknown code keeps its bare figures."""
+    words = _WITH_FIGURES.get((code, len(details)))
+    if words is not None:
+        return words(details, decimals)
+    if code in _SENTENCES and not details:
+        return _SENTENCES[code]
+    figures = f" {list(details)}" if details else ""
+    return f"the rules refuse {call}{figures}"
