@@ -44,6 +44,15 @@ class State(Protocol):
 
     def scan(self, start: bytes, end: bytes, reverse: bool = False) -> Iterator[tuple[bytes, Value]]: ...
 
+    def mark(self) -> int:
+        """A point to which ``rollback`` returns, within the transaction or hook under way."""
+
+    def check(self, mark: int) -> None:
+        """Raises TypeError, ValueError or OverflowError if what was written since ``mark`` cannot be stored."""
+
+    def rollback(self, mark: int) -> None:
+        """Forget what was written since ``mark``, and every mark made after it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -64,6 +73,7 @@ class Context:
 
     __slots__ = (
         "_events",
+        "_failures",
         "_state",
         "_steps_left",
         "chain",
@@ -90,6 +100,7 @@ class Context:
         self._state = state
         self._steps_left = step_limit
         self._events: list[Event] = []
+        self._failures: list[ContractError] = []
         self.chain = chain
         self.height = height
         self.time = time
@@ -107,6 +118,43 @@ class Context:
     def events(self) -> tuple[Event, ...]:
         """What was emitted so far."""
         return tuple(self._events)
+
+    @property
+    def failures(self) -> tuple[ContractError, ...]:
+        """What ``attempt`` undid so far, each with the mistake that it stands for as its cause."""
+        return tuple(self._failures)
+
+    def attempt(self, work: Callable[[], object]) -> ContractError | None:
+        """Do one unit of a hook's work so that its failure is its own. None, or the failure: its writes and events are
+        undone then, and the caller notes it and goes on with the next unit.
+
+        A mistake in the contract is the failure "internal", as is a write that cannot be stored. The unit has half of
+        the steps that are left, so that those after it have some ("step-limit"); steps it took stay taken. Faults of
+        the machine pass through. Hooks only: a transaction fails as a whole.
+        """
+        assert not self.sender, "attempted in a transaction"
+        mark, told, kept_back = self._state.mark(), len(self._events), self._steps_left // 2
+        self._steps_left -= kept_back
+        try:
+            self._unit(work, mark, told)
+        except ContractError as failure:
+            self._state.rollback(mark)
+            del self._events[told:]
+            self._failures.append(failure)
+            return failure
+        finally:
+            self._steps_left = max(self._steps_left, 0) + kept_back
+        return None
+
+    def _unit(self, work: Callable[[], object], mark: int, told: int) -> None:
+        """Do a unit of work and see to it that its writes and events can be stored."""
+        try:
+            work()
+            self._state.check(mark)
+            for event in self._events[told:]:
+                _require_storable(event.data)
+        except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as mistake:
+            raise ContractError("internal", f"{type(mistake).__name__}: {mistake}") from mistake
 
     def get(self, key: bytes) -> Value:
         """The value at ``key``, or None."""
@@ -155,6 +203,20 @@ class Context:
 
 def _step_limit() -> ContractError:
     return ContractError("step-limit", "the call does more than one transaction may")
+
+
+def _require_storable(value: Value) -> None:
+    """Raises OverflowError or TypeError for data of an event that has no encoding."""
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, tuple):
+            waiting += item
+        elif isinstance(item, int):
+            if not -(2**63) <= item < 2**64:
+                raise OverflowError("an integer beyond 64 bits")
+        elif item is not None and not isinstance(item, str | bytes):
+            raise TypeError(f"a {type(item).__name__} in an event")
 
 
 def _after_prefix(prefix: bytes) -> bytes:

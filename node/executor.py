@@ -14,7 +14,8 @@ its code; any other exception of a contract is a mistake in it, the code is "int
 traceback; errors of the machine (OSError, MemoryError, StoreFault) are this node's alone: NodeFault, no block.
 
 A hook that fails, whichever way, is undone too, the event "hook-failed" with (hook, code) tells of it, and the block
-goes on: all nodes fail alike, and a chain that stood still could not even be repaired by a transaction.
+goes on: all nodes fail alike, and a chain that stood still could not even be repaired by a transaction. Within a hook
+the contract may try units of work apart (``Context.attempt``): a unit's failure is undone by itself, and logged.
 """
 
 import logging
@@ -38,7 +39,7 @@ from node.model.keys import TAG_HOOK
 from node.model.merkle_list import EMPTY_ROOT
 from node.model.receipt import OK, Receipt, encode_event, encode_receipt
 from node.model.transaction import Transaction
-from node.witness import ReadOnlyState, RecordingState, query_context, run_query
+from node.witness import UNPROVEN_REFUSALS, ReadOnlyState, RecordingState, query_context, run_query
 
 # What one call may do. These are rules: nodes that differ in them compute different states.
 TRANSACTION_STEPS = 20_000
@@ -150,10 +151,16 @@ class Executor:
     ) -> tuple[Value, tuple[tuple[bytes, bytes | None, tuple[bytes, ...]], ...]]:
         """``query`` with what it read: (key, encoded value or None, proof) each; ``node/witness.py`` checks it.
 
-        Raises ContractError as ``query`` does, and "not-provable" if the query scans or reads too much.
+        A refusal by the rules is an answer too: None, with what it rests on. Raises ContractError with one of
+        ``UNPROVEN_REFUSALS``: "not-provable" if the query scans or reads too much, the others as ``query`` does.
         """
         state = RecordingState(self._ledger.state)
-        value = run_query(self._registry, self._ledger.head, state, contract, method, args, sender)
+        value: Value = None
+        try:
+            value = run_query(self._registry, self._ledger.head, state, contract, method, args, sender)
+        except ContractError as error:
+            if error.code in UNPROVEN_REFUSALS:
+                raise
         return value, tuple([(key, *self._ledger.prove(key)) for key in state.reads])
 
 
@@ -180,6 +187,8 @@ class _BlockRun:
             ctx = self._context(b"", sha256(TAG_HOOK, name.encode(), self._height.to_bytes(8, "big")), HOOK_STEPS)
             ctx.contract = contract.name
             receipt, _ = self._attempt(ctx, partial(getattr(contract, hook), ctx), HOOK_VALUE_BYTES, HOOK_EVENTS_BYTES)
+            for failure in ctx.failures:
+                _logger.error("block %d: a part of %s was undone: %s", self._height, name, failure, exc_info=failure)
             if receipt.code != OK:
                 _logger.error("block %d: the hook %s failed and was undone: %s", self._height, name, receipt.code)
                 event = Event(contract.name, HOOK_FAILED, (), (hook, receipt.code))

@@ -25,6 +25,12 @@ from node.model.keys import Verify, verify
 QUERY_STEPS = 200_000
 MAX_PROVEN_READS = 1024
 
+UNPROVEN_REFUSALS = frozenset(
+    {"unknown-contract", "unknown-method", "bad-args", "not-provable", "step-limit", "read-only", "internal"}
+)
+"""What a query is refused with before or beside the rules. Every other refusal follows from what was read, so it comes
+with proofs as an answer does, and whoever asked is refused by running the query."""
+
 Read: TypeAlias = tuple[bytes, bytes | None, tuple[bytes, ...]]
 """A state key, its encoded value or None if it has none, and the proof of that."""
 
@@ -48,6 +54,15 @@ class ReadOnlyState:
 
     def scan(self, start: bytes, end: bytes, reverse: bool = False) -> Iterator[tuple[bytes, Value]]:
         return self._state.scan(start, end, reverse)
+
+    def mark(self) -> int:
+        return 0
+
+    def check(self, mark: int) -> None:
+        """Nothing is ever written."""
+
+    def rollback(self, mark: int) -> None:
+        """Nothing is ever written."""
 
 
 class RecordingState(ReadOnlyState):

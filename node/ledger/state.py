@@ -194,29 +194,34 @@ class Overlay:
 
     def undo(self) -> None:
         """Forget what was written since ``begin``."""
-        for key, before in reversed(self._journal):
+        self.rollback(0)
+        self.begin()
+
+    def mark(self) -> int:
+        """A point within the transaction to which ``rollback`` returns."""
+        return len(self._journal)
+
+    def rollback(self, mark: int) -> None:
+        """Forget what was written since ``mark``; the transaction goes on. Marks made since then are void."""
+        journal = self._journal
+        for key, before in reversed(journal[mark:]):
             if before is _MISSING:
                 del self._writes[key]
             else:
                 self._writes[key] = before
-        self.begin()
+        del journal[mark:]
+
+    def check(self, mark: int) -> None:
+        """Raises what ``seal`` would raise for what was written since ``mark``."""
+        self._encode(mark)
 
     def seal(self) -> int:
         """Encode what was written since ``begin``; returns the size of the largest value, in bytes.
 
         Raises TypeError, ValueError or OverflowError for a value that holds what no state value may.
         """
-        sealed: dict[bytes, bytes | None] = {}
-        self._sealed = sealed
-        writes = self._writes
-        for key, _ in self._journal:
-            if key in sealed:
-                continue
-            value = writes[key]
-            if type(value) is tuple:
-                require_plain(value)
-            sealed[key] = None if value is None else pack(value)
-        return max(map(len, filter(None, sealed.values())), default=0)
+        self._sealed = self._encode(0)
+        return max(map(len, filter(None, self._sealed.values())), default=0)
 
     def keep(self) -> None:
         """End the transaction; what it wrote stays. Raises what ``seal`` raises, if that was not called."""
@@ -233,6 +238,19 @@ class Overlay:
     def values(self) -> Mapping[bytes, Value]:
         """The same keys to their values: exactly what a restarted node would decode, since ``seal`` let them pass."""
         return self._writes
+
+    def _encode(self, mark: int) -> dict[bytes, bytes | None]:
+        """The keys written since ``mark`` to their encoded values, None for those that are deleted."""
+        encoded: dict[bytes, bytes | None] = {}
+        writes = self._writes
+        for key, _ in islice(self._journal, mark, None):
+            if key in encoded:
+                continue
+            value = writes[key]
+            if type(value) is tuple:
+                require_plain(value)
+            encoded[key] = None if value is None else pack(value)
+        return encoded
 
     def _note(self, key: bytes) -> None:
         """A key is written for the first time: check it, and let scans find it."""

@@ -42,6 +42,7 @@ class StateMachine(RuleBasedStateMachine):
     def begin(self) -> None:
         self.overlay.begin()
         self.model = dict(self.block)
+        self.marks: list[tuple[int, dict[bytes, Value]]] = []
 
     @rule(key=keys, value=values)
     def put(self, key: bytes, value: Value) -> None:
@@ -85,6 +86,19 @@ class StateMachine(RuleBasedStateMachine):
                 self.put(PLAIN + bytes([number]), number)
                 list(self.overlay.scan(PLAIN, b"plain0"))
         assert found == expected
+
+    @rule()
+    def mark(self) -> None:
+        self.marks.append((self.overlay.mark(), dict(self.model)))
+
+    @rule(data=st.data())
+    @precondition(lambda self: self.marks)
+    def rollback(self, data: st.DataObject) -> None:
+        """To any mark: those after it are void, it and those before are not."""
+        number = data.draw(st.integers(0, len(self.marks) - 1))
+        mark, self.model = self.marks[number][0], dict(self.marks[number][1])
+        self.overlay.rollback(mark)
+        del self.marks[number + 1 :]
 
     @rule()
     def keep(self) -> None:
@@ -171,6 +185,23 @@ def test_what_hides_within_a_tuple_is_found_when_the_transaction_ends(value: Any
     layer.undo()
     layer.keep()
     assert layer.changes() == {}
+
+
+def test_a_check_sees_what_was_written_since_its_mark() -> None:
+    layer = overlay()
+    layer.begin()
+    layer.put(BOOK + b"x", ([1],))
+    mark = layer.mark()
+    layer.put(BOOK + b"y", 2**63)
+    layer.check(mark)
+    layer.put(BOOK + b"y", 2**64)
+    with pytest.raises(OverflowError):
+        layer.check(mark)
+    layer.rollback(mark)
+    layer.check(mark)
+    assert layer.get(BOOK + b"y") is None
+    with pytest.raises(TypeError):
+        layer.check(0)
 
 
 @pytest.mark.parametrize("key", [b"", b"no table", BOOK + b"k" * MAX_KEY_BYTES])
