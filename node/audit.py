@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor as Pool
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from itertools import zip_longest
 from multiprocessing import get_context
@@ -18,7 +19,7 @@ from typing import NamedTuple
 
 from chaincode.registry import Registry
 from node.consensus.quorum import quorum
-from node.errors import CodecError, NodeFault, RefusedError
+from node.errors import CodecError, NodeFault, RefusedError, StoreFault, WattError
 from node.executor import Executor
 from node.ledger import layout
 from node.ledger.chain import Ledger, check_mark
@@ -54,13 +55,13 @@ class AuditReport(NamedTuple):
 
 
 class _Pending(NamedTuple):
-    """A block on its way to the replay; ``all_signed`` waits for its signatures; ``fault``: why its body is none."""
+    """A block on its way to the replay; ``all_signed`` waits for its signatures; ``fault``: its body's."""
 
     height: int
     body: bytes
     decoded: DecodedBatch | None
     all_signed: Callable[[], bool]
-    fault: str | None
+    fault: WattError | None
 
 
 class _ReplayStore(MemoryStore):
@@ -79,10 +80,11 @@ def verify_chain(
 ) -> AuditReport:
     """Check the whole chain in ``store``, which is only read. ``progress(height, head)`` is called after every block.
 
-    Raises RefusedError("bad-chain", "height H: why") for the first block at fault; ConfigError for a database of
-    another chain or format; StoreFault.
+    Raises RefusedError("bad-chain", "height H: why") for the first block at fault; StoreFault("db-corrupt" or
+    "db-failed", "height H: why") if that cannot be read; ConfigError for a database of another chain or format.
     """
-    mark, head_record = store.get(layout.FORMAT), store.get(layout.HEAD)
+    with _reading("the head"):
+        mark, head_record = store.get(layout.FORMAT), store.get(layout.HEAD)
     if mark is None or head_record is None:
         raise RefusedError("bad-chain", "height 0: there is no chain in the database")
     check_mark(mark, genesis.chain)
@@ -91,16 +93,18 @@ def verify_chain(
     replay = Ledger.open(replay_store, genesis, registry)
     executor = Executor(replay, registry, genesis)
     for family in (layout.HEADER, layout.RESULTS):
-        if store.get(at_height(family, 0)) != replay_store.get(at_height(family, 0)):
-            raise _bad(0, "it is not the block that the genesis makes")
+        with _reading("height 0"):
+            if store.get(at_height(family, 0)) != replay_store.get(at_height(family, 0)):
+                raise _bad(0, "it is not the block that the genesis makes")
     transactions = 0
     with ProcessPoolExecutor(min(MAX_WORKERS, cpu_count() or 1), get_context("spawn")) as pool:
         for pending in _read_ahead(store, head, pool):
             if pending.fault is not None:
-                raise _bad(pending.height, pending.fault)
+                raise pending.fault
             if not pending.all_signed():
                 raise _bad(pending.height, "a transaction is not signed by its sender")
-            _replay(store, replay, executor, genesis, pending)
+            with _reading(f"height {pending.height}"):
+                _replay(store, replay, executor, genesis, pending)
             transactions += 0 if pending.decoded is None else len(pending.decoded.transactions)
             if progress is not None:
                 progress(pending.height, head)
@@ -118,15 +122,19 @@ def _read_ahead(store: Store, head: int, pool: Pool) -> Iterator[_Pending]:
 
 
 def _pending(store: Store, height: int, pool: Pool) -> _Pending:
-    body = store.get(at_height(layout.BODY, height))
+    try:
+        with _reading(f"height {height}"):
+            body = store.get(at_height(layout.BODY, height))
+    except StoreFault as fault:
+        return _Pending(height, b"", None, _nothing_signed, fault)
     if body is None:
-        return _Pending(height, b"", None, _nothing_signed, "its body is missing")
+        return _Pending(height, b"", None, _nothing_signed, _bad(height, "its body is missing"))
     if body == NULL_BATCH:
         return _Pending(height, body, None, _nothing_signed, None)
     try:
         decoded = decode_batch(body)
     except CodecError as error:
-        return _Pending(height, body, None, _nothing_signed, f"its body is no batch: {error}")
+        return _Pending(height, body, None, _nothing_signed, _bad(height, f"its body is no batch: {error}"))
     return _Pending(height, body, decoded, _start_checks(decoded.batch.transactions, pool), None)
 
 
@@ -184,14 +192,25 @@ def _certificate(store: Store, genesis: Genesis, height: int) -> Certificate:
 
 def _compare(store: Store, replay: Store, head: int) -> None:
     """Whether the database holds what the replay gave, and no blocks beyond."""
-    if next(store.scan(at_height(layout.HEADER, head + 1), after_prefix(layout.HEADER)), None) is not None:
-        raise _bad(head + 1, "it is in the database, but is not the head")
+    with _reading(f"height {head + 1}"):
+        if next(store.scan(at_height(layout.HEADER, head + 1), after_prefix(layout.HEADER)), None) is not None:
+            raise _bad(head + 1, "it is in the database, but is not the head")
     for family, what in _COMPARED.items():
         end = after_prefix(family)
-        for stored, expected in zip_longest(store.scan(family, end), replay.scan(family, end)):
-            if stored != expected:
-                key = min(pair[0] for pair in (stored, expected) if pair is not None)
-                raise _bad(head, f"{what} differs from the replay's: {key[1:].hex()}")
+        with _reading(f"height {head}: {what}"):
+            for stored, expected in zip_longest(store.scan(family, end), replay.scan(family, end)):
+                if stored != expected:
+                    key = min(pair[0] for pair in (stored, expected) if pair is not None)
+                    raise _bad(head, f"{what} differs from the replay's: {key[1:].hex()}")
+
+
+@contextmanager
+def _reading(place: str) -> Iterator[None]:
+    """Says of a StoreFault where the audit was."""
+    try:
+        yield
+    except StoreFault as fault:
+        raise StoreFault(fault.code, f"{place}: {fault.message}") from fault
 
 
 def _bad(height: int, why: str) -> RefusedError:

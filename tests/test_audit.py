@@ -1,15 +1,16 @@
 """The audit: a good chain passes, and whatever is changed in the database is found, with its height."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
+from pathlib import Path
 
 import pytest
 
 from node.audit import AuditReport, verify_chain
-from node.errors import ConfigError, RefusedError
+from node.errors import ConfigError, RefusedError, StoreFault
 from node.ledger import layout
 from node.ledger.layout import at_height
-from node.ledger.store import MemoryStore
+from node.ledger.store import LevelStore, MemoryStore
 from node.model.block import Batch, decode_batch, decode_header, encode_batch, encode_header
 from node.model.certificate import decode_certificate, encode_certificate
 from node.model.receipt import decode_results, encode_results
@@ -112,6 +113,66 @@ def forge_result(data: bytes) -> bytes:
 )
 def test_the_first_block_at_fault_is_named(family: bytes, change: Callable[[bytes], bytes | None], why: str) -> None:
     assert refused(changed(family, change)).startswith(f"height {HEIGHT}: {why}")
+
+
+@pytest.mark.parametrize("height", [2, 3])
+def test_the_first_block_that_cannot_be_read_is_named(tmp_path: Path, height: int) -> None:
+    store = LevelStore(tmp_path / "db", create=True)
+    chain = Chain(store)
+    for number in range(1, 5):  # each so long that it has a block of the table to itself
+        chain.add(chain.tx(0, number, "take", surplus=f"{number}" * 6000))
+    store.close()
+    LevelStore(tmp_path / "db", create=False).close()  # moves the log into a table
+    for table in (tmp_path / "db").glob("*.ldb"):
+        table.write_bytes(table.read_bytes().replace(f"{height}".encode() * 6000, f"{height}".encode() * 5999 + b"!"))
+    store = LevelStore(tmp_path / "db", create=False)
+    with pytest.raises(StoreFault) as fault:
+        verify_chain(store, chain.genesis, chain.registry)
+    store.close()
+    assert fault.value.code == "db-corrupt"
+    assert fault.value.message.startswith(f"height {height}: the database failed: Corruption: ")
+
+
+class Unreadable(MemoryStore):
+    """A store that loses one family of entries from a height on."""
+
+    def __init__(self, start: bytes) -> None:
+        super().__init__()
+        self.write(dict(audited_store().scan(b"", b"\xff")))
+        self._start = start
+
+    def get(self, key: bytes) -> bytes | None:
+        self._touch(key)
+        return super().get(key)
+
+    def scan(self, start: bytes, end: bytes, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
+        for key, value in super().scan(start, end, reverse):
+            self._touch(key)
+            yield key, value
+
+    def _touch(self, key: bytes) -> None:
+        if key[0] == self._start[0] and key >= self._start:
+            raise StoreFault("db-corrupt", "the database failed")
+
+
+@pytest.mark.parametrize(
+    ("start", "where"),
+    [
+        (layout.HEAD, "the head: "),
+        (at_height(layout.HEADER, 0), "height 0: "),
+        (at_height(layout.BODY, HEIGHT), f"height {HEIGHT}: "),
+        (at_height(layout.HEADER, HEIGHT), f"height {HEIGHT}: "),
+        (at_height(layout.CERTIFICATE, HEIGHT), f"height {HEIGHT}: "),
+        (at_height(layout.RESULTS, HEIGHT), f"height {HEIGHT}: "),
+        (layout.STATE, "height 4: an entry of the state: "),
+        (layout.NODE, "height 4: a node of the state tree: "),
+        (layout.TRANSACTION, "height 4: the place of a transaction: "),
+    ],
+)
+def test_whatever_cannot_be_read_has_its_place(start: bytes, where: str) -> None:
+    with pytest.raises(StoreFault) as fault:
+        verify(Unreadable(start))
+    assert (fault.value.code, fault.value.message) == ("db-corrupt", where + "the database failed")
 
 
 def test_large_batches_are_checked_in_other_processes() -> None:

@@ -49,7 +49,7 @@ def first_block(genesis: Genesis, registry: Registry, state: WorldState, tree: T
         TypeError,
         ValueError,
         AttributeError,
-    ) as error:  # what a contract takes apart has another form
+    ) as error:  # not what it takes apart
         raise ConfigError(
             "bad-genesis", f"{ctx.contract}: settings of a wrong form ({type(error).__name__}: {error})"
         ) from error
