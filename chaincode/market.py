@@ -110,8 +110,8 @@ class Market(Contract):
         ``side``: buy or sell; ``energy_wh``: at least 100, or what undoes a position; ``price``: the limit, all-in,
         base units per Wh; ``until``: gate or auction (one auction only); ``renewable``: a buyer's wish (sellers are
         tagged by what their device is). Raises ContractError: unknown-device, wrong-key, closed-product, bad-price,
-        bad-energy, duplicate, not-connected, too-many, over-capacity, own-cross, in-arrears, and what the budget says
-        of a device that may not buy.
+        bad-energy, not-connected, too-many, over-capacity, own-cross, in-arrears, and what the budget says of a device
+        that may not buy.
         """
         return market_trading.place(ctx, device, side, slot, energy_wh, price, until, renewable)
 

@@ -1,7 +1,7 @@
 """Placing and cancelling orders: every rule that an order must meet, in one place.
 
-Refusal codes: unknown-device, wrong-key, closed-product, bad-price, bad-energy, duplicate, not-connected, too-many,
-over-capacity, own-cross, in-arrears; what the budget says of a device that may not buy; and over-budget, which a buyer
+Refusal codes: unknown-device, wrong-key, closed-product, bad-price, bad-energy, not-connected, too-many, over-capacity,
+own-cross, in-arrears; what the budget says of a device that may not buy; and over-budget, which a buyer
 whose own money does not suffice learns at the end of the block, when it is known whether others of its network help.
 """
 
@@ -19,6 +19,8 @@ MIN_ORDER_WH: Final = 100
 """Smaller orders are refused, except to trade out of a position."""
 MAX_OPEN_ORDERS: Final = 256
 """Open orders of one device in one slot."""
+MAX_ORDERS: Final = 4_096
+"""Orders of one device in one slot in all: to find the open ones is to walk through them."""
 MAX_NEW_ORDERS: Final = 5_000
 """When so many new orders of a product wait, the next block clears them, tick or not."""
 
@@ -37,8 +39,10 @@ def place(
         raise ContractError("not-connected", "the device is connected nowhere in this slot")
     position = _position(ctx, device_id, device.network, bus, slot)
     _check_energy(position, side, energy_wh)
-    if position.open_orders >= MAX_OPEN_ORDERS:
-        raise ContractError("too-many", f"a device has at most {MAX_OPEN_ORDERS} open orders in a slot")
+    if position.open_orders >= MAX_OPEN_ORDERS or position.orders >= MAX_ORDERS:
+        raise ContractError(
+            "too-many", f"a device has at most {MAX_OPEN_ORDERS} open orders in a slot, and {MAX_ORDERS} in all"
+        )
     seconds = product.ends - product.starts
     market_orders.check_capacity(
         position, side, energy_wh, device.import_w * seconds // 3600, device.export_w * seconds // 3600
@@ -55,8 +59,6 @@ def place(
             raise ContractError(refusal, "the budget lets this device not buy now")
     tag = device.renewable if side == SELL else renewable
     order_id = market_orders.order_id(ctx, device_id, (side, slot, energy_wh, price, instant, tag))
-    if order_id == position.last_order:
-        raise ContractError("duplicate", "this very order has been placed already")
     covered = side == SELL or price == 0 or budget.hold(ctx, device_id, product.period, order_id, energy_wh * price)
     order = Order(
         device_id, device.network, slot, bus, side, energy_wh, price, instant, tag, ctx.time, 0,
@@ -102,11 +104,12 @@ def cancel_moved(ctx: Context) -> None:
     for device, first_slot in identity.take_moves(ctx):
         for slot in range(first_slot, market_products.next_to_open(ctx) or 0):
             position = market_orders.find_position(ctx, device, slot)
-            order_id = b"" if position is None or not position.open_orders else position.last_order
-            while order_id:
+            order_id, still_open = (b"", 0) if position is None else (position.last_order, position.open_orders)
+            while still_open and order_id:
                 order = market_orders.require_order(ctx, order_id)
                 if order.state in market_orders.OPEN_STATES:
                     end(ctx, order_id, order, market_orders.CANCELLED)
+                    still_open -= 1
                 order_id = order.before
 
 
@@ -190,7 +193,12 @@ def _position(ctx: Context, device: str, network: str, bus: str, slot: int) -> P
     position = market_orders.find_position(ctx, device, slot)
     if position is None:
         return Position(network, bus, 0, 0, 0, 0, 0, 0, b"", 0, 0, 0)
-    return position if position.bus == bus else position._replace(bus=bus)
+    if position.bus == bus:
+        return position
+    if position.open_orders:
+        # Moved in this very block, at whose end they are cancelled: until then the position stands where they do.
+        raise ContractError("not-connected", "the device has just moved, and still has open orders where it was")
+    return position._replace(bus=bus)
 
 
 def _check_energy(position: Position, side: int, energy_wh: int) -> None:

@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 from typing import Any, cast
 
-from chaincode import grid, market_certificate
+from chaincode import grid, market_certificate, market_orders, market_products, slots
 from chaincode.auction import Order, Trade, clear
-from chaincode.contract import Context
+from chaincode.contract import Context, Value
+from chaincode.keys import text, uint
 from chaincode.market_book import entries, find_pending
 from chaincode.market_certificate import Auction, OrderRow
 from chaincode.tree import Tree
@@ -28,7 +29,7 @@ class Auditor:
         """Invariants 1 to 4 of the market, over all that happened since the last check."""
         issued, redeemed, whole = cast("tuple[int, int, int]", self.world.query("accounts", "audit"))
         assert whole == issued - redeemed, "the balances are not what was issued less what was redeemed"
-        slots: dict[int, None] = {}
+        cleared: dict[int, None] = {}
         for event in self.world.events[self._seen :]:
             if event.contract != "market":
                 continue
@@ -37,10 +38,30 @@ class Auditor:
                 self._fill(event.keys[0], *data)
             elif event.topic == "auction":
                 self._auction(data[0], data[1])
-                slots[data[0]] = None
+                cleared[data[0]] = None
         self._seen = len(self.world.events)
-        for slot in slots:
+        for slot in cleared:
             self._product(slot)
+        self._sides()
+
+    def _sides(self) -> None:
+        """What is noted of each network's side at a bus is what its devices' open orders say."""
+        sides: dict[bytes, tuple[int, int]] = {}
+        with self.world.transaction() as ctx:
+            noted: dict[bytes, Value] = dict(ctx.scan(b"side/"))
+            seconds = slots.seconds(ctx)
+            for slot in range(max(0, ctx.time // seconds - 1), market_products.next_to_open(ctx) or 0):
+                for device in self.devices:
+                    position = market_orders.find_position(ctx, device, slot)
+                    if position is None or not position.open_orders:
+                        continue
+                    key = b"side/" + uint(slot) + text(position.network) + position.bus.encode()
+                    side = market_orders.SIDES["buy" if position.open_buy_wh else "sell"]
+                    assert not (position.open_buy_wh and position.open_sell_wh), "a device on both sides"
+                    before = sides.get(key, (side, 0))
+                    assert before[0] == side, "a network on both sides at a bus"
+                    sides[key] = (side, before[1] + 1)
+        assert noted == sides
 
     def _fill(
         self, device: str, order_id: bytes, state: str, slot: int, side: str, wh: int, price: int, filled_wh: int
@@ -64,9 +85,15 @@ class Auditor:
         before = self.flows.get(slot, (0,) * len(tree.buses))
         assert auction.flows_before == before
         market_certificate.check(tree, auction, [OrderRow(*row) for row in orders], [Trade(*row) for row in trades])
+        for buy, sell, *_ in trades:
+            assert self._network_and_bus(buy) != self._network_and_bus(sell), "a network traded with itself at a bus"
         self.flows[slot] = tuple([one + other for one, other in zip(before, auction.flows, strict=True)])
         for flow, down, up in zip(self.flows[slot], tree.limit_down_wh, tree.limit_up_wh, strict=True):
             assert (down is None or flow <= down) and (up is None or -flow <= up), "beyond a line's limit"
+
+    def _network_and_bus(self, order_id: bytes) -> tuple[Value, Value]:
+        row = cast("tuple[Value, ...]", self.world.query("market", "order", order=order_id))
+        return row[2], row[4]
 
     def _product(self, slot: int) -> None:
         row = cast("tuple[Any, ...]", self.world.query("market", "product", slot=slot))

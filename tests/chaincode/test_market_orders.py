@@ -2,10 +2,10 @@
 
 import pytest
 
-from chaincode import market_trading
-from chaincode.contract import ContractError
+from tests.chaincode.market_auditor import Auditor
 from tests.chaincode.marketplace import (
     ALLOCATED,
+    DEVICES,
     FEED_IN,
     RETAIL,
     SLOT_S,
@@ -157,16 +157,6 @@ def test_an_order_for_one_auction_ends_with_it() -> None:
     assert world.query("market", "book", slot=1) == ()
 
 
-def test_the_same_order_of_the_same_transaction_counts_once() -> None:
-    world = marketplace()
-    with world.transaction(key_of("home-1/load")) as ctx:
-        args = ("home-1/load", "buy", 1, 500, 50, "gate", False)
-        market_trading.place(ctx, *args)
-        with pytest.raises(ContractError) as caught:
-            market_trading.place(ctx, *args)
-    assert caught.value.code == "duplicate"
-
-
 def test_cancelling_sets_the_money_free() -> None:
     world = marketplace()
     buy = order(world, "home-1/load", "buy", wh=1_000, price=50)
@@ -234,6 +224,16 @@ def test_a_device_has_so_many_open_orders_and_no_more(monkeypatch: pytest.Monkey
     order(world, "home-1/load", "buy", wh=100)
 
 
+def test_a_device_has_placed_so_many_orders_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chaincode.market_trading.MAX_ORDERS", 3)
+    world = marketplace()
+    for _ in range(3):
+        placed = order(world, "home-1/load", "buy", wh=100)
+        world.call(key_of("home-1/load"), "market", "cancel", order=placed)
+    assert refusal(world, "home-1/load", "buy", wh=100) == "too-many"
+    order(world, "home-1/load", "buy", wh=100, slot=2)
+
+
 def test_a_buyer_without_money_is_helped_or_rejected_at_the_end_of_the_block() -> None:
     world = marketplace(allocated=60_000)
     world.next_block(46 * SLOT_S)  # near the end of the period others can spare most of what they have
@@ -280,6 +280,27 @@ def test_a_device_that_is_nowhere_does_not_trade_and_one_that_moves_loses_its_or
     assert world.refused(key, "identity", "disconnect", device="home-3/ev", slot=2) == "has-fills"
     world.call(key, "identity", "disconnect", device="home-3/ev", slot=3)
     assert refusal(world, "home-3/ev", "buy", slot=3) == "not-connected"
+
+
+def test_a_device_that_moves_places_its_next_order_when_the_old_ones_are_gone() -> None:
+    world = marketplace()
+    devices = ("home-1/battery", "home-1/load")
+    auditor = Auditor(world, DEVICES)
+    old = order(world, "home-1/battery", "sell", wh=100, price=50)
+    world.next_block(1)
+    for device in devices:
+        world.call(key_of(device), "identity", "connect", device=device, bus="b2", slot=1)
+    assert refusal(world, "home-1/battery", "sell", wh=100) == "not-connected"
+    world.next_block(2)
+    assert state_of(world, old) == "CANCELLED"
+    auditor.check()
+    with world.transaction() as ctx:
+        assert list(ctx.scan(b"side/")) == [], "nobody has open orders"
+    order(world, "home-1/battery", "sell", wh=100, price=50)
+    auditor.check()
+    assert refusal(world, "home-1/load", "buy", wh=100, price=60) == "own-cross"
+    tick(world)
+    assert world.query("market", "trades", slot=1) == ()
 
 
 def test_a_network_that_owes_does_not_sell() -> None:
