@@ -27,6 +27,46 @@ ALERT = ("device", "period", "cause", "slot", "time", "evidence", "acknowledged"
 SHARE = ("giver", "receiver", "amount", "returned", "reference", "slot", "tx_id")
 DEVICE_TRADE = ("auction", "side", "order", "other_order", "energy_wh", "price", "other_price", "toll")
 
+_ORDER_EVENT = ("order", "state", "slot", "side", "energy_wh", "price", "filled_wh")
+_SETTLED = (
+    "entries", "bought_wh", "bought", "tolls", "sold_wh", "sold", "internal_wh", "internal", "retail_wh", "retail",
+    "feed_in_wh", "feed_in", "owed", "utility_only", "import_wh", "export_wh", "estimated",
+)  # fmt: skip
+EVENTS: Mapping[str, Sequence[str]] = {
+    "order": _ORDER_EVENT,
+    "fill": _ORDER_EVENT,
+    "auction": ("slot", "auctions", "orders", "trades", "energy_wh", "paid"),
+    "product": ("slot", "state"),
+    "transfer": ("source", "target", "amount", "reason", "reference"),
+    "shared": ("period", "amount", "reference"),
+    "alert": ("number", "period", "cause", "slot", "time", "evidence"),
+    "budget-state": ("period", "state"),
+    "curtail": ("period",),
+    "restore": ("period",),
+    "owed": ("period", "amount", "reason", "reference"),
+    "owed-paid": ("period", "amount", "reference"),
+    "policy-set": ("proceeds", "donors"),
+    "reading": ("slot", "import_wh", "export_wh", "import_register", "export_register"),
+    "estimated": ("slot", "import_wh", "export_wh"),
+    "settled": ("slot", *_SETTLED),
+    "grid-published": ("version",),
+    "member-registered": ("roles",),
+    "network-registered": ("bus",),
+    "device-registered": ("kind",),
+    "device-moved": ("bus", "slot"),
+}
+"""An event's topic -> the names of its data, as the contracts emit them; a single value stands for itself. In a
+``fill``, ``energy_wh`` and ``price`` are those of the fill."""
+
+
+def event_fields(topic: str, data: Value) -> dict[str, Any] | None:
+    """An event's data by name; None if the topic, or what it brings, is not known here."""
+    fields = EVENTS.get(topic)
+    if fields is None:
+        return None
+    values = data if isinstance(data, tuple) and len(fields) > 1 else (data,)
+    return dict(zip(fields, values, strict=True)) if len(values) == len(fields) else None
+
 
 def record(value: Value, fields: Sequence[str]) -> dict[str, Any]:
     """One row as a dict. Raises RefusedError("bad-answer") if it has not as many entries as ``fields``."""

@@ -3,7 +3,7 @@
 import msgspec
 
 from chaincode.auction import BUY, SELL, Order, clear
-from chaincode.contract import ContractError
+from chaincode.contract import MAX_AMOUNT, ContractError
 from chaincode.tree import Line, Tree
 from node.errors import RefusedError
 
@@ -86,6 +86,10 @@ def clear_file(data: bytes) -> dict[str, object]:
 
 
 def _order(order: FileOrder, index_of: dict[str, int]) -> Order:
+    bounds = (("price", order.price, 0), ("energy_wh", order.energy_wh, 1), ("age", order.age, 0))
+    for name, value, least in bounds:
+        if not least <= value <= MAX_AMOUNT:
+            raise RefusedError("bad-order", f"order {order.id!r}: {name} is {least} to 2^63-1, not {str(value)[:40]}")
     if order.bus not in index_of:
         raise RefusedError("unknown-bus", f"order {order.id!r}: the grid has no bus {order.bus!r}")
     if order.side not in ("buy", "sell"):

@@ -9,8 +9,8 @@ from typing import Any, cast
 import click
 
 from chaincode.contract import Event
-from cli.answers import ALERT, BUDGET, NETWORK_BUDGET, SHARE, all_records, as_rows, record
-from cli.output import json_option, plain, print_json, print_table, refusals_to_exit_codes, tokens
+from cli.answers import ALERT, BUDGET, NETWORK_BUDGET, SHARE, all_records, as_rows, event_fields, record
+from cli.output import SHORT_ID, json_option, plain, print_json, print_table, refusals_to_exit_codes, tokens
 from cli.refusals import explain
 from cli.session import ask, new_passphrase, node_option, passphrase_option, signing_options, transact
 from cli.units import MAX_PERIOD, TOKENS, Count, base_units, clock, hex_id, kwh
@@ -303,6 +303,7 @@ def watch(
 
 
 def _print_event(block: BlockEvents, event: Event, as_json: bool) -> None:
+    named = event_fields(event.topic, event.data)
     if as_json:
         return print_json(
             {
@@ -311,15 +312,20 @@ def _print_event(block: BlockEvents, event: Event, as_json: bool) -> None:
                 "contract": event.contract,
                 "topic": event.topic,
                 "keys": event.keys,
-                "data": event.data,
+                "data": event.data if named is None else named,
             }
         )
-    data = " ".join(_short(item) for item in event.data) if isinstance(event.data, tuple) else _short(event.data)
+    if named is not None:
+        data = " ".join(f"{name}={_short(value)}" for name, value in named.items())
+    else:
+        data = _short(event.data)
     click.echo(plain(f"{clock(block.time)}  {block.height:>7}  {event.topic:<12} {' '.join(event.keys):<24} {data}"))
 
 
 def _short(item: object) -> str:
-    return item.hex()[:12] if isinstance(item, bytes) else str(item)
+    if isinstance(item, tuple):
+        return f"[{' '.join(_short(each) for each in item)}]"
+    return item.hex()[:SHORT_ID] if isinstance(item, bytes) else str(item)
 
 
 async def period_or_current(client: Client, period: int | None) -> int:

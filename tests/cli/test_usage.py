@@ -9,7 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from cli.admin import DEVICE_AMOUNT, DONOR, PUBLIC_KEY
-from cli.answers import ORDER, record, records
+from cli.answers import ORDER, event_fields, record, records
+from cli.clearing_file import clear_file
 from cli.main import main
 from node.errors import RefusedError
 
@@ -68,6 +69,20 @@ def test_answers_of_another_shape_are_refused() -> None:
             record(answer, ("a", "b"))
     with pytest.raises(RefusedError, match="bad-answer"):
         records(((1, 2),), ORDER)
+
+
+@pytest.mark.parametrize(("field", "value"), [("price", -1), ("price", 2**63), ("energy_wh", 0), ("age", -1)])
+def test_a_figure_out_of_bounds_in_a_file(field: str, value: int) -> None:
+    order = {"id": "b1", "bus": "t", "side": "buy", "price": 100, "energy_wh": 500, field: value}
+    with pytest.raises(RefusedError, match=f"bad-order: order 'b1': {field} is [01] to 2.63-1, not {value}"):
+        clear_file(json.dumps({"grid": {"root": "t", "lines": []}, "orders": [order]}).encode())
+
+
+def test_events_have_named_fields() -> None:
+    assert event_fields("product", (5, "OPEN")) == {"slot": 5, "state": "OPEN"}
+    assert event_fields("curtail", 3) == {"period": 3}
+    assert event_fields("member-registered", ("grid", "utility")) == {"roles": ("grid", "utility")}
+    assert event_fields("product", (5,)) is None and event_fields("of-another-version", (5,)) is None
 
 
 def test_clearing_a_file(tmp_path: Path) -> None:

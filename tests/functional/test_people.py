@@ -158,6 +158,14 @@ def test_watching_events(watt: Watt) -> None:
     assert events and all(event["height"] == 1 for event in events)
 
 
+def test_every_event_of_a_live_network_has_named_fields(watt: Watt) -> None:
+    head = watt.json("node", "status")["height"]
+    result = watt.run("wallet", "watch", "--from-height", "1", "--blocks", str(head), "--json")
+    events = [json.loads(line) for line in result.stdout.splitlines()]
+    assert {"order", "transfer", "product"} <= {event["topic"] for event in events}
+    assert [event for event in events if not isinstance(event["data"], dict)] == []
+
+
 def test_asking_for_a_device_that_is_not_there(watt: Watt) -> None:
     for words in (["orders", "nobody"], ["trades", "nobody", "--slot", watt.slot(3)]):
         result = watt.run("wallet", *words)
