@@ -53,8 +53,9 @@ __all__ = [
 ]
 
 MAX_OUTSTANDING: Final = 2**58
-"""Base units that may be issued and not redeemed at one time: far below 63 bits, so that no counter of money that
-went round can ever pass them where a block's hook counts it."""
+"""Base units that may be issued and not redeemed at one time: far below 63 bits, so that a balance has room for
+feed-in that settlement issues beyond it. Counters of what went by are no balances: they grow with every round that
+money makes, and each is bounded where it is counted."""
 MAX_REFERENCE: Final = 64
 MAX_LISTED: Final = 500
 _ISSUES: Final = b"bud-issue/"
@@ -156,6 +157,8 @@ class Budget(Contract):
     def share(self, ctx: Context, *, giver: str, receiver: str, period: int, amount: int) -> Value:
         """Move available tokens between two devices of one network, at any time, for good. Owner only.
 
+        What a device has lent or borrowed in the period stays within ``budget_share.MAX_BY_HAND`` (bad-amount).
+
         Raises ContractError: unknown-device, wrong-key, other-network, unknown-period, bad-amount, bad-account,
         insufficient-funds.
         """
@@ -164,6 +167,7 @@ class Budget(Contract):
         budget_policy.require_in_network(ctx, receiver, network)
         budget_state.require_period(ctx, period)
         gives, gets = accounts.device_book(ctx, giver, period), accounts.device_book(ctx, receiver, period)
+        budget_share.require_room(ctx, giver, receiver, period, amount)
         budget_share.lend(ctx, network, giver, receiver, period, amount, b"")
         budget_state.note_change(ctx, giver, period, gives)
         budget_state.note_change(ctx, receiver, period, gets)

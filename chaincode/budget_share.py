@@ -6,7 +6,8 @@ to its spare, several needs on one donor share pro rata (largest remainder).
     spare = available - need - floor
     need  = the largest of forecast, use so far and allocation, each pro rata of the rest of the period, rounded up
 
-A device that needs help itself, or received some in this slot, is not asked.
+A device that needs help itself, or received some in this slot, is not asked. Nobody is asked for more than the
+counters *lent* and *borrowed* have room for; shares by hand fill them to ``MAX_BY_HAND`` only.
 
 State: ``bud-share/`` network NUL period(4) -> count; ``bud-share/`` network NUL period(4) index(4) -> Share.
 """
@@ -16,10 +17,14 @@ from typing import Final, NamedTuple, cast
 
 from chaincode import accounts, budget_alerts, budget_policy, budget_state, identity, slots
 from chaincode.apportion import apportion
-from chaincode.contract import Context
+from chaincode.contract import MAX_AMOUNT, Context, ContractError
 
 POOL: Final = ""
 """The giver of a share that the network's pool paid."""
+
+MAX_BY_HAND: Final = 2**62
+"""Shares by hand stop where they would take *lent* or *borrowed* past it: money that an owner moves in circles must
+leave room for the automatic shares, whose failure would be the settlement's."""
 
 _SHARES: Final = b"bud-share/"
 
@@ -74,7 +79,10 @@ def spare_of(ctx: Context, device: str, period: int) -> int:
 
 
 def spares(ctx: Context, network: str, period: int, needy: Sequence[str]) -> list[Spare]:
-    """Who of ``network`` can give, in the order of asking, without the devices ``needy``."""
+    """Who of ``network`` can give, in the order of asking, without the devices ``needy``.
+
+    Nobody can, if all that they have might take what one of the needy has borrowed past 63 bits.
+    """
     now = slots.current(ctx)
     found = []
     for device in identity.devices_of(ctx, network):
@@ -82,9 +90,13 @@ def spares(ctx: Context, network: str, period: int, needy: Sequence[str]) -> lis
         donor = budget_policy.donor_of(ctx, device)
         if device in needy or not donor.gives or book.received_slot >= now or book.available == 0:
             continue
-        amount = spare_of(ctx, device, period)
+        amount = min(spare_of(ctx, device, period), MAX_AMOUNT - book.lent)
         if amount:
             found.append((donor.rank, -amount, device))
+    in_reach = -sum([minus for _, minus, _ in found])
+    most = max([accounts.device_book(ctx, device, period).borrowed for device in needy], default=0)
+    if most > MAX_AMOUNT - in_reach:
+        return []
     return [Spare(device, -minus) for _, minus, device in sorted(found)]
 
 
@@ -113,6 +125,14 @@ def give(ctx: Context, network: str, period: int, needs: Sequence[Need], donors:
         if got:
             budget_alerts.note_borrowed(ctx, need.device, period, need.reference)
     return gifts
+
+
+def require_room(ctx: Context, giver: str, receiver: str, period: int, amount: int) -> None:
+    """Raises ContractError("bad-amount") if a share by hand would fill a counter that automatic shares need."""
+    lent = accounts.device_book(ctx, giver, period).lent
+    borrowed = accounts.device_book(ctx, receiver, period).borrowed
+    if max(lent, borrowed) + amount > MAX_BY_HAND:
+        raise ContractError("bad-amount", f"{giver} has lent {lent}, {receiver} borrowed {borrowed}", (lent, borrowed))
 
 
 def lend(ctx: Context, network: str, giver: str, receiver: str, period: int, amount: int, reference: bytes) -> int:
