@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chaincode.contract import ContractError
+from chaincode.contract import Context, Contract, ContractError, Value, query
+from chaincode.registry import Registry
 from node import executor as executor_module
 from node.errors import NodeFault, RefusedError
 from node.executor import HOOK_FAILED
@@ -274,6 +275,36 @@ def test_scans_and_endless_reads_are_not_provable(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("node.witness.MAX_PROVEN_READS", 0)
     with pytest.raises(ContractError, match="not-provable"):
         chain.executor.query_proven("sample", "count", {})
+
+
+class Hoarder(Contract):
+    """Its hook writes a little, then as much as it was told."""
+
+    name = "hoarder"
+    size = 0
+
+    def begin_block(self, ctx: Context) -> None:
+        ctx.put(b"hoard/a", self.size)
+        ctx.put(b"hoard/b", b"x" * self.size)
+
+    @query
+    def last(self, ctx: Context) -> Value:
+        return ctx.get(b"hoard/a")
+
+
+def test_a_hook_may_write_a_large_value_but_not_any() -> None:
+    chain = Chain()
+    hoarder = Hoarder()
+    chain.registry = Registry([hoarder])
+    chain.reopen()
+    hoarder.size = executor_module.HOOK_VALUE_BYTES - 100  # for what the encoding adds
+    assert HOOK_FAILED not in {event.topic for event in chain.add().events}
+    kept = hoarder.size
+    assert chain.executor.query("hoarder", "last", {}) == kept
+    hoarder.size = executor_module.HOOK_VALUE_BYTES
+    told = [(event.contract, event.data) for event in chain.add().events if event.topic == HOOK_FAILED]
+    assert told == [("hoarder", ("begin_block", "too-large"))]
+    assert chain.executor.query("hoarder", "last", {}) == kept
 
 
 def test_the_events_of_a_hook_have_a_bound_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
