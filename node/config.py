@@ -57,8 +57,10 @@ def load_config(path: Path) -> Config:
     """Read and check a configuration. Raises ConfigError: "no-config", "bad-config" (names the key at fault)."""
     try:
         text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError("no-config", f"{path}: {getattr(error, 'strerror', None) or error}") from error
+    except OSError as error:
+        raise ConfigError("no-config", f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError("bad-config", f"{path}: not UTF-8 text") from error
     try:
         document: dict[str, Any] = tomllib.loads(text)
         if "directory" in document:
@@ -66,7 +68,7 @@ def load_config(path: Path) -> Config:
         config = msgspec.convert(document | {"directory": str(path.resolve().parent)}, type=Config)
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise ConfigError("bad-config", f"{path}: {error}") from error
-    fault = _fault(config)
+    fault = config_fault(config)
     if fault is not None:
         raise ConfigError("bad-config", f"{path}: {fault}")
     return config
@@ -106,7 +108,8 @@ def _quoted(text: str) -> str:
     return msgspec.json.encode(text).decode()  # a JSON string is a TOML basic string
 
 
-def _fault(config: Config) -> str | None:
+def config_fault(config: Config) -> str | None:
+    """What is wrong with the values of a configuration; None if nothing is."""
     for name in ("member", "genesis", "data_dir", "key_file", "tls_key_file", "tls_certificate"):
         if not getattr(config, name):
             return f"`{name}` is empty"

@@ -104,7 +104,9 @@ def read_key_file(path: Path) -> KeyFile:
         raise ConfigError("bad-key-file", f"{path}: larger than any key file")
     try:
         document = msgspec.json.decode(data, type=KeyFile)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise ConfigError("bad-key-file", f"{path}: not UTF-8 text") from error
+    except msgspec.MsgspecError as error:
         raise ConfigError("bad-key-file", f"{path}: {error}") from error
     if document.format != KEY_FILE_FORMAT:
         raise ConfigError("bad-key-file", f"{path}: format {document.format}, this program reads {KEY_FILE_FORMAT}")
@@ -143,25 +145,34 @@ def read_passphrase(path: Path | None) -> str | None:
         return os.environ.get(PASSPHRASE_VARIABLE)
     try:
         lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError("no-passphrase", f"{path} cannot be read: {error}") from error
+    except OSError as error:
+        raise ConfigError("no-passphrase", f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError("no-passphrase", f"{path} is not UTF-8 text") from error
     if not lines or not lines[0]:
         raise ConfigError("no-passphrase", f"{path} is empty")
     return lines[0]
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Create a file that only its owner can read, synced. Raises ConfigError: "key-exists", "cannot-write"."""
+    """Create a file that only its owner can read, synced; the whole of it or none.
+
+    Raises ConfigError: "key-exists", "cannot-write".
+    """
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError as error:
         raise ConfigError("key-exists", f"{path} is there already; it is never overwritten") from error
     except OSError as error:
         raise ConfigError("cannot-write", f"{path}: {error.strerror}") from error
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise ConfigError("cannot-write", f"{path}: {error.strerror}") from error
 
 
 def _stretch(passphrase: str, salt: bytes, limits: Limits) -> bytes:

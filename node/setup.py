@@ -5,10 +5,10 @@ from pathlib import Path
 
 import msgspec
 
-from node.config import Config, GatewaySection, PeerSection, dump_config, split_address
+from node.config import Config, GatewaySection, PeerSection, config_fault, dump_config
 from node.errors import ConfigError
 from node.keyfile import KIND_TLS_KEY, STRONG, Limits, load_key, save_key, seal, unseal, write_private
-from node.model.genesis import Genesis, Member, load_genesis
+from node.model.genesis import Genesis, Member, load_genesis, member_name_fault
 from node.model.keys import SigningKey, generate_key
 from node.transport.tls import certificate_der, make_certificate, matches
 
@@ -41,21 +41,6 @@ def init_node(files: NodeFiles, passphrase: str, key_limits: Limits = STRONG) ->
 
     Raises ConfigError: "key-exists" (nothing is ever overwritten), "cannot-write", "bad-config".
     """
-    if not files.member or len(files.member) > 48:
-        raise ConfigError("bad-config", "a member's name has 1 to 48 characters")
-    for address in (files.peer_listen, files.gateway_listen, *files.peers.values()):
-        try:
-            split_address(address)
-        except ValueError as error:
-            raise ConfigError("bad-config", str(error)) from error
-    try:
-        files.directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError("cannot-write", f"{files.directory}: {error.strerror}") from error
-    key = generate_key()
-    save_key(files.directory / KEY_NAME, key, passphrase, key_limits)
-    private, certificate = make_certificate(files.member)
-    seal(files.directory / TLS_KEY_NAME, KIND_TLS_KEY, private, passphrase, limits=key_limits)
     config = Config(
         member=files.member,
         genesis=files.genesis,
@@ -67,12 +52,32 @@ def init_node(files: NodeFiles, passphrase: str, key_limits: Limits = STRONG) ->
         gateway=GatewaySection(files.gateway_listen),
         passphrase_file=files.passphrase_file,
     )
+    fault = member_name_fault(files.member) or config_fault(config)
+    if fault is not None:
+        raise ConfigError("bad-config", fault)
+    _prepare(files.directory)
+    key = generate_key()
+    save_key(files.directory / KEY_NAME, key, passphrase, key_limits)
+    private, certificate = make_certificate(files.member)
+    seal(files.directory / TLS_KEY_NAME, KIND_TLS_KEY, private, passphrase, limits=key_limits)
     member = Member(files.member, key.public_key.hex(), certificate.decode())
     write_private(files.directory / CERTIFICATE_NAME, certificate)
     write_private(files.directory / CONFIG_NAME, dump_config(config, _COMMENT).encode())
     entry = msgspec.json.format(msgspec.json.encode(member), indent=2) + b"\n"
     write_private(files.directory / MEMBER_NAME, entry)
     return member
+
+
+def _prepare(directory: Path) -> None:
+    """Make the directory; refuse it before anything is written if one of the files is there."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        there = {path.name for path in directory.iterdir()}
+    except OSError as error:
+        raise ConfigError("cannot-write", f"{directory}: {error.strerror}") from error
+    for name in (KEY_NAME, TLS_KEY_NAME, CERTIFICATE_NAME, CONFIG_NAME, MEMBER_NAME):
+        if name in there:
+            raise ConfigError("key-exists", f"{directory / name} is there already; it is never overwritten")
 
 
 @dataclass(frozen=True)

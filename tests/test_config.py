@@ -1,8 +1,10 @@
 """A node's configuration and its first files."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
@@ -10,7 +12,7 @@ from cli.node import node as node_group
 from node.config import dump_config, is_loopback, load_config, split_address
 from node.errors import ConfigError
 from node.keyfile import TESTNET, load_key
-from node.model.genesis import load_genesis
+from node.model.genesis import dump_genesis, load_genesis, parse_genesis
 from node.setup import KEY_NAME, NodeFiles, init_node, open_identity
 from testnet.genesis import GENESIS_NAME, Network, build_network, load_network
 
@@ -75,8 +77,9 @@ def test_a_mistake_is_named(tmp_path: Path, old: str, new: str, named: str) -> N
 
 def test_no_file_and_no_text(tmp_path: Path) -> None:
     assert code_of(lambda: load_config(tmp_path / "node.toml"))[0] == "no-config"
-    (tmp_path / "node.toml").write_bytes(b"\xff\xfe\x00")
-    assert code_of(lambda: load_config(tmp_path / "node.toml"))[0] == "no-config"
+    path = tmp_path / "node.toml"
+    path.write_bytes(b"\xff\xfe\x00")
+    assert code_of(lambda: load_config(path)) == ("bad-config", f"{path}: not UTF-8 text")
 
 
 def test_addresses() -> None:
@@ -132,6 +135,42 @@ def test_init_makes_what_a_genesis_needs(tmp_path: Path) -> None:
     assert member.public_key == load_key(tmp_path / "node" / KEY_NAME, "secret").public_key.hex()
     assert member.tls_certificate.startswith("-----BEGIN CERTIFICATE-----")
     assert code_of(lambda: init_node(files, "secret", TESTNET))[0] == "key-exists"
+
+
+BAD_NAMES = ["", "-a", ".", "..", "a/b", "../x", "A", "a b", "a\n", "ä", "x" * 49]
+
+
+@pytest.mark.parametrize("changes", [*({"member": name} for name in BAD_NAMES), {"genesis": ""},
+                                     {"peer_listen": "7501"}, {"gateway_listen": "10.0.0.1:7501"}])  # fmt: skip
+def test_nothing_is_written_of_a_node_that_could_not_run(tmp_path: Path, changes: dict[str, str]) -> None:
+    files = NodeFiles(tmp_path / "node", "utility", "genesis.json", "10.0.0.1:7501", "127.0.0.1:7401", {})
+    assert code_of(lambda: init_node(replace(files, **changes), "secret", TESTNET))[0] == "bad-config"  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+def test_genesis_takes_the_same_names(network: Network, name: str) -> None:
+    members = (msgspec.structs.replace(network.genesis.members[0], name=name), *network.genesis.members[1:])
+    document = dump_genesis(msgspec.structs.replace(network.genesis, members=members))
+    code, message = code_of(lambda: parse_genesis(document, "it"))
+    assert code == "bad-genesis" and "member's name" in message
+
+
+def test_members_have_distinct_names(network: Network) -> None:
+    first, second, *rest = network.genesis.members
+    members = (first, msgspec.structs.replace(second, name=first.name), *rest)
+    document = dump_genesis(msgspec.structs.replace(network.genesis, members=members))
+    assert code_of(lambda: parse_genesis(document, "it")) == ("bad-genesis", "it: members' names are distinct")
+    assert code_of(lambda: parse_genesis(b'{"name": "\xff"}', "it")) == ("bad-genesis", "it: not UTF-8 text")
+
+
+def test_what_is_there_is_left_and_nothing_is_added(tmp_path: Path) -> None:
+    (tmp_path / "node.toml").write_text("mine")
+    files = NodeFiles(tmp_path, "utility", "genesis.json", "10.0.0.1:7501", "127.0.0.1:7401", {})
+    assert code_of(lambda: init_node(files, "secret", TESTNET))[0] == "key-exists"
+    assert [path.name for path in tmp_path.iterdir()] == ["node.toml"]
+    below = replace(files, directory=tmp_path / "node.toml" / "below")
+    assert code_of(lambda: init_node(below, "secret", TESTNET))[0] == "cannot-write"
 
 
 def run(*arguments: str) -> Result:

@@ -1,6 +1,8 @@
 """Secrets at rest."""
 
 import json
+import resource
+import signal
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +21,7 @@ from node.keyfile import (
     save_key,
     seal,
     unseal,
+    write_private,
 )
 from node.model.keys import generate_key, verify
 
@@ -119,3 +122,19 @@ def test_the_passphrase_comes_from_a_file_or_the_environment(tmp_path: Path, mon
     file.write_text("")
     assert code_of(lambda: read_passphrase(file)) == "no-passphrase"
     assert code_of(lambda: read_passphrase(tmp_path / "none")) == "no-passphrase"
+    file.write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError) as caught:
+        read_passphrase(file)
+    assert (caught.value.code, caught.value.message) == ("no-passphrase", f"{file} is not UTF-8 text")
+
+
+def test_a_file_is_written_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20, before[1]))  # the nearest thing to a full disk
+    try:
+        assert code_of(lambda: write_private(tmp_path / "key", b"x" * 100)) == "cannot-write"
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert list(tmp_path.iterdir()) == []

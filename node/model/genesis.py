@@ -4,6 +4,7 @@ A JSON file. Its chain id is the hash of its content in canonical form, so two n
 anything are two chains, and a node with the wrong file finds out at the first message.
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from node.model.keys import PUBLIC_KEY_BYTES, TAG_GENESIS
 
 GENESIS_FORMAT = 1
 MIN_MEMBERS = 4
+_MEMBER_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,47}")
 
 
 class Token(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -80,7 +82,9 @@ def parse_genesis(data: bytes, source: str) -> Genesis:
     """The genesis in the JSON ``data``; ``source`` names it in errors. Raises ConfigError("bad-genesis")."""
     try:
         genesis = msgspec.json.decode(data, type=Genesis)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise ConfigError("bad-genesis", f"{source}: not UTF-8 text") from error
+    except msgspec.MsgspecError as error:
         raise ConfigError("bad-genesis", f"{source}: {error}") from error
     fault = _fault(genesis)
     if fault is not None:
@@ -93,6 +97,13 @@ def dump_genesis(genesis: Genesis) -> bytes:
     return msgspec.json.format(msgspec.json.encode(genesis), indent=2) + b"\n"
 
 
+def member_name_fault(name: str) -> str | None:
+    """What is wrong with a member's name, which is also the name of directories and of the other side of links."""
+    if _MEMBER_NAME.fullmatch(name):
+        return None
+    return f"{name!r} is no member's name: 1 to 48 of a-z, 0-9, `.` and `-`, a letter or digit first"
+
+
 def _fault(genesis: Genesis) -> str | None:
     if genesis.format != GENESIS_FORMAT:
         return f"format {genesis.format}, this program reads format {GENESIS_FORMAT}"
@@ -100,6 +111,12 @@ def _fault(genesis: Genesis) -> str | None:
         return f"{len(genesis.members)} members, at least {MIN_MEMBERS} are needed"
     if genesis.time_scale < 1:
         return "time_scale is at least 1"
+    names = [member.name for member in genesis.members]
+    fault = next((fault for name in names if (fault := member_name_fault(name))), None)
+    if fault is not None:
+        return fault
+    if len(set(names)) != len(names):
+        return "members' names are distinct"
     try:
         keys = genesis.member_keys
     except ValueError:
