@@ -9,16 +9,28 @@ from typing import Any, cast
 import click
 
 from chaincode.contract import Event
-from cli.answers import ALERT, BUDGET, NETWORK_BUDGET, SHARE, all_records, as_rows, event_fields, record
+from chaincode.registry import default_registry
+from cli.answers import ALERT, BUDGET, NETWORK_BUDGET, SHARE, Reader, all_records, as_rows, event_fields, record
 from cli.output import SHORT_ID, json_option, plain, print_json, print_table, refusals_to_exit_codes, tokens
 from cli.refusals import explain
-from cli.session import ask, new_passphrase, node_option, passphrase_option, signing_options, transact
+from cli.session import (
+    ask,
+    genesis_option,
+    new_passphrase,
+    node_option,
+    passphrase_option,
+    proven_at,
+    signing_options,
+    transact,
+)
 from cli.units import MAX_PERIOD, TOKENS, Count, base_units, clock, hex_id, kwh
 from cli.verify import slot_seconds_of
 from cli.wallet_orders import cancel, order, orders, trades
 from node.errors import RefusedError
 from node.gateway.client import BlockEvents, Client, TxStatus
+from node.gateway.proven import ProvenReader
 from node.keyfile import save_key
+from node.model.genesis import load_genesis
 from node.model.keys import generate_key
 
 _FIRST_FIGURES = ("available", "reserved", "spent", "owed", "pool")
@@ -62,35 +74,46 @@ def new(out: Path, passphrase_file: Path | None, as_json: bool) -> None:
 @click.argument("name")
 @period_option
 @node_option
+@genesis_option
 @json_option
 @refusals_to_exit_codes
-def balance(name: str, period: int | None, nodes: tuple[str, ...], as_json: bool) -> None:
+def balance(name: str, period: int | None, nodes: tuple[str, ...], genesis_file: Path | None, as_json: bool) -> None:
     """Show a billing period's budget of NAME: a device (home-03/ev), or a network with all its devices (home-03).
+
+    With --genesis FILE no node need be trusted: every figure is proven, as of the block that is named.
 
     Example: watt wallet balance home-03
     """
 
-    async def read(client: Client) -> tuple[dict[str, Any] | None, dict[str, dict[str, Any]], int, int]:
-        number = await period_or_current(client, period)
-        decimals = (await client.node_info()).token_decimals
+    async def read(client: Client) -> tuple[dict[str, Any] | None, dict[str, dict[str, Any]], int, int, str | None]:
+        query: Reader = client.query
+        if genesis_file is None:
+            number = await period_or_current(client, period)
+            decimals = (await client.node_info()).token_decimals
+        else:
+            genesis = load_genesis(genesis_file)
+            query = proven = ProvenReader(client, genesis, default_registry())
+            number = await _proven_period(proven) if period is None else period
+            decimals = genesis.token.decimals
         network: dict[str, Any] | None = None
         devices: tuple[str, ...] = (name,)
         try:
-            devices = cast("tuple[str, ...]", as_rows(await client.query("identity", "devices", {"network": name})))
+            devices = cast("tuple[str, ...]", as_rows(await query("identity", "devices", {"network": name})))
             args: dict[str, Any] = {"network": name, "period": number}
-            network = record(await client.query("budget", "network_budget", args), NETWORK_BUDGET)
+            network = record(await query("budget", "network_budget", args), NETWORK_BUDGET)
         except RefusedError as error:
             if error.code != "unknown-network":
                 raise
         books = {}
         for device in devices:
             args = {"device": device, "period": number}
-            books[device] = record(await client.query("budget", "budget", args), BUDGET)
-        return network, books, number, decimals
+            books[device] = record(await query("budget", "budget", args), BUDGET)
+        return network, books, number, decimals, proven_at(query) if isinstance(query, ProvenReader) else None
 
-    network, books, number, decimals = ask(nodes, read)
+    network, books, number, decimals, proven = ask(nodes, read)
     if as_json:
-        return print_json({"period": number, "network": network, "devices": books})
+        found = {"period": number, "network": network, "devices": books}
+        return print_json(found if proven is None else {**found, "proven": proven})
     if network is not None:
         print_table(
             f"{name}, period {number} ({network['status']}), tokens",
@@ -105,6 +128,15 @@ def balance(name: str, period: int | None, nodes: tuple[str, ...], as_json: bool
             for device, book in books.items()
         ),
     )
+    if proven is not None:
+        click.echo(f"proven {proven}")
+
+
+async def _proven_period(read: ProvenReader) -> int:
+    """The number of the billing period in which the head lies."""
+    slot_seconds = await slot_seconds_of(read)
+    assert read.oldest is not None
+    return cast("int", as_rows(await read("budget", "period", {"slot": read.oldest.time // slot_seconds}))[0])
 
 
 def _column(field: str) -> str:

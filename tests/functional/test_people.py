@@ -22,7 +22,7 @@ from node.gateway.client import Client
 from node.keyfile import PASSPHRASE_VARIABLE, TESTNET, load_key, save_key
 from node.model.keys import SigningKey, generate_key
 from testnet.cluster import Cluster
-from testnet.genesis import PASSPHRASE_NAME, free_ports
+from testnet.genesis import GENESIS_NAME, PASSPHRASE_NAME, free_ports
 from testnet.neighbourhood import KEYS_NAME
 
 
@@ -58,7 +58,7 @@ def watt(network: Cluster) -> Watt:
     return Watt(network)
 
 
-def test_an_order_from_placing_to_trading_and_its_proof(watt: Watt) -> None:
+def test_an_order_from_placing_to_trading_and_its_proof(watt: Watt, network: Cluster) -> None:
     slot = watt.slot(6)
     tariff = next(row for row in watt.json("market", "products") if str(row["slot"]) == slot)
     price = str((tariff["retail"] + tariff["feed_in"]) // 2 / 1_000_000)
@@ -84,6 +84,11 @@ def test_an_order_from_placing_to_trading_and_its_proof(watt: Watt) -> None:
     checked = watt.json("market", "verify", slot)
     assert checked["faults"] == [] and checked["trades"] == 1 and checked["energy_wh"] == 800
     assert watt.json("market", "verify")["auctions"] >= 1
+    genesis = ["--genesis", str(network.network.directory / GENESIS_NAME)]
+    proven = watt.json("market", "verify", slot, *genesis)
+    assert {**proven, "read": ""} == {**checked, "read": ""} and "under certificates" in proven["read"]
+    everything = watt.json("market", "verify", *genesis)
+    assert everything["auctions"] >= 1 and everything["faults"] == []
     for part, code in (("price", "wrong-price"), ("energy", "wrong-split"), ("flows", "wrong-flows")):
         assert code in asyncio.run(_faults_of_a_lying_node(watt.node, int(slot), part))
 
@@ -128,6 +133,19 @@ def test_money_from_issue_to_share_and_alert(watt: Watt) -> None:
     assert watt.json("wallet", "acknowledge", "home-3", "0", key="home-3")["alert"] == 0
     assert watt.json("wallet", "alerts", "home-3")[0]["acknowledged"]
     assert watt.run("wallet", "acknowledge", "home-3", "1", key="home-3").stderr.startswith("watt: unknown-alert: ")
+
+
+def test_a_balance_is_proven_by_the_genesis_document(watt: Watt, network: Cluster, tmp_path: Path) -> None:
+    document = network.network.directory / GENESIS_NAME
+    proven = watt.json("wallet", "balance", "home-3", "--genesis", str(document))
+    assert proven.pop("proven").startswith("at block ")
+    assert proven == watt.json("wallet", "balance", "home-3")
+    assert watt.json("wallet", "balance", "home-3/ev", "--genesis", str(document))["network"] is None
+    other = msgspec.json.decode(document.read_bytes()) | {"name": "another"}
+    (tmp_path / "genesis.json").write_bytes(msgspec.json.encode(other))
+    for command in (["wallet", "balance", "home-3"], ["market", "verify"]):
+        refused = watt.run(*command, "--genesis", str(tmp_path / "genesis.json"))
+        assert refused.exit_code == 1 and refused.stderr.startswith("watt: bad-proof: "), refused.output
 
 
 def test_registering_a_new_home(watt: Watt, tmp_path: Path) -> None:
@@ -200,6 +218,19 @@ def test_what_became_of_a_transaction(watt: Watt) -> None:
     found = watt.json("wallet", "status", tx_id.hex())
     assert (found["state"], found["height"], found["code"]) == ("committed", height, code)
     assert watt.run("wallet", "status", tx_id.hex()).stdout.startswith(f"committed in block {height}: ok")
+
+
+def test_who_does_not_wait_learns_how_to_ask(watt: Watt, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cli.session.WAIT_S", 0)
+    order = ["wallet", "order", "home-1/pv", "sell", "1kWh", "--price", "0.4", "--slot", watt.slot(10)]
+    result = watt.run(*order, key="home-1.pv")
+    assert result.exit_code == 1 and result.stderr.startswith("watt: timed-out: ")
+    assert "may still be executed until 2" in result.stderr
+    tx_id = result.stderr.rpartition("`watt wallet status ")[2].rstrip("`\n")
+    deadline = time.monotonic() + 20
+    while watt.json("wallet", "status", tx_id)["state"] != "committed":
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
 
 
 @pytest.mark.parametrize(
