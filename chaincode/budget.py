@@ -88,7 +88,7 @@ class Budget(Contract):
     def issue(self, ctx: Context, *, network: str, period: int, amount: int, reference: bytes) -> Value:
         """New tokens into a network's pool of ``period``, under a reference not used there before. Utility only.
 
-        What the network owes is paid out of it first. Returns the total issued to it for the period.
+        What the network owes is paid out of it first, 64 claims at a time. Returns the period's total.
         Raises ContractError: not-allowed, unknown-network, unknown-period, period-over, bad-amount, bad-reference,
         duplicate-id.
         """

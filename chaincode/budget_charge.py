@@ -10,13 +10,19 @@ the period that pays. Proceeds go to the pool, or by policy to the device that e
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from chaincode import accounts, budget_policy, budget_share, budget_state, identity, slots
 from chaincode.apportion import apportion
 from chaincode.budget_share import POOL, Need, Share
 from chaincode.budget_state import Owed
 from chaincode.contract import MAX_AMOUNT, Context, ContractError
+
+MAX_CLAIMS_PAID: Final = 64
+"""Claims paid at one time: four events each must fit into what one transaction may tell."""
+MAX_CLAIMS: Final = 512
+"""From this many claims on a network, a device's debt of a further period is added to the newest it has. With one for
+each device (``identity.MAX_DEVICES``) on top, the list of claims stays a value that a transaction may write."""
 
 
 class Charge(NamedTuple):
@@ -75,12 +81,14 @@ def credit(ctx: Context, device: str, period: int, amount: int, source: str, rea
 
 
 def pay_owed(ctx: Context, network: str, period: int, reference: bytes) -> None:
-    """Pay what ``network`` owes, oldest first, as far as its pool of ``period`` goes."""
+    """Pay what ``network`` owes, oldest first, as far as its pool of ``period`` goes, at most MAX_CLAIMS_PAID claims;
+    others stay owed until the next issue, allocation or credit.
+    """
     _, claims = budget_state.owed_of(ctx, network)
     pool = accounts.network_book(ctx, network, period).pool if claims else 0
     left: list[Owed] = []
     paid_off: list[Owed] = []
-    for claim in claims:
+    for claim in claims[:MAX_CLAIMS_PAID]:
         part = min(claim.amount, pool)
         if part:
             pool -= part
@@ -90,7 +98,8 @@ def pay_owed(ctx: Context, network: str, period: int, reference: bytes) -> None:
             left.append(claim._replace(amount=claim.amount - part))
         else:
             paid_off.append(claim)
-    if len(left) < len(claims) or left != list(claims):
+    left += claims[MAX_CLAIMS_PAID:]
+    if left != list(claims):
         budget_state.put_owed(ctx, network, tuple(left))
     for claim in paid_off:
         book = accounts.device_book(ctx, claim.device, claim.period)
@@ -137,10 +146,13 @@ def _owe(ctx: Context, network: str, claim: Owed, reason: str, reference: bytes)
     """Add to what a device owes, and stop it."""
     _, claims = budget_state.owed_of(ctx, network)
     merged = list(claims)
-    for index, older in enumerate(merged):
-        if (older.device, older.period) == (claim.device, claim.period):
-            merged[index] = older._replace(amount=older.amount + claim.amount)
-            break
+    of_device = [index for index, older in enumerate(merged) if older.device == claim.device]
+    same = [index for index in of_device if merged[index].period == claim.period]
+    if not same and len(merged) >= MAX_CLAIMS:
+        same = of_device[-1:]
+    if same:
+        older = merged[same[0]]
+        merged[same[0]] = older._replace(amount=older.amount + claim.amount)
     else:
         merged.append(claim)
     budget_state.put_owed(ctx, network, tuple(merged))

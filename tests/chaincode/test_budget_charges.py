@@ -4,8 +4,11 @@ from typing import Any, cast
 
 import pytest
 
-from chaincode import accounts, budget, budget_alerts
+from chaincode import accounts, budget, budget_alerts, budget_charge, budget_state, identity
 from chaincode.contract import ContractError
+from node.executor import TRANSACTION_VALUE_BYTES
+from node.model.codec import pack
+from node.model.receipt import encode_event
 from tests.chaincode.budget_steps import (
     BATTERY,
     EV,
@@ -26,6 +29,7 @@ from tests.chaincode.neighbourhood import (
     UTILITY,
     at_slot,
     fund,
+    key_of,
     neighbourhood,
 )
 from tests.chaincode.world import World
@@ -240,3 +244,43 @@ def test_estimated_readings_and_acknowledging() -> None:
     for number in (-1, 2, 2**63 - 1):
         assert world.refused(OWNER_1, "budget", "acknowledge", network="home-1", alert=number) == "unknown-alert"
     assert budget_alerts.CAUSES[-1] == "estimated"
+
+
+def many_owing(devices: int) -> tuple[World, list[str]]:
+    """A world whose home-1 has so many devices more, with names at their longest, and every one of them owes 10."""
+    world = neighbourhood()
+    names = [f"home-1/{number:041d}" for number in range(devices)]
+    with world.transaction(key_of("admin")) as ctx:
+        for name in names:
+            keys = key_of(name), key_of(f"meter of {name}")
+            arguments = {"device": name, "network": "home-1", "kind": "load", "key": keys[0], "meter_key": keys[1]}
+            limits = {"bus": None, "import_w": 10_000, "export_w": 0, "critical": False, "renewable": False}
+            world.registry.call(ctx, "identity", "register_device", {**arguments, **limits})
+    charge(world, dict.fromkeys(names, 10))
+    return world, names
+
+
+def test_a_network_in_which_everybody_owes_is_paid_off_by_and_by() -> None:
+    world, names = many_owing(identity.MAX_DEVICES - len(DEVICES))
+    owing = len(names)
+    while owing:
+        told = len(world.events)
+        reference = b"r" * 63 + bytes([owing])
+        world.call(UTILITY, "budget", "issue", network="home-1", period=0, amount=5000, reference=reference)
+        owing = max(0, owing - budget_charge.MAX_CLAIMS_PAID)
+        assert cast("tuple[int, ...]", world.query("budget", "network_budget", network="home-1", period=0))[7] == (
+            10 * owing
+        )
+        assert sum(len(encode_event(event)) for event in world.events[told:]) < TRANSACTION_VALUE_BYTES
+    check_sum(world)
+
+
+def test_the_list_of_claims_is_bounded() -> None:
+    world, names = many_owing(identity.MAX_DEVICES - len(DEVICES))
+    for period in range(1, 5):
+        charge(world, dict.fromkeys(names, 10), period=period)
+    with world.transaction() as ctx:
+        total, claims = budget_state.owed_of(ctx, "home-1")
+    assert total == 50 * len(names)
+    assert len(claims) < budget_charge.MAX_CLAIMS + identity.MAX_DEVICES
+    assert len(pack((total, tuple(tuple(claim) for claim in claims)))) < TRANSACTION_VALUE_BYTES
