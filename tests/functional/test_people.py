@@ -233,19 +233,6 @@ def test_who_does_not_wait_learns_how_to_ask(watt: Watt, monkeypatch: pytest.Mon
         time.sleep(0.2)
 
 
-def test_who_does_not_wait_learns_how_to_ask(watt: Watt, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cli.session.WAIT_S", 0)
-    order = ["wallet", "order", "home-1/pv", "sell", "1kWh", "--price", "0.4", "--slot", watt.slot(10)]
-    result = watt.run(*order, key="home-1.pv")
-    assert result.exit_code == 1 and result.stderr.startswith("watt: timed-out: ")
-    assert "may still be executed until 2" in result.stderr
-    tx_id = result.stderr.rpartition("`watt wallet status ")[2].rstrip("`\n")
-    deadline = time.monotonic() + 20
-    while watt.json("wallet", "status", tx_id)["state"] != "committed":
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-
-
 @pytest.mark.parametrize(
     ("words", "key", "code"),
     [
