@@ -16,7 +16,7 @@ from typing import Final, NamedTuple, TypeAlias, cast
 
 from chaincode import roles, slots
 from chaincode.contract import Context, Contract, ContractError, Value, query, transaction
-from chaincode.tree import Line, Tree
+from chaincode.tree import GridError, Line, Tree
 
 LineSettings: TypeAlias = tuple[str, str, int, int, int | None, int | None]
 """From (parent), to (child), metres, toll in base units per Wh, limit_down_w, limit_up_w."""
@@ -24,9 +24,12 @@ LineSettings: TypeAlias = tuple[str, str, int, int, int | None, int | None]
 MAX_LINES: Final = 2_000
 MAX_METRES: Final = 1_000_000
 MAX_LIMIT_W: Final = 10**12
+MAX_BUS: Final = 48
 MAX_TOLLS: Final = 2**46
 """All tolls of a grid together, base units per Wh: an indicative price may lie that far from any order's limit."""
 
+_FIRST: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+_REST: Final = _FIRST + "._/-"
 _GRID: Final = b"grid/"
 _BUSES: Final = b"grid-bus/"
 
@@ -82,7 +85,7 @@ class Grid(Contract):
     def publish(self, ctx: Context, *, root: str, lines: tuple[LineSettings, ...]) -> Value:
         """A new version, for products that open from now on; returns its number. Grid operator only.
 
-        Raises ContractError: not-allowed, missing-bus, bad-limit, bad-metres, bad-toll, too-many-buses, and
+        Raises ContractError: not-allowed, missing-bus, bad-bus, bad-limit, bad-metres, bad-toll, too-many-buses, and
         what ``Tree.build`` raises.
         """
         roles.require_right(ctx, "publish-grid")
@@ -117,6 +120,8 @@ def _version(ctx: Context, version: int) -> tuple[str, tuple[LineSettings, ...]]
 def _publish(ctx: Context, version: int, root: str, lines: tuple[LineSettings, ...]) -> None:
     if len(lines) > MAX_LINES:
         raise ContractError("too-many-buses", f"{len(lines)} lines, at most {MAX_LINES}")
+    for bus in (root, *(line[1] for line in lines)):
+        _check_bus(bus)
     for line in lines:
         metres, limits = line[2], line[4:]
         if type(metres) is not int or not 0 <= metres <= MAX_METRES:
@@ -133,6 +138,13 @@ def _publish(ctx: Context, version: int, root: str, lines: tuple[LineSettings, .
     ctx.put(_GRID + version.to_bytes(4, "big"), (root, lines))
     ctx.put(_GRID, version)
     ctx.emit("grid-published", (), version)
+
+
+def _check_bus(name: str) -> None:
+    """A bus's name is part of keys: it has no separator of theirs in it, and is as long in bytes as in letters."""
+    good = type(name) is str and 0 < len(name) <= MAX_BUS and name[0] in _FIRST
+    if not good or not all(letter in _REST for letter in name):
+        raise GridError("bad-bus", f"{name!r:.60}: 1 to {MAX_BUS} of A-Z a-z 0-9 . _ / -, the first a letter or digit")
 
 
 @functools.lru_cache(maxsize=16)

@@ -52,7 +52,11 @@ def test_a_new_version_leaves_the_old_one_as_it_was() -> None:
         ((*LINES, ("b2", "b3", 1, 1, -1, None)), "bad-limit"),
         ((*LINES, ("b2", "b3", 1, 1, None, 2**62)), "bad-limit"),
         ((*LINES, ("b2", "", 1, 1, None, None)), "bad-bus"),
-        ((*LINES, ("b2", "b" * 65, 1, 1, None, None)), "bad-bus"),
+        ((*LINES, ("b2", "b" * 49, 1, 1, None, None)), "bad-bus"),
+        ((*LINES, ("b2", "b\0c", 1, 1, None, None)), "bad-bus"),
+        ((*LINES, ("b2", "Bäckerei", 1, 1, None, None)), "bad-bus"),
+        ((*LINES, ("b2", "\U0001f600" * 40, 1, 1, None, None)), "bad-bus"),
+        ((*LINES, ("b2", "-b3", 1, 1, None, None)), "bad-bus"),
         (tuple(("t", f"b{i}", 1, 1, None, None) for i in range(1, 2_002)), "too-many-buses"),
         ((("t", "b1", 1, 1, None),), "bad-args"),
     ],
@@ -61,6 +65,15 @@ def test_what_is_no_grid(lines: Any, code: str) -> None:
     world = neighbourhood()
     assert world.refused(OPERATOR, "grid", "publish", root="t", lines=lines) == code
     assert world.query("grid", "version") == 1
+
+
+def test_names_of_buses() -> None:
+    world = neighbourhood()
+    names = ("bus-n00", "feeder-a", "b0", "T_1/west.3", "b" * 48)
+    lines = (*LINES, *((LINES[0][0], name, 1, 1, None, None) for name in names))
+    world.call(OPERATOR, "grid", "publish", root="t", lines=lines)
+    with pytest.raises(ContractError, match="bad-bus"):
+        World([Grid()], {"grid": {"root": "t\0", "lines": ()}})
 
 
 def test_only_the_grid_operator_publishes() -> None:
