@@ -19,7 +19,7 @@ network, index(4) -> device id; ``device/`` id -> Device; ``device-fills/`` devi
 
 from typing import Final, NamedTuple, cast
 
-from chaincode import grid, roles, slots
+from chaincode import grid, market_products, roles, slots
 from chaincode.contract import Context, Contract, ContractError, Value, query, transaction
 from chaincode.roles import RIGHTS, Member, check_id, check_key, has_role, member_of, require_right
 
@@ -27,10 +27,11 @@ KINDS: Final = ("load", "pv", "battery", "ev", "charger")
 MAX_DEVICES: Final = 256
 """Devices of one network: what the automatic share at the end of a block has to look at."""
 MAX_LISTED: Final = 500
-MAX_POWER_W: Final = 10**9
+MAX_POWER_W: Final = market_products.MAX_POWER_W
 MAX_PLACES: Final = 64
-PLACES_KEPT_SLOTS: Final = 1_000
-"""How far back a device's places are kept: longer than any settlement looks."""
+"""Of one device, from its first slot that is not yet final on."""
+MAX_AHEAD_SLOTS: Final = 1_000
+"""How far ahead a move may be planned."""
 
 _NETWORKS: Final = b"network/"
 _NETWORK_LIST: Final = b"network-list/"
@@ -334,14 +335,12 @@ def _move(ctx: Context, device: str, bus: str, slot: int) -> None:
     found = device_of(ctx, device)
     _require(ctx, "connect", found)
     now = slots.current(ctx)
-    if not now <= slot <= now + PLACES_KEPT_SLOTS:
-        raise ContractError("slot-over", f"slot {slot} is over, or more than {PLACES_KEPT_SLOTS} slots ahead")
+    if not now <= slot <= now + MAX_AHEAD_SLOTS:
+        raise ContractError("slot-over", f"slot {slot} is over, or more than {MAX_AHEAD_SLOTS} slots ahead")
     last_fill = cast("int | None", ctx.get(_FILLS + device.encode()))
     if last_fill is not None and last_fill >= slot:
         raise ContractError("has-fills", f"{device} has traded up to slot {last_fill}", (last_fill,))
-    kept = [place for place in found.places if place[0] < slot]
-    while len(kept) > 1 and kept[1][0] < now - PLACES_KEPT_SLOTS:
-        del kept[0]
+    kept = _needed(ctx, [place for place in found.places if place[0] < slot])
     if len(kept) >= MAX_PLACES:
         raise ContractError("too-many", f"a device has at most {MAX_PLACES} places on record")
     ctx.put(_DEVICES + device.encode(), tuple(found._replace(places=(*kept, (slot, bus)))))
@@ -349,6 +348,17 @@ def _move(ctx: Context, device: str, bus: str, slot: int) -> None:
     ctx.put(_MOVES + count.to_bytes(4, "big"), (device, slot))
     ctx.put(_MOVES, count + 1)
     ctx.emit("device-moved", (device, found.network), (bus, slot))
+
+
+def _needed(ctx: Context, places: list[tuple[int, str]]) -> list[tuple[int, str]]:
+    """``places`` without those that were left before the last slot that is final: settlement asks for all others.
+
+    Slots become final in their order, however late: after an outage nothing is missing.
+    """
+    for index in range(len(places) - 1, 0, -1):
+        if market_products.is_final(ctx, places[index][0] - 1):
+            return places[index:]
+    return places
 
 
 def _require(ctx: Context, right: str, device: Device) -> None:

@@ -32,8 +32,13 @@ _TOTALS: Final = b"cleared/"
 DAY_S: Final = 86_400
 MAX_SLOT: Final = 2**48
 MAX_OPEN_PRODUCTS: Final = 1_000
-MAX_PRICE: Final = 2**46
-"""Retail, in base units per Wh: with all tolls of a grid (``grid.MAX_TOLLS``) the auction's keys stay below 63 bits."""
+MAX_SLOT_VALUE: Final = 2**62
+"""What a device at the highest limit may have to pay the utility for one slot, in base units.
+
+So retail stays below 2^39, and with all tolls of a grid (``grid.MAX_TOLLS``) the auction's keys below 63 bits.
+"""
+MAX_POWER_W: Final = 10**9
+"""The highest limit of a device's import or export."""
 
 
 class Product(NamedTuple):
@@ -95,6 +100,11 @@ class Settings(NamedTuple):
         return in_force[1], in_force[2]
 
 
+def max_price(slot_seconds: int) -> int:
+    """The highest retail tariff, in base units per Wh."""
+    return MAX_SLOT_VALUE * 3600 // (MAX_POWER_W * slot_seconds)
+
+
 def configure(ctx: Context, raw: dict[str, Value]) -> Settings:
     """Check and keep the genesis settings. Raises ContractError("bad-settings") naming the setting."""
     known = dict.fromkeys(Settings._fields)
@@ -118,6 +128,9 @@ def configure(ctx: Context, raw: dict[str, Value]) -> Settings:
         raise ContractError("bad-settings", f"open_before_s opens more than {MAX_OPEN_PRODUCTS} products")
     if settings.gate_before_end_s >= settings.open_before_s + settings.slot_seconds:
         raise ContractError("bad-settings", "gate_before_end_s closes products before they open")
+    most = max_price(settings.slot_seconds)
+    if max([retail for _, retail, _ in settings.tariffs]) > most:
+        raise ContractError("bad-settings", f"retail is at most {most}: {MAX_POWER_W} W for a slot cost at most 2^62")
     slots.configure(ctx, settings.slot_seconds)
     ctx.put(_SETTINGS, tuple(settings))
     return settings
@@ -154,6 +167,14 @@ def require(ctx: Context, slot: int) -> Product:
     if product is None:
         raise ContractError("no-product", f"slot {slot} is not open yet, or older than the chain")
     return product
+
+
+def is_final(ctx: Context, slot: int) -> bool:
+    """Whether nothing about a past ``slot`` can change any more: it is FINAL, or older than the chain."""
+    if slot >= (next_to_open(ctx) or 0):
+        return False
+    product = find(ctx, slot)
+    return product is None or product.state == FINAL
 
 
 def put(ctx: Context, slot: int, product: Product) -> None:
@@ -199,10 +220,8 @@ def _tariffs(raw: Value) -> tuple[tuple[int, int, int], ...]:
                 raise ContractError("bad-settings", f"a tariff is [second of the day, retail, feed-in], not {row!r}")
     before = -1
     for second, retail, feed_in in tariffs:
-        if not before < second < DAY_S or not 0 <= feed_in <= retail <= MAX_PRICE:
-            raise ContractError(
-                "bad-settings", "tariffs ascend by second of the day, and 0 <= feed-in <= retail <= 2^46"
-            )
+        if not before < second < DAY_S or not 0 <= feed_in <= retail:
+            raise ContractError("bad-settings", "tariffs ascend by second of the day, and 0 <= feed-in <= retail")
         before = second
     if tariffs[0][0] != 0:
         raise ContractError("bad-settings", "the first tariff holds from second 0 of the day")

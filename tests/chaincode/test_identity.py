@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -13,6 +13,7 @@ from chaincode.contract import ContractError
 from chaincode.grid import Grid
 from chaincode.identity import Identity
 from chaincode.registry import default_registry
+from tests.chaincode.marketplace import balance, marketplace, order, state_of, tick
 from tests.chaincode.neighbourhood import (
     ADMIN,
     CLUB,
@@ -244,18 +245,44 @@ def test_where_an_ev_cannot_move() -> None:
     world.call(ev, "identity", "disconnect", device="home-1/ev", slot=8)
 
 
-def test_places_are_forgotten_in_time_and_bounded() -> None:
-    world = neighbourhood()
-    ev = key_of("home-1/ev")
+def test_places_are_forgotten_when_their_slots_are_final_and_bounded() -> None:
+    world = marketplace()
+    ev = key_of("home-3/ev")
     for slot in range(1, identity.MAX_PLACES):
-        world.call(ev, "identity", "connect", device="home-1/ev", bus="b2" if slot % 2 else "b1", slot=slot)
+        world.call(ev, "identity", "connect", device="home-3/ev", bus="b2" if slot % 2 else "b1", slot=slot)
     later = identity.MAX_PLACES
-    assert world.refused(ev, "identity", "disconnect", device="home-1/ev", slot=later) == "too-many"
-    world.next_block((later + identity.PLACES_KEPT_SLOTS) * SLOT_S)
-    world.call(ev, "identity", "disconnect", device="home-1/ev", slot=later + identity.PLACES_KEPT_SLOTS)
+    assert world.refused(ev, "identity", "disconnect", device="home-3/ev", slot=later) == "too-many"
+    world.next_block(later * SLOT_S)
+    for _ in range(10):  # what a block may settle is bounded
+        world.next_block(world.time + 1)
+    world.call(ev, "identity", "disconnect", device="home-3/ev", slot=later + 1)
     with world.transaction() as ctx:
-        assert identity.bus_at(ctx, "home-1/ev", later) == "b2"
-        assert len(identity.device_of(ctx, "home-1/ev").places) < identity.MAX_PLACES
+        assert identity.bus_at(ctx, "home-3/ev", later) == "b2"
+        places = identity.device_of(ctx, "home-3/ev").places
+    state_of_slot = [cast("Any", world.query("market", "product", slot=slot))[1] for slot in range(later)]
+    first = state_of_slot.index("SETTLED")
+    assert set(state_of_slot[:first]) == {"FINAL"}
+    assert [slot for slot, _ in places] == [*range(first, later), later + 1]
+
+
+def test_places_are_kept_until_a_late_settlement_has_asked_for_them() -> None:
+    """A metering window of more than a thousand slots, and an EV that moves on long before it ends."""
+    windows: dict[str, Any] = {"metering_window_s": 86_400, "dispute_window_s": 60}
+    world = marketplace(slot_seconds=60, open_before_s=600, gate_before_end_s=0, **windows)
+    bought = order(world, "home-1/load", "buy", slot=3, wh=100, price=80)
+    order(world, "home-3/ev", "sell", slot=3, wh=100, price=30)
+    tick(world)
+    assert state_of(world, bought) == "FILLED"
+    world.next_block(240)
+    ev = key_of("home-3/ev")
+    world.call(ev, "identity", "connect", device="home-3/ev", bus="b2", slot=4)
+    world.next_block(1_100 * 60)
+    world.call(ev, "identity", "connect", device="home-3/ev", bus="b1", slot=1_100)
+    world.next_block(86_400 + 300)
+    for _ in range(20):
+        world.next_block(world.time + 1)
+    assert cast("Any", world.query("market", "product", slot=3))[1] == "FINAL"
+    assert balance(world, "escrow:3") == 0
 
 
 @pytest.mark.parametrize(

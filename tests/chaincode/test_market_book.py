@@ -11,7 +11,7 @@ from chaincode.auction import BUY, SELL, Clearing, clear
 from chaincode.contract import ContractError, Value
 from chaincode.tree import Line, Tree
 from tests.chaincode.market_auditor import whole_book
-from tests.chaincode.marketplace import FEED_IN, RETAIL, marketplace, order, tick
+from tests.chaincode.marketplace import FEED_IN, RETAIL, SLOT_S, marketplace, order, tick
 from tests.chaincode.world import World
 
 BUSES = ("t", "a", "b", "c", "d")
@@ -103,7 +103,7 @@ def test_reach_goes_over_tolls_and_stops_at_full_lines() -> None:
 
 def test_the_largest_prices_and_tolls_can_be_kept() -> None:
     """A grid at the bound of tolls, a tariff at the bound of prices: what an auction writes still fits the state."""
-    most = market_products.MAX_PRICE
+    most = market_products.max_price(SLOT_S)
     lines = (("t", "a", 0, grid.MAX_TOLLS - 1, None, None), ("a", "b", 0, 1, None, None))
     devices = {"n1/ev": ("n1", "ev", "b", 1_000, 1_000), "n2/ev": ("n2", "ev", "t", 1_000, 1_000)}
     world = marketplace(devices, lines, allocated=2**56, tariffs=((0, most, 0),))
@@ -118,4 +118,6 @@ def test_tolls_and_tariffs_beyond_the_bound_are_refused() -> None:
     with pytest.raises(ContractError, match="bad-toll"):
         marketplace(lines=(("t", "a", 0, grid.MAX_TOLLS, None, None), ("a", "b", 0, 1, None, None)))
     with pytest.raises(ContractError, match="bad-settings"):
-        marketplace(tariffs=((0, market_products.MAX_PRICE + 1, 0),))
+        marketplace(tariffs=((0, market_products.max_price(SLOT_S) + 1, 0),))
+    with pytest.raises(ContractError, match="bad-settings"):
+        marketplace(slot_seconds=2 * SLOT_S, tariffs=((0, market_products.max_price(SLOT_S), 0),))
