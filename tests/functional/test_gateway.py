@@ -1,7 +1,9 @@
 """What a gateway offers to clients, on real nodes."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -11,7 +13,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from chaincode.registry import default_registry
 from node.errors import RefusedError
-from node.gateway.client import BlockEvents, BulkReply, Client, tx_id_of
+from node.gateway.client import BlockEvents, BulkReply, Client, Evidence, tx_id_of
 from node.gateway.proven import query_proven
 from node.model.keys import verify
 from node.model.received import received_bytes
@@ -119,20 +121,41 @@ def test_a_proven_answer_equals_the_nodes_and_a_tampered_one_is_found_out(networ
                 await query_proven(client, genesis, registry, "identity", "device", absent)
             assert caught.value.code == "unknown-device"
 
-            class Liar(Client):
-                async def query_evidence(self, *args: object) -> object:  # type: ignore[override]
-                    evidence = await client.query_evidence("identity", "device", {"device": "home-1/pv"})
-                    (key, value, proof), *rest = evidence.reads
-                    assert value is not None
-                    return type(evidence)(
-                        evidence.header, evidence.certificate, ((key, value[:-1] + b"\xc3", proof), *rest)
-                    )
-
-            with pytest.raises(RefusedError) as caught:
-                await query_proven(Liar("unused:1"), genesis, registry, "identity", "device", {"device": "home-1/pv"})
-            assert caught.value.code == "bad-proof"
+            truth = await client.query_evidence("identity", "device", {"device": "home-1/pv"})
+            (key, value, proof), *rest = truth.reads
+            assert value is not None
+            older = await client.block(1)
+            lies: list[Evidence | RefusedError] = [
+                replace(truth, reads=((key, value[:-1] + b"\xc3", proof), *rest)),
+                replace(truth, reads=((key, None, proof), *rest)),
+                replace(truth, reads=((key, value, proof[:-1]), *rest)),
+                replace(truth, reads=()),
+                replace(truth, certificate=older.certificate),
+                replace(truth, certificate=truth.certificate[:-1]),
+                replace(truth, header=older.header),
+                replace(truth, header=b"\x00"),
+                replace(truth, header=older.header, certificate=older.certificate),
+                RefusedError("unknown-device", "just a word"),
+            ]
+            for lie in lies:
+                with pytest.raises(RefusedError) as caught:
+                    await query_proven(Liar(lie), genesis, registry, "identity", "device", {"device": "home-1/pv"})
+                assert caught.value.code == "bad-proof", lie
 
     asyncio.run(scenario())
+
+
+class Liar(Client):
+    """A client whose node answers proven queries with whatever it likes."""
+
+    def __init__(self, lie: Evidence | RefusedError) -> None:
+        super().__init__("unused:1")
+        self._lie = lie
+
+    async def query_evidence(self, contract: str, method: str, args: Mapping[str, Any] | None = None) -> Evidence:
+        if isinstance(self._lie, RefusedError):
+            raise self._lie
+        return self._lie
 
 
 def test_a_client_goes_on_with_another_node(network: Cluster) -> None:
