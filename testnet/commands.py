@@ -41,7 +41,7 @@ _directory_option = click.option(
 )
 
 
-def _refusals(command: Callable[P, R]) -> Callable[P, R]:
+def refusals(command: Callable[P, R]) -> Callable[P, R]:
     """``refusals_to_exit_codes``, and the disk's refusals too: one line instead of a traceback."""
 
     @functools.wraps(command)
@@ -86,7 +86,7 @@ def testnet() -> None:
               help="A JSON file with the contracts' genesis settings; without, three homes to trade with.")  # fmt: skip
 @json_option
 @click.pass_context
-@_refusals
+@refusals
 def up(
     ctx: click.Context, directory: Path, nodes: int, base_port: int, settings_path: Path | None, as_json: bool
 ) -> None:
@@ -123,7 +123,7 @@ def up(
 @testnet.command()
 @_directory_option
 @json_option
-@_refusals
+@refusals
 def status(directory: Path, as_json: bool) -> None:
     """Height, view and root of every node, and whether they agree.
 
@@ -136,7 +136,7 @@ def status(directory: Path, as_json: bool) -> None:
 @testnet.command()
 @click.argument("name", metavar="NODE")
 @_directory_option
-@_refusals
+@refusals
 def stop(name: str, directory: Path) -> None:
     """Stop one node cleanly (SIGTERM).
 
@@ -150,7 +150,7 @@ def stop(name: str, directory: Path) -> None:
 @testnet.command()
 @click.argument("name", metavar="NODE")
 @_directory_option
-@_refusals
+@refusals
 def kill(name: str, directory: Path) -> None:
     """Kill one node (SIGKILL), as a crash would.
 
@@ -164,7 +164,7 @@ def kill(name: str, directory: Path) -> None:
 @testnet.command()
 @click.argument("name", metavar="NODE")
 @_directory_option
-@_refusals
+@refusals
 def restart(name: str, directory: Path) -> None:
     """Start one node again, after stopping it if it runs.
 
@@ -181,7 +181,7 @@ def restart(name: str, directory: Path) -> None:
 
 @testnet.command()
 @_directory_option
-@_refusals
+@refusals
 def down(directory: Path) -> None:
     """Stop all nodes. Their data stays: `up` goes on where they were.
 

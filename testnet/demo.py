@@ -11,11 +11,12 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from cli.output import json_option, refusals_to_exit_codes
+from cli.output import json_option
 from cli.units import clock
 from node.errors import RefusedError
 from node.gateway.client import Client
 from testnet.cluster import Cluster
+from testnet.commands import refusals
 from testnet.community import Community, find_data, load_community
 from testnet.demo_day import Day, Outage, Processes, Tick, fund
 from testnet.demo_world import DAY_S, WORLD_NAME, World, build_world
@@ -38,7 +39,7 @@ TOLD_EVERY_S = 4 * 3600
 )
 @click.option("--data", type=click.Path(path_type=Path), help="The homes' data; by default the installed citylearn's.")
 @json_option
-@refusals_to_exit_codes
+@refusals
 def demo(directory: Path, day_seconds: int, data: Path | None, as_json: bool) -> None:
     """Trade a real day: four nodes, seventeen homes with load, panels, battery and EV, brokers and meters.
 
@@ -123,7 +124,7 @@ async def _pass_the_day(
 
 def _clear(directory: Path) -> None:
     """Remove an earlier demo, and nothing else. Raises RefusedError("not-a-demo")."""
-    if not directory.exists() or not any(directory.iterdir()):
+    if not directory.exists() or (directory.is_dir() and not any(directory.iterdir())):
         return
     if not (directory / WORLD_NAME).exists():
         raise RefusedError("not-a-demo", f"{directory} holds something else; name another with --dir")
