@@ -10,6 +10,9 @@ on:
 and when the dispute window ends, FINAL. A block does a bounded part of this (``WORK_PER_BLOCK`` devices) and leaves a
 cursor in the calendar; products are settled one after the other, in order of time.
 
+Each network in each slot is a unit by itself: one that fails is undone alone and parked (``settlement_parking``), and
+the calendar goes on.
+
 The rules of readings and estimates stand in ``settlement_readings``, of netting in ``settlement_netting``, of payment
 in ``settlement_run``. There are no genesis settings of its own: the windows are the market's.
 
@@ -18,7 +21,15 @@ State: as these modules say, and the table ``settling/`` of ``market_calendar``.
 
 from typing import Final, cast
 
-from chaincode import accounts, identity, market_calendar, market_products, settlement_readings, settlement_run
+from chaincode import (
+    accounts,
+    identity,
+    market_calendar,
+    market_products,
+    settlement_parking,
+    settlement_readings,
+    settlement_run,
+)
 from chaincode.contract import Context, Contract, ContractError, Value, query, transaction
 from chaincode.market_calendar import FINAL, METERED, SETTLEMENT, Entry
 from chaincode.market_products import Product
@@ -28,6 +39,7 @@ WORK_PER_BLOCK: Final = 1_000
 """Devices estimated or settled in one block."""
 ENTRY_WORK: Final = 5
 MAX_BILL_SLOTS: Final = 10_000
+MAX_LISTED: Final = 500
 
 _ESTIMATING: Final = 0
 _SETTLING: Final = 1
@@ -88,6 +100,15 @@ class Settlement(Contract):
         return tuple(settled), tuple([tuple(entry) for entry in settlement_run.entries_of(ctx, network, slot)])
 
     @query
+    def parked(self, ctx: Context, *, first: int = 0) -> Value:
+        """What could not be settled, from number ``first`` on, at most 500, oldest first: (network, slot, code, time);
+        network "": the slot itself. Raises ContractError: bad-range.
+        """
+        if first < 0:
+            raise ContractError("bad-range", "the first number of a list is 0")
+        return tuple([tuple(row) for row in settlement_parking.parked(ctx, first, MAX_LISTED)])
+
+    @query
     def bill(self, ctx: Context, *, network: str, first_slot: int, last_slot: int) -> Value:
         """A network's sums over slots, both included: (slots settled, cost, utility-only cost, the other fields of
         ``Settled``).
@@ -110,22 +131,36 @@ class Settlement(Contract):
 
 
 def _happen(ctx: Context, entry: Entry, work: int) -> int:
-    """Let a due entry of the calendar happen, as far as ``work`` devices go; how many it was."""
+    """Let a due entry of the calendar happen, as far as ``work`` devices go; how many it was.
+
+    An entry that fails outside of its units is struck out, and parked with the slot.
+    """
+    done: list[int] = []
+    failure = ctx.attempt(lambda: done.append(_final(ctx, entry) if entry.kind == FINAL else _go_on(ctx, entry, work)))
+    if failure is None:
+        return done[0]
+    market_calendar.remove(ctx, SETTLEMENT, entry.time, entry.kind, entry.slot)
+    return settlement_parking.park(ctx, "", entry.slot, failure)
+
+
+def _final(ctx: Context, entry: Entry) -> int:
+    market_calendar.remove(ctx, SETTLEMENT, entry.time, FINAL, entry.slot)
+    market_products.enter(ctx, entry.slot, market_products.require(ctx, entry.slot), market_products.FINAL)
+    return 0
+
+
+def _go_on(ctx: Context, entry: Entry, work: int) -> int:
+    """Estimate or settle the networks of a slot from its cursor on, each a unit by itself."""
     product = market_products.require(ctx, entry.slot)
-    if entry.kind == FINAL:
-        market_calendar.remove(ctx, SETTLEMENT, entry.time, FINAL, entry.slot)
-        market_products.enter(ctx, entry.slot, product, market_products.FINAL)
-        return 0
     step, index, estimated = cast("tuple[int, int, int]", entry.cursor or (_ESTIMATING, 0, 0))
     networks = identity.networks_of(ctx)
     done = 0
     while index < len(networks) and done < work:
-        network = networks[index]
         if step == _ESTIMATING:
-            devices, missing = settlement_run.estimate_network(ctx, network, entry.slot, product)
+            devices, missing = _estimate(ctx, networks[index], entry.slot, product)
             estimated += missing
         else:
-            devices = settlement_run.settle_network(ctx, network, entry.slot, product)
+            devices = _settle(ctx, networks[index], entry.slot, product)
         done += devices + 1
         index += 1
     if index < len(networks):
@@ -139,11 +174,33 @@ def _happen(ctx: Context, entry: Entry, work: int) -> int:
     return done
 
 
+def _estimate(ctx: Context, network: str, slot: int, product: Product) -> tuple[int, int]:
+    """(work, readings estimated). A network whose estimates fail is parked when it is settled: "not-metered"."""
+    done: list[tuple[int, int]] = []
+    failure = ctx.attempt(lambda: done.append(settlement_run.estimate_network(ctx, network, slot, product)))
+    return done[0] if failure is None else (settlement_parking.UNIT_WORK, 0)
+
+
+def _settle(ctx: Context, network: str, slot: int, product: Product) -> int:
+    """Settle one network, or park it; the work."""
+    done: list[int] = []
+    failure = ctx.attempt(lambda: done.append(settlement_run.settle_network(ctx, network, slot, product)))
+    return done[0] if failure is None else settlement_parking.park(ctx, network, slot, failure)
+
+
 def _finish(ctx: Context, entry: Entry, product: Product) -> None:
-    """All networks are settled: tolls and rent leave the escrow, and nothing is left in it."""
-    totals = market_products.totals_of(ctx, entry.slot)
-    settlement_run.pay_lines(ctx, entry.slot, totals.tolls, totals.rent)
-    assert accounts.balance(ctx, f"escrow:{entry.slot}") == 0, "a settled slot leaves money in escrow"
+    """All networks are settled or parked: the slot's end, and on to FINAL."""
+    failure = ctx.attempt(lambda: _close(ctx, entry.slot))
+    if failure is not None:
+        settlement_parking.park(ctx, "", entry.slot, failure)
     market_calendar.remove(ctx, SETTLEMENT, entry.time, METERED, entry.slot)
     market_products.enter(ctx, entry.slot, product, market_products.SETTLED)
     market_calendar.put(ctx, SETTLEMENT, Entry(product.final_at, FINAL, entry.slot, ()))
+
+
+def _close(ctx: Context, slot: int) -> None:
+    """Tolls and rent leave the escrow; nothing is left in it but the proceeds of what is parked."""
+    totals = market_products.totals_of(ctx, slot)
+    settlement_run.pay_lines(ctx, slot, totals.tolls, totals.rent)
+    left = accounts.balance(ctx, f"escrow:{slot}")
+    assert left == 0 or settlement_parking.in_slot(ctx, slot), "a settled slot leaves money in escrow"

@@ -21,7 +21,7 @@ from typing import Final, NamedTuple, cast
 
 from chaincode import accounts, budget, identity, market_orders, settlement_readings
 from chaincode.budget import Charge
-from chaincode.contract import Context, Value
+from chaincode.contract import Context, ContractError, Value
 from chaincode.keys import text, uint
 from chaincode.market_orders import Position
 from chaincode.market_products import Product
@@ -130,7 +130,8 @@ def settle_network(ctx: Context, network: str, slot: int, product: Product) -> i
     books = []
     for device, bus in _connected(ctx, network, slot):
         reading = settlement_readings.find(ctx, device, slot)
-        assert reading is not None, "settled before it was metered"
+        if reading is None:
+            raise ContractError("not-metered", f"{device} has neither a reading nor an estimate")
         books.append(_Account(device, bus, market_orders.find_position(ctx, device, slot), reading))
     netted: list[tuple[_Account, Netted]] = []
     utility_only = 0
