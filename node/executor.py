@@ -39,7 +39,7 @@ from node.model.keys import TAG_HOOK
 from node.model.merkle_list import EMPTY_ROOT
 from node.model.receipt import OK, Receipt, encode_event, encode_receipt
 from node.model.transaction import Transaction
-from node.witness import UNPROVEN_REFUSALS, ReadOnlyState, RecordingState, query_context, run_query
+from node.witness import LOCAL_STEPS, UNPROVEN_REFUSALS, ReadOnlyState, RecordingState, query_context, run_query
 
 # What one call may do. These are rules: nodes that differ in them compute different states.
 TRANSACTION_STEPS = 20_000
@@ -137,27 +137,44 @@ class Executor:
                 _logger.exception("a mistake in the calendar of contract %r", contract.name)
         return min([time for time in due if time is not None], default=None)
 
-    def query(self, contract: str, method: str, args: Mapping[str, Any], sender: bytes = b"") -> Value:
+    def query(
+        self,
+        contract: str,
+        method: str,
+        args: Mapping[str, Any],
+        sender: bytes = b"",
+        *,
+        steps: int = LOCAL_STEPS,
+        rows: int | None = None,
+    ) -> Value:
         """Answer a query from the state after the head.
 
-        Raises ContractError: "unknown-contract", "unknown-method", "bad-args", "step-limit", "read-only", "internal",
-        or what the query raises.
+        ``steps``: how many reads it may do; ``rows``: how many entries of tuples these may bring, None for any number.
+        Raises ContractError: "unknown-contract", "unknown-method", "bad-args", "step-limit", "too-much", "read-only",
+        "internal", or what the query raises.
         """
-        state = ReadOnlyState(self._ledger.state)
-        return run_query(self._registry, self._ledger.head, state, contract, method, args, sender)
+        state = ReadOnlyState(self._ledger.state, rows)
+        return run_query(self._registry, self._ledger.head, state, contract, method, args, sender, steps)
 
     def query_proven(
-        self, contract: str, method: str, args: Mapping[str, Any], sender: bytes = b""
+        self,
+        contract: str,
+        method: str,
+        args: Mapping[str, Any],
+        sender: bytes = b"",
+        *,
+        steps: int = LOCAL_STEPS,
+        rows: int | None = None,
     ) -> tuple[Value, tuple[tuple[bytes, bytes | None, tuple[bytes, ...]], ...]]:
         """``query`` with what it read: (key, encoded value or None, proof) each; ``node/witness.py`` checks it.
 
         A refusal by the rules is an answer too: None, with what it rests on. Raises ContractError with one of
         ``UNPROVEN_REFUSALS``: "not-provable" if the query scans or reads too much, the others as ``query`` does.
         """
-        state = RecordingState(self._ledger.state)
+        state = RecordingState(self._ledger.state, rows)
         value: Value = None
         try:
-            value = run_query(self._registry, self._ledger.head, state, contract, method, args, sender)
+            value = run_query(self._registry, self._ledger.head, state, contract, method, args, sender, steps)
         except ContractError as error:
             if error.code in UNPROVEN_REFUSALS:
                 raise

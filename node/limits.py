@@ -55,11 +55,25 @@ SEND_QUEUE_BYTES = 64 * 1024 * 1024
 SEND_QUEUE_MESSAGES_WHILE_DOWN = 64
 
 # The gateway: what clients may ask for at once, and how long it bears with those who do not read.
-MAX_REQUEST_BYTES = 8 * 1024 * 1024
+# Half-sent requests take at most MAX_CLIENT_CALLS * MAX_REQUEST_BYTES, half a GiB.
+MAX_REQUEST_BYTES = 1024 * 1024
 MAX_BULK_TRANSACTIONS = 2000
-MAX_CLIENT_CALLS = 1000
+MAX_CLIENT_CALLS = 512
+MAX_CALLS_OF_A_CONNECTION = 256
 MAX_SUBSCRIBERS = 200
 SUBSCRIBER_PATIENCE_SECONDS = 30
 MAX_STATUS_WAIT_MS = 60_000
 MAX_STATUS_WAITERS = 20_000
 VERIFY_QUEUE_TRANSACTIONS = 8192
+
+# Queries run between the messages of consensus. One reads so many keys and rows, a few tens of milliseconds; all
+# together take so many milliseconds of a second. A connection asks and submits so often.
+QUERY_STEPS = 10_000
+QUERY_ROWS = 40_000
+QUERY_MS_PER_SECOND = 400
+QUERY_MS_BURST = 500
+CALLS_PER_SECOND = 200
+CALLS_BURST = 400
+TRANSACTIONS_PER_SECOND = 10_000
+TRANSACTIONS_BURST = 20_000
+PACED_CONNECTIONS = 4096

@@ -22,11 +22,21 @@ from node.model.codec import decode
 from node.model.genesis import Genesis
 from node.model.keys import Verify, verify
 
-QUERY_STEPS = 200_000
+LOCAL_STEPS = 200_000
+"""Of a query on a program's own: nobody else waits. What a gateway's may do stands in ``node/limits.py``."""
 MAX_PROVEN_READS = 1024
 
 UNPROVEN_REFUSALS = frozenset(
-    {"unknown-contract", "unknown-method", "bad-args", "not-provable", "step-limit", "read-only", "internal"}
+    (
+        "unknown-contract",
+        "unknown-method",
+        "bad-args",
+        "not-provable",
+        "step-limit",
+        "too-much",
+        "read-only",
+        "internal",
+    )
 )
 """What a query is refused with before or beside the rules. Every other refusal follows from what was read, so it comes
 with proofs as an answer does, and whoever asked is refused by running the query."""
@@ -38,13 +48,18 @@ _logger = logging.getLogger(__name__)
 
 
 class ReadOnlyState:
-    """The state after the head, for a query: its writes are refused with "read-only"."""
+    """The state after the head, for a query: its writes are refused with "read-only".
 
-    def __init__(self, state: WorldState) -> None:
+    ``rows``: how many entries of tuples it may read, None for any number; above that "too-much". One read may bring a
+    whole page of an auction, so reads alone do not say what a query costs.
+    """
+
+    def __init__(self, state: WorldState, rows: int | None = None) -> None:
         self._state = state
+        self._rows_left = rows
 
     def get(self, key: bytes) -> Value:
-        return self._state.get(key)
+        return self._counted(self._state.get(key))
 
     def put(self, key: bytes, value: Value) -> None:
         raise ContractError("read-only", "a query writes")
@@ -53,7 +68,15 @@ class ReadOnlyState:
         raise ContractError("read-only", "a query writes")
 
     def scan(self, start: bytes, end: bytes, reverse: bool = False) -> Iterator[tuple[bytes, Value]]:
-        return self._state.scan(start, end, reverse)
+        for key, value in self._state.scan(start, end, reverse):
+            yield key, self._counted(value)
+
+    def _counted(self, value: Value) -> Value:
+        if self._rows_left is not None and isinstance(value, tuple):
+            self._rows_left -= len(value)
+            if self._rows_left < 0:
+                raise ContractError("too-much", "the query reads too many rows")
+        return value
 
     def mark(self) -> int:
         return 0
@@ -68,8 +91,8 @@ class ReadOnlyState:
 class RecordingState(ReadOnlyState):
     """The same, and remembers which keys were read, in order, in ``reads``; scans are "not-provable"."""
 
-    def __init__(self, state: WorldState) -> None:
-        super().__init__(state)
+    def __init__(self, state: WorldState, rows: int | None = None) -> None:
+        super().__init__(state, rows)
         self.reads: dict[bytes, None] = {}
 
     def get(self, key: bytes) -> Value:
@@ -97,7 +120,7 @@ class _ProvenState(ReadOnlyState):
         raise ContractError("not-provable", "the query scans the state")
 
 
-def query_context(head: Header, state: State, sender: bytes) -> Context:
+def query_context(head: Header, state: State, sender: bytes, steps: int = LOCAL_STEPS) -> Context:
     """What a query sees: the state after the block ``head``, at its time."""
     return Context(
         state,
@@ -107,7 +130,7 @@ def query_context(head: Header, state: State, sender: bytes) -> Context:
         previous_time=head.time,
         sender=sender,
         tx_id=b"",
-        step_limit=QUERY_STEPS,
+        step_limit=steps,
     )
 
 
@@ -119,10 +142,11 @@ def run_query(
     method: str,
     args: Mapping[str, Any],
     sender: bytes = b"",
+    steps: int = LOCAL_STEPS,
 ) -> Value:
     """Run a query over ``state``. Raises ContractError; "internal" for a mistake in the contract, which is logged."""
     try:
-        return registry.call(query_context(head, state, sender), contract, method, args, "query")
+        return registry.call(query_context(head, state, sender, steps), contract, method, args, "query")
     except (ContractError, WattError, OSError, MemoryError):
         raise
     except Exception as error:

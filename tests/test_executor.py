@@ -227,6 +227,9 @@ def test_queries_read_and_never_write(caplog: pytest.LogCaptureFixture) -> None:
     chain = Chain()
     chain.add(chain.tx(0, 1, "rest", price=4))
     assert chain.executor.query("sample", "book", {}) == ((4, 1),)
+    for steps, rows, code in ((0, None, "step-limit"), (9, 0, "too-much")):
+        with pytest.raises(ContractError, match=code):
+            chain.executor.query("sample", "book", {}, steps=steps, rows=rows)
     for method, args, code in [
         ("write", {}, "read-only"),
         ("rest", {"price": 1}, "unknown-method"),

@@ -11,6 +11,7 @@ from node.errors import NodeFault, RefusedError
 from node.gateway.codes import NotNowError, error_from
 from node.gateway.guard import Guard
 from node.gateway.service import GatewayService
+from node.limits import CALLS_BURST
 from protos import gateway_pb2 as pb
 from protos import gateway_pb2_grpc as pb_grpc
 
@@ -106,3 +107,15 @@ def test_who_does_not_read_is_cut_off_and_costs_no_memory() -> None:
         assert service.sent == sent
 
     assert served(use) == []
+
+
+def test_one_connection_that_asks_too_fast_is_told_to_wait_and_others_are_not() -> None:
+    async def use(stub: "pb_grpc.GatewayAsyncStub", _: Misbehaving) -> None:
+        codes = [(await refusal(stub.Status(pb.StatusRequest())))[1] for _ in range(CALLS_BURST)]
+        assert {error.code for error in codes} == {"internal"}
+        answers = await asyncio.gather(*(refusal(stub.Status(pb.StatusRequest())) for _ in range(CALLS_BURST)))
+        refused = [error for status, error in answers if status == grpc.StatusCode.RESOURCE_EXHAUSTED]
+        assert {error.code for error in refused} == {"too-fast"}
+        assert all(isinstance(error, NotNowError) and error.retry_ms > 0 for error in refused)
+
+    served(use)

@@ -16,7 +16,7 @@ import msgspec
 
 from chaincode.contract import Event
 from node.errors import RefusedError
-from node.gateway.codes import UNREACHABLE, error_from
+from node.gateway.codes import UNREACHABLE, NotNowError, error_from
 from node.model.codec import Value, decode, sha256
 from node.model.keys import SIGNATURE_BYTES, TAG_TX_ID
 from protos import gateway_pb2 as pb
@@ -213,12 +213,12 @@ class Client:
     async def nonce(self, public_key: bytes) -> int:
         """The highest nonce that the key has used in a block; 0 if none."""
         request = pb.NonceRequest(public_key=public_key)
-        return (await self._ask(lambda stub: stub.Nonce(request, timeout=CALL_TIMEOUT_S))).highest
+        return (await self._ask_in_turn(lambda stub: stub.Nonce(request, timeout=CALL_TIMEOUT_S))).highest
 
     async def block(self, height: int) -> RawBlock:
         """A committed block. Raises RefusedError("no-block")."""
         request = pb.BlockRequest(height=height)
-        reply = await self._ask(lambda stub: stub.Block(request, timeout=CALL_TIMEOUT_S))
+        reply = await self._ask_in_turn(lambda stub: stub.Block(request, timeout=CALL_TIMEOUT_S))
         return RawBlock(reply.header, reply.body, reply.certificate)
 
     async def node_info(self) -> NodeInfo:
@@ -263,7 +263,7 @@ class Client:
 
     async def _status(self, tx_id: bytes, wait_ms: int) -> TxStatus:
         request = pb.StatusRequest(id=tx_id, wait_ms=wait_ms)
-        reply = await self._ask(lambda stub: stub.Status(request, timeout=CALL_TIMEOUT_S + wait_ms / 1000))
+        reply = await self._ask_in_turn(lambda stub: stub.Status(request, timeout=CALL_TIMEOUT_S + wait_ms / 1000))
         if reply.state != pb.StatusReply.COMMITTED:
             return TxStatus(_STATES[reply.state])
         details = cast(tuple[int, ...], decode(reply.details))
@@ -277,7 +277,19 @@ class Client:
         except OverflowError as error:
             raise RefusedError("out-of-range", f"{contract}.{method}: an integer beyond 64 bits") from error
         request = pb.QueryRequest(contract=contract, method=method, args=encoded, proven=proven)
-        return await self._ask(lambda stub: stub.Query(request, timeout=CALL_TIMEOUT_S))
+        return await self._ask_in_turn(lambda stub: stub.Query(request, timeout=CALL_TIMEOUT_S))
+
+    async def _ask_in_turn(self, call: "Callable[[pb_grpc.GatewayAsyncStub], Awaitable[T]]") -> T:
+        """``_ask`` for what may be asked again, as the node says when: it gives nobody all of its time."""
+        patience_ms = 1000 * CALL_TIMEOUT_S
+        while True:
+            try:
+                return await self._ask(call)
+            except NotNowError as error:
+                if error.code not in ("busy", "too-fast") or patience_ms < error.retry_ms:
+                    raise
+                patience_ms -= error.retry_ms
+                await asyncio.sleep(error.retry_ms / 1000)
 
     async def _ask(
         self, call: "Callable[[pb_grpc.GatewayAsyncStub], Awaitable[T]]", failures: list[str] | None = None

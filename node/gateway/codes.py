@@ -11,7 +11,13 @@ CODE_KEY: Final = "watt-code"
 RETRY_KEY: Final = "watt-retry-ms"
 UNREACHABLE: Final = "unreachable"
 
-RETRY_MS: Final = {"mempool-full": 250, "busy": 100, "too-many-subscribers": 1000, "too-many-waiters": 1000}
+RETRY_MS: Final = {
+    "mempool-full": 250,
+    "busy": 100,
+    "too-fast": 100,
+    "too-many-subscribers": 1000,
+    "too-many-waiters": 1000,
+}
 """Codes that mean "not now", and how long to wait before the next attempt."""
 
 _STATUS: Final = {

@@ -1,7 +1,7 @@
 """Around every call of a client: requests that do not decode, refusals and surprises become statuses with a code.
 
 So the service's methods raise ``RefusedError`` and nothing else, and bytes that are no request never reach them.
-A client that takes no answer of a stream for a while is cut off.
+A client that takes no answer of a stream for a while is cut off, and one that asks too fast is told to wait.
 """
 
 import asyncio
@@ -15,11 +15,14 @@ from google.protobuf.message import DecodeError
 
 from node.errors import NodeFault, RefusedError
 from node.gateway.codes import abort
-from node.limits import SUBSCRIBER_PATIENCE_SECONDS
+from node.gateway.pace import Pace
+from node.limits import CALLS_BURST, CALLS_PER_SECOND, PACED_CONNECTIONS, SUBSCRIBER_PATIENCE_SECONDS
 
 log = logging.getLogger("watt.gateway")
 
 PREFIX = "/watt.gateway.v1.Gateway/"
+PACED = ("Query", "Nonce", "Block", "Status")
+"""Calls that read the database: a connection makes so many of them a second."""
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
@@ -33,6 +36,7 @@ class Guard(grpc.aio.ServerInterceptor):
         self._failed = failed
         self._patience_s = patience_s
         self._wrapped: dict[str, Handler] = {}
+        self._pace = Pace(CALLS_PER_SECOND, CALLS_BURST, PACED_CONNECTIONS)
 
     async def intercept_service(
         self,
@@ -45,10 +49,10 @@ class Guard(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None or not method.startswith(PREFIX):
             return handler
-        self._wrapped[method] = self._wrap(handler)
+        self._wrapped[method] = self._wrap(handler, method.removeprefix(PREFIX) in PACED)
         return self._wrapped[method]
 
-    def _wrap(self, handler: Handler) -> Handler:
+    def _wrap(self, handler: Handler, paced: bool) -> Handler:
         reader = _tolerant(handler.request_deserializer)
         writer = _encoded_or(handler.response_serializer)
         if handler.stream_stream is not None:
@@ -56,16 +60,23 @@ class Guard(grpc.aio.ServerInterceptor):
         if handler.unary_stream is not None:
             return grpc.unary_stream_rpc_method_handler(self._streaming(handler.unary_stream), reader, writer)
         assert handler.unary_unary is not None
-        return grpc.unary_unary_rpc_method_handler(self._unary(handler.unary_unary), reader, writer)
+        return grpc.unary_unary_rpc_method_handler(self._unary(handler.unary_unary, paced), reader, writer)
 
-    def _unary(self, behaviour: Callable[..., Any]) -> Callable[..., Any]:
+    def _unary(self, behaviour: Callable[..., Any], paced: bool) -> Callable[..., Any]:
         async def call(request: Any, context: Context) -> Any:
             try:
+                if paced:
+                    self._keep_pace(context.peer())
                 return await behaviour(_checked(request), context)
             except Exception as error:  # noqa: BLE001  # the edge: nothing that a client does may pass it
                 await self._refuse(error, context)
 
         return call
+
+    def _keep_pace(self, peer: str) -> None:
+        if self._pace.delay_s(peer):
+            raise RefusedError("too-fast", f"more than {CALLS_PER_SECOND} questions a second over one connection")
+        self._pace.spend(peer, 1)
 
     def _streaming(self, behaviour: Callable[..., Any]) -> Callable[..., Any]:
         async def call(request: Any, context: Context) -> None:

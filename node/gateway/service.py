@@ -4,6 +4,8 @@ Methods raise ``RefusedError``; ``guard.py`` turns that into a status with a cod
 each transaction: a stream's request is one list, checked, submitted and answered as one.
 """
 
+import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -24,13 +26,22 @@ from node.executor import Executor
 from node.gateway.codes import RETRY_MS
 from node.gateway.edge import Accepted, Edge
 from node.gateway.feed import Feed
-from node.gateway.guard import Guard
+from node.gateway.guard import Context, Guard
+from node.gateway.pace import Pace
 from node.ledger.chain import Ledger
 from node.limits import (
     MAX_BULK_TRANSACTIONS,
+    MAX_CALLS_OF_A_CONNECTION,
     MAX_CLIENT_CALLS,
     MAX_REQUEST_BYTES,
     MAX_STATUS_WAIT_MS,
+    PACED_CONNECTIONS,
+    QUERY_MS_BURST,
+    QUERY_MS_PER_SECOND,
+    QUERY_ROWS,
+    QUERY_STEPS,
+    TRANSACTIONS_BURST,
+    TRANSACTIONS_PER_SECOND,
 )
 from node.mempool import Mempool
 from node.model.block import encode_header
@@ -51,6 +62,7 @@ _SERVER_OPTIONS = [
     ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
     ("grpc.max_send_message_length", -1),
+    ("grpc.max_concurrent_streams", MAX_CALLS_OF_A_CONNECTION),
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
@@ -115,20 +127,26 @@ class GatewayService(pb_grpc.GatewayServicer):
             backend.genesis, backend.registry, backend.mempool, backend.verifier, backend.driver, backend.now
         )
         self._version = version("wattledger")
+        self._query_ms = Pace(QUERY_MS_PER_SECOND, QUERY_MS_BURST, 1)
+        self._transactions = Pace(TRANSACTIONS_PER_SECOND, TRANSACTIONS_BURST, PACED_CONNECTIONS)
 
-    async def Submit(self, request: pb.SubmitRequest, context: object) -> pb.SubmitReply:
+    async def Submit(self, request: pb.SubmitRequest, context: Context) -> pb.SubmitReply:
+        self._take_transactions(context, 1)
         accepted = await self._edge.accept([request.transaction])
         if accepted.refused:
             raise accepted.refused[0]
         return pb.SubmitReply(id=accepted.transactions[0].id, received=self._received(accepted))
 
-    async def SubmitMany(self, request: pb.SubmitManyRequest, context: object) -> pb.SubmitManyReply:
+    async def SubmitMany(self, request: pb.SubmitManyRequest, context: Context) -> pb.SubmitManyReply:
+        self._take_transactions(context, len(request.transactions))
         return await self._submit_many(request)
 
     async def SubmitStream(
-        self, requests: AsyncIterator[pb.SubmitManyRequest], context: object
+        self, requests: AsyncIterator[pb.SubmitManyRequest], context: Context
     ) -> AsyncIterator[pb.SubmitManyReply]:
         async for request in requests:
+            await asyncio.sleep(self._transactions.delay_s(context.peer()))
+            self._transactions.spend(context.peer(), len(request.transactions))
             yield await self._submit_many(request)
 
     async def Status(self, request: pb.StatusRequest, context: object) -> pb.StatusReply:
@@ -140,14 +158,28 @@ class GatewayService(pb_grpc.GatewayServicer):
 
     async def Query(self, request: pb.QueryRequest, context: object) -> pb.QueryReply:
         args = _decode_args(request.args)
-        ledger = self._node.ledger
+        if self._query_ms.delay_s(""):
+            raise RefusedError("busy", "queries have taken their share of this second")
+        began = time.monotonic()
         try:
-            if not request.proven:
-                value = self._node.executor.query(request.contract, request.method, args)
-                return pb.QueryReply(value=encode(value), height=ledger.head.height)
-            value, reads = self._node.executor.query_proven(request.contract, request.method, args)
+            return self._answer(request, args)
         except ContractError as error:
+            if error.code in ("step-limit", "too-much"):
+                raise RefusedError(
+                    "too-much",
+                    "more than a node reads for one query: ask for less, page by page or one by one",
+                ) from error
             raise RefusedError(error.code, error.message or f"refused by {request.contract}") from error
+        finally:
+            self._query_ms.spend("", 1000 * (time.monotonic() - began))
+
+    def _answer(self, request: pb.QueryRequest, args: Mapping[str, Any]) -> pb.QueryReply:
+        ledger, executor = self._node.ledger, self._node.executor
+        called = (request.contract, request.method, args)
+        if not request.proven:
+            value = executor.query(*called, steps=QUERY_STEPS, rows=QUERY_ROWS)
+            return pb.QueryReply(value=encode(value), height=ledger.head.height)
+        value, reads = executor.query_proven(*called, steps=QUERY_STEPS, rows=QUERY_ROWS)
         certificate = ledger.head_certificate
         return pb.QueryReply(
             value=encode(value),
@@ -209,6 +241,11 @@ class GatewayService(pb_grpc.GatewayServicer):
             token_decimals=node.genesis.token.decimals,
             token_symbol=node.genesis.token.symbol,
         )
+
+    def _take_transactions(self, context: Context, count: int) -> None:
+        if self._transactions.delay_s(context.peer()):
+            raise RefusedError("too-fast", f"more than {TRANSACTIONS_PER_SECOND} transactions a second")
+        self._transactions.spend(context.peer(), count)
 
     async def _submit_many(self, request: pb.SubmitManyRequest) -> pb.SubmitManyReply:
         count = len(request.transactions)
