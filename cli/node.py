@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from chaincode.registry import default_registry
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
+from cli.session import node_option
 from node.audit import verify_chain
 from node.config import load_config
 from node.errors import ConfigError
@@ -97,11 +98,10 @@ def run(config_path: Path, passphrase_file: Path | None) -> None:
 
 
 @node.command()
-@click.option("--node", "address", envvar="WATT_NODE", default="127.0.0.1:7401", show_default=True,
-              metavar="HOST:PORT", help="The node's gateway. Also WATT_NODE.")  # fmt: skip
+@node_option
 @json_option
 @refusals_to_exit_codes
-def status(address: str, as_json: bool) -> None:
+def status(nodes: tuple[str, ...], as_json: bool) -> None:
     """Where a running node stands.
 
     Example: watt node status --node 127.0.0.1:7401
@@ -110,12 +110,12 @@ def status(address: str, as_json: bool) -> None:
     async def ask(client: Client) -> NodeInfo:
         return await client.node_info()
 
-    info = run_client(address, ask)
+    info = run_client(nodes, ask)
     values = {name: getattr(info, name) for name in NodeInfo.__dataclass_fields__}
     if as_json:
         print_json(values)
     else:
-        print_table(f"{info.member} at {address}", ["what", "value"], [(k, _shown(v)) for k, v in values.items()])
+        print_table(f"{info.member} of {info.network}", ["what", "value"], [(k, _shown(v)) for k, v in values.items()])
 
 
 @node.command()
