@@ -20,6 +20,11 @@ made up for by the next block, and several missed ones are one auction. Only pro
 A block does a bounded amount of calendar work (``WORK_PER_BLOCK``, in orders); what is left stays in the calendar,
 due, and the next block goes on with it.
 
+Each entry is a unit by itself, and so is each order that expires, waits for its money or is cancelled by a move. One
+that fails is undone alone, and the event ``market-parked`` with (what, code) tells; the calendar goes on without it.
+A slot that cannot open is left out; an auction that fails is held with the next 5,000 new orders or at the gate, and
+if it fails there too the product closes without it; an order that cannot expire is taken out of the book.
+
 Genesis settings (all in seconds but the last):
 
     slot_seconds       length of a slot; divides a day                          default 1800
@@ -35,7 +40,7 @@ State: ``market_products``, ``market_orders``, ``market_book``, ``market_calenda
 their tables.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from chaincode import (
@@ -49,7 +54,7 @@ from chaincode import (
     market_products,
     market_trading,
 )
-from chaincode.contract import Context, Contract, Value, query, transaction
+from chaincode.contract import Context, Contract, ContractError, Value, query, transaction
 from chaincode.market_calendar import DELIVERED, GATE, MARKET, METERED, OPEN, SETTLEMENT, TICK, Entry
 from chaincode.market_orders import SIDE_NAMES, Order
 from chaincode.market_products import Product
@@ -63,6 +68,9 @@ one another before they suspect the primary.
 ENTRY_WORK: Final = 10
 MAX_ROWS: Final = 10_000
 """A query's answer has at most so many rows; of trades and auctions the newest."""
+
+
+_KINDS: Final = {OPEN: "open", TICK: "tick", DELIVERED: "delivered"}
 
 
 class Market(Contract):
@@ -85,7 +93,9 @@ class Market(Contract):
             work -= ENTRY_WORK + _happen(ctx, entry, work)
 
     def end_block(self, ctx: Context) -> None:
-        market_trading.decide_waiting(ctx)
+        failure = ctx.attempt(lambda: market_trading.decide_waiting(ctx))
+        if failure is not None:
+            market_trading.park(ctx, "needs", failure)
         market_trading.cancel_moved(ctx)
 
     def next_event(self, ctx: Context) -> int | None:
@@ -246,10 +256,21 @@ class Market(Contract):
 
 
 def _happen(ctx: Context, entry: Entry, work: int) -> int:
-    """Let a due entry of the calendar happen; the work that it took, in orders."""
-    time, kind, slot, _ = entry
-    if kind == GATE:
+    """Let a due entry of the calendar happen, or park it; the work that it took, in orders."""
+    if entry.kind == GATE:
         return _gate(ctx, entry, work)
+    took, failure = _apart(ctx, lambda: _event(ctx, entry))
+    if failure is None:
+        return took
+    market_trading.park(ctx, f"{_KINDS[entry.kind]} {entry.slot}", failure)
+    market_calendar.remove(ctx, MARKET, entry.time, entry.kind, entry.slot)
+    if entry.kind == OPEN:
+        _leave_out(ctx, entry)
+    return work  # nobody knows what it took
+
+
+def _event(ctx: Context, entry: Entry) -> int:
+    time, kind, slot, _ = entry
     market_calendar.remove(ctx, MARKET, time, kind, slot)
     if kind == OPEN:
         _open(ctx, slot)
@@ -260,6 +281,13 @@ def _happen(ctx: Context, entry: Entry, work: int) -> int:
     market_products.enter(ctx, slot, product, market_products.DELIVERED)
     market_calendar.put(ctx, SETTLEMENT, Entry(product.metered_by, METERED, slot, ()))
     return 0
+
+
+def _apart(ctx: Context, unit: Callable[[], int]) -> tuple[int, ContractError | None]:
+    """(the work that a unit took, None), or (0, why it failed and was undone)."""
+    took: list[int] = []
+    failure = ctx.attempt(lambda: took.append(unit()))
+    return (took[0], None) if failure is None else (0, failure)
 
 
 def _open(ctx: Context, slot: int) -> None:
@@ -294,25 +322,56 @@ def _open(ctx: Context, slot: int) -> None:
     market_calendar.put(ctx, MARKET, Entry(max(opens + settings.slot_seconds, 0), OPEN, slot + 1, 0))
 
 
+def _leave_out(ctx: Context, entry: Entry) -> None:
+    """A slot that could not be opened never is; the next one has its turn."""
+    slot = entry.slot
+    if market_products.next_to_open(ctx) is not None:
+        slot += 1
+        market_products.set_next_to_open(ctx, slot)
+    market_calendar.put(ctx, MARKET, Entry(entry.time + market_products.settings_of(ctx).slot_seconds, OPEN, slot, 0))
+
+
 def _gate(ctx: Context, entry: Entry, work: int) -> int:
     """The last auction, then what rests expires: as much as one block may do, the rest in the next."""
-    product = market_products.require(ctx, entry.slot)
+    slot = entry.slot
+    product = market_products.require(ctx, slot)
     done = 0
     if product.state == market_products.OPEN:
-        done = market_clearing.run(ctx, entry.slot, product)
-        product = market_products.enter(ctx, entry.slot, product, market_products.CLOSED)
-    resting: list[bytes] = []
-    for resting_order in market_book.entries(ctx, entry.slot):
+        done = _clear_last(ctx, slot, product, work)
+        product = market_products.enter(ctx, slot, product, market_products.CLOSED)
+    resting: list[market_book.Entry] = []
+    for resting_order in market_book.entries(ctx, slot):
         if done + len(resting) >= work:
             break
-        resting.append(resting_order.order)
+        resting.append(resting_order)
     else:
-        market_calendar.remove(ctx, MARKET, entry.time, GATE, entry.slot)
-        market_calendar.put(ctx, MARKET, Entry(product.ends, DELIVERED, entry.slot, 0))
-    for order_id in resting:
-        order = market_orders.require_order(ctx, order_id)
-        market_trading.end(ctx, order_id, order, market_orders.EXPIRED)
+        market_calendar.remove(ctx, MARKET, entry.time, GATE, slot)
+        market_calendar.put(ctx, MARKET, Entry(product.ends, DELIVERED, slot, 0))
+    for found in resting:
+        _expire(ctx, slot, found)
     return done + len(resting)
+
+
+def _clear_last(ctx: Context, slot: int, product: Product, work: int) -> int:
+    """The auction at the gate, or none if it fails; the work that it took."""
+    took, failure = _apart(ctx, lambda: market_clearing.run(ctx, slot, product))
+    if failure is None:
+        return took
+    market_trading.park(ctx, f"gate {slot}", failure)
+    market_clearing.forget(ctx, slot)
+    market_book.take_instant(ctx, slot)
+    return work
+
+
+def _expire(ctx: Context, slot: int, found: market_book.Entry) -> None:
+    def unit() -> None:
+        order = market_orders.require_order(ctx, found.order)
+        market_trading.end(ctx, found.order, order, market_orders.EXPIRED)
+
+    failure = ctx.attempt(unit)
+    if failure is not None:
+        market_trading.park(ctx, f"order {found.order.hex()}", failure)
+        market_book.drop(ctx, slot, found)
 
 
 def _slots(ctx: Context, slot: int | None) -> Iterable[int]:

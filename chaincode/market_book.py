@@ -82,6 +82,12 @@ def remove(ctx: Context, order: OrderRecord, order_id: bytes) -> None:
     ctx.delete(_key(order, order_id))
 
 
+def drop(ctx: Context, slot: int, entry: Entry) -> None:
+    """Take out what was read, whatever the order itself says."""
+    key = _group(slot, entry.bus, entry.side) + _rank(entry.side, entry.price, entry.age)
+    ctx.delete(key + entry.order)
+
+
 def put_instant(ctx: Context, slot: int, order: bytes) -> None:
     """Note that the order ends with the coming auction."""
     ctx.put(INSTANT + uint(slot) + order, True)
@@ -224,8 +230,11 @@ def _group(slot: int, bus: str, side: int) -> bytes:
 
 
 def _key(order: OrderRecord, order_id: bytes) -> bytes:
-    ranked = order.price if order.side == SELL else MAX_AMOUNT - order.price
-    return _group(order.slot, order.bus, order.side) + uint(ranked) + uint(order.age, 4) + order_id
+    return _group(order.slot, order.bus, order.side) + _rank(order.side, order.price, order.age) + order_id
+
+
+def _rank(side: int, price: int, age: int) -> bytes:
+    return uint(price if side == SELL else MAX_AMOUNT - price) + uint(age, 4)
 
 
 def _side_and_price(key: bytes, end_of_bus: int) -> tuple[int, int]:

@@ -36,8 +36,7 @@ def run(ctx: Context, slot: int, product: Product) -> int:
     pending = market_book.find_pending(ctx, slot)
     if pending is None:
         return 0
-    market_book.put_pending(ctx, slot, None)
-    market_calendar.remove(ctx, MARKET, pending.tick, TICK, slot)
+    forget(ctx, slot)
     pinned = grid.pinned(ctx, product.grid_version)
     tree = pinned.tree
     totals = market_products.totals_of(ctx, slot)
@@ -82,6 +81,14 @@ def run(ctx: Context, slot: int, product: Product) -> int:
     data: Value = (slot, totals.auctions, len(orders), len(clearing.trades), energy_wh, clearing.paid)
     ctx.emit("auction", (), data)
     return len(orders)
+
+
+def forget(ctx: Context, slot: int) -> None:
+    """The product's new orders wait for an auction no more: it is held, or never will be."""
+    pending = market_book.find_pending(ctx, slot)
+    if pending is not None:
+        market_book.put_pending(ctx, slot, None)
+        market_calendar.remove(ctx, MARKET, pending.tick, TICK, slot)
 
 
 def _clear(

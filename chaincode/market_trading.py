@@ -90,27 +90,57 @@ def end(ctx: Context, order_id: bytes, order: Order, state: str) -> None:
 
 
 def decide_waiting(ctx: Context) -> None:
-    """At the end of the block: orders whose money has been found enter the book, the others are rejected."""
+    """At the end of the block: orders whose money has been found enter the book, the others are rejected.
+
+    One that cannot enter is parked, and what it holds is given back.
+    """
     for order_id, granted in budget.resolve_needs(ctx):
-        order = market_orders.require_order(ctx, order_id)
-        if granted:
-            _enter(ctx, order_id, order)
-        else:
-            _close(ctx, order_id, order, market_orders.REJECTED)
+        _decide_apart(ctx, order_id, granted)
 
 
 def cancel_moved(ctx: Context) -> None:
     """At the end of the block: a device that is to hang elsewhere loses its open orders from that slot on."""
     for device, first_slot in identity.take_moves(ctx):
-        for slot in range(first_slot, market_products.next_to_open(ctx) or 0):
-            position = market_orders.find_position(ctx, device, slot)
-            order_id, still_open = (b"", 0) if position is None else (position.last_order, position.open_orders)
-            while still_open and order_id:
-                order = market_orders.require_order(ctx, order_id)
-                if order.state in market_orders.OPEN_STATES:
-                    end(ctx, order_id, order, market_orders.CANCELLED)
-                    still_open -= 1
-                order_id = order.before
+        _cancel_apart(ctx, device, first_slot)
+
+
+def park(ctx: Context, what: str, failure: ContractError) -> None:
+    """Tell that a part of a hook's work failed and was undone, so that the rest goes on without it."""
+    ctx.emit("market-parked", (), (what, failure.code))
+
+
+def _decide_apart(ctx: Context, order_id: bytes, granted: bool) -> None:
+    failure = ctx.attempt(lambda: _decide(ctx, order_id, granted))
+    if failure is not None:
+        park(ctx, f"order {order_id.hex()}", failure)
+        if granted:
+            ctx.attempt(lambda: budget.release(ctx, order_id, None))
+
+
+def _decide(ctx: Context, order_id: bytes, granted: bool) -> None:
+    order = market_orders.require_order(ctx, order_id)
+    if granted:
+        _enter(ctx, order_id, order)
+    else:
+        _close(ctx, order_id, order, market_orders.REJECTED)
+
+
+def _cancel_apart(ctx: Context, device: str, first_slot: int) -> None:
+    failure = ctx.attempt(lambda: _cancel_from(ctx, device, first_slot))
+    if failure is not None:
+        park(ctx, f"move {device} {first_slot}", failure)
+
+
+def _cancel_from(ctx: Context, device: str, first_slot: int) -> None:
+    for slot in range(first_slot, market_products.next_to_open(ctx) or 0):
+        position = market_orders.find_position(ctx, device, slot)
+        order_id, still_open = (b"", 0) if position is None else (position.last_order, position.open_orders)
+        while still_open and order_id:
+            order = market_orders.require_order(ctx, order_id)
+            if order.state in market_orders.OPEN_STATES:
+                end(ctx, order_id, order, market_orders.CANCELLED)
+                still_open -= 1
+            order_id = order.before
 
 
 def _enter(ctx: Context, order_id: bytes, order: Order) -> None:
