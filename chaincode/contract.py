@@ -243,6 +243,10 @@ class Contract:
     def end_block(self, ctx: Context) -> None:
         """Runs after a block's transactions (not in null batches)."""
 
+    def knows(self, ctx: Context, key: bytes) -> bool:
+        """Whether ``key`` acts for anybody. Where a contract has this, nodes take in no others' transactions."""
+        return True
+
     def next_event(self, ctx: Context) -> int | None:
         """The block time at which ``begin_block`` next has something to do; None if nothing is due."""
         return None

@@ -185,6 +185,9 @@ class Identity(Contract):
                 ctx, Device(*names, _hex(key), _hex(meter_key), *limits, critical is True, renewable is True, places)
             )
 
+    def knows(self, ctx: Context, key: bytes) -> bool:
+        return roles.acts(ctx, key)
+
     @transaction
     def register_member(self, ctx: Context, *, member: str, key: bytes, roles: tuple[str, ...]) -> Value:
         """A new member of the consortium. Admins only.

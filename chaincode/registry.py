@@ -105,6 +105,10 @@ class Registry:
                 earliest = due
         return earliest
 
+    def knows(self, ctx: Context, key: bytes) -> bool:
+        """Whether ``key`` acts for anybody; without a contract that could say no, every key may."""
+        return all(contract.knows(ctx, key) for contract in self.contracts)
+
     def _method(self, contract: str, method: str, kind: Kind) -> _Method:
         methods = self._methods.get(contract)
         if methods is None:

@@ -118,6 +118,11 @@ def uses_of(ctx: Context, key: bytes) -> tuple[tuple[str, str], ...]:
     return cast("tuple[tuple[str, str], ...]", tuple(uses))
 
 
+def acts(ctx: Context, key: bytes) -> bool:
+    """Whether ``key`` is one of the genesis admins', or acts for a member, network, device or meter."""
+    return ctx.get(_KEYS + key) is not None or key in cast("tuple[bytes, ...]", ctx.get(_ADMINS) or ())
+
+
 def has_role(ctx: Context, key: bytes, role: str) -> bool:
     """Whether ``key`` is that of a member with ``role``, or for ADMIN one of the genesis admins'."""
     if len(key) != KEY_BYTES:

@@ -130,8 +130,8 @@ class Node:
             identity.tls_certificate,
         )
         self._transport = Transport(settings, self._take_in)
-        pool = Mempool(opened.ledger, max_transactions=config.limits.mempool_transactions)
         executor = Executor(opened.ledger, opened.registry, identity.genesis)
+        pool = Mempool(opened.ledger, max_transactions=config.limits.mempool_transactions, knows=executor.knows)
         self._driver = Driver(
             identity.genesis,
             identity.me,

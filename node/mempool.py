@@ -8,7 +8,7 @@ Signatures are checked before anything is added here.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from heapq import heapify, heappop, heappush
 from itertools import islice
 from typing import Final, Protocol
@@ -51,7 +51,10 @@ class _Sender:
 
 
 class Mempool:
-    """The pool. Times are block times in seconds; a transaction is includable up to and including ``not_after``."""
+    """The pool. Times are block times in seconds; a transaction is includable up to and including ``not_after``.
+
+    ``knows``: which keys may send anything at all.
+    """
 
     def __init__(
         self,
@@ -60,8 +63,10 @@ class Mempool:
         max_transactions: int = MEMPOOL_TRANSACTIONS,
         max_bytes: int = MEMPOOL_BYTES,
         max_per_sender: int = MEMPOOL_PER_SENDER,
+        knows: Callable[[bytes], bool] = lambda _: True,
     ) -> None:
         self._nonces = nonces
+        self._knows = knows
         self.max_transactions = max_transactions
         self._max_bytes = max_bytes
         self._max_per_sender = max_per_sender
@@ -108,6 +113,8 @@ class Mempool:
             raise RefusedError("duplicate", "this transaction is waiting already")
         if payload.not_after < now:
             raise RefusedError("expired", f"not_after {payload.not_after} has passed, block time is {now}")
+        if payload.sender not in self._senders and not self._knows(payload.sender):
+            raise RefusedError("unknown-sender", "this key acts for no member, network, device or meter")
         if not self._nonces.nonce_acceptable(payload.sender, payload.nonce):
             raise self._nonce_refusal(payload.sender, payload.nonce)
         sender = self._senders.get(payload.sender)
@@ -122,7 +129,7 @@ class Mempool:
     def add(self, tx: Transaction, now: int) -> None:
         """Take in a transaction whose signature was checked. ``now``: block time in seconds.
 
-        Raises RefusedError: "duplicate", "expired", "nonce-used" (by a block, or by another transaction that waits
+        Raises RefusedError: "duplicate", "expired", "unknown-sender", "nonce-used" (by a block or by one that waits
         here), "nonce-out-of-window", "mempool-full".
         """
         self.check(tx, now)

@@ -58,6 +58,12 @@ def test_refusals_have_stable_codes() -> None:
     assert len(pool) == 3
 
 
+def test_a_key_that_nobody_knows_sends_nothing() -> None:
+    pool = Mempool(UsedNonces(), knows=lambda key: key == tx(1, 1).payload.sender)
+    pool.add(tx(1, 1), now=0)
+    assert refusal(pool, tx(2, 1)) == "unknown-sender" and len(pool) == 1
+
+
 def test_counts_and_bytes_are_bounded_and_given_back() -> None:
     size = len(tx(0, 1).raw)
     pool = Mempool(UsedNonces(), max_transactions=2)

@@ -1,7 +1,8 @@
 """What a gateway checks before a transaction costs anybody else anything, cheapest first.
 
-Size and form; chain; not expired; contract, method and arguments; nonce; room; signature. All but the last look at
-one transaction; signatures go to the verifier together. Passing proves nothing: the same is checked in the block.
+Size and form; chain; not expired; contract, method and arguments; sender; nonce; room; signature. All but the last look
+at one transaction; signatures go to the verifier together. Passing proves nothing: the same is checked in the block,
+but for room, and for whether anybody knows the sender.
 """
 
 from collections.abc import Callable, Sequence
@@ -48,7 +49,8 @@ class Edge:
 
         The refusals' codes: "oversize", "malformed", "non-canonical", "bad-nonce", "bad-expiry", "bad-sender",
         "bad-chain" (form); "wrong-chain"; "expired"; "unknown-contract", "unknown-method", "bad-args"; "duplicate",
-        "nonce-used", "nonce-out-of-window", "mempool-full"; "bad-signature". Raises RefusedError("busy").
+        "unknown-sender", "nonce-used", "nonce-out-of-window", "mempool-full"; "bad-signature".
+        Raises RefusedError("busy").
         """
         refused: dict[int, RefusedError] = {}
         candidates: list[tuple[int, Transaction]] = []
