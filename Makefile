@@ -65,6 +65,7 @@ bench: $(VENV)/.ready
 	$(BIN)/watt bench throughput --nodes 4 --seconds 20 --json > bench/results/throughput.json
 	$(BIN)/watt bench latency --nodes 4 --seconds 20 --json > bench/results/latency.json
 	$(BIN)/watt bench auction --orders 10000 --buses 100 --json > bench/results/auction.json
+	$(BIN)/watt bench ledger --json > bench/results/ledger.json
 
 PROTOC = $(BIN)/python -m grpc_tools.protoc -I.
 # $(1): the directory that receives the generated code
