@@ -125,6 +125,8 @@ def resolve_needs(ctx: Context) -> tuple[Decision, ...]:
     """Decide all needs of this block: (reference, whether it is held now), by network, period and recording.
 
     A refused device that is depleted is stopped, unless the period is still planned: LIMITED, or GRACE if critical.
+    A network whose needs cannot be decided, by a mistake in the rules or in its records, is refused them all and
+    the event ``needs-refused`` says why: no other network waits for it.
     """
     count = cast("int | None", ctx.get(_NEEDS)) or 0
     if count == 0:
@@ -139,12 +141,22 @@ def resolve_needs(ctx: Context) -> tuple[Decision, ...]:
     ctx.delete(_NEEDS)
     decisions: list[Decision] = []
     for network, period in sorted(groups):
-        decisions += _resolve(ctx, network, period, groups[network, period])
+        decisions += _resolve_apart(ctx, network, period, groups[network, period])
     return tuple(decisions)
 
 
-def _resolve(ctx: Context, network: str, period: int, needs: list[Need]) -> list[Decision]:
-    """Decide the needs of one network and period."""
+def _resolve_apart(ctx: Context, network: str, period: int, needs: list[Need]) -> list[Decision]:
+    """``_resolve`` as a unit that can fail alone."""
+    decided: list[Decision] = []
+    failure = ctx.attempt(lambda: _resolve(ctx, network, period, needs, decided))
+    if failure is None:
+        return decided
+    ctx.emit("needs-refused", (network,), (period, failure.code))
+    return [(need.reference, False) for need in needs]
+
+
+def _resolve(ctx: Context, network: str, period: int, needs: list[Need], decided: list[Decision]) -> None:
+    """Decide the needs of one network and period; append to ``decided``."""
     needy = [need.device for need in needs]
     donors = budget_share.spares(ctx, network, period, needy)
     in_reach = sum([donor.amount for donor in donors])
@@ -169,7 +181,7 @@ def _resolve(ctx: Context, network: str, period: int, needs: list[Need]) -> list
             book = accounts.device_book(ctx, need.device, period)
             if budget_state.level_of(book, settings) == budget_state.DEPLETED:
                 budget_state.stop(ctx, need.device, period)
-    return [(need.reference, need.reference in granted) for need in needs]
+    decided += [(need.reference, need.reference in granted) for need in needs]
 
 
 def _affordable(needs: list[Need], available: dict[str, int], in_reach: int) -> list[Need]:

@@ -38,6 +38,7 @@ EVENTS: Mapping[str, Sequence[str]] = {
     "auction": ("slot", "auctions", "orders", "trades", "energy_wh", "paid"),
     "product": ("slot", "state"),
     "transfer": ("source", "target", "amount", "reason", "reference"),
+    "needs-refused": ("period", "code"),
     "shared": ("period", "amount", "reference"),
     "alert": ("number", "period", "cause", "slot", "time", "evidence"),
     "budget-state": ("period", "state"),

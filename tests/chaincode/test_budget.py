@@ -253,6 +253,19 @@ def test_all_needs_of_a_block_are_decided_together() -> None:
     assert [share[:3] for share in shares] == [(LOAD, EV, 333), (LOAD, PV, 167), (BATTERY, EV, 267), (BATTERY, PV, 133)]
 
 
+def test_a_network_whose_needs_cannot_be_decided_holds_up_no_other() -> None:
+    world = neighbourhood()
+    fund(world, {LOAD: 1000})
+    at_slot(world, 5)
+    hold(world, EV, b"o1", 400)
+    hold(world, "home-2/load", b"o2", 400)
+    with world.transaction() as ctx:  # damage the state: the list of home-2's devices is gone
+        ctx.delete(b"network-devices/home-2\0" + bytes(4))
+    assert resolve(world) == {b"o1": True, b"o2": False}
+    assert [event.data for event in world.events if event.topic == "needs-refused"] == [(0, "internal")]
+    assert resolve(world) == {}, "and it is not tried for ever"
+
+
 def test_when_not_all_needs_can_be_met_the_greatest_goes_without() -> None:
     world = neighbourhood()
     fund(world, {LOAD: 1000, EV: 20})
