@@ -131,8 +131,8 @@ class Executor:
             ctx = query_context(self._ledger.head, ReadOnlyState(self._ledger.state), b"")
             try:
                 due.append(contract.next_event(ctx))
-            except NodeFault:
-                raise
+            except (NodeFault, OSError, MemoryError):
+                raise  # this machine's, not the contract's: the driver stops the node
             except Exception:
                 _logger.exception("a mistake in the calendar of contract %r", contract.name)
         return min([time for time in due if time is not None], default=None)
