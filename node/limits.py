@@ -77,3 +77,8 @@ CALLS_BURST = 400
 TRANSACTIONS_PER_SECOND = 10_000
 TRANSACTIONS_BURST = 20_000
 PACED_CONNECTIONS = 4096
+
+# The operator's socket (``node/control.py``): requests are a line, connections few and short.
+CONTROL_REQUEST_BYTES = 64 * 1024
+CONTROL_CONNECTIONS = 8
+CONTROL_IDLE_SECONDS = 10

@@ -26,11 +26,14 @@ from testnet.genesis import (
     load_network,
 )
 from testnet.neighbourhood import build_neighbourhood, fund, is_neighbourhood
+from testnet.partition import Cut, cut
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_directory_option = click.option(
+_MORE = {"partition": "testnet.faults_commands", "heal": "testnet.faults_commands", "demo": "testnet.demo"}
+"""Command to module."""
+directory_option = click.option(
     "--dir",
     "directory",
     type=click.Path(path_type=Path),
@@ -55,20 +58,20 @@ def refusals(command: Callable[P, R]) -> Callable[P, R]:
     return refusals_to_exit_codes(run)
 
 
-class _WithDemo(click.Group):
-    """The group; `demo` is loaded when it is used, since it brings the brokers along."""
+class _WithMore(click.Group):
+    """The group; what is in `_MORE` is loaded when it is used: it brings a lot along, or builds on this module."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*super().list_commands(ctx), "demo"]
+        return [*super().list_commands(ctx), *_MORE]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name != "demo":
+        if cmd_name not in _MORE:
             return super().get_command(ctx, cmd_name)
-        command: click.Command = importlib.import_module("testnet.demo").demo
+        command: click.Command = getattr(importlib.import_module(_MORE[cmd_name]), cmd_name)
         return command
 
 
-@click.group(cls=_WithDemo)
+@click.group(cls=_WithMore)
 def testnet() -> None:
     """A local network of real processes.
 
@@ -77,7 +80,7 @@ def testnet() -> None:
 
 
 @testnet.command()
-@_directory_option
+@directory_option
 @click.option("--nodes", type=click.IntRange(MIN_MEMBERS, MAX_NODES), default=4, show_default=True,
               help="How many validators.")  # fmt: skip
 @click.option("--base-port", type=click.IntRange(0, MAX_BASE_PORT), default=DEFAULT_BASE_PORT, show_default=True,
@@ -121,7 +124,7 @@ def up(
 
 
 @testnet.command()
-@_directory_option
+@directory_option
 @json_option
 @refusals
 def status(directory: Path, as_json: bool) -> None:
@@ -135,7 +138,7 @@ def status(directory: Path, as_json: bool) -> None:
 
 @testnet.command()
 @click.argument("name", metavar="NODE")
-@_directory_option
+@directory_option
 @refusals
 def stop(name: str, directory: Path) -> None:
     """Stop one node cleanly (SIGTERM).
@@ -149,7 +152,7 @@ def stop(name: str, directory: Path) -> None:
 
 @testnet.command()
 @click.argument("name", metavar="NODE")
-@_directory_option
+@directory_option
 @refusals
 def kill(name: str, directory: Path) -> None:
     """Kill one node (SIGKILL), as a crash would.
@@ -163,7 +166,7 @@ def kill(name: str, directory: Path) -> None:
 
 @testnet.command()
 @click.argument("name", metavar="NODE")
-@_directory_option
+@directory_option
 @refusals
 def restart(name: str, directory: Path) -> None:
     """Start one node again, after stopping it if it runs.
@@ -180,7 +183,7 @@ def restart(name: str, directory: Path) -> None:
 
 
 @testnet.command()
-@_directory_option
+@directory_option
 @refusals
 def down(directory: Path) -> None:
     """Stop all nodes. Their data stays: `up` goes on where they were.
@@ -226,12 +229,13 @@ def _print(cluster: Cluster, nodes: list[NodeStatus], as_json: bool) -> None:
     answering = [status for status in nodes if status.info is not None]
     agreement = cluster.agreement() if answering else None
     agree = agreement is not None and agreement.root is not None
-    rows = [_row(status) for status in nodes]
+    rows = [_row(status, cut(status.node) if status.info else None) for status in nodes]
     if as_json:
         at = {"height": agreement.height, "root": agreement.root} if agreement is not None else {}
         print_json({"nodes": rows, "agree": agree, **at})
         return
-    columns = ("node", ">pid", "gateway", ">height", ">view", ">pending", "root")
+    parted = ["cut_off_from"] if any(row["cut_off_from"] for row in rows) else []
+    columns = ["node", ">pid", "gateway", ">height", ">view", ">pending", "root", *parted]
     print_table(str(cluster.network.directory), columns, [[_cell(row[c.lstrip(">")]) for c in columns] for row in rows])
     if agreement is None:
         click.echo("no node answers", err=True)
@@ -241,7 +245,7 @@ def _print(cluster: Cluster, nodes: list[NodeStatus], as_json: bool) -> None:
         click.echo(f"the nodes DISAGREE at height {agreement.height}", err=True)
 
 
-def _row(status: NodeStatus) -> dict[str, object]:
+def _row(status: NodeStatus, links: Cut | None) -> dict[str, object]:
     info = status.info
     return {
         "node": status.node.name,
@@ -253,6 +257,7 @@ def _row(status: NodeStatus) -> dict[str, object]:
         "pending": info.pending if info else None,
         "connected": list(info.connected) if info else [],
         "root": info.state_root if info else None,
+        "cut_off_from": list(links.names) if links else [],
         "log": str(status.node.directory / "node.log"),
     }
 
@@ -260,4 +265,6 @@ def _row(status: NodeStatus) -> dict[str, object]:
 def _cell(value: object) -> str:
     if isinstance(value, bytes):
         return value.hex()[:16]
+    if isinstance(value, list):
+        return ", ".join(value) or "-"
     return "-" if value is None else str(value)
