@@ -2,6 +2,7 @@
 
 FORMAT = b"F"
 HEAD = b"H"
+BASE = b"B"
 HEADER = b"h"
 BODY = b"b"
 CERTIFICATE = b"c"

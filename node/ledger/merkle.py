@@ -123,6 +123,28 @@ class _Change:
         return low
 
 
+def built(path: str, entries: Mapping[bytes, bytes]) -> tuple[bytes, dict[str, bytes]]:
+    """The subtree at ``path`` that has exactly ``entries`` (key to encoded value), whose paths all begin with ``path``.
+
+    Returns what stands in its place in the node above (nothing, its only entry, or its node's hash; at the empty path
+    always a hash), and its nodes by path.
+    """
+    digests = sorted([(sha256(key), value) for key, value in entries.items()], key=lambda pair: pair[0].digest())
+    change = _Change(
+        lambda missing: EMPTY_NODE,
+        [digest.hexdigest() for digest, _ in digests],
+        [digest.digest() + sha256(value).digest() for digest, value in digests],
+    )
+    top = change.descend(path, EMPTY_NODE, 0, len(digests))
+    return top, {place: node for place, node in change.nodes.items() if node is not None}
+
+
+def entries_of(node: bytes) -> list[bytes]:
+    """The single entries that stand in a node, 64 bytes each, in ascending order."""
+    children = [child_of(node, digit) for digit in DIGITS]
+    return [child for child in children if len(child) == ENTRY_BYTES]
+
+
 def verify_proof(root: bytes, key: bytes, value: bytes | None, proof: Sequence[bytes]) -> bool:
     """Whether ``proof`` shows that under ``root`` the key's encoded value is ``value``; None: that it has none."""
     key_hash = sha256(key).digest()

@@ -24,6 +24,16 @@ _CANNOT_WRITE = frozenset(
 """How LevelDB's message of an I/O error ends if the data are sound, but nothing can be written."""
 
 
+class View(Protocol):
+    """A store as it was at one moment, whatever is written afterwards. Raises StoreFault as stores do."""
+
+    def scan(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """The pairs with ``start <= key < end`` in byte order; writes may go on meanwhile."""
+
+    def close(self) -> None:
+        """Let go of what only this view still needs."""
+
+
 class Store(Protocol):
     """Ordered bytes to bytes. Every method raises StoreFault if the disk or the database fails."""
 
@@ -35,6 +45,9 @@ class Store(Protocol):
 
     def write(self, puts: Mapping[bytes, bytes | None]) -> None:
         """Set every key to its value, or delete it for None: all or nothing, and durable on return."""
+
+    def view(self) -> View:
+        """The store as it is now, for readers that take their time. Close it before the store."""
 
     def close(self) -> None:
         """Release the files. The store is not used afterwards."""
@@ -61,6 +74,9 @@ class MemoryStore:
             else:
                 self._items[key] = value
 
+    def view(self) -> View:
+        return self.copy()
+
     def close(self) -> None:
         pass
 
@@ -74,12 +90,16 @@ class MemoryStore:
 class LevelStore:
     """A store in a LevelDB directory. One process at a time may have it open.
 
+    ``synced``: whether every write is durable on return. Without it a power loss takes the newest writes away, never
+    an older one alone: for a database under construction, see ``sync_files``.
+
     Raises ConfigError: "db-missing" if there is none at ``path`` and ``create`` is false, "db-locked",
     "db-corrupt", "cannot-write" (permissions, no space), "db-unusable" (not a directory, the disk does not answer).
     """
 
-    def __init__(self, path: Path, *, create: bool) -> None:
+    def __init__(self, path: Path, *, create: bool, synced: bool = True) -> None:
         self.path = path
+        self._synced = synced
         if not create and not (path / "CURRENT").exists():
             raise ConfigError("db-missing", f"there is no database in {path}")
         try:
@@ -115,7 +135,7 @@ class LevelStore:
             raise _fault(error) from error
 
     def write(self, puts: Mapping[bytes, bytes | None]) -> None:
-        batch = self._db.write_batch(sync=True)
+        batch = self._db.write_batch(sync=self._synced)
         put, delete = batch.put, batch.delete
         for key, value in puts.items():
             if value is None:
@@ -127,8 +147,38 @@ class LevelStore:
         except plyvel.Error as error:
             raise _fault(error) from error
 
+    def view(self) -> View:
+        return _LevelView(self._db.snapshot())
+
     def close(self) -> None:
         self._db.close()
+
+
+class _LevelView:
+    """A snapshot of LevelDB's own; what it reads does not displace what the cache holds for the node."""
+
+    def __init__(self, snapshot: Any) -> None:
+        self._snapshot = snapshot
+
+    def scan(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
+        try:
+            with self._snapshot.iterator(start=start, stop=end, verify_checksums=True, fill_cache=False) as pairs:
+                yield from pairs
+        except plyvel.Error as error:
+            raise _fault(error) from error
+
+    def close(self) -> None:
+        self._snapshot.close()
+
+
+def sync_files(directory: Path) -> None:
+    """Make all files of a directory durable, for a database written without ``synced``. Raises OSError."""
+    for path in [*sorted(directory.iterdir()), directory]:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _fault(error: Exception) -> StoreFault:

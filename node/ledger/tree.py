@@ -23,6 +23,7 @@ from node.ledger.merkle import (
     HEAD_BYTES,
     TreeUpdate,
     child_of,
+    entries_of,
     node_of,
     only_entry,
     single,
@@ -63,6 +64,10 @@ class Tree:
     def root(self) -> bytes:
         """The root's hash: 32 bytes."""
         return sha256(self._upper[""])
+
+    def upper(self, depth: int) -> dict[str, bytes]:
+        """The nodes above ``depth``, which is at most ``UPPER_LEVELS``, by path."""
+        return {path: node for path, node in self._upper.items() if len(path) < depth}
 
     def update(self, changes: Mapping[bytes, bytes | None]) -> TreeUpdate:
         """The tree with ``changes`` (key to encoded value, None to delete) made, as a difference to this one."""
@@ -149,6 +154,18 @@ class Tree:
             self._old = self._young
             self._young = {}
         self._young[path] = node
+
+
+def stored(nodes: Mapping[str, bytes]) -> dict[bytes, bytes | None]:
+    """What the store keeps of ``nodes``, which are some or all of a tree that is written as a whole."""
+    puts: dict[bytes, bytes | None] = {}
+    for path, node in nodes.items():
+        if len(path) >= STORED_DEPTH:
+            puts[_store_key(path)] = node
+        else:
+            for entry in entries_of(node):
+                puts[_store_key(entry[:HASH_BYTES].hex()[:STORED_DEPTH])] = single(entry, STORED_DEPTH)
+    return puts
 
 
 def _turn(height: int) -> tuple[str, ...]:
