@@ -202,11 +202,11 @@ class Node:
 
     def evidence(self, evidence: Evidence) -> None:
         name = self._genesis.members[evidence.member].name
-        log.error("evidence member=%s: signed two statements that exclude each other", name)
+        log.error("evidence kind=%s member=%s: signed what no correct member signs", evidence.kind, name)
         path = self._opened.config.path(self._opened.config.data_dir) / EVIDENCE_NAME
         if not path.exists() or path.stat().st_size < MAX_EVIDENCE_BYTES:
             with path.open("ab") as file:
-                file.write(msgspec.json.encode({"member": name, "first": evidence.first, "second": evidence.second}))
+                file.write(msgspec.json.encode({"member": name, "kind": evidence.kind, "said": evidence.statements}))
                 file.write(b"\n")
 
     # Into the driver.

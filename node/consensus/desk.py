@@ -38,7 +38,7 @@ class Desk:
         self.verify = CheckedSignatures(verify)
         self.tray = Ready()
         self._signer = signer
-        self._accused: set[int] = set()
+        self._accused: set[tuple[int, str]] = set()
 
     def sign(self, statement: Statement) -> Signed:
         """This replica's signed statement."""
@@ -76,11 +76,13 @@ class Desk:
         """A record of the vote log; see node/consensus/records.py."""
         self.tray.persist.append(record)
 
-    def accuse(self, first: Signed, second: Signed) -> None:
-        """Both are genuine and no correct member signs both. The first pair of each member is kept."""
-        if first.sender not in self._accused:
-            self._accused.add(first.sender)
-            self.tray.evidence.append(Evidence(first.sender, first, second))
+    def accuse(self, kind: str, *statements: Signed, attachment: bytes = b"") -> None:
+        """The statements are genuine, by one member, and no correct member signs them; see ``lies.py``. The first
+        finding of each kind against each member is kept."""
+        member = statements[0].sender
+        if (member, kind) not in self._accused:
+            self._accused.add((member, kind))
+            self.tray.evidence.append(Evidence(member, kind, statements, attachment))
 
     def drain(self) -> Ready:
         """What has gathered in the tray."""

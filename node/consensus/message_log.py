@@ -73,6 +73,7 @@ class MessageLog:
         self.prepared: dict[int, PreparedCertificate] = {}
         self.certificates: dict[int, Certificate] = {}
         self._bodies: dict[bytes, Body] = {}
+        self._left: list[dict[int, tuple[bytes, Signed]]] = []
 
     def slot(self, height: int) -> Slot:
         """The slot at ``height``, made if there was none."""
@@ -108,6 +109,11 @@ class MessageLog:
         logged = [(digest, body) for digest, body in self._bodies.items() if body.is_logged]
         return sorted(logged, key=lambda item: (item[1].height, item[0]))
 
+    def commits_of(self, member: int) -> list[Signed]:
+        """The commit votes of ``member``: those of this view, and those of the view with votes that was left last."""
+        here = [slot.commits for slot in self.slots.values()]
+        return [commits[member][1] for commits in (*here, *self._left) if member in commits]
+
     def note_prepared(self, certificate: PreparedCertificate) -> None:
         """Keep it unless one of a higher view is there."""
         known = self.prepared.get(certificate.height)
@@ -116,6 +122,8 @@ class MessageLog:
 
     def leave_view(self) -> None:
         """The votes of a view mean nothing after it; what it prepared, and what this replica voted for, stays."""
+        if self.slots:
+            self._left = [slot.commits for slot in self.slots.values() if slot.commits]
         self.slots.clear()
         needed = self._digests_in_use()
         self._bodies = {digest: body for digest, body in self._bodies.items() if body.is_logged or digest in needed}

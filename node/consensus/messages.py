@@ -155,12 +155,19 @@ class Supply:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Two statements signed by one member that no correct member signs both: it voted twice, for different
-    things, in one (view, height, phase). Anyone with the members' keys can check it; keep it, name the member."""
+    """What ``member`` signed and no correct member signs. Anyone with the members' keys can check it; keep it, name the
+    member. ``kind`` is one of ``lies.py``; ``statements`` are all by the member, all genuine:
+
+        two-votes, omitted-prepared                         two, in the order of their coming
+        false-new-view, false-view-change                   one
+        false-proposal                                      the pre-prepare; ``attachment``: the batch
+        wrong-block                                         the commit; ``attachment``: the block's encoded certificate
+    """
 
     member: int
-    first: Signed
-    second: Signed
+    kind: str
+    statements: tuple[Signed, ...]
+    attachment: bytes = b""
 
 
 @dataclass(slots=True)

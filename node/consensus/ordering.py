@@ -14,6 +14,7 @@ Heights at or below ``start``, where the view began, are closed in it: a certifi
 up to ``carried`` hold what the NewView says and nothing else. Above that the primary proposes afresh.
 """
 
+from node.consensus import lies
 from node.consensus.desk import Desk
 from node.consensus.message_log import Body, Judgement, MessageLog, Slot
 from node.consensus.messages import (
@@ -144,7 +145,7 @@ class Ordering:
             slot.pre_prepare, slot.digest = signed, digest
         elif slot.digest != digest:
             self._desk.require_genuine(signed)
-            self._desk.accuse(slot.pre_prepare, signed)
+            self._desk.accuse(lies.TWO_VOTES, slot.pre_prepare, signed)
             self.primary_is_faulty = True
             return
         if raw is not None and self._log.body(digest) is None:
@@ -179,18 +180,27 @@ class Ordering:
             is_fresh and batch.proposer != self._settings.primary(self.view)
         ):
             body.judgement = Judgement.REFUSED
+            if (batch.chain, batch.epoch) != (self._settings.chain, self._settings.epoch):
+                self._accuse_proposal(slot, body)
             return
         body.judgement = Judgement.ASKED
         self._desk.tray.validate.append(Validate(slot.digest, body.raw, is_fresh, decoded))
 
-    def validated(self, digest: bytes, ok: bool) -> None:
-        """The node's answer; a batch refused here may still be prepared by a quorum of others."""
+    def _accuse_proposal(self, slot: Slot, body: Body) -> None:
+        if slot.pre_prepare is not None:
+            self._desk.accuse(lies.FALSE_PROPOSAL, slot.pre_prepare, attachment=body.raw)
+
+    def validated(self, digest: bytes, ok: bool, *, is_lie: bool = False) -> None:
+        """The node's answer; a batch refused here may still be prepared by a quorum of others. ``is_lie``: refused for
+        what the bytes alone show, so that no correct member can have proposed it."""
         body = self._log.body(digest)
         if body is None or body.judgement is not Judgement.ASKED:
             return
         body.judgement = Judgement.VALID if ok else Judgement.REFUSED
         for slot in list(self._log.slots.values()):
             if slot.digest == digest:
+                if is_lie:
+                    self._accuse_proposal(slot, body)
                 self._judge(slot)
 
     # Prepares.
@@ -275,6 +285,8 @@ class Ordering:
             self._desk.require_genuine(signed)
             slot.commits[signed.sender] = (statement.block_hash, signed)
             self._look_for_certificate(slot, statement.block_hash)
+        else:
+            lies.note_late_commit(self._desk, self._log.certificates[statement.height], signed, statement)
 
     def _look_for_certificate(self, slot: Slot, block_hash: bytes) -> None:
         votes = [(m, vote.signature) for m, (voted, vote) in slot.commits.items() if voted == block_hash]
@@ -282,11 +294,13 @@ class Ordering:
             chosen = tuple(sorted(votes)[: self._settings.quorum])
             certificate = Certificate(self._settings.epoch, self.view, slot.height, block_hash, chosen)
             self._log.certificates[slot.height] = certificate
+            if len(votes) < len(slot.commits):
+                lies.note_wrong_blocks(self._desk, certificate, slot.commits)
 
     def _compare(self, known: tuple[bytes, Signed], signed: Signed, voted: bytes) -> None:
         """The same vote again is nothing; another one is evidence."""
         if known[0] != voted and self._desk.is_genuine(signed):
-            self._desk.accuse(known[1], signed)
+            self._desk.accuse(lies.TWO_VOTES, known[1], signed)
 
     # Lost messages, and bodies by digest.
 

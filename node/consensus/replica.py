@@ -15,6 +15,7 @@ None of them knows this class, which decides only who is to hear of what.
 
 from collections.abc import Sequence
 
+from node.consensus import lies
 from node.consensus.catch_up import CatchUp
 from node.consensus.desk import Desk
 from node.consensus.message_log import Body, Early, EarlyMessages, Judgement, MessageLog
@@ -140,9 +141,9 @@ class Replica:
         self._reconsider_view()
         self._pipeline.advance()
 
-    def validated(self, digest: bytes, ok: bool) -> None:
-        """The answer to ``Validate``. Unknown digests are ignored."""
-        self._ordering.validated(digest, ok)
+    def validated(self, digest: bytes, ok: bool, *, is_lie: bool = False) -> None:
+        """The answer to ``Validate``; ``is_lie``: refused by its bytes alone. Unknown digests are ignored."""
+        self._ordering.validated(digest, ok, is_lie=is_lie)
         self._pipeline.advance()
 
     def executed(self, height: int, batch_digest: bytes, parent_hash: bytes, block_hash: bytes) -> None:
@@ -325,7 +326,8 @@ class Replica:
         self._desk.broadcast(signed)
 
     def _on_view_change(self, peer: int, signed: Signed, statement: ViewChange) -> None:
-        self._view_changes.on_view_change(signed, statement)
+        if self._view_changes.on_view_change(signed, statement):
+            lies.note_omission(self._desk, signed, statement, self._log, self._pipeline.head.certificate)
         if statement.view <= self.view:
             self._show_new_view(peer)
         self._reconsider_view()
@@ -345,7 +347,9 @@ class Replica:
             self._replay_early()
 
     def _on_new_view(self, signed: Signed, statement: NewView) -> None:
-        if statement.view < self.view or (statement.view == self.view and self.is_active):
+        if statement.view == self.view and self.is_active:
+            return lies.note_second_new_view(self._desk, self._new_view, signed)
+        if statement.view < self.view:
             return
         outcome = check_new_view(signed, statement, self._desk)
         self._desk.persist(new_view_record(signed))

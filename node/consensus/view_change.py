@@ -18,6 +18,7 @@ renewed; wanting it by ViewChange does not. ``wants`` below is the view that a m
 
 from dataclasses import dataclass
 
+from node.consensus import lies
 from node.consensus.desk import Desk
 from node.consensus.messages import Signed
 from node.consensus.settings import Settings
@@ -102,6 +103,16 @@ def check_new_view(signed: Signed, new_view: NewView, desk: Desk) -> Outcome:
     if signed.sender != settings.primary(new_view.view):
         raise PeerError("bad-new-view", f"member {signed.sender} is not the primary of view {new_view.view}")
     desk.require_genuine(signed)
+    try:
+        return _outcome_proven(signed, new_view, desk)
+    except PeerError:
+        desk.accuse(lies.FALSE_NEW_VIEW, signed)
+        raise
+
+
+def _outcome_proven(signed: Signed, new_view: NewView, desk: Desk) -> Outcome:
+    """The rest of ``check_new_view``: of what the NewView's bytes say, and of nothing else."""
+    settings = desk.settings
     if len(new_view.view_changes) < settings.quorum:
         raise PeerError("bad-new-view", f"{len(new_view.view_changes)} view changes are no quorum")
     view_changes = []
@@ -144,13 +155,21 @@ class ViewChanges:
             self._desk.require_genuine(signed)
             self._suspects[signed.sender] = (statement.view, now)
 
-    def on_view_change(self, signed: Signed, statement: ViewChange) -> None:
-        """A higher one replaces a member's lower one; the same or a lower one is ignored."""
+    def on_view_change(self, signed: Signed, statement: ViewChange) -> bool:
+        """A higher one replaces a member's lower one (True); the same or a lower one is ignored."""
         known = self._view_changes.get(signed.sender)
         if known is None or known[1].view < statement.view:
             self._desk.require_genuine(signed)
-            check_view_change(statement, self._desk)
+            try:
+                check_view_change(statement, self._desk)
+            except PeerError:
+                self._desk.accuse(lies.FALSE_VIEW_CHANGE, signed)
+                raise
             self._view_changes[signed.sender] = (signed, statement)
+            return True
+        if known[1].view == statement.view and known[0].data != signed.data and self._desk.is_genuine(signed):
+            self._desk.accuse(lies.TWO_VOTES, known[0], signed)
+        return False
 
     def add_own(self, signed: Signed, statement: ViewChange) -> None:
         """The one that this replica sent, or sent before a restart."""

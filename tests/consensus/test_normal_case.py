@@ -139,7 +139,7 @@ def test_two_proposals_for_one_height_never_both_commit_and_leave_evidence() -> 
     for index in (1, 2, 3):
         (evidence,) = cluster.nodes[index].evidence
         assert evidence.member == 0
-        assert {evidence.first.data, evidence.second.data} == {to_a.data, to_b.data}
+        assert {signed.data for signed in evidence.statements} == {to_a.data, to_b.data}
     cluster.assert_one_chain()
 
 
