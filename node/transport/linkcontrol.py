@@ -1,15 +1,34 @@
-"""Links that the operator has cut: what goes to a member, or comes from it, is dropped as if the network lost it.
+"""What an operator sees and does of links.
 
-This is for trying out how a network bears a partition. The links themselves stay up, as they do when a router drops
-packets; the protocol sees nothing but silence. Nothing is remembered over a restart.
+A link that is cut drops what goes to a member, or comes from it, as if the network lost it. This is for trying out how
+a network bears a partition. The links themselves stay up, as they do when a router drops packets; the protocol sees
+nothing but silence. Nothing is remembered over a restart.
 """
 
 import logging
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 
 from node.errors import RefusedError
 
 log = logging.getLogger("watt.peers")
+
+
+@dataclass(frozen=True, slots=True)
+class LinkState:
+    """The links with one peer. ``up``: this node's own link has reached it, or not, since ``since`` (monotonic
+    seconds); ``why``: what ended it, or "" if it never was up; ``is_heard``: the peer's link has reached this node.
+    ``waiting_messages``, ``waiting_bytes``: in the outbox; ``dropped``: messages that never left, since the start."""
+
+    peer: str
+    address: str
+    up: bool
+    since: float
+    why: str
+    is_heard: bool
+    waiting_messages: int
+    waiting_bytes: int
+    dropped: int
 
 
 class LinkControl:

@@ -21,6 +21,7 @@ from node.consensus.messages import EVERYONE, Message
 from node.errors import ConfigError, PeerError
 from node.limits import MAX_FRAME_BYTES, SEND_QUEUE_MESSAGES_WHILE_DOWN
 from node.model.genesis import Genesis
+from node.transport.linkcontrol import LinkControl, LinkState
 from node.transport.outbox import Outbox
 from node.transport.tls import SERVER_NAME, certificate_der, channel_credentials, server_credentials
 from node.transport.wire import Hello, decode_frame, encode_hello, encode_message, is_gossip
@@ -81,6 +82,7 @@ class Transport:
         self._members = {certificate_der(m.tls_certificate): i for i, m in enumerate(genesis.members)}
         if len(self._members) != len(genesis.members):
             raise ConfigError("bad-genesis", "two members have the same TLS certificate")
+        self.control = LinkControl(genesis.members[settings.me].name)
         self._incoming: dict[int, asyncio.Task[object]] = {}
         self._outgoing = {peer: _Outgoing(settings, peer, address) for peer, address in settings.addresses.items()}
         self._server = grpc.aio.server(options=_SERVER_OPTIONS)
@@ -107,15 +109,18 @@ class Transport:
     def send(self, to: int, message: Message) -> None:
         """Queue a message for a member, or for EVERYONE else. Never waits."""
         frame, gossip = encode_message(message), is_gossip(message)
-        if to == EVERYONE:
-            for outgoing in self._outgoing.values():
+        for peer in self._outgoing if to == EVERYONE else (to,):
+            outgoing = self._outgoing.get(peer)
+            if outgoing is not None and not self.control.loses_to(outgoing.name):
                 outgoing.put(frame, gossip)
-        elif to in self._outgoing:
-            self._outgoing[to].put(frame, gossip)
 
     def connected(self) -> list[int]:
         """The members that this node's own links have reached."""
         return sorted(peer for peer, outgoing in self._outgoing.items() if outgoing.up)
+
+    def links(self) -> list[LinkState]:
+        """How the links with every other member are."""
+        return [outgoing.state(peer in self._incoming) for peer, outgoing in self._outgoing.items()]
 
     async def _link(self, _: object, context: "grpc.aio.ServicerContext[bytes, bytes]") -> bytes:
         peer = self._owner(context)
@@ -139,10 +144,11 @@ class Transport:
 
     async def _read(self, peer: int, context: "grpc.aio.ServicerContext[bytes, bytes]") -> None:
         self._check_hello(peer, await _next_frame(context))
+        name = self._settings.genesis.members[peer].name
         while (frame := await _next_frame(context)) is not None:
             try:
                 for message in decode_frame(frame):
-                    if not isinstance(message, Hello):
+                    if not isinstance(message, Hello) and not self.control.loses_from(name):
                         self._receive(peer, message)
             except PeerError as error:
                 self._faults.note(peer, error)
@@ -173,6 +179,9 @@ class _Outgoing:
         self._outbox = Outbox()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._since = time.monotonic()
+        self._why = ""
+        self.name = settings.genesis.members[peer].name
         self.up = False
 
     def start(self) -> None:
@@ -190,23 +199,27 @@ class _Outgoing:
         self._outbox.put(frame, gossip)
         self._wake.set()
 
+    def state(self, is_heard: bool) -> LinkState:
+        """``is_heard``: whether the peer's own link is here."""
+        outbox = self._outbox
+        waiting = (len(outbox), outbox.size_bytes, outbox.dropped)
+        return LinkState(self.name, self._address, self.up, self._since, self._why, is_heard, *waiting)
+
     async def _run(self) -> None:
         settings = self._settings
-        name = settings.genesis.members[self._peer].name
         pinned = settings.genesis.members[self._peer].tls_certificate
         credentials = channel_credentials(settings.private_key, settings.certificate, pinned)
         backoff_s = FIRST_BACKOFF_S
         async with grpc.aio.secure_channel(self._address, credentials, options=_CHANNEL_OPTIONS) as channel:
             while True:
                 await channel.channel_ready()
-                log.info("link-up peer=%s address=%s", name, self._address)
-                began = time.monotonic()
-                self.up = True
-                why = await self._write(channel)
-                self.up = False
+                log.info("link-up peer=%s address=%s", self.name, self._address)
+                self.up, self._since = True, time.monotonic()
+                self._why = await self._write(channel)
+                lasted = time.monotonic() - self._since >= LASTING_S
+                self.up, self._since = False, time.monotonic()
                 self._outbox.clear()
-                log.info("link-down peer=%s: %s", name, why)
-                lasted = time.monotonic() - began >= LASTING_S
+                log.info("link-down peer=%s: %s", self.name, self._why)
                 backoff_s = FIRST_BACKOFF_S if lasted else min(2 * backoff_s, LAST_BACKOFF_S)
                 await asyncio.sleep(backoff_s)
 
