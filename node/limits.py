@@ -82,3 +82,21 @@ PACED_CONNECTIONS = 4096
 CONTROL_REQUEST_BYTES = 64 * 1024
 CONTROL_CONNECTIONS = 8
 CONTROL_IDLE_SECONDS = 10
+
+# Snapshots: one is made after every so many blocks, in slices between the messages of consensus; so many are kept.
+# A chunk is about SNAPSHOT_CHUNK_BYTES, as the hashes of keys fall; values may be large.
+SNAPSHOT_BLOCKS = 1_000
+SNAPSHOTS_KEPT = 2
+SNAPSHOT_CHUNK_BYTES = 256 * 1024
+MAX_CHUNK_BYTES = 32 * 1024 * 1024
+SNAPSHOT_BUFFER_BYTES = 16 * 1024 * 1024
+SNAPSHOT_SLICE_MS = 2
+SNAPSHOT_PAUSE_MS = 10
+
+# State transfer: what a node serves to those who join, all of them together, and what these ask for at once.
+MAX_SERVED_BLOCKS = 64
+MAX_SERVED_BYTES = 2 * 1024 * 1024
+SERVED_BYTES_PER_SECOND = 16 * 1024 * 1024
+SERVED_BYTES_BURST = 64 * 1024 * 1024
+REQUESTS_PER_SOURCE = 2
+REQUESTS_UNDER_WAY = 8

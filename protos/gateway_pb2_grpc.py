@@ -445,3 +445,167 @@ class Gateway(object):
             timeout,
             metadata,
             _registered_method=True)
+
+
+class SnapshotsStub(object):
+    """State transfer, for nodes that join. Everything is checked by whoever asks: nothing rests on the word of a node.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.List = channel.unary_unary(
+                '/watt.gateway.v1.Snapshots/List',
+                request_serializer=protos_dot_gateway__pb2.SnapshotsRequest.SerializeToString,
+                response_deserializer=protos_dot_gateway__pb2.SnapshotsReply.FromString,
+                _registered_method=True)
+        self.Chunk = channel.unary_unary(
+                '/watt.gateway.v1.Snapshots/Chunk',
+                request_serializer=protos_dot_gateway__pb2.SnapshotChunkRequest.SerializeToString,
+                response_deserializer=protos_dot_gateway__pb2.SnapshotChunkReply.FromString,
+                _registered_method=True)
+        self.Blocks = channel.unary_unary(
+                '/watt.gateway.v1.Snapshots/Blocks',
+                request_serializer=protos_dot_gateway__pb2.BlocksRequest.SerializeToString,
+                response_deserializer=protos_dot_gateway__pb2.BlocksReply.FromString,
+                _registered_method=True)
+
+
+class SnapshotsServicer(object):
+    """State transfer, for nodes that join. Everything is checked by whoever asks: nothing rests on the word of a node.
+    """
+
+    def List(self, request, context):
+        """Where the node's chain stands, and the snapshots that it keeps, the newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Chunk(self, request, context):
+        """One part of a snapshot's state. Refused with `no-snapshot` if it is not, or no longer, kept.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Blocks(self, request, context):
+        """Blocks from a height on, as many as fit into a reply. Refused with `no-block`, or `below-base`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_SnapshotsServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'List': grpc.unary_unary_rpc_method_handler(
+                    servicer.List,
+                    request_deserializer=protos_dot_gateway__pb2.SnapshotsRequest.FromString,
+                    response_serializer=protos_dot_gateway__pb2.SnapshotsReply.SerializeToString,
+            ),
+            'Chunk': grpc.unary_unary_rpc_method_handler(
+                    servicer.Chunk,
+                    request_deserializer=protos_dot_gateway__pb2.SnapshotChunkRequest.FromString,
+                    response_serializer=protos_dot_gateway__pb2.SnapshotChunkReply.SerializeToString,
+            ),
+            'Blocks': grpc.unary_unary_rpc_method_handler(
+                    servicer.Blocks,
+                    request_deserializer=protos_dot_gateway__pb2.BlocksRequest.FromString,
+                    response_serializer=protos_dot_gateway__pb2.BlocksReply.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'watt.gateway.v1.Snapshots', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('watt.gateway.v1.Snapshots', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class Snapshots(object):
+    """State transfer, for nodes that join. Everything is checked by whoever asks: nothing rests on the word of a node.
+    """
+
+    @staticmethod
+    def List(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/watt.gateway.v1.Snapshots/List',
+            protos_dot_gateway__pb2.SnapshotsRequest.SerializeToString,
+            protos_dot_gateway__pb2.SnapshotsReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Chunk(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/watt.gateway.v1.Snapshots/Chunk',
+            protos_dot_gateway__pb2.SnapshotChunkRequest.SerializeToString,
+            protos_dot_gateway__pb2.SnapshotChunkReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Blocks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/watt.gateway.v1.Snapshots/Blocks',
+            protos_dot_gateway__pb2.BlocksRequest.SerializeToString,
+            protos_dot_gateway__pb2.BlocksReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)

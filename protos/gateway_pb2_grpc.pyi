@@ -144,3 +144,58 @@ class GatewayServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_gateway_pb2.NodeInfoReply, _abc.Awaitable[_gateway_pb2.NodeInfoReply]]: ...
 
 def add_GatewayServicer_to_server(servicer: GatewayServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
+class SnapshotsStub:
+    """State transfer, for nodes that join. Everything is checked by whoever asks: nothing rests on the word of a node."""
+
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> SnapshotsAsyncStub: ...
+    List: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.SnapshotsRequest, _gateway_pb2.SnapshotsReply]
+    """Where the node's chain stands, and the snapshots that it keeps, the newest first."""
+    Chunk: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.SnapshotChunkRequest, _gateway_pb2.SnapshotChunkReply]
+    """One part of a snapshot's state. Refused with `no-snapshot` if it is not, or no longer, kept."""
+    Blocks: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.BlocksRequest, _gateway_pb2.BlocksReply]
+    """Blocks from a height on, as many as fit into a reply. Refused with `no-block`, or `below-base`."""
+
+@_typing.type_check_only
+class SnapshotsAsyncStub(SnapshotsStub):
+    """State transfer, for nodes that join. Everything is checked by whoever asks: nothing rests on the word of a node."""
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    List: _aio.UnaryUnaryMultiCallable[_gateway_pb2.SnapshotsRequest, _gateway_pb2.SnapshotsReply]  # type: ignore[assignment]
+    """Where the node's chain stands, and the snapshots that it keeps, the newest first."""
+    Chunk: _aio.UnaryUnaryMultiCallable[_gateway_pb2.SnapshotChunkRequest, _gateway_pb2.SnapshotChunkReply]  # type: ignore[assignment]
+    """One part of a snapshot's state. Refused with `no-snapshot` if it is not, or no longer, kept."""
+    Blocks: _aio.UnaryUnaryMultiCallable[_gateway_pb2.BlocksRequest, _gateway_pb2.BlocksReply]  # type: ignore[assignment]
+    """Blocks from a height on, as many as fit into a reply. Refused with `no-block`, or `below-base`."""
+
+class SnapshotsServicer(metaclass=_abc_1.ABCMeta):
+    """State transfer, for nodes that join. Everything is checked by whoever asks: nothing rests on the word of a node."""
+
+    @_abc_1.abstractmethod
+    def List(
+        self,
+        request: _gateway_pb2.SnapshotsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_pb2.SnapshotsReply, _abc.Awaitable[_gateway_pb2.SnapshotsReply]]:
+        """Where the node's chain stands, and the snapshots that it keeps, the newest first."""
+
+    @_abc_1.abstractmethod
+    def Chunk(
+        self,
+        request: _gateway_pb2.SnapshotChunkRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_pb2.SnapshotChunkReply, _abc.Awaitable[_gateway_pb2.SnapshotChunkReply]]:
+        """One part of a snapshot's state. Refused with `no-snapshot` if it is not, or no longer, kept."""
+
+    @_abc_1.abstractmethod
+    def Blocks(
+        self,
+        request: _gateway_pb2.BlocksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_pb2.BlocksReply, _abc.Awaitable[_gateway_pb2.BlocksReply]]:
+        """Blocks from a height on, as many as fit into a reply. Refused with `no-block`, or `below-base`."""
+
+def add_SnapshotsServicer_to_server(servicer: SnapshotsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

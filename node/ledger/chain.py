@@ -38,6 +38,10 @@ class Ledger:
         self.tree = tree
         self.head = head
         """The header of the newest stored block."""
+        base = store.get(layout.BASE)
+        self.base = 0 if base is None else int.from_bytes(base, "big")
+        """The height of the block whose state the store began with: 0, or the snapshot's. Up to it the store holds no
+        bodies, results and places of transactions, and of the headers and certificates the base's own only."""
         self.head_hash = head.hash
         self.head_certificate = self.certificate(head.height)
         """The head's certificate; None for block 0."""
@@ -74,7 +78,7 @@ class Ledger:
         store.write(puts)
 
     def block(self, height: int) -> Block | None:
-        """The block at ``height``, or None if it is not stored."""
+        """The block at ``height``, or None if it is not stored: above the head, or not above a base other than 0."""
         header = _header(self._store, height)
         body = self._store.get(layout.at_height(layout.BODY, height)) if height >= 0 else None
         return None if header is None or body is None else Block(header, body)
@@ -166,6 +170,18 @@ def _block_puts(execution: Execution, certificate: Certificate | None, tree: Tre
         puts[layout.STATE + key] = value
     puts.update(tree.puts(height, execution.changes))
     return puts
+
+
+def base_puts(genesis: Genesis, header: Header, certificate: Certificate) -> dict[bytes, bytes | None]:
+    """What makes a store that holds the state and the tree after a certified block a ledger with that base."""
+    height = header.height.to_bytes(8, "big")
+    return {
+        layout.FORMAT: encode((layout.DATABASE_FORMAT, genesis.chain)),
+        layout.HEAD: height,
+        layout.BASE: height,
+        layout.at_height(layout.HEADER, header.height): encode_header(header),
+        layout.at_height(layout.CERTIFICATE, header.height): encode_certificate(certificate),
+    }
 
 
 def check_mark(mark: bytes, chain: bytes) -> None:
