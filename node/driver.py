@@ -311,10 +311,9 @@ class Driver:
         """Judge a batch by its own bytes and, if it is new, the clock: never by state, so that all judge alike."""
         decoded = validate.decoded
         digest = validate.digest
-        if not self._form_is_valid(decoded.batch, validate.fresh) or any(
-            tx.payload.chain != self._chain for tx in decoded.transactions
-        ):
-            self._replica.validated(digest, False)
+        is_foreign = any(tx.payload.chain != self._chain for tx in decoded.transactions)
+        if is_foreign or not self._form_is_valid(decoded.batch, validate.fresh):
+            self._replica.validated(digest, False, is_lie=is_foreign)
             return
         self._proposer.seen(decoded)
         self._forwarding.proposed(tx.id for tx in decoded.transactions)
@@ -327,7 +326,7 @@ class Driver:
         def checked(answers: list[bool]) -> None:
             if self._fault is None:
                 verified.update(tx.digest for tx, good in zip(unknown, answers, strict=True) if good)
-                self._replica.validated(digest, all(answers))
+                self._replica.validated(digest, all(answers), is_lie=not all(answers))
                 self._run()
 
         self._ports.check_signatures(unknown, checked)

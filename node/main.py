@@ -14,13 +14,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import msgspec
-
 from chaincode.registry import Registry, default_registry
 from node.config import Config, is_loopback
 from node.consensus.messages import Evidence, Message
 from node.driver import Driver, DriverStatus
 from node.errors import ConfigError, NodeFault
+from node.evidence import EvidenceFiles
 from node.executor import Executor
 from node.gateway.feed import Feed
 from node.gateway.service import Backend, GatewayServer
@@ -41,8 +40,7 @@ log = logging.getLogger("watt.node")
 
 DATABASE_NAME = "db"
 VOTES_NAME = "votes"
-EVIDENCE_NAME = "evidence.jsonl"
-MAX_EVIDENCE_BYTES = 4 * 1024 * 1024
+EVIDENCE_NAME = "evidence"
 TICK_S = TICK_MS / 1000
 DRAIN_ROUNDS = 20
 DRAIN_S = 0.002
@@ -119,6 +117,7 @@ class Node:
         self._ended = ended
         self._verifier = verifier
         self._feed = Feed(opened.ledger)
+        self._evidence = EvidenceFiles(config.path(config.data_dir) / EVIDENCE_NAME, identity.genesis)
         self._inbox: list[tuple[int, Message]] = []
         self._received = 0
         settings = TransportSettings(
@@ -201,13 +200,7 @@ class Node:
         self._feed.committed(execution)
 
     def evidence(self, evidence: Evidence) -> None:
-        name = self._genesis.members[evidence.member].name
-        log.error("evidence kind=%s member=%s: signed what no correct member signs", evidence.kind, name)
-        path = self._opened.config.path(self._opened.config.data_dir) / EVIDENCE_NAME
-        if not path.exists() or path.stat().st_size < MAX_EVIDENCE_BYTES:
-            with path.open("ab") as file:
-                file.write(msgspec.json.encode({"member": name, "kind": evidence.kind, "said": evidence.statements}))
-                file.write(b"\n")
+        self._evidence.keep(evidence)
 
     # Into the driver.
 
