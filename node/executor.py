@@ -29,10 +29,8 @@ from node.errors import CodecError, NodeFault
 from node.ledger import nonces
 from node.ledger.chain import Ledger
 from node.ledger.execution import Execution, Position, finish
-from node.ledger.first_block import EPOCH
 from node.ledger.state import Overlay, require_value
 from node.model.block import NULL_BATCH, NULL_DIGEST, DecodedBatch, decode_batch
-from node.model.certificate import members_hash
 from node.model.codec import sha256
 from node.model.genesis import Genesis
 from node.model.keys import TAG_HOOK
@@ -65,7 +63,6 @@ class Executor:
         self._ledger = ledger
         self._registry = registry
         self._chain = genesis.chain
-        self._members_hash = members_hash(genesis.member_keys)
         self._next_event: tuple[bytes, int | None] | None = None
         self._failed: tuple[bytes, frozenset[str]] = (b"", frozenset())
 
@@ -93,15 +90,17 @@ class Executor:
             run.hooks("begin_block")
             receipts = run.transactions(transactions, self._ledger.head_hash)
             run.hooks("end_block")
+        epoch, next_epoch = self._ledger.epoch_at(height), self._ledger.epoch_at(height + 1)
         position = Position(
             chain=self._chain,
-            epoch=EPOCH,
+            epoch=epoch.number,
             height=height,
             parent_hash=self._ledger.head_hash,
             batch_digest=NULL_DIGEST if decoded is None else decoded.digest,
             time=time,
             tx_root=EMPTY_ROOT if decoded is None else decoded.tx_root,
-            members_hash=self._members_hash,
+            members_hash=self._ledger.members_hash(epoch),
+            next_members_hash=self._ledger.members_hash(next_epoch),
         )
         execution = finish(position, body, transactions, receipts, run.events, overlay, self._ledger.tree)
         self._failed = (execution.block_hash, _failed_contracts(execution.events))

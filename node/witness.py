@@ -17,7 +17,7 @@ from node.errors import CodecError, RefusedError, WattError
 from node.ledger.merkle import verify_proof
 from node.ledger.state import WorldState
 from node.model.block import Header
-from node.model.certificate import Certificate, certificate_fault, members_hash
+from node.model.certificate import Certificate, certificate_fault
 from node.model.codec import decode
 from node.model.genesis import Genesis
 from node.model.keys import Verify, verify
@@ -185,7 +185,7 @@ def proven_answer(
 
 def _check_header(genesis: Genesis, header: Header, certificate: Certificate, verifier: Verify) -> None:
     members = genesis.member_keys
-    if header.chain != genesis.chain or header.members_hash != members_hash(members):
+    if header.chain != genesis.chain or header.members_hash != genesis.epoch.hash:
         raise RefusedError("bad-proof", "the block is of another chain")
     if (certificate.height, certificate.block_hash) != (header.height, header.hash):
         raise RefusedError("bad-proof", "the certificate is of another block")

@@ -41,7 +41,8 @@ def test_a_batch_is_a_set_whose_order_does_not_matter() -> None:
     taken = {frozenset((r.tx_id, r.result) for r in execution.receipts) for execution in executions}
     assert len(taken) == 1
     results = {receipt.tx_id: receipt.result for receipt in executions[0].receipts}
-    assert results[batch[2].id] is None or results[batch[2].id] < results[batch[3].id]  # type: ignore[operator]
+    first, second = results[batch[2].id], results[batch[3].id]
+    assert second is None or first < second  # type: ignore[operator]
     for execution, order in zip(executions, itertools.permutations(batch), strict=True):
         assert [receipt.tx_id for receipt in execution.receipts] == [tx.id for tx in order]
 

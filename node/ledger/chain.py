@@ -18,6 +18,7 @@ from node.ledger.tree import Tree
 from node.model.block import Block, Header, decode_header, encode_header
 from node.model.certificate import Certificate, decode_certificate, encode_certificate
 from node.model.codec import decode, encode
+from node.model.epoch import Boundary, Epoch, decode_boundary, encode_boundary
 from node.model.genesis import Genesis
 from node.model.receipt import Receipt, decode_events, decode_receipt, decode_results, encode_results
 
@@ -31,7 +32,7 @@ class Ledger:
     Every method that reads raises StoreFault if the database fails or holds what it cannot.
     """
 
-    def __init__(self, store: Store, state: WorldState, tree: Tree, head: Header) -> None:
+    def __init__(self, store: Store, state: WorldState, tree: Tree, head: Header, epoch: Epoch) -> None:
         """Use ``Ledger.open``."""
         self._store = store
         self.state = state
@@ -45,6 +46,8 @@ class Ledger:
         self.head_hash = head.hash
         self.head_certificate = self.certificate(head.height)
         """The head's certificate; None for block 0."""
+        self._epochs = (epoch,)
+        self._members_hashes = {epoch.number: epoch.hash}
 
     @classmethod
     def open(cls, store: Store, genesis: Genesis, registry: Registry) -> "Ledger":
@@ -66,7 +69,7 @@ class Ledger:
         tree = Tree(store)
         if tree.root != header.state_root:
             raise ConfigError("db-corrupt", "the state in the database is not the head block's")
-        return cls(store, WorldState(store, registry.indexed), tree, header)
+        return cls(store, WorldState(store, registry.indexed), tree, header, genesis.epoch)
 
     @staticmethod
     def _create(store: Store, genesis: Genesis, registry: Registry) -> None:
@@ -121,6 +124,23 @@ class Ledger:
         """The highest nonce that ``sender`` has used; 0 if it has used none."""
         return nonces.read(self.state.get(nonces.NONCES + sender))[0]
 
+    def epochs(self) -> tuple[Epoch, ...]:
+        """All epochs that there were, with the one that is scheduled, if one is: by number, epoch 0 first."""
+        return self._epochs
+
+    def epoch_at(self, height: int) -> Epoch:
+        """The epoch that the block at ``height`` belongs to, as far as the head's state knows."""
+        return next((epoch for epoch in reversed(self._epochs) if epoch.first_height <= height), self._epochs[0])
+
+    def members_hash(self, epoch: Epoch) -> bytes:
+        """``epoch.hash``, computed once."""
+        return self._members_hashes[epoch.number]
+
+    def boundaries(self) -> tuple[Boundary, ...]:
+        """What proves the epochs that have begun, epoch 1 first: none as long as there is only epoch 0."""
+        end = layout.after_prefix(layout.BOUNDARY)
+        return tuple([decode_boundary(data) for _, data in self._store.scan(layout.BOUNDARY, end)])
+
     def prove(self, key: bytes) -> tuple[bytes | None, tuple[bytes, ...]]:
         """The encoded value at a state key after the head, or None, and the proof (``merkle.verify_proof``)."""
         return self.state.encoded(key), self.tree.prove(key)
@@ -138,6 +158,7 @@ class Ledger:
             raise NodeFault("wrong-block", f"the certificate is not that of block {header.height}")
         puts = _block_puts(execution, certificate, self.tree)
         self._index_transactions(execution, puts)
+        self._note_boundary(header, certificate, puts)
         self._store.write(puts)
         self.state.apply(execution.values)
         self.tree.apply(header.height, execution.tree)
@@ -150,6 +171,13 @@ class Ledger:
             if receipt.code in UNUSED_CODES and self._store.get(key) is not None:
                 continue
             puts[key] = height + index.to_bytes(4, "big")
+
+    def _note_boundary(self, header: Header, certificate: Certificate, puts: dict[bytes, bytes | None]) -> None:
+        """With the last block of an epoch goes what proves the next one."""
+        coming = self.epoch_at(header.height + 1)
+        if coming.first_height == header.height + 1 and coming.number > 0:
+            boundary = Boundary(encode_header(header), encode_certificate(certificate), coming.members)
+            puts[layout.at_height(layout.BOUNDARY, coming.number)] = encode_boundary(boundary)
 
     def _results(self, height: int) -> bytes | None:
         return self._store.get(layout.at_height(layout.RESULTS, height)) if height >= 0 else None

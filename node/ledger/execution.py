@@ -42,6 +42,7 @@ class Position:
     time: int
     tx_root: bytes
     members_hash: bytes
+    next_members_hash: bytes
 
 
 def finish(
@@ -71,6 +72,7 @@ def finish(
         receipts_root=results.root,
         state_root=update.root,
         members_hash=position.members_hash,
+        next_members_hash=position.next_members_hash,
     )
     return Execution(
         block=Block(header, body),

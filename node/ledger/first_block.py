@@ -9,14 +9,12 @@ from node.ledger.execution import Execution, Position, finish
 from node.ledger.state import WorldState
 from node.ledger.tree import Tree
 from node.model.block import NULL_BATCH, NULL_DIGEST
-from node.model.certificate import members_hash
 from node.model.codec import sha256
 from node.model.genesis import Genesis
 from node.model.keys import TAG_HOOK
 from node.model.merkle_list import EMPTY_ROOT
 from node.model.receipt import encode_event
 
-EPOCH = 0
 GENESIS_STEPS = 100_000_000
 
 
@@ -54,15 +52,17 @@ def first_block(genesis: Genesis, registry: Registry, state: WorldState, tree: T
             "bad-genesis", f"{ctx.contract}: settings of a wrong form ({type(error).__name__}: {error})"
         ) from error
     overlay.keep()
+    epoch = genesis.epoch
     position = Position(
         chain=genesis.chain,
-        epoch=EPOCH,
+        epoch=epoch.number,
         height=0,
         parent_hash=bytes(32),
         batch_digest=NULL_DIGEST,
         time=genesis.time_origin,
         tx_root=EMPTY_ROOT,
-        members_hash=members_hash(genesis.member_keys),
+        members_hash=epoch.hash,
+        next_members_hash=epoch.hash,
     )
     return finish(position, NULL_BATCH, (), (), [(event, encode_event(event)) for event in ctx.events], overlay, tree)
 

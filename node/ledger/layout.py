@@ -11,8 +11,9 @@ TRANSACTION = b"t"
 STATE = b"s"
 NODE = b"n"
 CHANGED = b"d"
+BOUNDARY = b"e"
 
-DATABASE_FORMAT = 1
+DATABASE_FORMAT = 2
 
 
 def at_height(family: bytes, height: int) -> bytes:

@@ -47,7 +47,11 @@ class DecodedBatch(msgspec.Struct, frozen=True):
 
 
 class Header(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """A block's header. ``time = max(parent's time, batch's time)``; there is no view in it."""
+    """A block's header. ``time = max(parent's time, batch's time)``; there is no view in it.
+
+    ``members_hash`` (``epoch.members_hash``) is of the members at this height, ``next_members_hash`` of those at the
+    next: another one in the last block of an epoch only, whose certificate thus proves who comes after.
+    """
 
     chain: bytes
     epoch: int
@@ -59,6 +63,7 @@ class Header(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields
     receipts_root: bytes
     state_root: bytes
     members_hash: bytes
+    next_members_hash: bytes
 
     @property
     def hash(self) -> bytes:

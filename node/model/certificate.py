@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import msgspec
 
 from node.errors import CodecError
-from node.model.codec import encode, sha256
-from node.model.keys import TAG_MEMBERS, TAG_VOTE, Verify
+from node.model.codec import encode
+from node.model.keys import TAG_VOTE, Verify
 
 
 class Certificate(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -68,8 +68,3 @@ def decode_certificate(data: bytes) -> Certificate:
     if _encoder.encode(certificate) != data:
         raise CodecError("non-canonical", "the certificate is not in canonical form")
     return certificate
-
-
-def members_hash(members: Sequence[bytes]) -> bytes:
-    """What a block header binds the epoch's members by: their public keys in index order."""
-    return sha256(TAG_MEMBERS, encode(tuple(members)))

@@ -12,6 +12,7 @@ import msgspec
 
 from node.errors import ConfigError
 from node.model.codec import sha256
+from node.model.epoch import Epoch, Validator
 from node.model.keys import PUBLIC_KEY_BYTES, TAG_GENESIS
 
 GENESIS_FORMAT = 1
@@ -60,6 +61,12 @@ class Genesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def member_keys(self) -> tuple[bytes, ...]:
         """The members' public keys by index."""
         return tuple(bytes.fromhex(member.public_key) for member in self.members)
+
+    @property
+    def epoch(self) -> Epoch:
+        """Epoch 0, which lasts until the members decide otherwise."""
+        members = [Validator(member.name, member.public_key, member.tls_certificate) for member in self.members]
+        return Epoch(0, 1, tuple(members))
 
     def block_time(self, clock_ms: int) -> int:
         """Block time in seconds for a clock reading in milliseconds since the epoch."""

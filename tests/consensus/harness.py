@@ -24,7 +24,7 @@ from node.consensus.messages import (
     Signed,
     Status,
 )
-from node.consensus.records import Recollection, read_records
+from node.consensus.records import LogContents, read_records
 from node.consensus.replica import Anchor, Replica, Settings
 from node.consensus.statements import Commit as CommitVote
 from node.consensus.statements import (
@@ -39,7 +39,7 @@ from node.consensus.statements import (
 )
 from node.errors import PeerError
 from node.model.block import NULL_BATCH, NULL_DIGEST, Batch, Header, decode_batch, encode_batch, encode_header
-from node.model.certificate import Certificate, encode_certificate, members_hash
+from node.model.certificate import Certificate, encode_certificate
 from node.model.codec import sha256
 
 CHAIN = bytes(range(32))
@@ -80,8 +80,8 @@ def make_batch(time: int, proposer: int = 0, chain: bytes = CHAIN, epoch: int = 
 
 def make_header(height: int, parent_hash: bytes, batch_digest: bytes, members: Sequence[bytes]) -> Header:
     """The header that the harness's ledger gives a batch in its place."""
-    root = sha256(b"state", parent_hash, batch_digest)
-    return Header(CHAIN, 0, height, parent_hash, batch_digest, 0, root, root, root, members_hash(members))
+    root, whom = sha256(b"state", parent_hash, batch_digest), sha256(*members)
+    return Header(CHAIN, 0, height, parent_hash, batch_digest, 0, root, root, root, whom, whom)
 
 
 def sign_as(cluster_keys: Sequence[PlainKey], member: int, statement: Statement, epoch: int = 0) -> Signed:
@@ -261,7 +261,7 @@ class Cluster:
         """What a signed message says."""
         return decode_statement(signed.data, CHAIN, 0)
 
-    def memory(self, index: int) -> Recollection:
+    def memory(self, index: int) -> LogContents:
         """What a node's vote log says."""
         settings = Settings(CHAIN, 0, self.members, index)
         return read_records(self.nodes[index].records, Desk(settings, self.keys[index], plain_verify))

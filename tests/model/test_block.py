@@ -17,7 +17,7 @@ KEYS = tuple(SigningKey(bytes([n]) * 32) for n in range(4))
 MEMBERS = tuple(key.public_key for key in KEYS)
 TXS = tuple(sign_transaction(KEYS[0], CHAIN, n, "market", "place", {"a": n}, 99).raw for n in range(3))
 BATCH = Batch(CHAIN, 0, 1, 50, TXS)
-HEADER = Header(CHAIN, 0, 9, b"p" * 32, b"d" * 32, 50, b"t" * 32, b"r" * 32, b"s" * 32, b"m" * 32)
+HEADER = Header(CHAIN, 0, 9, b"p" * 32, b"d" * 32, 50, b"t" * 32, b"r" * 32, b"s" * 32, b"m" * 32, b"n" * 32)
 
 
 @pytest.mark.parametrize(
