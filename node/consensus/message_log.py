@@ -16,7 +16,8 @@ from enum import Enum
 from node.consensus.messages import Proposal, Signed
 from node.consensus.settings import EARLY_BYTES_PER_PEER, EARLY_MESSAGES_PER_PEER, MAX_BODIES
 from node.consensus.statements import PreparedCertificate
-from node.model.block import NULL_BATCH, NULL_DIGEST, DecodedBatch
+from node.errors import CodecError, PeerError
+from node.model.block import NULL_BATCH, NULL_DIGEST, DecodedBatch, decode_batch
 from node.model.certificate import Certificate
 
 
@@ -192,3 +193,11 @@ class EarlyMessages:
     def _taken(self, item: Early) -> None:
         if isinstance(item.message, Proposal):
             self._body_bytes[item.peer] -= len(item.message.batch)
+
+
+def read_batch(raw: bytes) -> DecodedBatch:
+    """The batch in ``raw``. Raises PeerError("bad-batch")."""
+    try:
+        return decode_batch(raw)
+    except CodecError as error:
+        raise PeerError("bad-batch", error.message) from error

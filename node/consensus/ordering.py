@@ -16,12 +16,8 @@ up to ``carried`` hold what the NewView says and nothing else. Above that the pr
 
 from node.consensus import lies
 from node.consensus.desk import Desk
-from node.consensus.message_log import Body, Judgement, MessageLog, Slot
+from node.consensus.message_log import Body, Judgement, MessageLog, Slot, read_batch
 from node.consensus.messages import (
-    MAX_BATCHES_ASKED,
-    MAX_REPLY_BYTES,
-    BatchReply,
-    BatchRequest,
     Proposal,
     Signed,
     Validate,
@@ -29,8 +25,8 @@ from node.consensus.messages import (
 from node.consensus.records import LoggedVote, body_record, certificate_record, vote_record
 from node.consensus.settings import WINDOW
 from node.consensus.statements import Commit, Prepare, PreparedCertificate, PrePrepare
-from node.errors import CodecError, DivergenceFault, PeerError
-from node.model.block import NULL_DIGEST, DecodedBatch, decode_batch
+from node.errors import DivergenceFault, PeerError
+from node.model.block import NULL_DIGEST, DecodedBatch
 from node.model.certificate import Certificate
 
 
@@ -48,7 +44,6 @@ class Ordering:
         self.carried = 0
         self.next_height = stored + 1
         self.primary_is_faulty = False
-        self._body_asks = 0
 
     # Views and the window.
 
@@ -77,7 +72,7 @@ class Ordering:
     def vote(self) -> None:
         """Take every proposal of the view as far as it can go."""
         for height in sorted(self._log.slots):
-            self._judge(self._log.slots[height])
+            self.judge(self._log.slots[height])
 
     def advance_to(self, stored: int) -> None:
         """A block was stored: the window moves."""
@@ -86,7 +81,7 @@ class Ordering:
         self._log.forget_through(stored)
         newly_open = self._log.slots.get(stored + WINDOW)
         if newly_open is not None:
-            self._judge(newly_open)
+            self.judge(newly_open)
 
     def in_window(self, height: int) -> bool:
         """Whether votes may be cast at ``height``."""
@@ -150,15 +145,15 @@ class Ordering:
             return
         if raw is not None and self._log.body(digest) is None:
             self._file_body(slot, raw)
-        self._judge(slot)
+        self.judge(slot)
 
     def _file_body(self, slot: Slot, raw: bytes) -> None:
-        decoded = _decode(raw)
+        decoded = read_batch(raw)
         if decoded.digest != slot.digest:
             raise PeerError("wrong-body", f"the batch at height {slot.height} does not have the digest proposed")
         self._log.add_body(decoded.digest, Body(raw, decoded, slot.height, Judgement.NONE))
 
-    def _judge(self, slot: Slot) -> None:
+    def judge(self, slot: Slot) -> None:
         """Take a slot with a proposal as far as it can go: have the batch validated, vote, count."""
         body = None if slot.digest is None else self._log.body(slot.digest)
         if slot.digest is None or body is None:
@@ -201,7 +196,7 @@ class Ordering:
             if slot.digest == digest:
                 if is_lie:
                     self._accuse_proposal(slot, body)
-                self._judge(slot)
+                self.judge(slot)
 
     # Prepares.
 
@@ -302,7 +297,7 @@ class Ordering:
         if known[0] != voted and self._desk.is_genuine(signed):
             self._desk.accuse(lies.TWO_VOTES, known[1], signed)
 
-    # Lost messages, and bodies by digest.
+    # Lost messages.
 
     def resend(self) -> None:
         """Nothing moved for a while: say again what was said, and what the primary said to this replica."""
@@ -311,48 +306,6 @@ class Ordering:
             for signed in (slot.pre_prepare, slot.own_prepare, slot.own_commit):
                 if signed is not None:
                     self._desk.broadcast(signed)
-
-    def ask_bodies(self) -> None:
-        """Ask one member, another each time, for the batches that proposals name and that are not here."""
-        missing: list[bytes] = []
-        holders: list[int] = []
-        for height in sorted(self._log.slots):
-            slot = self._log.slots[height]
-            if slot.digest is not None and slot.digest not in missing and self._log.body(slot.digest) is None:
-                missing.append(slot.digest)
-                holders.extend(m for m, (digest, _) in slot.prepares.items() if digest == slot.digest)
-        if not missing:
-            return
-        others = [member for member in range(self._settings.n) if member != self._settings.me]
-        likely = sorted(set(holders)) or others  # whoever prepared a batch has it on disk
-        self._body_asks += 1
-        everyone_in_turn = likely if self._body_asks % 2 else others
-        peer = everyone_in_turn[self._body_asks // 2 % len(everyone_in_turn)]
-        self._desk.send(peer, BatchRequest(tuple(missing[:MAX_BATCHES_ASKED])))
-
-    def on_batch_request(self, peer: int, request: BatchRequest) -> None:
-        """Send what is here of the batches asked for, as many as fit."""
-        found: list[bytes] = []
-        size = 0
-        for digest in request.digests[:MAX_BATCHES_ASKED]:
-            body = self._log.body(digest)
-            if body is not None and digest != NULL_DIGEST and size < MAX_REPLY_BYTES:
-                found.append(body.raw)
-                size += len(body.raw)
-        if found:
-            self._desk.send(peer, BatchReply(tuple(found)))
-
-    def on_batches(self, reply: BatchReply) -> None:
-        """File the batches that a proposal here waits for."""
-        for raw in reply.batches[:MAX_BATCHES_ASKED]:
-            if all(slot.digest is None or self._log.body(slot.digest) for slot in self._log.slots.values()):
-                return  # not asked for, or not any more: not worth decoding
-            decoded = _decode(raw)
-            slots = [slot for slot in self._log.slots.values() if slot.digest == decoded.digest]
-            if slots and self._log.body(decoded.digest) is None:
-                self._log.add_body(decoded.digest, Body(raw, decoded, slots[0].height, Judgement.NONE))
-            for slot in slots:
-                self._judge(slot)
 
     # The vote log.
 
@@ -392,10 +345,3 @@ class Ordering:
                 )
                 slot.digest = certificate.digest
                 slot.prepared = certificate
-
-
-def _decode(raw: bytes) -> DecodedBatch:
-    try:
-        return decode_batch(raw)
-    except CodecError as error:
-        raise PeerError("bad-batch", error.message) from error

@@ -64,7 +64,7 @@ class LoggedVote:
 
 
 @dataclass(slots=True)
-class Recollection:
+class LogContents:
     """What the log says. ``view_change`` and ``new_view`` are the newest; the view is the higher of theirs, and is
     active unless the view change is the newer one."""
 
@@ -89,18 +89,18 @@ class Recollection:
         return self.new_view is not None and self.new_view[1].view >= self.view_change[1].view
 
 
-def read_records(records: Sequence[bytes], desk: Desk) -> Recollection:
+def read_records(records: Sequence[bytes], desk: Desk) -> LogContents:
     """Raises StoreFault("vote-log-corrupt") for a record that this program cannot have written on this chain."""
-    recollection = Recollection()
+    contents = LogContents()
     for number, record in enumerate(records):
         try:
-            _read(record, recollection, desk)
+            _read(record, contents, desk)
         except (CodecError, PeerError, TypeError, ValueError) as error:
             raise StoreFault("vote-log-corrupt", f"record {number} of the vote log: {error}") from error
-    return recollection
+    return contents
 
 
-def _read(record: bytes, into: Recollection, desk: Desk) -> None:
+def _read(record: bytes, into: LogContents, desk: Desk) -> None:
     me = desk.settings.me
     value: Value = decode_trusted(record)
     match value:

@@ -4,7 +4,7 @@ See ``docs/consensus.md`` for the theory of operation. The rooms, and which way 
 
     step, tick, answers
         -> Ordering      which batch stands at which height of the current view (proposals, prepares, commits)
-        -> ViewChanges   who wants another view, and what a new one starts with
+        -> Views         which view to work in: suspects, leaves, begins, enters
         -> CatchUp       certified blocks from peers
         -> Pipeline      executes, has the result voted for, stores: one height after another
         -> Ready
@@ -15,7 +15,7 @@ None of them knows this class, which decides only who is to hear of what.
 
 from collections.abc import Sequence
 
-from node.consensus import lies
+from node.consensus.bodies import Bodies
 from node.consensus.catch_up import CatchUp
 from node.consensus.desk import Desk
 from node.consensus.message_log import Body, Early, EarlyMessages, Judgement, MessageLog
@@ -34,16 +34,10 @@ from node.consensus.messages import (
 from node.consensus.ordering import Ordering
 from node.consensus.pacemaker import Pacemaker
 from node.consensus.pipeline import Pipeline
-from node.consensus.records import (
-    body_record,
-    certificate_record,
-    new_view_record,
-    read_records,
-    view_change_record,
-)
+from node.consensus.records import body_record, certificate_record, read_records
 from node.consensus.settings import ANSWERS_PER_TICK, WINDOW, Anchor, Settings
 from node.consensus.statements import Commit, NewView, Prepare, PrePrepare, Suspect, ViewChange
-from node.consensus.view_change import Outcome, ViewChanges, check_new_view, outcome_of, proposals_of
+from node.consensus.views import Views
 from node.errors import PeerError
 from node.model.block import DecodedBatch
 from node.model.keys import Signer, Verify
@@ -71,13 +65,10 @@ class Replica:
         self._early = EarlyMessages(settings.n)
         self._pacemaker = Pacemaker(settings)
         self._ordering = Ordering(self._desk, self._log, anchor.height)
-        self._view_changes = ViewChanges(self._desk)
+        self._bodies = Bodies(self._desk, self._log, self._ordering)
         self._catch_up = CatchUp(self._desk)
         self._pipeline = Pipeline(self._desk, self._log, self._ordering, self._catch_up, anchor)
-        self._view_change: Signed | None = None
-        self._new_view: Signed | None = None
-        self._suspicion: Signed | None = None
-        self._suspicion_sent = 0
+        self._views = Views(self._desk, self._log, self._pacemaker, self._ordering, self._pipeline)
         self._answers_left = [ANSWERS_PER_TICK] * settings.n
         self._restore(records)
         self._pipeline.advance()
@@ -100,9 +91,9 @@ class Replica:
             case Status():
                 self._on_status(sender, message)
             case BatchRequest() if self._may_answer(sender):
-                self._ordering.on_batch_request(sender, message)
+                self._bodies.on_request(sender, message)
             case BatchReply():
-                self._ordering.on_batches(message)
+                self._bodies.on_reply(message)
             case BlockRequest(first) if self._may_answer(sender) and 1 <= first <= self.height:
                 self._desk.tray.supply.append(Supply(sender, first))
             case BlockReply():
@@ -121,22 +112,18 @@ class Replica:
         """
         clock, ordering = self._pacemaker, self._ordering
         self._answers_left = [ANSWERS_PER_TICK] * self._settings.n
-        if ordering.is_active:
-            is_waiting = pending or ordering.has_open_slots
-        else:
-            is_waiting = self._view_changes.has_quorum_at(self.view, clock.now)
-        clock.tick(is_waiting)
+        has_work = pending or ordering.has_open_slots
+        clock.tick(has_work if ordering.is_active else self._views.is_waited_for)
         if ordering.primary_is_faulty or clock.has_timed_out(overdue and ordering.is_active):
-            self._suspect()
+            self._views.suspect()
         else:
-            self._suspicion = None
-            self._view_changes.withdraw()
+            self._views.withdraw()
         if clock.now % self._settings.status_ticks == 1:
             self._desk.broadcast(Status(self._settings.epoch, self.view, self.height))
         if clock.should_resend():
-            self._resend()
+            self._views.resend()
         if clock.now % _BODY_ASK_TICKS == 0:
-            ordering.ask_bodies()
+            self._bodies.ask()
         self._catch_up.tick(self.height, clock.quiet_ticks)
         self._reconsider_view()
         self._pipeline.advance()
@@ -224,11 +211,7 @@ class Replica:
 
         Call it only right after ``ready()`` was drained and its ``persist`` synced.
         """
-        records = []
-        if self._view_change is not None:
-            records.append(view_change_record(self._view_change))
-        if self._new_view is not None:
-            records.append(new_view_record(self._new_view))
+        records = self._views.records()
         records.extend(body_record(body.height, digest, body.raw) for digest, body in self._log.logged_bodies())
         records.extend(certificate_record(self._log.prepared[height]) for height in sorted(self._log.prepared))
         for height in sorted(self._log.slots):
@@ -256,12 +239,24 @@ class Replica:
                 else:
                     self._ordering.on_commit(signed, statement)
             case Suspect():
-                self._view_changes.on_suspect(signed, statement, self._pacemaker.now)
+                self._views.on_suspect(signed, statement)
                 self._reconsider_view()
             case ViewChange():
-                self._on_view_change(peer, signed, statement)
+                self._views.on_view_change(signed, statement)
+                if statement.view <= self.view and self._may_answer(peer):
+                    self._views.show(peer)
+                self._reconsider_view()
             case NewView():
-                self._on_new_view(signed, statement)
+                if self._views.on_new_view(signed, statement):
+                    self._on_entered()
+
+    def _reconsider_view(self) -> None:
+        if self._views.reconsider():
+            self._on_entered()
+
+    def _on_entered(self) -> None:
+        self._ordering.vote()
+        self._replay_early()
 
     def _replay_early(self) -> None:
         """The view or the window moved: judge what came too early."""
@@ -279,109 +274,16 @@ class Replica:
         if status.epoch != self._settings.epoch:
             raise PeerError("wrong-epoch", f"member {peer} is in epoch {status.epoch}")
         self._catch_up.on_status(peer, status)
-        if status.view < self.view:
-            self._show_new_view(peer)
-
-    def _show_new_view(self, peer: int) -> None:
-        """``peer`` may not know of the view that is worked in here: the NewView proves it."""
-        if self.is_active and self._new_view is not None and self._may_answer(peer):
-            self._desk.send(peer, self._new_view)
+        if status.view < self.view and self._may_answer(peer):
+            self._views.show(peer)
 
     def _may_answer(self, peer: int) -> bool:
         self._answers_left[peer] -= 1
         return self._answers_left[peer] >= 0
 
-    # Views.
-
-    def _suspect(self) -> None:
-        """Say, and say again, that this view brings nothing; and go on voting in it."""
-        now = self._pacemaker.now
-        if self._suspicion is None:
-            self._suspicion = self._desk.sign(Suspect(self.view))
-        elif now - self._suspicion_sent < self._settings.resend_ticks:
-            return
-        self._suspicion_sent = now
-        self._view_changes.suspect(self.view, now)
-        self._desk.broadcast(self._suspicion)
-
-    def _reconsider_view(self) -> None:
-        """Leave the view, as often as f+1 members want a higher one."""
-        target = self._view_changes.view_to_join(self.view, self._pacemaker.now)
-        while target is not None:
-            self._leave_for(target)
-            target = self._view_changes.view_to_join(self.view, self._pacemaker.now)
-        self._begin_view()
-
-    def _leave_for(self, view: int) -> None:
-        head, prepared = self._pipeline.head, self._log.prepared
-        self._ordering.leave_view(view)
-        self._suspicion = None
-        self._view_changes.withdraw()
-        self._pacemaker.on_left()
-        statement = ViewChange(view, head.certificate, tuple(prepared[height] for height in sorted(prepared)))
-        signed = self._desk.sign(statement)
-        self._view_change = signed
-        self._view_changes.add_own(signed, statement)
-        self._desk.persist(view_change_record(signed))
-        self._desk.broadcast(signed)
-
-    def _on_view_change(self, peer: int, signed: Signed, statement: ViewChange) -> None:
-        if self._view_changes.on_view_change(signed, statement):
-            lies.note_omission(self._desk, signed, statement, self._log, self._pipeline.head.certificate)
-        if statement.view <= self.view:
-            self._show_new_view(peer)
-        self._reconsider_view()
-
-    def _begin_view(self) -> None:
-        """As the primary of the view that is waited for: begin it, once a quorum asks for it."""
-        if self.is_active or not self.is_primary:
-            return
-        made = self._view_changes.make_new_view(self.view)
-        if made is not None:
-            statement, outcome = made
-            signed = self._desk.sign(statement)
-            self._desk.persist(new_view_record(signed))
-            self._desk.broadcast(signed)
-            self._enter(signed, statement, outcome)
-            self._ordering.vote()
-            self._replay_early()
-
-    def _on_new_view(self, signed: Signed, statement: NewView) -> None:
-        if statement.view == self.view and self.is_active:
-            return lies.note_second_new_view(self._desk, self._new_view, signed)
-        if statement.view < self.view:
-            return
-        outcome = check_new_view(signed, statement, self._desk)
-        self._desk.persist(new_view_record(signed))
-        self._enter(signed, statement, outcome)
-        self._ordering.vote()
-        self._replay_early()
-
-    def _enter(self, signed: Signed, statement: NewView, outcome: Outcome) -> None:
-        self._new_view = signed
-        self._suspicion = None
-        self._view_changes.withdraw()
-        self._pacemaker.on_view()
-        if outcome.stable is not None and self.height < outcome.start <= self.height + WINDOW:
-            self._log.certificates.setdefault(outcome.start, outcome.stable)
-        carried = proposals_of(signed.sender, statement, self._desk)
-        self._ordering.enter_view(statement.view, outcome.start, carried)
-
-    # The rest.
-
-    def _resend(self) -> None:
-        """Nothing was stored for a while: whatever was said may have been lost."""
-        if self.is_active:
-            self._ordering.resend()
-        elif self._view_change is not None:
-            self._desk.broadcast(self._view_change)
-
     def _restore(self, records: Sequence[bytes]) -> None:
         """Take up the log: the view, what was prepared, and every vote of the current view, to be sent as it is."""
         memory = read_records(records, self._desk)
-        if memory.view_change is not None:
-            self._view_change = memory.view_change[0]
-            self._view_changes.add_own(*memory.view_change)
         for height, digest, raw in memory.bodies:
             if height > self.height:
                 body = Body(raw, None, height, Judgement.VALID)
@@ -391,13 +293,7 @@ class Replica:
         for certificate in (*memory.certificates, *claimed):
             if certificate.height > self.height:
                 self._log.note_prepared(certificate)
-        if memory.view > 0 and not memory.is_active:
-            self._ordering.leave_view(memory.view)
-        elif memory.new_view is not None:
-            signed, statement = memory.new_view
-            relayed = [self._desk.read(item) for item in statement.view_changes]
-            outcome = outcome_of([item for item in relayed if isinstance(item, ViewChange)])
-            self._enter(signed, statement, outcome)
+        self._views.restore(memory)
         for vote in memory.votes:
             if vote.statement.view == self.view and self.is_active and vote.statement.height > self.height:
                 self._ordering.restore_vote(vote)

@@ -1,0 +1,65 @@
+"""Batches by digest: asked for where a proposal names one that is not here, and given to who asks.
+
+A proposal travels with its batch once; a pre-prepare that is sent again, and a NewView, name it by digest alone.
+Whoever voted for a batch has it on disk until the height is stored, so somebody correct always has what a quorum
+prepared.
+"""
+
+from node.consensus.desk import Desk
+from node.consensus.message_log import Body, Judgement, MessageLog, read_batch
+from node.consensus.messages import MAX_BATCHES_ASKED, MAX_REPLY_BYTES, BatchReply, BatchRequest
+from node.consensus.ordering import Ordering
+from node.model.block import NULL_DIGEST
+
+
+class Bodies:
+    """Fills the gaps of the message log, for ``ordering`` to go on."""
+
+    def __init__(self, desk: Desk, log: MessageLog, ordering: Ordering) -> None:
+        self._desk = desk
+        self._settings = desk.settings
+        self._log = log
+        self._ordering = ordering
+        self._asks = 0
+
+    def ask(self) -> None:
+        """Ask one member, another each time, for the batches that proposals name and that are not here."""
+        missing: list[bytes] = []
+        holders: list[int] = []
+        for height in sorted(self._log.slots):
+            slot = self._log.slots[height]
+            if slot.digest is not None and slot.digest not in missing and self._log.body(slot.digest) is None:
+                missing.append(slot.digest)
+                holders.extend(m for m, (digest, _) in slot.prepares.items() if digest == slot.digest)
+        if not missing:
+            return
+        others = [member for member in range(self._settings.n) if member != self._settings.me]
+        likely = sorted(set(holders)) or others  # whoever prepared a batch has it on disk
+        self._asks += 1
+        everyone_in_turn = likely if self._asks % 2 else others
+        peer = everyone_in_turn[self._asks // 2 % len(everyone_in_turn)]
+        self._desk.send(peer, BatchRequest(tuple(missing[:MAX_BATCHES_ASKED])))
+
+    def on_request(self, peer: int, request: BatchRequest) -> None:
+        """Send what is here of the batches asked for, as many as fit."""
+        found: list[bytes] = []
+        size = 0
+        for digest in request.digests[:MAX_BATCHES_ASKED]:
+            body = self._log.body(digest)
+            if body is not None and digest != NULL_DIGEST and size < MAX_REPLY_BYTES:
+                found.append(body.raw)
+                size += len(body.raw)
+        if found:
+            self._desk.send(peer, BatchReply(tuple(found)))
+
+    def on_reply(self, reply: BatchReply) -> None:
+        """File the batches that a proposal here waits for."""
+        for raw in reply.batches[:MAX_BATCHES_ASKED]:
+            if all(slot.digest is None or self._log.body(slot.digest) for slot in self._log.slots.values()):
+                return  # not asked for, or not any more: not worth decoding
+            decoded = read_batch(raw)
+            slots = [slot for slot in self._log.slots.values() if slot.digest == decoded.digest]
+            if slots and self._log.body(decoded.digest) is None:
+                self._log.add_body(decoded.digest, Body(raw, decoded, slots[0].height, Judgement.NONE))
+            for slot in slots:
+                self._ordering.judge(slot)
