@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from node.consensus.messages import BlockReply, BlockRequest, Forward, Message, Proposal, Signed
+from node.consensus.messages import BlockReply, BlockRequest, Evidence, Forward, Message, Proposal, Signed
 from node.consensus.statements import PrePrepare, decode_statement, encode_statement
 from node.driver import Driver
 from node.errors import NodeFault, RefusedError, StoreFault
@@ -198,8 +198,10 @@ def test_garbage_is_counted_and_dropped(net: Net, raws: tuple[bytes, ...]) -> No
     assert net.driver(0).status.mempool_transactions == 0
 
 
-def test_a_batch_with_a_forged_signature_is_voted_for_by_nobody(net: Net) -> None:
-    """Checklist 7: also by nodes that know the genuine transaction as verified."""
+def test_a_batch_with_a_forged_signature_is_voted_for_by_nobody(net: Net, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checklist 7: also by nodes that know the genuine transaction as verified; and its proposer is found out."""
+    found: list[Evidence] = []
+    monkeypatch.setattr(net.simulation, "on_evidence", lambda node, evidence: found.append(evidence))
     tx = net.pay()
     net.drop = lambda sender, to, message: isinstance(message, Proposal)
     for node in net.nodes[1:]:
@@ -215,6 +217,7 @@ def test_a_batch_with_a_forged_signature_is_voted_for_by_nobody(net: Net) -> Non
         sender for sender, _, message in net.sent if isinstance(message, Signed) and b"\xa7prepare" in message.data
     }
     assert voters == {2}
+    assert [(evidence.kind, evidence.member) for evidence in found] == [("false-proposal", 0)]
 
 
 def resigned(node: SimNode, proposal: Proposal, body: bytes) -> Proposal:
@@ -307,6 +310,7 @@ def test_a_node_whose_result_differs_stops_alone(net: Net, monkeypatch: pytest.M
     with pytest.raises(CheckFailed, match="n3 stopped: diverged"):
         net.run(1)
     monkeypatch.setattr(net.simulation, "on_fault", lambda node, fault: None)
+    monkeypatch.setattr(net.simulation, "on_evidence", lambda node, evidence: None)
     net.nodes[0].submit(net.pay(1))
     net.run(0.5)
     assert net.heights[0] == net.heights[1] == net.heights[2] > net.heights[3]
