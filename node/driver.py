@@ -19,10 +19,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from node.consensus.messages import (
-    EVERYONE,
-    MAX_REPLY_BLOCKS,
-    MAX_REPLY_BYTES,
-    BlockReply,
     Commit,
     Evidence,
     Execute,
@@ -32,7 +28,6 @@ from node.consensus.messages import (
     Supply,
     Validate,
 )
-from node.consensus.replica import Anchor, Replica, Settings
 from node.errors import NodeFault, PeerError, RefusedError
 from node.executor import Executor
 from node.forwarding import Forwarding
@@ -41,12 +36,13 @@ from node.ledger.chain import Ledger
 from node.ledger.execution import Execution
 from node.limits import BATCH_BYTES, BATCH_TRANSACTIONS, FRESH_SECONDS, HEARTBEAT_TICKS
 from node.mempool import Mempool
-from node.model.block import Batch, encode_header
-from node.model.certificate import Certificate, encode_certificate
+from node.model.block import Batch
+from node.model.certificate import Certificate
 from node.model.genesis import Genesis
 from node.model.keys import Signer, Verify
 from node.model.transaction import MAX_NONCE, MAX_TRANSACTION_BYTES, Transaction
-from node.proposer import EPOCH, Proposer
+from node.supply import block_reply
+from node.term import Term
 from node.votelog import VoteLog
 
 log = logging.getLogger(__name__)
@@ -55,8 +51,8 @@ log = logging.getLogger(__name__)
 class Ports(Protocol):
     """What the driver needs from the world around it."""
 
-    def send(self, to: int, message: Message) -> None:
-        """Send to a member by index, or to all others (EVERYONE). Never waits; may lose the message."""
+    def send(self, to: Sequence[str], message: Message) -> None:
+        """Send to the members of these names. Never waits; may lose the message."""
         ...
 
     def check_signatures(self, transactions: Sequence[Transaction], done: Callable[[list[bool]], None]) -> None:
@@ -102,7 +98,7 @@ class Driver:
     def __init__(
         self,
         genesis: Genesis,
-        me: int,
+        me: str,
         signer: Signer,
         verify: Verify,
         ledger: Ledger,
@@ -112,7 +108,7 @@ class Driver:
         records: Sequence[bytes],
         ports: Ports,
     ) -> None:
-        """``me``: this member's index; ``records``: what ``VoteLog.open`` found."""
+        """``me``: this member's name; ``records``: what ``VoteLog.open`` found."""
         self._genesis = genesis
         self._chain = genesis.chain
         self._ledger = ledger
@@ -123,15 +119,10 @@ class Driver:
         self._verified = Verified()
         self._forwarding = Forwarding(pool)
         self._intake = Intake(pool, self._forwarding, self._verified, self._chain, ports.check_signatures)
-        self._settings = Settings(self._chain, EPOCH, genesis.member_keys, me)
-        anchor = Anchor(ledger.head.height, ledger.head_hash, ledger.head_certificate)
-        self._replica = Replica(self._settings, signer, verify, anchor, records)
-        self._proposer = Proposer(self._chain, me, self._replica, pool)
-
+        epoch = ledger.epoch_at(ledger.head.height + 1)
+        self._term = Term(self._chain, epoch, me, signer, verify, ledger, pool, records)
         self._ticks = 0
         self._stored_tick = 0
-        self._patience_ticks = self._settings.timeout_ticks
-        self._seen_view = (self._replica.view, self._replica.is_active)
         self._execution: Execution | None = None
         self._peer_errors = 0
         self._running = False
@@ -139,25 +130,31 @@ class Driver:
 
     # Inputs.
 
-    def receive(self, peer: int, message: Message) -> None:
-        """A message came from member ``peer``, as its link's identity says. Raises NodeFault."""
+    def receive(self, peer: str, message: Message) -> None:
+        """A message came from the member with the name ``peer``, as its link's identity says. Raises NodeFault."""
         self.receive_all(((peer, message),))
 
-    def receive_all(self, messages: Sequence[tuple[int, Message]]) -> None:
+    def receive_all(self, messages: Sequence[tuple[str, Message]]) -> None:
         """Several at once: what they make durable is synced together. Raises NodeFault."""
         self._refuse_after_fault()
         for peer, message in messages:
             try:
-                if isinstance(message, Forward):
-                    self._intake.forwarded(peer, message.transactions, self._ticks, self._now(), self._run)
-                else:
-                    self._replica.step(peer, message)
+                self._take(peer, message)
             except PeerError as error:
                 self._note_peer_error(peer, error)
             except NodeFault as fault:
                 self._stop(fault)
                 raise
         self._run()
+
+    def _take(self, peer: str, message: Message) -> None:
+        index = self._term.index_of(peer)
+        if index is None:
+            raise PeerError("wrong-sender", f"`{peer}` is no member")
+        if isinstance(message, Forward):
+            self._intake.forwarded(peer, message.transactions, self._ticks, self._now(), self._run)
+        else:
+            self._term.replica.step(index, message)
 
     def submit(self, tx: Transaction) -> None:
         """Take a client's transaction, whose signature the gateway has checked.
@@ -189,17 +186,17 @@ class Driver:
         surely_past = self._now() - self._slack_seconds
         self._pool.drop_expired(surely_past)
         pending = self._pool.has_includable(surely_past) or self._block_is_due(surely_past)
-        overdue = not self._replica.is_primary and self._forwarding.overdue(
-            self._patience_ticks, self._now() + self._slack_seconds
+        overdue = not self._term.replica.is_primary and self._forwarding.overdue(
+            self._term.patience_ticks, self._now() + self._slack_seconds
         )
-        self._replica.tick(pending=pending, overdue=overdue)
+        self._term.replica.tick(pending=pending, overdue=overdue)
         self._tell_everyone()
         self._run()
 
     @property
     def status(self) -> DriverStatus:
         """A snapshot."""
-        replica = self._replica
+        replica = self._term.replica
         return DriverStatus(
             view=replica.view,
             active=replica.is_active,
@@ -207,7 +204,7 @@ class Driver:
             is_primary=replica.is_primary,
             height=replica.height,
             best_peer_height=replica.best_peer_height,
-            in_flight=self._proposer.in_flight,
+            in_flight=self._term.proposer.in_flight,
             mempool_transactions=len(self._pool),
             mempool_bytes=self._pool.size_bytes,
             unverified_transactions=self._intake.unverified,
@@ -227,8 +224,8 @@ class Driver:
         try:
             while True:
                 self._notice_view()
-                self._proposer.propose(self._ticks, self._now, lambda: self._block_is_due(self._now()))
-                ready = self._replica.ready()
+                self._term.proposer.propose(self._ticks, self._now, lambda: self._block_is_due(self._now()))
+                ready = self._term.replica.ready()
                 if not ready:
                     break
                 self._obey(ready)
@@ -246,10 +243,10 @@ class Driver:
         if ready.persist:
             self._vote_log.append(ready.persist)
         for send in ready.send:
-            self._ports.send(send.to, send.message)
+            self._ports.send(self._term.names_of(send.to), send.message)
         if self._vote_log.wants_rewrite and ready.log_cut is not None:
             # After sending: a vote for the block just stored may leave with this very Ready, and is not kept.
-            self._vote_log.rewrite(self._replica.log_snapshot())
+            self._vote_log.rewrite(self._term.replica.log_snapshot())
         for validate in ready.validate:
             self._validate(validate)
         for execute in ready.execute:
@@ -261,11 +258,11 @@ class Driver:
         for evidence in ready.evidence:
             self._ports.evidence(evidence)
         for peer, error in ready.dropped:
-            self._note_peer_error(peer, error)
+            self._note_peer_error(self._term.names_of(peer)[0], error)
 
-    def _note_peer_error(self, peer: int, error: PeerError) -> None:
+    def _note_peer_error(self, peer: str, error: PeerError) -> None:
         self._peer_errors += 1
-        log.debug("member %d: %s", peer, error)
+        log.debug("%s: %s", peer, error)
 
     def _stop(self, fault: NodeFault) -> None:
         self._fault = fault
@@ -294,16 +291,10 @@ class Driver:
 
     def _notice_view(self) -> None:
         """After a change of view or of its state: whom to tell, and what may be proposed again."""
-        view = (self._replica.view, self._replica.is_active)
-        if view == self._seen_view:
-            return
-        if view[0] != self._seen_view[0]:
-            self._patience_ticks = min(2 * self._patience_ticks, self._settings.timeout_cap_ticks)
-        self._seen_view = view
-        if not self._replica.is_active:
+        if not self._term.view_changed() or not self._term.replica.is_active:
             return
         self._forwarding.view_changed()
-        self._proposer.view_began()
+        self._term.proposer.view_began()
 
     # Obeying.
 
@@ -313,20 +304,20 @@ class Driver:
         digest = validate.digest
         is_foreign = any(tx.payload.chain != self._chain for tx in decoded.transactions)
         if is_foreign or not self._form_is_valid(decoded.batch, validate.fresh):
-            self._replica.validated(digest, False, is_lie=is_foreign)
+            self._term.replica.validated(digest, False, is_lie=is_foreign)
             return
-        self._proposer.seen(decoded)
+        self._term.proposer.seen(decoded)
         self._forwarding.proposed(tx.id for tx in decoded.transactions)
         verified = self._verified
         unknown = [tx for tx in decoded.transactions if tx.digest not in verified]
         if not unknown:
-            self._replica.validated(digest, True)
+            self._term.replica.validated(digest, True)
             return
 
         def checked(answers: list[bool]) -> None:
             if self._fault is None:
                 verified.update(tx.digest for tx, good in zip(unknown, answers, strict=True) if good)
-                self._replica.validated(digest, all(answers), is_lie=not all(answers))
+                self._term.replica.validated(digest, all(answers), is_lie=not all(answers))
                 self._run()
 
         self._ports.check_signatures(unknown, checked)
@@ -340,7 +331,7 @@ class Driver:
         execution = self._executor.execute(execute.height, execute.batch, execute.decoded)
         self._execution = execution
         header = execution.block.header
-        self._replica.executed(execute.height, execute.batch_digest, header.parent_hash, execution.block_hash)
+        self._term.replica.executed(execute.height, execute.batch_digest, header.parent_hash, execution.block_hash)
 
     def _commit(self, commit: Commit) -> None:
         execution = self._execution
@@ -349,11 +340,11 @@ class Driver:
         transactions = execution.transactions
         self._execution = None
         self._ledger.commit(execution, commit.certificate)
-        self._replica.stored(commit.height)
+        self._term.replica.stored(commit.height)
         self._stored_tick = self._ticks
-        self._patience_ticks = self._settings.timeout_ticks
+        self._term.stored()
         self._pool.committed(transactions)
-        self._proposer.stored(commit.height, execution.block.header.batch_digest)
+        self._term.proposer.stored(commit.height, execution.block.header.batch_digest)
         full = (
             len(transactions) >= BATCH_TRANSACTIONS or len(execution.block.body) > BATCH_BYTES - MAX_TRANSACTION_BYTES
         )
@@ -361,17 +352,9 @@ class Driver:
         self._ports.committed(execution, commit.certificate)
 
     def _supply(self, supply: Supply) -> None:
-        blocks: list[tuple[bytes, bytes, bytes]] = []
-        size = 0
-        for height in range(supply.first, supply.first + MAX_REPLY_BLOCKS):
-            block, certificate = self._ledger.block(height), self._ledger.certificate(height)
-            if block is None or certificate is None or size >= MAX_REPLY_BYTES:
-                break
-            entry = (encode_header(block.header), block.body, encode_certificate(certificate))
-            size += sum(len(part) for part in entry)
-            blocks.append(entry)
-        if blocks:
-            self._ports.send(supply.peer, BlockReply(tuple(blocks)))
+        reply = block_reply(self._ledger, supply.first)
+        if reply is not None:
+            self._ports.send(self._term.names_of(supply.peer), reply)
 
     # Forwarding.
 
@@ -381,13 +364,13 @@ class Driver:
         self._forwarding.submitted(tx.id)
 
     def _tell_primary(self) -> None:
-        if not self._replica.is_active:
+        if not self._term.replica.is_active:
             self._forwarding.no_primary()
-        elif not self._replica.is_primary:
+        elif not self._term.replica.is_primary:
             for raws in self._forwarding.for_primary():
-                self._ports.send(self._replica.primary, Forward(raws))
+                self._ports.send(self._term.names_of(self._term.replica.primary), Forward(raws))
 
     def _tell_everyone(self) -> None:
         raws = self._forwarding.for_everyone()
         if raws:
-            self._ports.send(EVERYONE, Forward(raws))
+            self._ports.send(self._term.others, Forward(raws))

@@ -50,7 +50,7 @@ class Verified:
 
 
 class Intake:
-    """Puts what peers forward into the pool."""
+    """Puts what peers forward into the pool; peers are known by name."""
 
     def __init__(
         self, pool: Mempool, forwarding: Forwarding, verified: Verified, chain: bytes, check: CheckSignatures
@@ -60,15 +60,15 @@ class Intake:
         self._verified = verified
         self._chain = chain
         self._check = check
-        self._unverified: dict[int, int] = {}
-        self._banned_until: dict[int, int] = {}
+        self._unverified: dict[str, int] = {}
+        self._banned_until: dict[str, int] = {}
 
     @property
     def unverified(self) -> int:
         """How many forwarded transactions wait for their signatures to be checked."""
         return sum(self._unverified.values())
 
-    def forwarded(self, peer: int, raws: Sequence[bytes], tick: int, now: int, changed: Callable[[], None]) -> None:
+    def forwarded(self, peer: str, raws: Sequence[bytes], tick: int, now: int, changed: Callable[[], None]) -> None:
         """Take in what ``peer`` forwarded; ``changed`` is called if something is added after this has returned.
 
         Raises PeerError: "forward-too-long", "bad-transaction"; the peer is then not listened to for a while.
@@ -113,6 +113,6 @@ class Intake:
             return  # known, used up, or no room: the node that it came from keeps it
         self._forwarding.received(tx.id)
 
-    def _ban(self, peer: int, tick: int, code: str, message: str) -> PeerError:
+    def _ban(self, peer: str, tick: int, code: str, message: str) -> PeerError:
         self._banned_until[peer] = tick + PEER_BAN_TICKS
         return PeerError(code, message)

@@ -32,7 +32,7 @@ from node.model.certificate import Certificate
 from node.model.keys import verify
 from node.model.transaction import Transaction
 from node.setup import Identity, open_identity
-from node.transport.links import Transport, TransportSettings
+from node.transport.links import Peer, Transport, TransportSettings
 from node.verifier import Verifier
 from node.votelog import LOG_NAME, OsDirectory, VoteLog
 
@@ -118,22 +118,20 @@ class Node:
         self._verifier = verifier
         self._feed = Feed(opened.ledger)
         self._evidence = EvidenceFiles(config.path(config.data_dir) / EVIDENCE_NAME, identity.genesis)
-        self._inbox: list[tuple[int, Message]] = []
+        self._inbox: list[tuple[str, Message]] = []
         self._received = 0
-        settings = TransportSettings(
-            identity.genesis,
-            identity.me,
-            config.peer.listen,
-            identity.peer_addresses,
-            identity.tls_key,
-            identity.tls_certificate,
-        )
-        self._transport = Transport(settings, self._take_in)
+        settings = TransportSettings(identity.genesis.chain, config.member, config.peer.listen)
+        peers = [
+            Peer(member.name, config.peer.addresses.get(member.name, ""), (member.tls_certificate,))
+            for member in identity.genesis.members
+            if member.name != config.member
+        ]
+        self._transport = Transport(settings, identity.tls, peers, self._take_in)
         executor = Executor(opened.ledger, opened.registry, identity.genesis)
         pool = Mempool(opened.ledger, max_transactions=config.limits.mempool_transactions, knows=executor.knows)
         self._driver = Driver(
             identity.genesis,
-            identity.me,
+            config.member,
             identity.key,
             verify,
             opened.ledger,
@@ -187,7 +185,7 @@ class Node:
 
     # The driver's ports.
 
-    def send(self, to: int, message: Message) -> None:
+    def send(self, to: Sequence[str], message: Message) -> None:
         self._transport.send(to, message)
 
     def check_signatures(self, transactions: Sequence[Transaction], done: Callable[[list[bool]], None]) -> None:
@@ -207,7 +205,7 @@ class Node:
     def _fail(self, fault: NodeFault) -> None:
         _end(self._ended, fault)
 
-    def _take_in(self, peer: int, message: Message) -> None:
+    def _take_in(self, peer: str, message: Message) -> None:
         """Messages that arrive together are fed together, so that their votes are synced together."""
         if not self._inbox:
             asyncio.get_running_loop().call_soon(self._feed_driver)

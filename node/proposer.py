@@ -13,15 +13,13 @@ from node.limits import BATCH_BYTES, BATCH_TRANSACTIONS, BATCHES_IN_FLIGHT, BATC
 from node.mempool import Mempool
 from node.model.block import Batch, DecodedBatch, decoded_batch, encode_batch
 
-EPOCH = 0
-"""The members are those of the genesis."""
-
 
 class Proposer:
-    """Makes batches of what waits in the pool."""
+    """Makes batches of what waits in the pool, for one epoch."""
 
-    def __init__(self, chain: bytes, me: int, replica: Replica, pool: Mempool) -> None:
+    def __init__(self, chain: bytes, epoch: int, me: int, replica: Replica, pool: Mempool) -> None:
         self._chain = chain
+        self._epoch = epoch
         self._me = me
         self._replica = replica
         self._pool = pool
@@ -42,7 +40,7 @@ class Proposer:
         while self._replica.wants_batch and self._has_batch(tick, block_is_due):
             transactions = tuple(self._pool.take(BATCH_BYTES, BATCH_TRANSACTIONS))
             raws = tuple([tx.raw for tx in transactions])
-            batch = Batch(self._chain, EPOCH, self._me, max(0, now()), raws)
+            batch = Batch(self._chain, self._epoch, self._me, max(0, now()), raws)
             decoded = decoded_batch(batch, transactions)
             self._proposed_tick = tick
             self.seen(decoded)

@@ -10,7 +10,7 @@ from node.errors import ConfigError
 from node.keyfile import KIND_TLS_KEY, STRONG, Limits, load_key, save_key, seal, unseal, write_private
 from node.model.genesis import Genesis, Member, load_genesis, member_name_fault
 from node.model.keys import SigningKey, generate_key
-from node.transport.tls import certificate_der, make_certificate, matches
+from node.transport.tls import TlsIdentity, certificate_der, make_certificate, matches
 
 CONFIG_NAME = "node.toml"
 KEY_NAME = "node.key.json"
@@ -87,9 +87,7 @@ class Identity:
     genesis: Genesis
     me: int
     key: SigningKey
-    tls_key: bytes
-    tls_certificate: bytes
-    peer_addresses: dict[int, str]
+    tls: TlsIdentity
 
 
 def open_identity(config: Config, passphrase: str) -> Identity:
@@ -112,8 +110,7 @@ def open_identity(config: Config, passphrase: str) -> Identity:
         raise ConfigError("wrong-key-file", f"{config.key_file} is not the key of `{config.member}` in genesis")
     tls_key = unseal(config.path(config.tls_key_file), KIND_TLS_KEY, passphrase)
     certificate = _certificate(config, genesis.members[me], tls_key)
-    addresses = {index[name]: address for name, address in config.peer.addresses.items()}
-    return Identity(genesis, me, key, tls_key, certificate, addresses)
+    return Identity(genesis, me, key, TlsIdentity(tls_key, certificate))
 
 
 def _certificate(config: Config, member: Member, tls_key: bytes) -> bytes:

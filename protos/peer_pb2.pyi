@@ -103,6 +103,8 @@ Global___Message: _TypeAlias = Message  # noqa: Y015
 
 @_typing.final
 class Hello(_message.Message):
+    """`sender` is the member's name: an index means nothing in another epoch."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     PROTOCOL_FIELD_NUMBER: _builtins.int
@@ -110,13 +112,13 @@ class Hello(_message.Message):
     SENDER_FIELD_NUMBER: _builtins.int
     protocol: _builtins.int
     chain: _builtins.bytes
-    sender: _builtins.int
+    sender: _builtins.str
     def __init__(
         self,
         *,
         protocol: _builtins.int = ...,
         chain: _builtins.bytes = ...,
-        sender: _builtins.int = ...,
+        sender: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...

@@ -7,7 +7,7 @@ from random import Random
 from typing import Protocol
 
 from chaincode.registry import Registry
-from node.consensus.messages import EVERYONE, Evidence, Message
+from node.consensus.messages import Evidence, Message
 from node.driver import Driver
 from node.errors import NodeFault, RefusedError
 from node.executor import Executor
@@ -94,6 +94,10 @@ class SimNode:
         """How the trace calls it."""
         return f"n{self.index}"
 
+    def name_of(self, index: int) -> str:
+        """The name of the node with that index in genesis: how the driver knows its peers."""
+        return self.around.genesis.members[index].name
+
     @property
     def is_up(self) -> bool:
         """Whether it runs; it may be paused."""
@@ -112,7 +116,7 @@ class SimNode:
             self._inbox.append((peer, message))
         else:
             driver = self.driver
-            self._guarded(lambda: driver.receive(peer, message))
+            self._guarded(lambda: driver.receive(self.name_of(peer), message))
 
     def submit(self, tx: Transaction) -> str:
         """A client submits; "ok", or the code of the refusal, or "down"."""
@@ -148,7 +152,7 @@ class SimNode:
             waiting = list(self._inbox)
             self._inbox.clear()
             driver = self.driver
-            self._guarded(lambda: driver.receive_all(waiting))
+            self._guarded(lambda: driver.receive_all([(self.name_of(peer), message) for peer, message in waiting]))
 
     def _open(self) -> None:
         around = self.around
@@ -160,7 +164,7 @@ class SimNode:
         self.ledger, self.executor = ledger, executor
         self.driver = Driver(
             around.genesis,
-            self.index,
+            self.name_of(self.index),
             self.key,
             around.signatures.verify,
             ledger,
@@ -215,10 +219,9 @@ class _Ports:
         self._node = node
         self._around = node.around
 
-    def send(self, to: int, message: Message) -> None:
+    def send(self, to: Sequence[str], message: Message) -> None:
         node, around = self._node, self._around
-        receivers = [peer for peer in range(around.count) if peer != node.index] if to == EVERYONE else [to]
-        for receiver in receivers:
+        for receiver in [peer for peer in range(around.count) if node.name_of(peer) in to]:
             node.fuse.burn(on_disk=False)
             around.observer.on_send(node, receiver, message)
             around.send(node.index, receiver, message)

@@ -10,7 +10,6 @@ import grpc.aio
 import pytest
 
 from node.consensus.messages import (
-    EVERYONE,
     BatchReply,
     BatchRequest,
     BlockReply,
@@ -23,14 +22,14 @@ from node.consensus.messages import (
 )
 from node.errors import ConfigError, PeerError
 from node.limits import MAX_JOINED_BYTES, SEND_QUEUE_BYTES, SEND_QUEUE_MESSAGES
-from node.model.genesis import Genesis, Member, Token
-from node.model.keys import SIGNATURE_BYTES, generate_key
-from node.transport.links import METHOD, Transport, TransportSettings
+from node.model.keys import SIGNATURE_BYTES
+from node.transport.links import METHOD, Peer, Transport, TransportSettings
 from node.transport.outbox import Outbox
-from node.transport.tls import SERVER_NAME, channel_credentials, make_certificate, matches
+from node.transport.tls import SERVER_NAME, TlsIdentity, channel_credentials, make_certificate, matches
 from node.transport.wire import Hello, decode_frame, encode_hello, encode_message
 from testnet.genesis import free_ports
 
+CHAIN = b"c" * 32
 SIGNED = Signed(2, b"statement", bytes(SIGNATURE_BYTES))
 MESSAGES: list[Message] = [
     SIGNED,
@@ -48,28 +47,26 @@ MESSAGES: list[Message] = [
 class Peers:
     """Four members' identities, and the transports that run."""
 
-    genesis: Genesis
-    keys: list[tuple[bytes, bytes]]
+    keys: list[TlsIdentity]
     addresses: list[str]
-    received: list[tuple[int, int, Message]] = field(default_factory=list)
+    received: list[tuple[int, str, Message]] = field(default_factory=list)
+    """(receiver, sender, message)"""
 
-    def settings(self, me: int) -> TransportSettings:
-        others = {i: address for i, address in enumerate(self.addresses) if i != me}
-        return TransportSettings(self.genesis, me, self.addresses[me], others, *self.keys[me])
+    def peer(self, index: int) -> Peer:
+        return Peer(f"node-{index}", self.addresses[index], (self.keys[index].certificate.decode(),))
 
-    def transport(self, me: int) -> Transport:
-        return Transport(self.settings(me), lambda peer, message: self.received.append((me, peer, message)))
+    def transport(self, me: int, *others: int) -> Transport:
+        settings = TransportSettings(CHAIN, f"node-{me}", self.addresses[me])
+        peers = [self.peer(i) for i in others or range(4) if i != me]
+        return Transport(
+            settings, self.keys[me], peers, lambda peer, message: self.received.append((me, peer, message))
+        )
 
 
 @pytest.fixture(scope="module")
 def peers() -> Peers:
-    keys = [make_certificate(f"node-{i}") for i in range(4)]
-    members = tuple(
-        Member(f"node-{i}", generate_key().public_key.hex(), certificate.decode())
-        for i, (_, certificate) in enumerate(keys)
-    )
-    genesis = Genesis(1, "links", Token("WATT", 9, 1_000_000), members, 0, 0, 1, {})
-    return Peers(genesis, keys, [f"127.0.0.1:{port}" for port in free_ports(4)])
+    identities = [TlsIdentity(*make_certificate(f"node-{i}")) for i in range(4)]
+    return Peers(identities, [f"127.0.0.1:{port}" for port in free_ports(4)])
 
 
 @contextlib.asynccontextmanager
@@ -131,13 +128,13 @@ def test_messages_arrive_in_order_from_the_member_that_sent_them(peers: Peers) -
         peers.received.clear()
         a, b = peers.transport(0), peers.transport(1)
         async with running(a, b):
-            await until(lambda: a.connected() == [1] and b.connected() == [0])
+            await until(lambda: a.connected() == ["node-1"] and b.connected() == ["node-0"])
             for message in MESSAGES:
-                a.send(1, message)
-            b.send(EVERYONE, SIGNED)
+                a.send(["node-1"], message)
+            b.send(["node-0", "node-2", "node-3"], SIGNED)
             await until(lambda: len(peers.received) == len(MESSAGES) + 1)
-        assert [m for me, peer, m in peers.received if (me, peer) == (1, 0)] == MESSAGES
-        assert (0, 1, SIGNED) in peers.received
+        assert [m for me, peer, m in peers.received if (me, peer) == (1, "node-0")] == MESSAGES
+        assert (0, "node-1", SIGNED) in peers.received
 
     asyncio.run(scenario())
 
@@ -147,15 +144,15 @@ def test_a_link_comes_back_after_its_peer_was_away(peers: Peers) -> None:
         a = peers.transport(0)
         async with running(a):
             async with running(peers.transport(1)):
-                await until(lambda: a.connected() == [1])
+                await until(lambda: a.connected() == ["node-1"])
             await until(lambda: not a.connected())
             for _ in range(1000):
-                a.send(1, SIGNED)  # to nobody: must neither wait nor pile up
+                a.send(["node-1"], SIGNED)  # to nobody: must neither wait nor pile up
             peers.received.clear()
             async with running(peers.transport(1)):
-                await until(lambda: a.connected() == [1])
-                a.send(1, Status(9, 9, 9))
-                await until(lambda: (1, 0, Status(9, 9, 9)) in peers.received)
+                await until(lambda: a.connected() == ["node-1"])
+                a.send(["node-1"], Status(9, 9, 9))
+                await until(lambda: (1, "node-0", Status(9, 9, 9)) in peers.received)
                 assert len(peers.received) < 200
 
     asyncio.run(scenario())
@@ -165,11 +162,11 @@ def test_garbage_is_dropped_and_the_link_goes_on(peers: Peers) -> None:
     async def scenario() -> None:
         peers.received.clear()
         async with running(peers.transport(1)), _raw_link(peers, 0) as call:
-            await call.write(encode_hello(Hello(peers.genesis.chain, 0)))
+            await call.write(encode_hello(Hello(CHAIN, "node-0")))
             await call.write(b"\xff" * 100)
             await call.write(encode_message(Signed(0, b"x", b"short")))
             await call.write(encode_message(SIGNED))
-            await until(lambda: peers.received == [(1, 0, SIGNED)])
+            await until(lambda: peers.received == [(1, "node-0", SIGNED)])
 
     asyncio.run(scenario())
 
@@ -177,8 +174,8 @@ def test_garbage_is_dropped_and_the_link_goes_on(peers: Peers) -> None:
 @pytest.mark.parametrize(
     ("hello", "code"),
     [
-        (lambda chain: encode_hello(Hello(chain, 2)), "wrong-sender"),
-        (lambda chain: encode_hello(Hello(bytes(32), 0)), "wrong-chain"),
+        (lambda chain: encode_hello(Hello(chain, "node-2")), "wrong-sender"),
+        (lambda chain: encode_hello(Hello(bytes(32), "node-0")), "wrong-chain"),
         (lambda chain: encode_message(SIGNED), "malformed"),
         (lambda chain: b"garbage", "malformed"),
     ],
@@ -187,7 +184,7 @@ def test_a_link_must_begin_with_its_owners_hello(peers: Peers, hello: Callable[[
     async def scenario() -> None:
         peers.received.clear()
         async with running(peers.transport(1)), _raw_link(peers, 0) as call:
-            await call.write(hello(peers.genesis.chain))
+            await call.write(hello(CHAIN))
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await call
             assert caught.value.details() == code
@@ -198,7 +195,7 @@ def test_a_link_must_begin_with_its_owners_hello(peers: Peers, hello: Callable[[
 
 def test_a_stranger_does_not_get_through_tls(peers: Peers) -> None:
     async def scenario() -> None:
-        stranger = make_certificate("node-0")
+        stranger = TlsIdentity(*make_certificate("node-0"))
         async with running(peers.transport(1)):
             channel = _channel(peers, 1, stranger)
             with pytest.raises(TimeoutError):
@@ -224,8 +221,8 @@ def test_a_certificate_belongs_to_its_key() -> None:
     assert not matches(other, certificate)
 
 
-def _channel(peers: Peers, to: int, identity: tuple[bytes, bytes]) -> grpc.aio.Channel:
-    credentials = channel_credentials(*identity, peers.genesis.members[to].tls_certificate)
+def _channel(peers: Peers, to: int, identity: TlsIdentity) -> grpc.aio.Channel:
+    credentials = channel_credentials(identity, peers.peer(to).certificates)
     options = [("grpc.ssl_target_name_override", SERVER_NAME)]
     return grpc.aio.secure_channel(peers.addresses[to], credentials, options=options)
 

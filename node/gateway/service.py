@@ -72,7 +72,7 @@ _SERVER_OPTIONS = [
 @dataclass(frozen=True)
 class Backend:
     """The parts of a node that a gateway speaks to. ``now``: block time by the node's clock, seconds;
-    ``connected``: members that its links have reached; ``failed``: the way to stop the node."""
+    ``connected``: names of the members that its links have reached; ``failed``: the way to stop the node."""
 
     genesis: Genesis
     me: int
@@ -85,7 +85,7 @@ class Backend:
     verifier: Verifier
     feed: Feed
     now: Callable[[], int]
-    connected: Callable[[], Sequence[int]]
+    connected: Callable[[], Sequence[str]]
     failed: Callable[[NodeFault], None]
 
 
@@ -237,7 +237,7 @@ class GatewayService(pb_grpc.GatewayServicer):
             view=status.view,
             primary=status.primary,
             pending=len(node.mempool),
-            connected=[members[peer].name for peer in node.connected()],
+            connected=list(node.connected()),
             token_decimals=node.genesis.token.decimals,
             token_symbol=node.genesis.token.symbol,
         )

@@ -1,4 +1,4 @@
-"""Certificates of peer links: self-signed ECDSA P-256, pinned by genesis.
+"""Certificates of peer links: self-signed ECDSA P-256, pinned by genesis and by every later change of the members.
 
 gRPC's TLS accepts neither Ed25519 nor expired certificates, hence P-256 and no practical expiry (RFC 5280,
 4.1.2.5: 99991231235959Z). Names mean nothing here: who a peer is follows from the exact certificate.
@@ -7,6 +7,7 @@ gRPC's TLS accepts neither Ed25519 nor expired certificates, hence P-256 and no 
 import datetime
 import ssl
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import grpc
 from cryptography import x509
@@ -18,6 +19,14 @@ from node.errors import ConfigError
 
 SERVER_NAME = "peer.wattledger"
 """The one name that all peer certificates carry, since TLS wants a name."""
+
+
+@dataclass(frozen=True)
+class TlsIdentity:
+    """What this node shows on its links: its private key, and the certificate of it; both PEM."""
+
+    private_key: bytes = field(repr=False)
+    certificate: bytes
 
 
 def make_certificate(member: str) -> tuple[bytes, bytes]:
@@ -56,12 +65,41 @@ def matches(private_key: bytes, certificate: bytes) -> bool:
     return key.public_key() == x509.load_pem_x509_certificate(certificate).public_key()
 
 
-def server_credentials(private_key: bytes, certificate: bytes, members: Sequence[str]) -> grpc.ServerCredentials:
-    """Accepts only clients that hold the key of one of the ``members``' certificates."""
-    roots = "".join(pem.strip() + "\n" for pem in members).encode()
-    return grpc.ssl_server_credentials([(private_key, certificate)], roots, require_client_auth=True)
+class ServerCertificate:
+    """What a server shows at a TLS handshake, and whom it lets in: both may change while it listens."""
+
+    def __init__(self, identity: TlsIdentity) -> None:
+        self._identity = identity
+        self._pins: Sequence[str] = ()
+        self._configuration: grpc.ServerCertificateConfiguration
+
+    def pin(self, certificates: Sequence[str]) -> None:
+        """From now on, let in those alone who hold the key of one of these PEM certificates."""
+        self._pins = certificates
+        self._configure()
+
+    def identify(self, identity: TlsIdentity) -> None:
+        """From now on, show this certificate."""
+        self._identity = identity
+        self._configure()
+
+    def credentials(self) -> grpc.ServerCredentials:
+        """For the server's port; gRPC asks for what is so now at every handshake, from threads of its own."""
+        return grpc.dynamic_ssl_server_credentials(
+            self._configuration, lambda: self._configuration, require_client_authentication=True
+        )
+
+    def _configure(self) -> None:
+        pair = (self._identity.private_key, self._identity.certificate)
+        # Without any pin, gRPC would trust the system's authorities.
+        roots = _joined(self._pins or [self._identity.certificate.decode()])
+        self._configuration = grpc.ssl_server_certificate_configuration([pair], roots)
 
 
-def channel_credentials(private_key: bytes, certificate: bytes, peer: str) -> grpc.ChannelCredentials:
-    """Accepts only a server that holds the key of exactly ``peer``'s certificate."""
-    return grpc.ssl_channel_credentials(peer.encode(), private_key, certificate)
+def channel_credentials(identity: TlsIdentity, peer: Sequence[str]) -> grpc.ChannelCredentials:
+    """Accepts only a server that holds the key of one of ``peer``'s certificates."""
+    return grpc.ssl_channel_credentials(_joined(peer), identity.private_key, identity.certificate)
+
+
+def _joined(certificates: Sequence[str]) -> bytes:
+    return "".join(pem.strip() + "\n" for pem in certificates).encode()

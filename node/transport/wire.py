@@ -23,19 +23,20 @@ from node.model.keys import SIGNATURE_BYTES
 from node.model.transaction import MAX_TRANSACTION_BYTES
 from protos import peer_pb2 as pb
 
-PROTOCOL = 1
+PROTOCOL = 2
 DIGEST_BYTES = 32
 MAX_HEADER_BYTES = 4096
 MAX_CERTIFICATE_BYTES = 64 * 1024
 MAX_COUNTER = 2**63 - 1
+MAX_NAME_LENGTH = 48
 
 
 class Hello:
-    """The first message on a link: who claims to be sending, on which chain."""
+    """The first message on a link: which member, by name, claims to be sending, on which chain."""
 
     __slots__ = ("chain", "sender")
 
-    def __init__(self, chain: bytes, sender: int) -> None:
+    def __init__(self, chain: bytes, sender: str) -> None:
         self.chain = chain
         self.sender = sender
 
@@ -92,6 +93,8 @@ def _from_protobuf(message: pb.Message) -> Message | Hello:
         case "hello":
             if message.hello.protocol != PROTOCOL:
                 raise PeerError("wrong-protocol", f"protocol {message.hello.protocol}, this node speaks {PROTOCOL}")
+            if len(message.hello.sender) > MAX_NAME_LENGTH:
+                raise PeerError("oversize", f"a name of {len(message.hello.sender)} characters")
             return Hello(message.hello.chain, message.hello.sender)
         case "signed":
             return _signed_in(message.signed)
