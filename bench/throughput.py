@@ -78,8 +78,9 @@ def show(title: str, figures: dict[str, Any], as_json: bool) -> None:
         print_table(title, ("figure", ">value"), figures.items())
 
 
-def measure(nodes: int, seconds: float, *, clients: int, per_second: int) -> dict[str, Any]:
-    """Start a network, fund it, load it, measure, and take it down again."""
+def measure(nodes: int, seconds: float, *, clients: int, per_second: int, dead: int = 0) -> dict[str, Any]:
+    """Start a network, fund it, load it, measure, and take it down again. ``dead``: so many of its nodes are killed
+    before the load begins, the highest first."""
     verify_us = signature_check_us()
     with tempfile.TemporaryDirectory(prefix="watt-bench-") as directory:
         network = market.build(Path(directory) / "net", nodes)
@@ -89,8 +90,11 @@ def measure(nodes: int, seconds: float, *, clients: int, per_second: int) -> dic
             ready = cluster.wait_ready()
             asyncio.run(market.fund(network))
             assert ready[0].info is not None
+            for node in network.nodes[nodes - dead :]:
+                cluster.kill(node)
+            gateways = network.gateways[: nodes - dead]
             specs = [
-                _spec(network.gateways, network.genesis.chain, ready[0].info.now, i, clients, seconds, per_second)
+                _spec(gateways, network.genesis.chain, ready[0].info.now, i, clients, seconds, per_second)
                 for i in range(clients)
             ]
             processes = [_start(spec) for spec in specs]
@@ -106,7 +110,7 @@ def measure(nodes: int, seconds: float, *, clients: int, per_second: int) -> dic
             results = [msgspec.json.decode(_read_line(process), type=Result) for process in processes]
             for process in processes:
                 process.wait(timeout=30)
-            return _figures(nodes, results, watch, verify_us)
+            return _figures(nodes - dead, results, watch, verify_us) | {"dead": dead}
         finally:
             cluster.stop_all()
 
