@@ -8,6 +8,7 @@ import click
 from cli.output import EXIT_REFUSED, json_option, print_json, print_table
 from testnet.sim_faults import KINDS
 from testnet.simulator import WORKLOADS, Options, SeedResult, run_seed, run_seeds
+from testnet.small_scope_commands import small_scope
 
 MAX_TRACEBACKS = 3
 
@@ -15,6 +16,9 @@ MAX_TRACEBACKS = 3
 @click.group()
 def sim() -> None:
     """The deterministic simulator of consensus."""
+
+
+sim.add_command(small_scope)
 
 
 def _kinds(_context: click.Context, _parameter: click.Parameter, value: str) -> frozenset[str]:

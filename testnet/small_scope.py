@@ -1,0 +1,75 @@
+"""Every small history there is: four members, one of them a twin, three views, and in each every split of the network.
+
+After the Twins method (Bano et al., 2021): instead of inventing lies, run two honest copies of one member with one key.
+Behind different sides of a split they equivocate, forget and contradict each other as a Byzantine member would,
+and every one of their statements is well-formed. Five participants, the second copy counted, stand on one of two sides:
+16 splits, the whole network among them. Three splits in a row, one for each view, are 16^3 = 4,096 histories.
+``small_world`` runs them.
+
+A split takes hold some hops of the network after a view began: before anybody has heard its prepares, or its commits,
+or when all is said. The *ear* of such a cut is a participant that still hears what is under way at that moment, so
+that one member alone may know of a decision.
+"""
+
+from dataclasses import dataclass
+from random import Random
+from typing import Final
+
+MEMBERS: Final = 4
+COPY: Final = MEMBERS
+"""The participant that is the twin's second copy."""
+VIEWS: Final = 3
+SPLITS: Final = 2**MEMBERS
+"""Bit i of a split: participant i + 1 stands on the other side than participant 0. 0 is the whole network."""
+BEFORE_PREPARES, BEFORE_COMMITS, AT_THE_END = 1, 2, 9
+"""Hops: a proposal takes one, prepares another; by the ninth everything has arrived."""
+CUTS: Final = (BEFORE_PREPARES, BEFORE_COMMITS, AT_THE_END)
+NOBODY: Final = 9
+"""No ear."""
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """One history: who is the twin; for each view its split, and when and past whom the next split takes hold."""
+
+    twin: int
+    splits: tuple[int, ...]
+    cuts: tuple[int, ...]
+    ears: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """Four groups of digits, as ``watt sim small-scope --history`` takes them."""
+        groups = ((self.twin,), self.cuts, self.ears, self.splits)
+        return "-".join("".join(f"{number:x}" for number in group) for group in groups)
+
+
+def history_of(name: str) -> History:
+    """The history with this name. Raises ValueError."""
+    twin, cuts, ears, splits = name.split("-")
+    history = History(
+        int(twin), tuple(int(digit, 16) for digit in splits), tuple(map(int, cuts)), tuple(map(int, ears))
+    )
+    if history.name != name or not len(cuts) == len(ears) == len(splits) or history.twin not in range(MEMBERS):
+        raise ValueError(f"{name!r} names no history")
+    return history
+
+
+def every_history(twin: int, cut: int) -> list[History]:
+    """All 4,096 of them, in order: the first split changes most slowly."""
+    size = SPLITS**VIEWS
+    splits = [tuple(number // SPLITS**place % SPLITS for place in (2, 1, 0)) for number in range(size)]
+    return [History(twin, split, (cut,) * VIEWS, (NOBODY,) * VIEWS) for split in splits]
+
+
+def drawn_history(seed: int) -> History:
+    """One of the many more in which each view, and there may be four, has a cut of its own, and an ear."""
+    dice = Random(seed)
+    views = range(dice.choice((VIEWS, VIEWS + 1)))
+    ears = (*range(MEMBERS), NOBODY, NOBODY)
+    return History(
+        dice.randrange(MEMBERS),
+        tuple(dice.randrange(SPLITS) for _ in views),
+        tuple(dice.choice(CUTS) for _ in views),
+        tuple(dice.choice(ears) for _ in views),
+    )
