@@ -24,6 +24,12 @@ class GatewaySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     listen: str
 
 
+class MetricsSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``listen``: host:port for whoever scrapes metrics, plain HTTP; empty: nowhere."""
+
+    listen: str = ""
+
+
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``mempool_transactions``: how many may wait; ``verify_workers``: processes that check signatures."""
 
@@ -45,6 +51,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     passphrase_file: str = ""
     log_file: str = ""
     limits: Limits = Limits()
+    metrics: MetricsSection = MetricsSection()
     directory: str = ""
     """Where the file lies; not a key of the file."""
 
@@ -97,6 +104,8 @@ def dump_config(config: Config, comment: str) -> str:
     for name in ("member", "genesis", "data_dir", "key_file", "tls_key_file", "tls_certificate"):
         lines.append(f"{name} = {_quoted(getattr(config, name))}")
     lines += [f"{n} = {_quoted(getattr(config, n))}" for n in ("passphrase_file", "log_file") if getattr(config, n)]
+    if config.metrics.listen:
+        lines += ["", "[metrics]", f"listen = {_quoted(config.metrics.listen)}"]
     lines += ["", "[peer]", f"listen = {_quoted(config.peer.listen)}", "", "[peer.addresses]"]
     lines += [f"{_quoted(name)} = {_quoted(address)}" for name, address in config.peer.addresses.items()]
     lines += ["", "[gateway]", f"listen = {_quoted(config.gateway.listen)}", "", "[limits]"]
@@ -115,6 +124,8 @@ def config_fault(config: Config) -> str | None:
             return f"`{name}` is empty"
     addresses = {"peer.listen": config.peer.listen, "gateway.listen": config.gateway.listen}
     addresses |= {f"peer.addresses.{name}": address for name, address in config.peer.addresses.items()}
+    if config.metrics.listen:
+        addresses["metrics.listen"] = config.metrics.listen
     for key, address in addresses.items():
         try:
             split_address(address)
@@ -122,6 +133,8 @@ def config_fault(config: Config) -> str | None:
             return f"`{key}`: {error}"
     if config.peer.listen == config.gateway.listen:
         return "`peer.listen` and `gateway.listen` are the same address"
+    if config.metrics.listen in (config.peer.listen, config.gateway.listen):
+        return "`metrics.listen` is the address of another port of this node"
     if not 1 <= config.limits.mempool_transactions <= 1_000_000:
         return "`limits.mempool_transactions` is between 1 and 1000000"
     if not 1 <= config.limits.verify_workers <= 64:

@@ -91,6 +91,11 @@ class Verifier:
         for worker in self._workers:
             await worker.process.wait()
 
+    @property
+    def waiting_chunks(self) -> int:
+        """How many chunks of signatures are not answered yet."""
+        return len(self._urgent) + len(self._ordinary) + sum(len(worker.chunks) for worker in self._workers)
+
     def check(self, transactions: Sequence[Transaction], done: Done) -> None:
         """For consensus: ``done`` gets an answer for each transaction, in order; at once if they are few."""
         if len(transactions) <= INLINE_TRANSACTIONS:

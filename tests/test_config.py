@@ -46,6 +46,11 @@ def test_a_written_configuration_reads_back_the_same(tmp_path: Path) -> None:
     assert config.limits.verify_workers == 1
     path.write_text(dump_config(config, "two\nlines"))
     assert load_config(path) == config
+    path.write_text(GOOD + '[metrics]\nlisten = "127.0.0.1:9100"\n')
+    config = load_config(path)
+    assert config.metrics.listen == "127.0.0.1:9100"
+    path.write_text(dump_config(config, "with metrics"))
+    assert load_config(path) == config
 
 
 @pytest.mark.parametrize(
@@ -56,6 +61,8 @@ def test_a_written_configuration_reads_back_the_same(tmp_path: Path) -> None:
         ('member = "node-0"', 'member = "node-0"\nsurprise = 1', "surprise"),
         ('member = "node-0"', 'member = "node-0"\ndirectory = "/"', "directory"),
         ("[gateway]", '[gateway]\nsurprise = "x"', "surprise"),
+        ("[gateway]", '[metrics]\nlisten = "nowhere"\n[gateway]', "metrics.listen"),
+        ("[gateway]", '[metrics]\nlisten = "localhost:7401"\n[gateway]', "metrics.listen"),
         ('listen = "127.0.0.1:7501"', "listen = 7501", "listen"),
         ('listen = "127.0.0.1:7501"', 'listen = "127.0.0.1"', "peer.listen"),
         ('listen = "127.0.0.1:7501"', 'listen = "127.0.0.1:0"', "peer.listen"),
