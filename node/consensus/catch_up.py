@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from node.consensus.desk import Desk
 from node.consensus.messages import MAX_REPLY_BLOCKS, BlockReply, BlockRequest, Status
 from node.consensus.settings import MAX_INCOMING_BLOCKS
+from node.consensus.statements import MAX_HEIGHT
 from node.consensus.view_change import stable_fault
 from node.errors import CodecError, PeerError
 from node.model.block import NULL_BATCH, NULL_DIGEST, DecodedBatch, Header, decode_batch, decode_header
@@ -32,12 +33,14 @@ class CertifiedBlock:
 
 
 class CatchUp:
-    """``blocks``: certified and not yet stored, by height, without gaps above the stored height."""
+    """``blocks``: certified and not yet stored, by height, without gaps above the stored height; ``end``: the epoch's
+    last height, above which nothing is asked for."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._settings = desk.settings
         self.blocks: dict[int, CertifiedBlock] = {}
+        self.end = MAX_HEIGHT
         self.claims = [0] * desk.settings.n
         self._asked: int | None = None
         self._asked_ticks = 0
@@ -68,6 +71,8 @@ class CatchUp:
 
     def _ask(self, have: int) -> None:
         """The next peer in turn that claims a height above ``have``."""
+        if have >= self.end:
+            return
         n = self._settings.n
         for step in range(1, n + 1):
             peer = (self._last_peer + step) % n
@@ -88,6 +93,8 @@ class CatchUp:
             for encoded in reply.blocks[:MAX_REPLY_BLOCKS]:
                 block = _decode(encoded)
                 height = block.header.height
+                if block.header.epoch > self._settings.epoch:
+                    break  # the end of this epoch is among the blocks before, and not executed yet
                 if height == stored + len(self.blocks) + 1 and len(self.blocks) < MAX_INCOMING_BLOCKS:
                     self._check(block)
                     self.blocks[height] = block

@@ -30,7 +30,8 @@ WRONG_BLOCK: Final = "wrong-block"
 
 def covers(view_change: ViewChange, vote: Commit) -> bool:
     """Whether who cast ``vote`` may say this in a later view: it has stored the height, or shows it prepared."""
-    return view_change.stable_height >= vote.height or any(
+    stable = view_change.stable
+    return (stable is not None and stable.height >= vote.height) or any(
         item.height == vote.height and item.view >= vote.view for item in view_change.prepared
     )
 

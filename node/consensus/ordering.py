@@ -24,14 +24,15 @@ from node.consensus.messages import (
 )
 from node.consensus.records import LoggedVote, body_record, certificate_record, vote_record
 from node.consensus.settings import WINDOW
-from node.consensus.statements import Commit, Prepare, PreparedCertificate, PrePrepare
+from node.consensus.statements import MAX_HEIGHT, Commit, Prepare, PreparedCertificate, PrePrepare
 from node.errors import DivergenceFault, PeerError
 from node.model.block import NULL_DIGEST, DecodedBatch
 from node.model.certificate import Certificate
 
 
 class Ordering:
-    """The votes of one view after another. ``stored``: the newest stored height, the low mark of the window."""
+    """The votes of one view after another. ``stored``: the newest stored height, the low mark of the window; ``end``:
+    the epoch's last height, above which nothing is voted for; ``may_vote``: whether anything is, for now."""
 
     def __init__(self, desk: Desk, log: MessageLog, stored: int) -> None:
         self._desk = desk
@@ -40,8 +41,10 @@ class Ordering:
         self.stored = stored
         self.view = 0
         self.is_active = True
-        self.start = 0
-        self.carried = 0
+        self.start = desk.settings.base
+        self.carried = desk.settings.base
+        self.end = MAX_HEIGHT
+        self.may_vote = True
         self.next_height = stored + 1
         self.primary_is_faulty = False
 
@@ -65,7 +68,7 @@ class Ordering:
         self.carried = start + len(proposals)
         self.next_height = max(self.stored, self.carried) + 1
         for height, digest, pre_prepare in proposals:
-            if height > self.stored:
+            if self.stored < height <= self.end:
                 slot = self._log.slot(height)
                 slot.pre_prepare, slot.digest = pre_prepare, digest
 
@@ -84,8 +87,8 @@ class Ordering:
             self.judge(newly_open)
 
     def in_window(self, height: int) -> bool:
-        """Whether votes may be cast at ``height``."""
-        return self.stored < height <= self.stored + WINDOW
+        """Whether ``height`` can be worked on: above what is stored, below the high mark, and of this epoch."""
+        return self.stored < height <= min(self.stored + WINDOW, self.end)
 
     @property
     def has_open_slots(self) -> bool:
@@ -100,7 +103,8 @@ class Ordering:
     @property
     def wants_batch(self) -> bool:
         """A primary that lacks blocks below its view's start catches up first; above the high mark it waits."""
-        return self.is_active and self.is_primary and self.stored >= self.start and self.in_window(self.next_height)
+        may = self.may_vote and self.is_active and self.is_primary
+        return may and self.stored >= self.start and self.in_window(self.next_height)
 
     # Proposals.
 
@@ -201,7 +205,9 @@ class Ordering:
     # Prepares.
 
     def _vote_prepare(self, slot: Slot, body: Body) -> None:
-        if not (self.is_active and slot.own_prepare is None and not self.is_primary and self.in_window(slot.height)):
+        if not self.may_vote or not self.is_active or self.is_primary:
+            return
+        if slot.own_prepare is not None or not self.in_window(slot.height):
             return
         assert slot.digest is not None and slot.pre_prepare is not None
         self._log_body(slot, body)
@@ -257,6 +263,8 @@ class Ordering:
         if slot.own_commit is not None:
             if slot.commits[self._settings.me][0] != block_hash:
                 raise DivergenceFault("diverged", f"block {height} came out differently after a restart")
+            return
+        if not self.may_vote:
             return
         body = self._log.body(digest)
         assert body is not None  # it was executed

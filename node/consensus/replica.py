@@ -35,14 +35,14 @@ from node.consensus.ordering import Ordering
 from node.consensus.pacemaker import Pacemaker
 from node.consensus.pipeline import Pipeline
 from node.consensus.records import body_record, certificate_record, read_records
-from node.consensus.settings import ANSWERS_PER_TICK, WINDOW, Anchor, Settings
-from node.consensus.statements import Commit, NewView, Prepare, PrePrepare, Suspect, ViewChange
+from node.consensus.settings import ANSWERS_PER_TICK, WINDOW, Anchor, Memory, Settings
+from node.consensus.statements import MAX_HEIGHT, Commit, NewView, Prepare, PrePrepare, Suspect, ViewChange
 from node.consensus.views import Views
 from node.errors import PeerError
 from node.model.block import DecodedBatch
 from node.model.keys import Signer, Verify
 
-__all__ = ["Anchor", "Replica", "Settings"]
+__all__ = ["Anchor", "Memory", "Replica", "Settings"]
 
 _BODY_ASK_TICKS = 5
 
@@ -51,14 +51,24 @@ class Replica:
     """The consensus core of one node. Synchronous and deterministic: the same inputs in the same order give the same
     outputs, byte for byte. Not thread-safe.
 
+    It is the replica of one epoch (``Settings``); when the epoch's last block is stored (``is_finished``), the node
+    makes another one for the next. ``memory``: what the node knows of ``records``.
+
     After *every* call that changes it, drain ``ready()`` until it is empty (answers given while obeying it may
     produce more). ``records`` are the vote log's records, oldest first, exactly as ``Ready.persist`` gave them or as
     ``log_snapshot`` returned them. Raises StoreFault("vote-log-corrupt") if they are not.
     """
 
     def __init__(
-        self, settings: Settings, signer: Signer, verify: Verify, anchor: Anchor, records: Sequence[bytes]
+        self,
+        settings: Settings,
+        signer: Signer,
+        verify: Verify,
+        anchor: Anchor,
+        records: Sequence[bytes],
+        memory: Memory = Memory.KEPT,
     ) -> None:
+        anchor.require_of(settings)
         self._settings = settings
         self._desk = Desk(settings, signer, verify)
         self._log = MessageLog()
@@ -70,6 +80,8 @@ class Replica:
         self._pipeline = Pipeline(self._desk, self._log, self._ordering, self._catch_up, anchor)
         self._views = Views(self._desk, self._log, self._pacemaker, self._ordering, self._pipeline)
         self._answers_left = [ANSWERS_PER_TICK] * settings.n
+        self._memory = memory
+        self._ordering.may_vote = not settings.is_observer
         self._restore(records)
         self._pipeline.advance()
 
@@ -114,19 +126,23 @@ class Replica:
         self._answers_left = [ANSWERS_PER_TICK] * self._settings.n
         has_work = pending or ordering.has_open_slots
         clock.tick(has_work if ordering.is_active else self._views.is_waited_for)
-        if ordering.primary_is_faulty or clock.has_timed_out(overdue and ordering.is_active):
-            self._views.suspect()
-        else:
-            self._views.withdraw()
-        if clock.now % self._settings.status_ticks == 1:
-            self._desk.broadcast(Status(self._settings.epoch, self.view, self.height))
-        if clock.should_resend():
-            self._views.resend()
+        if not self._settings.is_observer:
+            self._speak_up(ordering.primary_is_faulty or clock.has_timed_out(overdue and ordering.is_active))
         if clock.now % _BODY_ASK_TICKS == 0:
             self._bodies.ask()
         self._catch_up.tick(self.height, clock.quiet_ticks)
         self._reconsider_view()
         self._pipeline.advance()
+
+    def _speak_up(self, is_suspicious: bool) -> None:
+        if is_suspicious:
+            self._views.suspect()
+        else:
+            self._views.withdraw()
+        if self._pacemaker.now % self._settings.status_ticks == 1:
+            self._desk.broadcast(Status(self._settings.epoch, self.view, self.height))
+        if self._pacemaker.should_resend():
+            self._views.resend()
 
     def validated(self, digest: bytes, ok: bool, *, is_lie: bool = False) -> None:
         """The answer to ``Validate``; ``is_lie``: refused by its bytes alone. Unknown digests are ignored."""
@@ -154,6 +170,16 @@ class Replica:
         """Propose an encoded batch at the next height; only while ``wants_batch``, else ValueError."""
         self._ordering.propose(batch, digest, decoded)
         self._pipeline.advance()
+
+    def end_at(self, height: int) -> None:
+        """``height`` is the last of this epoch: nothing above it is proposed, voted for, executed or stored here.
+
+        Say so as soon as the state does, which is always at least 2 * WINDOW heights before; and after a restart at
+        once. ValueError if blocks above it are stored, or another end was named before.
+        """
+        if height < self.height or self._ordering.end not in (MAX_HEIGHT, height):
+            raise ValueError(f"an epoch cannot end at {height}")
+        self._ordering.end = self._catch_up.end = height
 
     # What the node may ask.
 
@@ -186,6 +212,21 @@ class Replica:
     def height(self) -> int:
         """The newest stored height."""
         return self._pipeline.head.height
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the last block of this epoch is stored."""
+        return self.height >= self._ordering.end
+
+    @property
+    def passive_because(self) -> str | None:
+        """Why this replica votes for nothing (a code), or None: "observer"."""
+        return "observer" if self._settings.is_observer else None
+
+    @property
+    def barrier(self) -> int:
+        """The height up to which this replica may have cast votes that it has forgotten; 0 if there are none."""
+        return 0
 
     @property
     def next_height(self) -> int:
@@ -221,15 +262,21 @@ class Replica:
     # Messages.
 
     def _on_signed(self, peer: int, message: Signed | Proposal, signed: Signed, batch: bytes | None) -> None:
-        statement = self._desk.read(signed)
+        try:
+            statement = self._desk.read(signed)
+        except PeerError as error:
+            if error.code == "wrong-epoch":
+                return  # its sender is behind or ahead, and says so in its Status
+            raise
         if isinstance(message, Proposal) and not isinstance(statement, PrePrepare):
             raise PeerError("malformed", "a proposal without a pre-prepare")
         if signed.sender != peer and not isinstance(statement, PrePrepare | NewView):
             raise PeerError("wrong-sender", f"member {peer} sends the vote of member {signed.sender}")
         match statement:
             case PrePrepare(view, height) | Prepare(view, height) | Commit(view, height):
-                if view < self.view or height <= self.height or height > self.height + 2 * WINDOW:
-                    return  # of the past, or so far ahead that blocks must be fetched anyway
+                highest = min(self.height + 2 * WINDOW, self._ordering.end)
+                if view < self.view or not self.height < height <= highest:
+                    return  # of the past or another epoch, or so far ahead that blocks must be fetched anyway
                 if view > self.view or not self.is_active or height > self.height + WINDOW:
                     self._early.add(Early(peer, view, height, message))
                 elif isinstance(statement, PrePrepare):
@@ -251,7 +298,7 @@ class Replica:
                     self._on_entered()
 
     def _reconsider_view(self) -> None:
-        if self._views.reconsider():
+        if self._ordering.may_vote and self._views.reconsider():
             self._on_entered()
 
     def _on_entered(self) -> None:
@@ -271,10 +318,8 @@ class Replica:
                 self._desk.tray.dropped.append((early.peer, error))
 
     def _on_status(self, peer: int, status: Status) -> None:
-        if status.epoch != self._settings.epoch:
-            raise PeerError("wrong-epoch", f"member {peer} is in epoch {status.epoch}")
         self._catch_up.on_status(peer, status)
-        if status.view < self.view and self._may_answer(peer):
+        if status.epoch == self._settings.epoch and status.view < self.view and self._may_answer(peer):
             self._views.show(peer)
 
     def _may_answer(self, peer: int) -> bool:

@@ -1,6 +1,7 @@
 """What a replica is told when it starts: its constants, and where its chain stands. Every bound of the core is here."""
 
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Final
 
 from node.consensus.quorum import primary_of, quorum, weak_quorum
@@ -31,6 +32,9 @@ ANSWERS_PER_TICK: Final = 4
 """Requests of one peer answered within one tick, each kind; no peer can make this node send without bound."""
 
 
+OBSERVER: Final = -1
+
+
 def most_held(n: int) -> int:
     """The bound of ``Replica.held`` with ``n`` members."""
     return 2 * WINDOW + MAX_BODIES + n * EARLY_MESSAGES_PER_PEER + MAX_INCOMING_BLOCKS
@@ -38,7 +42,9 @@ def most_held(n: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The constants of one epoch. ``members``: public keys by index; ``me``: this replica's index.
+    """The constants of one epoch. ``members``: public keys by index; ``me``: this replica's index, or OBSERVER for one
+    that is no member: it follows and stores, and signs nothing. ``base``: the last height of the epoch before (0 for
+    the first): this epoch's instance of the protocol orders the heights above it.
 
     Times are in ticks of 50 ms of real time. ``timeout_ticks``: how long work may be outstanding without a
     commit before the primary is suspected (T); it doubles with each view change without progress, up to
@@ -51,6 +57,7 @@ class Settings:
     epoch: int
     members: tuple[bytes, ...]
     me: int
+    base: int = 0
     timeout_ticks: int = 20
     timeout_cap_ticks: int = 200
     resend_ticks: int = 10
@@ -61,11 +68,18 @@ class Settings:
     weak_quorum: int = field(init=False)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.me < len(self.members):
+        if not OBSERVER <= self.me < len(self.members):
             raise ValueError(f"member {self.me} of {len(self.members)}")
+        if self.base < 0:
+            raise ValueError(f"an epoch after height {self.base}")
         object.__setattr__(self, "n", len(self.members))
         object.__setattr__(self, "quorum", quorum(len(self.members)))
         object.__setattr__(self, "weak_quorum", weak_quorum(len(self.members)))
+
+    @property
+    def is_observer(self) -> bool:
+        """Whether this replica is no member in this epoch."""
+        return self.me == OBSERVER
 
     def primary(self, view: int) -> int:
         """The index of the member that proposes in ``view``."""
@@ -74,12 +88,25 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
-    """The newest stored block. ``certificate`` is None only for block 0, which the genesis itself vouches for."""
+    """The newest stored block. ``certificate`` is None exactly at the epoch's base: the genesis vouches for block 0,
+    and for an earlier epoch's last block a certificate of that epoch's members, which means nothing in this one."""
 
     height: int
     block_hash: bytes
     certificate: Certificate | None
 
-    def __post_init__(self) -> None:
-        if (self.certificate is None) != (self.height == 0):
-            raise ValueError(f"block {self.height} with the wrong certificate")
+    def require_of(self, settings: Settings) -> None:
+        """Raises ValueError if a replica with these settings cannot start here."""
+        if self.height < settings.base or (self.certificate is None) != (self.height == settings.base):
+            raise ValueError(f"block {self.height} of an epoch after {settings.base} with the wrong certificate")
+
+
+class Memory(Enum):
+    """What the node knows of its vote log when a replica starts.
+
+    KEPT: a log was found, as the process before left it (it may be empty: ``watt node init`` makes an empty one).
+    LOST: there was none, or it was damaged and set aside; what this replica has voted for is not known.
+    """
+
+    KEPT = "kept"
+    LOST = "lost"

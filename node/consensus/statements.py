@@ -101,8 +101,10 @@ class PreparedCertificate:
 
 @dataclass(frozen=True, slots=True)
 class ViewChange:
-    """``stable``: the certificate of the sender's newest stored block (None: it has only block 0); ``prepared``: the
-    newest prepared certificate of each height above it, ascending, all within the window."""
+    """``stable``: the certificate of the sender's newest stored block (None: it has none above the epoch's base);
+    ``prepared``: the newest prepared certificate of each height above it, ascending, all within the window.
+
+    Where the base is, a statement does not know: ``check_view_change`` sees to what that bounds."""
 
     view: int
     stable: Certificate | None
@@ -112,16 +114,17 @@ class ViewChange:
         _check_range("view", self.view, 1, MAX_VIEW)
         if self.stable is not None:
             _check_range("height", self.stable.height, 1, MAX_HEIGHT)
-        last = self.stable_height
+        last = 0 if self.stable is None else self.stable.height
+        highest = MAX_HEIGHT if self.stable is None else last + WINDOW
         for certificate in self.prepared:
-            _check_range("height", certificate.height, last + 1, self.stable_height + WINDOW)
+            _check_range("height", certificate.height, last + 1, highest)
             _check_range("view", certificate.view, 0, self.view - 1)
+            highest = min(highest, certificate.height + WINDOW - 1)
             last = certificate.height
 
-    @property
-    def stable_height(self) -> int:
-        """The newest height that the sender had stored."""
-        return 0 if self.stable is None else self.stable.height
+    def stable_height(self, base: int) -> int:
+        """The newest height that the sender had stored, in an epoch after ``base``."""
+        return base if self.stable is None else self.stable.height
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from node.consensus import lies
 from node.consensus.desk import Desk
 from node.consensus.messages import Signed
-from node.consensus.settings import Settings
+from node.consensus.settings import WINDOW, Settings
 from node.consensus.statements import NewView, Prepare, PreparedCertificate, PrePrepare, Suspect, ViewChange
 from node.errors import PeerError
 from node.model.block import NULL_DIGEST
@@ -30,19 +30,17 @@ from node.model.certificate import Certificate, certificate_fault
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a quorum of ViewChanges says: ``stable`` is the highest certificate (None: start after block 0)."""
+    """What a quorum of ViewChanges says. ``start``: the height after which the view starts; ``stable``: its
+    certificate, the highest among them (None: the view starts after the epoch's base)."""
 
+    start: int
     stable: Certificate | None
     proposals: tuple[tuple[int, bytes], ...]
 
-    @property
-    def start(self) -> int:
-        """The height after which the view starts."""
-        return 0 if self.stable is None else self.stable.height
 
-
-def outcome_of(view_changes: list[ViewChange]) -> Outcome:
-    """The new view's start and its (height, digest), one for every height up to the highest prepared one."""
+def outcome_of(view_changes: list[ViewChange], base: int) -> Outcome:
+    """The new view's start and its (height, digest), one for every height up to the highest prepared one. ``base``: the
+    epoch's."""
     stable: Certificate | None = None
     best: dict[int, PreparedCertificate] = {}
     for view_change in view_changes:
@@ -52,10 +50,10 @@ def outcome_of(view_changes: list[ViewChange]) -> Outcome:
             known = best.get(certificate.height)
             if known is None or certificate.view > known.view:
                 best[certificate.height] = certificate
-    start = 0 if stable is None else stable.height
+    start = base if stable is None else stable.height
     end = max((height for height in best if height > start), default=start)
     heights = range(start + 1, end + 1)
-    return Outcome(stable, tuple((h, best[h].digest if h in best else NULL_DIGEST) for h in heights))
+    return Outcome(start, stable, tuple((h, best[h].digest if h in best else NULL_DIGEST) for h in heights))
 
 
 def prepared_fault(certificate: PreparedCertificate, desk: Desk) -> str | None:
@@ -79,8 +77,8 @@ def prepared_fault(certificate: PreparedCertificate, desk: Desk) -> str | None:
 def stable_fault(certificate: Certificate, desk: Desk) -> str | None:
     """None if the certificate is valid in this epoch, else what is wrong."""
     settings = desk.settings
-    if certificate.epoch != settings.epoch or certificate.view < 0:
-        return f"of epoch {certificate.epoch}"
+    if certificate.epoch != settings.epoch or certificate.view < 0 or certificate.height <= settings.base:
+        return f"of epoch {certificate.epoch}, view {certificate.view}, height {certificate.height}"
     return certificate_fault(certificate, settings.chain, settings.members, settings.quorum, desk.verify)
 
 
@@ -90,7 +88,10 @@ def check_view_change(view_change: ViewChange, desk: Desk) -> None:
         fault = stable_fault(view_change.stable, desk)
         if fault is not None:
             raise PeerError("bad-view-change", f"stable certificate: {fault}")
+    start = view_change.stable_height(desk.settings.base)
     for certificate in view_change.prepared:
+        if not start < certificate.height <= start + WINDOW:
+            raise PeerError("bad-view-change", f"prepared certificate at {certificate.height}, not above {start}")
         fault = prepared_fault(certificate, desk)
         if fault is not None:
             raise PeerError("bad-view-change", f"prepared certificate at {certificate.height}: {fault}")
@@ -123,7 +124,7 @@ def _outcome_proven(signed: Signed, new_view: NewView, desk: Desk) -> Outcome:
         desk.require_genuine(relayed)
         check_view_change(statement, desk)
         view_changes.append(statement)
-    outcome = outcome_of(view_changes)
+    outcome = outcome_of(view_changes, settings.base)
     if tuple((height, digest) for height, digest, _ in new_view.proposals) != outcome.proposals:
         raise PeerError("bad-new-view", "its proposals are not those that its view changes ask for")
     for proposal in proposals_of(signed.sender, new_view, desk):
@@ -209,7 +210,7 @@ class ViewChanges:
         found = [item for item in found if item[2].view == view]
         if len(found) < self._settings.quorum:
             return None
-        outcome = outcome_of([statement for _, _, statement in found])
+        outcome = outcome_of([statement for _, _, statement in found], self._settings.base)
         proposals = tuple(
             (height, digest, self._desk.sign(PrePrepare(view, height, digest)).signature)
             for height, digest in outcome.proposals

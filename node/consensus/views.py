@@ -163,5 +163,6 @@ class Views:
         elif memory.new_view is not None:
             signed, statement = memory.new_view
             relayed = [self._desk.read(item) for item in statement.view_changes]
-            outcome = outcome_of([item for item in relayed if isinstance(item, ViewChange)])
+            changes = [item for item in relayed if isinstance(item, ViewChange)]
+            outcome = outcome_of(changes, self._settings.base)
             self._enter(signed, statement, outcome)

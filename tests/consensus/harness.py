@@ -25,7 +25,8 @@ from node.consensus.messages import (
     Status,
 )
 from node.consensus.records import LogContents, read_records
-from node.consensus.replica import Anchor, Replica, Settings
+from node.consensus.replica import Anchor, Memory, Replica, Settings
+from node.consensus.settings import OBSERVER
 from node.consensus.statements import Commit as CommitVote
 from node.consensus.statements import (
     NewView,
@@ -108,10 +109,13 @@ class Cluster:
 
     ``accepts(node, digest)`` answers Validate; ``passes(from, to, message)``: False loses it; ``survives(node)``:
     False cuts its power between a sync and the sending; ``diverging``: nodes whose ledger computes something else.
+    ``base``: the epoch starts after this height, and every ledger before; ``observers``: so many more nodes follow.
     """
 
-    def __init__(self, n: int = 4, *, timeout_ticks: int = 20) -> None:
+    def __init__(self, n: int = 4, *, timeout_ticks: int = 20, base: int = 0, observers: int = 0) -> None:
         self.n = n
+        self.base = base
+        self.memory_of: dict[int, Memory] = {}
         self.timeout_ticks = timeout_ticks
         self.keys = keys(n)
         self.members = tuple(key.public_key for key in self.keys)
@@ -125,11 +129,14 @@ class Cluster:
         self.survives: Callable[[int], bool] = lambda node: True
         self.diverging: set[int] = set()
         self._times = 0
-        self.nodes = [Node(self._replica(index, Anchor(0, GENESIS_HASH, None), [])) for index in range(n)]
+        start = Anchor(base, GENESIS_HASH, None)
+        self.nodes = [Node(self._replica(index, start, [])) for index in range(n + observers)]
 
     def _replica(self, index: int, anchor: Anchor, records: list[bytes]) -> Replica:
-        settings = Settings(CHAIN, 0, self.members, index, timeout_ticks=self.timeout_ticks)
-        return Replica(settings, self.keys[index], plain_verify, anchor, records)
+        me = index if index < self.n else OBSERVER
+        settings = Settings(CHAIN, 0, self.members, me, self.base, timeout_ticks=self.timeout_ticks)
+        key = self.keys[index % self.n]
+        return Replica(settings, key, plain_verify, anchor, records, self.memory_of.get(index, Memory.KEPT))
 
     def replica(self, index: int) -> Replica:
         """The replica of a node."""
@@ -185,8 +192,9 @@ class Cluster:
     def restart(self, index: int) -> None:
         """It comes back from its disk."""
         node = self.nodes[index]
-        height = len(node.chain)
-        anchor = Anchor(height, node.chain[-1][0].hash, node.chain[-1][2]) if height else Anchor(0, GENESIS_HASH, None)
+        anchor = Anchor(self.base, GENESIS_HASH, None)
+        if node.chain:
+            anchor = Anchor(self.base + len(node.chain), node.chain[-1][0].hash, node.chain[-1][2])
         node.replica = self._replica(index, anchor, list(node.records))
         node.is_up = True
         self.obey(index)
@@ -219,13 +227,13 @@ class Cluster:
             for commit in ready.commit:
                 self._commit(index, commit)
             for supply in ready.supply:
-                blocks = node.chain[supply.first - 1 : supply.first + 63]
+                blocks = node.chain[supply.first - self.base - 1 : supply.first - self.base + 63]
                 encoded = tuple((encode_header(h), body, encode_certificate(c)) for h, body, c in blocks)
                 self.network.append((index, supply.peer, BlockReply(encoded)))
 
     def _execute(self, index: int, execute: Execute) -> None:
         node = self.nodes[index]
-        assert execute.height == len(node.chain) + 1
+        assert execute.height == self.base + len(node.chain) + 1
         assert execute.batch == NULL_BATCH or decode_batch(execute.batch).digest == execute.batch_digest
         node.executed.append((execute.height, execute.batch_digest))
         parent = sha256(b"another") if index in self.diverging else execute.parent_hash
@@ -245,7 +253,7 @@ class Cluster:
 
     def heights(self) -> list[int]:
         """Every node's stored height."""
-        return [len(node.chain) for node in self.nodes]
+        return [self.base + len(node.chain) for node in self.nodes]
 
     def digests(self, index: int) -> list[str]:
         """The names of the batches in a node's chain."""
@@ -328,7 +336,7 @@ class Cluster:
                 return f"suspect view {view}"
             case ViewChange(view, _, prepared):
                 items = " ".join(f"{c.height}:{self.names[c.digest]}@{c.view}" for c in prepared)
-                return f"view-change to {view} stable {statement.stable_height} prepared [{items}]"
+                return f"view-change to {view} stable {statement.stable_height(self.base)} prepared [{items}]"
             case NewView(view, view_changes, proposals):
                 senders = " ".join(str(signed.sender) for signed in view_changes)
                 items = " ".join(f"{height}:{self.names[digest]}" for height, digest, _ in proposals)

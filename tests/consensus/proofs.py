@@ -40,7 +40,7 @@ def stable(height: int, view: int = 0) -> Certificate:
 def new_view(view_changes: dict[int, ViewChange], view: int) -> tuple[Signed, NewView]:
     """The NewView that a correct primary makes of them."""
     primary = view % 4
-    outcome = outcome_of(list(view_changes.values()))
+    outcome = outcome_of(list(view_changes.values()), 0)
     proposals = tuple(
         (height, digest, sign_as(KEYS, primary, PrePrepare(view, height, digest)).signature)
         for height, digest in outcome.proposals

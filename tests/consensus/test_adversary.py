@@ -90,7 +90,7 @@ class Adversary:
         quorum = dict(random.sample(sorted(heard.items()), 2)) | {self.me: own}
         chosen = tuple(quorum[member] for member in sorted(quorum))
         statements = [self.cluster.statement(signed) for signed in chosen]
-        outcome = outcome_of([item for item in statements if isinstance(item, ViewChange)])
+        outcome = outcome_of([item for item in statements if isinstance(item, ViewChange)], 0)
         proposals = tuple((h, d, self.sign(PrePrepare(view, h, d)).signature) for h, d in outcome.proposals)
         return NewView(view, chosen, proposals)
 

@@ -20,13 +20,13 @@ def test_the_highest_view_wins() -> None:
     """Checklist 11: conflicting certificates for one height, from three views."""
     view_changes = [ViewChange(4, None, (prepared(view, 1, digest),)) for view, digest in ((0, A), (2, B), (1, C))]
     for order in itertools.permutations(view_changes):
-        assert outcome_of(list(order)).proposals == ((1, B),)
+        assert outcome_of(list(order), 0).proposals == ((1, B),)
 
 
 def test_gaps_get_null_batches() -> None:
     """Checklist 12: prepared 5 and 7, nothing at 6."""
     view_change = ViewChange(1, stable(4), (prepared(0, 5, A), prepared(0, 7, B)))
-    outcome = outcome_of([view_change, ViewChange(1, stable(4), ()), ViewChange(1, stable(3), ())])
+    outcome = outcome_of([view_change, ViewChange(1, stable(4), ()), ViewChange(1, stable(3), ())], 0)
     assert (outcome.start, outcome.proposals) == (4, ((5, A), (6, NULL_DIGEST), (7, B)))
 
 
@@ -38,12 +38,12 @@ def test_the_start_is_chosen_from_all_of_them() -> None:
         ViewChange(3, stable(3), (prepared(1, 4, B), prepared(1, 6, A))),
     ]
     for order in itertools.permutations(view_changes):
-        outcome = outcome_of(list(order))
+        outcome = outcome_of(list(order), 0)
         assert (outcome.start, outcome.proposals) == (5, ((6, A),))
 
 
 def test_nothing_prepared_means_nothing_carried() -> None:
-    assert outcome_of([ViewChange(1, None, ())] * 3).proposals == ()
+    assert outcome_of([ViewChange(1, None, ())] * 3, 0).proposals == ()
 
 
 # What is refused.
@@ -138,7 +138,7 @@ def test_a_new_view_that_says_anything_else_is_refused() -> None:
 
 
 def outcome_proposals(view_changes: list[ViewChange]) -> tuple[tuple[int, bytes, bytes], ...]:
-    proposals = outcome_of(view_changes).proposals
+    proposals = outcome_of(view_changes, 0).proposals
     return tuple((h, d, sign_as(KEYS, 1, PrePrepare(1, h, d)).signature) for h, d in proposals)
 
 

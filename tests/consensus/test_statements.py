@@ -109,7 +109,7 @@ def test_garbage_is_refused(data: bytes) -> None:
         ("prepared", CHAIN, 0, 1, 1, D1),
         ("suspect", CHAIN, 0, 1, 1),
         ("view-change", CHAIN, 0, 0, None, ()),
-        ("view-change", CHAIN, 0, 3, None, ((2, 17, D1, SIG, ()),)),  # above the window
+        ("view-change", CHAIN, 0, 3, None, ((2, 1, D1, SIG, ()), (2, 17, D1, SIG, ()))),  # wider than the window
         ("view-change", CHAIN, 0, 3, None, ((3, 1, D1, SIG, ()),)),  # prepared in a view not yet left
         ("view-change", CHAIN, 0, 3, None, ((2, 2, D1, SIG, ()), (2, 1, D1, SIG, ()))),
         ("view-change", CHAIN, 0, 3, None, ((2, 1, D1, SIG, ((1, SIG), (1, SIG))),)),
