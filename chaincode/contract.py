@@ -244,7 +244,7 @@ class Contract:
         """Runs after a block's transactions (not in null batches)."""
 
     def knows(self, ctx: Context, key: bytes) -> bool:
-        """Whether ``key`` acts for anybody. Where a contract has this, nodes take in no others' transactions."""
+        """Whether ``key`` acts for anybody. Nodes take in transactions of keys alone that some contract knows."""
         return True
 
     def next_event(self, ctx: Context) -> int | None:

@@ -24,7 +24,8 @@ SINGLE_ROLES: Final = (UTILITY, GRID_OPERATOR)
 
 RIGHTS: Final[dict[str, tuple[str, ...]]] = {
     # right: who has it. "owner", "device" and "meter" are the keys of the network or device that the call is about,
-    # "member" the key of the member that the network belongs to; all others are roles of members.
+    # "member" the key of the member that the network belongs to, "validator-admin" one that decides for a validator
+    # (``governance.py``); all others are roles of members.
     "register-member": (ADMIN,),
     "register-network": (ADMIN, "member"),
     "register-device": (ADMIN, "member"),
@@ -36,6 +37,7 @@ RIGHTS: Final[dict[str, tuple[str, ...]]] = {
     "issue": (UTILITY,),
     "redeem": (UTILITY,),
     "publish-grid": (GRID_OPERATOR,),
+    "govern": ("validator-admin",),
 }
 
 KEY_BYTES: Final = 32

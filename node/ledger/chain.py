@@ -4,10 +4,12 @@ One database, one atomic synchronous write a block: header, body, certificate, r
 transaction, changed state and changed tree nodes are there together or not at all. ``docs/ledger.md`` has the layout.
 """
 
+from collections.abc import Sequence
 from typing import cast
 
 from chaincode.contract import Event
 from chaincode.registry import Registry
+from chaincode.validators import epoch_count, epoch_row
 from node.errors import CodecError, ConfigError, NodeFault, StoreFault
 from node.ledger import layout, nonces
 from node.ledger.execution import Execution
@@ -18,7 +20,7 @@ from node.ledger.tree import Tree
 from node.model.block import Block, Header, decode_header, encode_header
 from node.model.certificate import Certificate, decode_certificate, encode_certificate
 from node.model.codec import decode, encode
-from node.model.epoch import Boundary, Epoch, decode_boundary, encode_boundary
+from node.model.epoch import Boundary, Epoch, Validator, decode_boundary, encode_boundary
 from node.model.genesis import Genesis
 from node.model.receipt import Receipt, decode_events, decode_receipt, decode_results, encode_results
 
@@ -46,8 +48,9 @@ class Ledger:
         self.head_hash = head.hash
         self.head_certificate = self.certificate(head.height)
         """The head's certificate; None for block 0."""
-        self._epochs = (epoch,)
+        self._epochs: tuple[Epoch, ...] = (epoch,)
         self._members_hashes = {epoch.number: epoch.hash}
+        self._learn_epochs()
 
     @classmethod
     def open(cls, store: Store, genesis: Genesis, registry: Registry) -> "Ledger":
@@ -163,6 +166,17 @@ class Ledger:
         self.state.apply(execution.values)
         self.tree.apply(header.height, execution.tree)
         self.head, self.head_hash, self.head_certificate = header, execution.block_hash, certificate
+        self._learn_epochs()
+
+    def _learn_epochs(self) -> None:
+        """The contract of governance decides who the members are: take over what the state knows beyond epoch 0."""
+        get = self.state.get
+        for number in range(len(self._epochs), epoch_count(get)):
+            row = epoch_row(get, number)
+            members = [Validator(seat.name, seat.public_key.hex(), seat.tls_certificate) for seat in row.seats]
+            epoch = Epoch(number, row.first_height, tuple(members))
+            self._epochs += (epoch,)
+            self._members_hashes[number] = epoch.hash
 
     def _index_transactions(self, execution: Execution, puts: dict[bytes, bytes | None]) -> None:
         height = execution.block.header.height.to_bytes(8, "big")
@@ -200,16 +214,24 @@ def _block_puts(execution: Execution, certificate: Certificate | None, tree: Tre
     return puts
 
 
-def base_puts(genesis: Genesis, header: Header, certificate: Certificate) -> dict[bytes, bytes | None]:
-    """What makes a store that holds the state and the tree after a certified block a ledger with that base."""
+def base_puts(
+    genesis: Genesis, header: Header, certificate: Certificate, boundaries: Sequence[Boundary]
+) -> dict[bytes, bytes | None]:
+    """What makes a store that holds the state and the tree after a certified block a ledger with that base.
+
+    ``boundaries``: of all epochs from 1 on that have begun by the next height.
+    """
     height = header.height.to_bytes(8, "big")
-    return {
+    puts: dict[bytes, bytes | None] = {
         layout.FORMAT: encode((layout.DATABASE_FORMAT, genesis.chain)),
         layout.HEAD: height,
         layout.BASE: height,
         layout.at_height(layout.HEADER, header.height): encode_header(header),
         layout.at_height(layout.CERTIFICATE, header.height): encode_certificate(certificate),
     }
+    for number, boundary in enumerate(boundaries, 1):
+        puts[layout.at_height(layout.BOUNDARY, number)] = encode_boundary(boundary)
+    return puts
 
 
 def check_mark(mark: bytes, chain: bytes) -> None:

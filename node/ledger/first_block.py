@@ -3,6 +3,7 @@
 from typing import Any
 
 from chaincode.contract import Context, ContractError, Value
+from chaincode.governance import Governance
 from chaincode.registry import Registry
 from node.errors import ConfigError
 from node.ledger.execution import Execution, Position, finish
@@ -39,7 +40,7 @@ def first_block(genesis: Genesis, registry: Registry, state: WorldState, tree: T
     )
     overlay.begin()
     try:
-        registry.genesis(ctx, {name: _plain_settings(name, part) for name, part in genesis.contracts.items()})
+        registry.genesis(ctx, _settings(genesis))
     except ContractError as error:
         raise ConfigError("bad-genesis", f"{ctx.contract}: {error}") from error
     except (
@@ -65,6 +66,15 @@ def first_block(genesis: Genesis, registry: Registry, state: WorldState, tree: T
         next_members_hash=epoch.hash,
     )
     return finish(position, NULL_BATCH, (), (), [(event, encode_event(event)) for event in ctx.events], overlay, tree)
+
+
+def _settings(genesis: Genesis) -> dict[str, dict[str, Value]]:
+    """Every contract's part. Governance is also told who the members are; to name them twice would be to contradict."""
+    settings = {name: _plain_settings(name, part) for name, part in genesis.contracts.items()}
+    if Governance.name in settings:
+        members = [(member.name, member.public_key, member.tls_certificate) for member in genesis.members]
+        settings[Governance.name]["validators"] = tuple(members)
+    return settings
 
 
 def _plain_settings(contract: str, settings: dict[str, Any]) -> dict[str, Value]:
