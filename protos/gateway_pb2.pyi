@@ -662,6 +662,7 @@ class SnapshotsReply(_message.Message):
     HEADER_FIELD_NUMBER: _builtins.int
     CERTIFICATE_FIELD_NUMBER: _builtins.int
     SNAPSHOTS_FIELD_NUMBER: _builtins.int
+    BOUNDARIES_FIELD_NUMBER: _builtins.int
     chain: _builtins.bytes
     base: _builtins.int
     """Blocks up to this one are not kept by this node; 0: it has all."""
@@ -670,6 +671,10 @@ class SnapshotsReply(_message.Message):
     certificate: _builtins.bytes
     @_builtins.property
     def snapshots(self) -> _containers.RepeatedCompositeFieldContainer[Global___Snapshot]: ...
+    @_builtins.property
+    def boundaries(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """What proves the epochs from 1 on, each by the one before (node/model/epoch.py)."""
+
     def __init__(
         self,
         *,
@@ -678,10 +683,11 @@ class SnapshotsReply(_message.Message):
         header: _builtins.bytes = ...,
         certificate: _builtins.bytes = ...,
         snapshots: _abc.Iterable[Global___Snapshot] | None = ...,
+        boundaries: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "certificate", b"certificate", "chain", b"chain", "header", b"header", "snapshots", b"snapshots"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "boundaries", b"boundaries", "certificate", b"certificate", "chain", b"chain", "header", b"header", "snapshots", b"snapshots"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
