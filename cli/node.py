@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from chaincode.registry import default_registry
+from cli.evidence import verify_evidence
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
 from cli.session import node_option
 from node.audit import verify_chain
@@ -122,19 +123,29 @@ def status(nodes: tuple[str, ...], as_json: bool) -> None:
 @click.option("--config", "config_path", type=_PATH, help="The configuration of the node whose data is checked.")
 @click.option("--data", type=_PATH, help="A data directory, with --genesis, instead of --config.")
 @click.option("--genesis", "genesis_path", type=_PATH, help="The genesis document that --data belongs to.")
+@click.option("--evidence", type=_PATH, help="Check this file instead: evidence of a lie, or a receipt.")
 @json_option
 @refusals_to_exit_codes
-def verify(config_path: Path | None, data: Path | None, genesis_path: Path | None, as_json: bool) -> None:
+def verify(
+    config_path: Path | None, data: Path | None, genesis_path: Path | None, evidence: Path | None, as_json: bool
+) -> None:
     """Replay a stopped node's chain from genesis: every hash, signature, certificate, receipt and root.
+
+    With --evidence FILE: check by the genesis document alone who did what, or who received what; of a receipt, with
+    --data or --config, also what became of the transaction. Exit 0 if the file proves it, 1 if it proves nothing.
 
     Example: watt node verify --config .testnet/nodes/node-0/node.toml
     """
     if config_path is not None and data is None and genesis_path is None:
         config = load_config(config_path)
         data, genesis_path = config.path(config.data_dir), config.path(config.genesis)
-    elif config_path is not None or data is None or genesis_path is None:
+    elif config_path is not None or genesis_path is None:
         raise click.UsageError("give either --config, or --data and --genesis")
     genesis = load_genesis(genesis_path)
+    if evidence is not None:
+        return verify_evidence(evidence, genesis, data, as_json=as_json)
+    if data is None:
+        raise click.UsageError("--genesis alone goes with --evidence")
     store = LevelStore(data / DATABASE_NAME, create=False)
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from cli.receipts import keep_receipt, receipt_option
 from cli.refusals import explain
 from cli.units import clock
 from node.errors import RefusedError
@@ -68,8 +69,8 @@ passphrase_option = click.option(
 
 
 def signing_options(command: C) -> C:
-    """A command that signs: --node, --key and --passphrase-file."""
-    return node_option(_key_option(passphrase_option(command)))
+    """A command that signs: --node, --key, --passphrase-file and --receipt."""
+    return node_option(_key_option(passphrase_option(receipt_option(command))))
 
 
 def ask(nodes: tuple[str, ...], use: Callable[[Client], Awaitable[T]]) -> T:
@@ -158,7 +159,9 @@ class Account:
             info = await self._client.node_info()
             not_after = info.now + EXPIRES_S
             try:
-                tx_id = await self._client.submit(await self.sign(contract, method, args, not_after))
+                raw = await self.sign(contract, method, args, not_after)
+                tx_id, receipt = await self._client.submit_for_receipt(raw)
+                keep_receipt(self._chain, raw, receipt)
                 status = await self._wait(tx_id, not_after)
                 if status.code == "ok":
                     return status

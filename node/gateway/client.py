@@ -55,6 +55,15 @@ class TxStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class Receipt:
+    """The word of member ``member``, whose chain stood at ``height``; its signature is not checked yet."""
+
+    member: int
+    height: int
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class BulkReply:
     """What became of one request of a stream: refusal codes by position; positions not in it were accepted.
     ``retry_ms``: how long to wait if some were refused for want of room, else 0."""
@@ -153,15 +162,19 @@ class Client:
 
     async def submit(self, raw: bytes) -> bytes:
         """Submit one signed transaction; its id. Received means not executed yet: see ``wait``."""
+        return (await self.submit_for_receipt(raw))[0]
+
+    async def submit_for_receipt(self, raw: bytes) -> tuple[bytes, Receipt | None]:
+        """The same, with the node's signed word that it has the transaction; None if an answer was lost."""
         request = pb.SubmitRequest(transaction=raw)
         failures: list[str] = []
         try:
             reply = await self._ask(lambda stub: stub.Submit(request, timeout=CALL_TIMEOUT_S), failures)
         except RefusedError as error:
             if failures and error.code in ("duplicate", "nonce-used"):  # the node that did not answer had passed it on
-                return tx_id_of(raw)
+                return tx_id_of(raw), None
             raise
-        return reply.id
+        return reply.id, Receipt(reply.received.member, reply.received.height, reply.received.signature)
 
     async def submit_many(self, raws: Sequence[bytes]) -> list[tuple[bytes, str]]:
         """Submit many at once; (id, "ok" or the code of the refusal) for each, in order."""

@@ -9,4 +9,9 @@ from node.model.merkle_list import list_root
 
 def received_bytes(chain: bytes, member: int, height: int, tx_ids: Sequence[bytes]) -> bytes:
     """What is signed: "received by ``member`` when its chain stood at ``height``", for these transactions."""
-    return TAG_RECEIVED + encode((chain, member, height, list_root(tx_ids)))
+    return received_root_bytes(chain, member, height, list_root(tx_ids))
+
+
+def received_root_bytes(chain: bytes, member: int, height: int, root: bytes) -> bytes:
+    """The same, for whoever has the list root over the transactions' ids alone."""
+    return TAG_RECEIVED + encode((chain, member, height, root))

@@ -1,0 +1,57 @@
+"""`--receipt`: on commands that send a transaction, keep the node's signed word that it has received it."""
+
+from pathlib import Path
+
+import click
+
+from node.gateway.client import Receipt
+from node.model.transaction import decode_transaction
+from node.received import make_receipt, write_receipt
+
+_KEY = "watt.receipts"
+
+
+class Receipts:
+    """Where a command keeps its receipts: a file, or one file for each transaction in a directory."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._own: set[Path] = set()
+
+    def keep(self, chain: bytes, raw: bytes, receipt: Receipt | None) -> None:
+        """Write the receipt of a transaction just handed in. Raises ConfigError: "file-exists", "cannot-write"."""
+        tx = decode_transaction(raw)
+        if receipt is None:
+            click.echo(f"no receipt of {tx.id.hex()}: the node's answer was lost, and another has it already", err=True)
+            return
+        path = self._path / f"{tx.id.hex()}.receipt.json" if self._path.is_dir() else self._path
+        document = make_receipt(chain, [tx], 0, receipt.member, receipt.height, receipt.signature)
+        # A transaction that is signed anew, since its nonce was taken, is the same command's: it takes the place.
+        write_receipt(path, document, replace=path in self._own)
+        self._own.add(path)
+
+
+def _note(context: click.Context, parameter: click.Parameter, path: Path | None) -> None:
+    if path is None:
+        return
+    if path.exists() and not path.is_dir():
+        raise click.BadParameter(f"{path} is there already; it is not overwritten", param=parameter)
+    context.meta[_KEY] = Receipts(path)
+
+
+receipt_option = click.option(
+    "--receipt",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    expose_value=False,
+    callback=_note,
+    help="Keep the node's signed word that it received the transaction: a new file, or a directory for it.",
+)
+
+
+def keep_receipt(chain: bytes, raw: bytes, receipt: Receipt | None) -> None:
+    """Where the running command was told to with --receipt; nowhere otherwise."""
+    context = click.get_current_context(silent=True)
+    receipts = None if context is None else context.meta.get(_KEY)
+    if isinstance(receipts, Receipts):
+        receipts.keep(chain, raw, receipt)
