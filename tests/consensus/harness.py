@@ -23,6 +23,7 @@ from node.consensus.messages import (
     Ready,
     Signed,
     Status,
+    Supply,
 )
 from node.consensus.records import LogContents, read_records
 from node.consensus.replica import Anchor, Memory, Replica, Settings
@@ -179,7 +180,10 @@ class Cluster:
         if not node.is_up:
             return
         try:
-            node.replica.step(sender, message)
+            if sender < self.n:
+                node.replica.step(sender, message)
+            elif isinstance(message, BlockRequest):  # who is no member gets blocks, as from the driver
+                self._supply(to, Supply(sender, message.first))
         except PeerError as error:
             self.errors.append((to, error))
             self.trace.append(f"{to} drops {self.describe(message)} of {sender}: {error.code}")
@@ -218,7 +222,8 @@ class Cluster:
             node.evidence.extend(ready.evidence)
             self.errors.extend(ready.dropped)
             for send in ready.send:
-                targets = [send.to] if send.to != EVERYONE else [i for i in range(self.n) if i != index]
+                everyone = [other for other in range(len(self.nodes)) if other != index]
+                targets = everyone if send.to == EVERYONE else [send.to]
                 self.network.extend((index, to, send.message) for to in targets)
             for validate in ready.validate:
                 node.replica.validated(validate.digest, self.accepts(index, validate.digest))
@@ -227,9 +232,13 @@ class Cluster:
             for commit in ready.commit:
                 self._commit(index, commit)
             for supply in ready.supply:
-                blocks = node.chain[supply.first - self.base - 1 : supply.first - self.base + 63]
-                encoded = tuple((encode_header(h), body, encode_certificate(c)) for h, body, c in blocks)
-                self.network.append((index, supply.peer, BlockReply(encoded)))
+                self._supply(index, supply)
+
+    def _supply(self, index: int, supply: Supply) -> None:
+        place = supply.first - self.base - 1
+        blocks = self.nodes[index].chain[place : place + 64]
+        encoded = tuple((encode_header(h), body, encode_certificate(c)) for h, body, c in blocks)
+        self.network.append((index, supply.peer, BlockReply(encoded)))
 
     def _execute(self, index: int, execute: Execute) -> None:
         node = self.nodes[index]

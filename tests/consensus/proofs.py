@@ -13,9 +13,9 @@ MEMBERS = tuple(key.public_key for key in KEYS)
 A, B, C = (bytes([number]) * 32 for number in (1, 2, 3))
 
 
-def desk(me: int = 0) -> Desk:
-    """What checks signatures, as member ``me``."""
-    return Desk(Settings(CHAIN, 0, MEMBERS, me), KEYS[me], plain_verify)
+def desk(me: int = 0, base: int = 0) -> Desk:
+    """What checks signatures, as member ``me``, in an epoch after ``base``."""
+    return Desk(Settings(CHAIN, 0, MEMBERS, me, base), KEYS[me], plain_verify)
 
 
 def prepared(view: int, height: int, digest: bytes) -> PreparedCertificate:
