@@ -1,7 +1,7 @@
 """A local network on disk: a genesis document and, for every member, keys, certificate and configuration.
 
     DIR/genesis.json
-    DIR/nodes/node-0/{node.toml, node.key.json, tls.key.json, tls.crt, passphrase, member.json}, node-1, ...
+    DIR/nodes/node-0/{node.toml, node.key.json, tls.key.json, tls.crt, passphrase, member.json, admin.key.json}, ...
 
 Keys are sealed as everywhere, but under generated passphrases that lie beside them, with argon2 at its cheapest: a
 local network is to start quickly, and keeps no secrets.
@@ -20,7 +20,7 @@ from typing import Any, Final
 from chaincode.registry import default_registry
 from node.config import Config, load_config
 from node.errors import ConfigError
-from node.keyfile import TESTNET, write_private
+from node.keyfile import TESTNET, save_key, write_private
 from node.ledger.chain import Ledger
 from node.ledger.store import MemoryStore
 from node.model.genesis import (
@@ -33,11 +33,14 @@ from node.model.genesis import (
     load_genesis,
     parse_genesis,
 )
+from node.model.keys import generate_key
 from node.setup import CONFIG_NAME, NodeFiles, init_node
 
 GENESIS_NAME = "genesis.json"
 NODES_NAME = "nodes"
 PASSPHRASE_NAME = "passphrase"
+ADMIN_KEY_NAME = "admin.key.json"
+"""Decides for the member in questions of membership; sealed under the node's passphrase."""
 DEFAULT_BASE_PORT = 7400
 PEER_PORTS_OFFSET = 100
 MAX_NODES = 40
@@ -90,7 +93,8 @@ def build_network(
     time_scale: int = 1,
     time_origin: int | None = None,
 ) -> Network:
-    """Write a new network into ``directory``. ``contracts``: contract name to its genesis settings.
+    """Write a new network into ``directory``. ``contracts``: contract name to its genesis settings; governance has its
+    own, an admin for every member, unless it is named there.
 
     Gateways listen on ``base_port`` + 1, + 2, ..., peers on + 101, ...; None: on ports that are free just now.
     With ``time_origin`` block time starts there now and runs ``time_scale`` times as fast as the clock; without, block
@@ -104,7 +108,8 @@ def build_network(
     if (directory / GENESIS_NAME).exists():
         raise ConfigError("testnet-exists", f"{directory} holds a network already")
     with new_files(directory) as work:
-        members = _init_nodes(work, nodes, base_port)
+        members, admins = _init_nodes(work, nodes, base_port)
+        settings = {"governance": {"admins": admins}, **contracts}
         genesis = Genesis(
             format=GENESIS_FORMAT,
             name=name,
@@ -113,7 +118,7 @@ def build_network(
             clock_origin=0 if time_origin is None else int(time.time()),
             time_origin=time_origin or 0,
             time_scale=time_scale,
-            contracts={contract: dict(settings) for contract, settings in contracts.items()},
+            contracts={contract: dict(part) for contract, part in settings.items()},
         )
         document = dump_genesis(genesis)
         parse_genesis(document, "the new genesis")
@@ -161,10 +166,12 @@ def new_files(directory: Path) -> Iterator[Path]:
                     path.rmdir()
 
 
-def _init_nodes(directory: Path, nodes: int, base_port: int | None) -> tuple[Member, ...]:
+def _init_nodes(directory: Path, nodes: int, base_port: int | None) -> tuple[tuple[Member, ...], list[list[str]]]:
+    """Returns the members, and who decides for each: (name, key in hex)."""
     gateways, peers = _addresses(nodes, base_port)
     names = [f"node-{i}" for i in range(nodes)]
     members = []
+    admins = []
     for i, member in enumerate(names):
         home = directory / NODES_NAME / member
         home.mkdir(parents=True, exist_ok=True)
@@ -173,7 +180,10 @@ def _init_nodes(directory: Path, nodes: int, base_port: int | None) -> tuple[Mem
         others = {names[j]: peers[j] for j in range(nodes) if j != i}
         files = NodeFiles(home, member, f"../../{GENESIS_NAME}", peers[i], gateways[i], others, PASSPHRASE_NAME)
         members.append(init_node(files, passphrase, TESTNET))
-    return tuple(members)
+        admin = generate_key()
+        save_key(home / ADMIN_KEY_NAME, admin, passphrase, TESTNET)
+        admins.append([member, admin.public_key.hex()])
+    return tuple(members), admins
 
 
 def load_network(directory: Path) -> Network:
