@@ -32,6 +32,8 @@ from node.model.certificate import Certificate
 from node.model.keys import verify
 from node.model.transaction import Transaction
 from node.setup import Identity, open_identity
+from node.snapshot.maker import Maker
+from node.snapshot.shelf import SNAPSHOTS_NAME, Shelf, require_joined
 from node.transport.links import Peer, Transport, TransportSettings
 from node.verifier import Verifier
 from node.votelog import LOG_NAME, OsDirectory, VoteLog
@@ -70,6 +72,7 @@ def open_node(config: Config, passphrase: str) -> Opened:
     identity = open_identity(config, passphrase)
     registry = default_registry()
     data = config.path(config.data_dir)
+    require_joined(data)
     database = data / DATABASE_NAME
     has_votes = (data / VOTES_NAME / LOG_NAME).exists()
     try:
@@ -141,6 +144,8 @@ class Node:
             opened.records,
             self,
         )
+        shelf = Shelf(config.path(config.data_dir) / SNAPSHOTS_NAME)
+        self._maker = Maker(opened.store, opened.ledger, shelf, self._fail)
         backend = Backend(
             genesis=identity.genesis,
             me=identity.me,
@@ -154,6 +159,7 @@ class Node:
             feed=self._feed,
             now=lambda: self._genesis.block_time(self.clock_ms()),
             connected=self._transport.connected,
+            shelf=shelf,
             failed=self._fail,
         )
         self._gateway = GatewayServer(backend, config.gateway.listen)
@@ -176,6 +182,7 @@ class Node:
             await self._gateway.stop()
             await self._transport.stop()
             await self._verifier.stop()
+            await self._maker.stop()
             self._opened.vote_log.close()
             self._opened.store.close()
         if fault is not None:
@@ -196,6 +203,7 @@ class Node:
 
     def committed(self, execution: Execution, certificate: Certificate) -> None:
         self._feed.committed(execution)
+        self._maker.committed()
 
     def evidence(self, evidence: Evidence) -> None:
         self._evidence.keep(evidence)

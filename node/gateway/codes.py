@@ -30,6 +30,8 @@ _STATUS: Final = {
     "unknown-contract": grpc.StatusCode.NOT_FOUND,
     "unknown-method": grpc.StatusCode.NOT_FOUND,
     "no-block": grpc.StatusCode.NOT_FOUND,
+    "below-base": grpc.StatusCode.NOT_FOUND,
+    "no-snapshot": grpc.StatusCode.NOT_FOUND,
     "slow-subscriber": grpc.StatusCode.ABORTED,
     "stopping": grpc.StatusCode.UNAVAILABLE,
     "internal": grpc.StatusCode.INTERNAL,

@@ -20,8 +20,8 @@ from node.limits import CALLS_BURST, CALLS_PER_SECOND, PACED_CONNECTIONS, SUBSCR
 
 log = logging.getLogger("watt.gateway")
 
-PREFIX = "/watt.gateway.v1.Gateway/"
-PACED = ("Query", "Nonce", "Block", "Status")
+PACKAGE = "/watt.gateway.v1."
+PACED = ("Query", "Nonce", "Block", "Status", "List", "Chunk", "Blocks")
 """Calls that read the database: a connection makes so many of them a second."""
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
@@ -30,7 +30,7 @@ _MALFORMED = object()
 
 
 class Guard(grpc.aio.ServerInterceptor):
-    """Wraps the handlers of the gateway service; others (health, reflection) pass unchanged."""
+    """Wraps the handlers of the gateway's services; others (health, reflection) pass unchanged."""
 
     def __init__(self, failed: Callable[[NodeFault], None], patience_s: float = SUBSCRIBER_PATIENCE_SECONDS) -> None:
         self._failed = failed
@@ -47,9 +47,9 @@ class Guard(grpc.aio.ServerInterceptor):
         if method in self._wrapped:
             return self._wrapped[method]
         handler = await continuation(handler_call_details)
-        if handler is None or not method.startswith(PREFIX):
+        if handler is None or not method.startswith(PACKAGE):
             return handler
-        self._wrapped[method] = self._wrap(handler, method.removeprefix(PREFIX) in PACED)
+        self._wrapped[method] = self._wrap(handler, method.rpartition("/")[2] in PACED)
         return self._wrapped[method]
 
     def _wrap(self, handler: Handler, paced: bool) -> Handler:

@@ -28,6 +28,8 @@ from node.gateway.edge import Accepted, Edge
 from node.gateway.feed import Feed
 from node.gateway.guard import Context, Guard
 from node.gateway.pace import Pace
+from node.gateway.snapshots import SERVICE as SNAPSHOTS
+from node.gateway.snapshots import SnapshotService
 from node.ledger.chain import Ledger
 from node.limits import (
     MAX_BULK_TRANSACTIONS,
@@ -50,6 +52,7 @@ from node.model.codec import encode
 from node.model.genesis import Genesis
 from node.model.keys import Signer
 from node.model.received import received_bytes
+from node.snapshot.shelf import Shelf
 from node.transport.links import bind
 from node.verifier import Verifier
 from protos import gateway_pb2 as pb
@@ -72,7 +75,8 @@ _SERVER_OPTIONS = [
 @dataclass(frozen=True)
 class Backend:
     """The parts of a node that a gateway speaks to. ``now``: block time by the node's clock, seconds;
-    ``connected``: names of the members that its links have reached; ``failed``: the way to stop the node."""
+    ``connected``: names of the members that its links have reached; ``shelf``: its snapshots; ``failed``: the way to
+    stop the node."""
 
     genesis: Genesis
     me: int
@@ -86,6 +90,7 @@ class Backend:
     feed: Feed
     now: Callable[[], int]
     connected: Callable[[], Sequence[str]]
+    shelf: Shelf
     failed: Callable[[NodeFault], None]
 
 
@@ -100,9 +105,11 @@ class GatewayServer:
             maximum_concurrent_rpcs=MAX_CLIENT_CALLS,
         )
         pb_grpc.add_GatewayServicer_to_server(GatewayService(backend), self._server)
+        joins = SnapshotService(backend.genesis.chain, backend.ledger, backend.shelf)
+        pb_grpc.add_SnapshotsServicer_to_server(joins, self._server)
         self._health = HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        names = (SERVICE, "grpc.health.v1.Health", reflection.SERVICE_NAME)
+        names = (SERVICE, SNAPSHOTS, "grpc.health.v1.Health", reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
 
     async def start(self) -> None:

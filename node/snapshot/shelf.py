@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from node.errors import RefusedError
+from node.errors import ConfigError, RefusedError
 from node.limits import SNAPSHOTS_KEPT
 from node.snapshot.offer import Offer
 
@@ -34,6 +34,12 @@ MANIFEST_FORMAT = 1
 DRAFT_SUFFIX = ".part"
 
 _NAME = re.compile(r"[0-9]{1,20}")
+
+
+def require_joined(data: Path) -> None:
+    """Raises ConfigError("join-unfinished") if a join was cut short while it put the new data in their place."""
+    if (data / JOINING_NAME / COMPLETE_NAME).exists():
+        raise ConfigError("join-unfinished", f"{data}: run `watt node join` again, it has only to put files in place")
 
 
 class Chunk(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
