@@ -14,6 +14,7 @@ so is every later call. The process must stop; it does not vote again.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -38,11 +39,13 @@ from node.limits import BATCH_BYTES, BATCH_TRANSACTIONS, FRESH_SECONDS, HEARTBEA
 from node.mempool import Mempool
 from node.model.block import Batch
 from node.model.certificate import Certificate
+from node.model.epoch import Epoch
 from node.model.genesis import Genesis
 from node.model.keys import Signer, Verify
 from node.model.transaction import MAX_NONCE, MAX_TRANSACTION_BYTES, Transaction
 from node.supply import block_reply
 from node.term import Term
+from node.viewlog import ViewLog
 from node.votelog import VoteLog
 
 log = logging.getLogger(__name__)
@@ -124,7 +127,11 @@ class Driver:
         self._ticks = 0
         self._stored_tick = 0
         self._execution: Execution | None = None
-        self._peer_errors = 0
+        self.views = ViewLog(*self._term.seen_view)
+        self.bad_messages: Counter[tuple[str, str]] = Counter()
+        """(peer, code) to how many messages, since the start."""
+        self.clocks: dict[str, int] = {}
+        """Member to by how many seconds of block time its newest fresh proposal was ahead of this node's clock."""
         self._running = False
         self._fault: NodeFault | None = None
 
@@ -194,6 +201,11 @@ class Driver:
         self._run()
 
     @property
+    def epoch(self) -> Epoch:
+        """The epoch that this node works in."""
+        return self._term.epoch
+
+    @property
     def status(self) -> DriverStatus:
         """A snapshot."""
         replica = self._term.replica
@@ -210,7 +222,7 @@ class Driver:
             unverified_transactions=self._intake.unverified,
             consensus_items=replica.held,
             vote_log_bytes=self._vote_log.size_bytes,
-            peer_errors=self._peer_errors,
+            peer_errors=self.bad_messages.total(),
         )
 
     # The loop.
@@ -261,7 +273,7 @@ class Driver:
             self._note_peer_error(self._term.names_of(peer)[0], error)
 
     def _note_peer_error(self, peer: str, error: PeerError) -> None:
-        self._peer_errors += 1
+        self.bad_messages[peer, error.code] += 1
         log.debug("%s: %s", peer, error)
 
     def _stop(self, fault: NodeFault) -> None:
@@ -291,7 +303,12 @@ class Driver:
 
     def _notice_view(self) -> None:
         """After a change of view or of its state: whom to tell, and what may be proposed again."""
-        if not self._term.view_changed() or not self._term.replica.is_active:
+        term = self._term
+        if not term.view_changed():
+            return
+        primary = term.names_of(term.replica.primary)[0]
+        self.views.notice(*term.seen_view, primary, "suspected", self._ticks, self._ports.clock_ms())
+        if not term.replica.is_active:
             return
         self._forwarding.view_changed()
         self._term.proposer.view_began()
@@ -302,6 +319,8 @@ class Driver:
         """Judge a batch by its own bytes and, if it is new, the clock: never by state, so that all judge alike."""
         decoded = validate.decoded
         digest = validate.digest
+        if validate.fresh:
+            self.clocks[self._term.names_of(decoded.batch.proposer)[0]] = decoded.batch.time - self._now()
         is_foreign = any(tx.payload.chain != self._chain for tx in decoded.transactions)
         if is_foreign or not self._form_is_valid(decoded.batch, validate.fresh):
             self._term.replica.validated(digest, False, is_lie=is_foreign)

@@ -296,6 +296,10 @@ class EvidenceFiles:
         log.error("evidence kind=%s member=%s file=%s: %s", evidence.kind, name, path or "enough of it", found.what)
         return path
 
+    def members(self) -> tuple[str, ...]:
+        """The names of those against whom there is evidence."""
+        return tuple(sorted({path.name.split("_")[1] for path in self._directory.glob("*_*_*.json")}))
+
     def _write(self, document: EvidenceFile) -> Path | None:
         data = dump_evidence(document)
         start = f"{document.kind}_{document.name}_"  # no name has an underscore

@@ -37,6 +37,7 @@ from node.snapshot.shelf import SNAPSHOTS_NAME, Shelf, require_joined
 from node.transport.links import Peer, Transport, TransportSettings
 from node.verifier import Verifier
 from node.votelog import LOG_NAME, OsDirectory, VoteLog
+from node.watch import Watch
 
 log = logging.getLogger("watt.node")
 
@@ -163,6 +164,8 @@ class Node:
             failed=self._fail,
         )
         self._gateway = GatewayServer(backend, config.gateway.listen)
+        parts = (self._driver, self._transport, verifier, self._evidence)
+        self._watch = Watch(config, identity.genesis, *parts, lambda: len(self._inbox))
 
     async def run(self) -> None:
         """Start everything, wait for the end, stop everything. Raises ConfigError("port-in-use"), NodeFault."""
@@ -170,6 +173,7 @@ class Node:
         try:
             await self._transport.start()
             await self._gateway.start()
+            await self._watch.start()
             ticks = asyncio.create_task(self._tick(), name="ticks")
             self._say_hello()
             gc.collect()
@@ -179,6 +183,7 @@ class Node:
         finally:
             if ticks is not None:
                 ticks.cancel()
+            await self._watch.stop()
             await self._gateway.stop()
             await self._transport.stop()
             await self._verifier.stop()
@@ -204,6 +209,7 @@ class Node:
     def committed(self, execution: Execution, certificate: Certificate) -> None:
         self._feed.committed(execution)
         self._maker.committed()
+        self._watch.stored(len(execution.transactions))
 
     def evidence(self, evidence: Evidence) -> None:
         self._evidence.keep(evidence)
@@ -242,8 +248,6 @@ class Node:
     def _tell_changes(self, before: DriverStatus) -> DriverStatus:
         """Log what an operator wants to know of the last second."""
         status = self._driver.status
-        if status.view != before.view:
-            log.info("view-change view=%d primary=%s", status.view, self._genesis.members[status.primary].name)
         if status.peer_errors != before.peer_errors:
             wrong = status.peer_errors - before.peer_errors
             log.warning("peer-errors count=%d: messages that no correct member sends were dropped", wrong)

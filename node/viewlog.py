@@ -35,7 +35,7 @@ class ViewChanged(msgspec.Struct, frozen=True):
 class ViewLog:
     """Follows the view of one replica; ``view`` and ``active`` are where it stands at the start."""
 
-    def __init__(self, view: int, *, active: bool) -> None:
+    def __init__(self, view: int, active: bool) -> None:
         self._view = view
         self._active = active
         self._left = view
@@ -50,7 +50,7 @@ class ViewLog:
         """How many view changes each cause had, since the start."""
         return self._counts
 
-    def notice(self, view: int, *, active: bool, primary: str, cause: str, tick: int, now_ms: int) -> None:
+    def notice(self, view: int, active: bool, primary: str, cause: str, tick: int, now_ms: int) -> None:
         """Where the replica stands now. ``primary``: of ``view``; ``cause``: why the core last gave up a view."""
         if (view, active) == (self._view, self._active):
             return

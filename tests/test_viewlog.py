@@ -9,11 +9,11 @@ from node.viewlog import FOLLOWED, REMEMBERED, ViewChanged, ViewLog
 
 def test_a_view_change_is_told_when_it_begins_and_when_it_ends(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "watt.views")
-    views = ViewLog(3, active=True)
-    views.notice(3, active=True, primary="d", cause="", tick=1, now_ms=50)
-    views.notice(4, active=False, primary="a", cause="silent", tick=21, now_ms=1050)
-    views.notice(5, active=False, primary="b", cause="silent", tick=61, now_ms=3050)
-    views.notice(5, active=True, primary="b", cause="silent", tick=63, now_ms=3150)
+    views = ViewLog(3, True)
+    views.notice(3, True, "d", "", tick=1, now_ms=50)
+    views.notice(4, False, "a", "silent", tick=21, now_ms=1050)
+    views.notice(5, False, "b", "silent", tick=61, now_ms=3050)
+    views.notice(5, True, "b", "silent", tick=63, now_ms=3150)
     assert list(views.recent) == [ViewChanged(3, 5, "b", "silent", 2100, 3150)]
     assert views.counts == {"silent": 1}
     assert [record.getMessage() for record in caplog.records] == [
@@ -24,21 +24,21 @@ def test_a_view_change_is_told_when_it_begins_and_when_it_ends(caplog: pytest.Lo
 
 
 def test_whoever_is_shown_a_later_view_did_not_leave_by_itself() -> None:
-    views = ViewLog(0, active=True)
-    views.notice(7, active=True, primary="d", cause="silent", tick=9, now_ms=1)
+    views = ViewLog(0, True)
+    views.notice(7, True, "d", "silent", tick=9, now_ms=1)
     assert list(views.recent) == [ViewChanged(0, 7, "d", FOLLOWED, 0, 1)]
 
 
 def test_a_restart_between_views_is_timed_from_the_start() -> None:
-    views = ViewLog(2, active=False)
-    views.notice(2, active=True, primary="c", cause="", tick=40, now_ms=9)
+    views = ViewLog(2, False)
+    views.notice(2, True, "c", "", tick=40, now_ms=9)
     assert list(views.recent) == [ViewChanged(2, 2, "c", FOLLOWED, 2000, 9)]
 
 
 def test_only_the_newest_are_remembered_and_all_are_counted() -> None:
-    views = ViewLog(0, active=True)
+    views = ViewLog(0, True)
     for view in range(1, 3 * REMEMBERED):
-        views.notice(view, active=False, primary="a", cause="slow", tick=view, now_ms=view)
-        views.notice(view, active=True, primary="a", cause="slow", tick=view, now_ms=view)
+        views.notice(view, False, "a", "slow", tick=view, now_ms=view)
+        views.notice(view, True, "a", "slow", tick=view, now_ms=view)
     assert [change.view for change in views.recent] == list(range(2 * REMEMBERED, 3 * REMEMBERED))
     assert views.counts == {"slow": 3 * REMEMBERED - 1}

@@ -13,7 +13,8 @@ every handshake, and links of those who are not admitted any more are cut.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import grpc
@@ -137,6 +138,11 @@ class Transport:
         """The names of the members that this node's own links have reached."""
         return sorted(name for name, outgoing in self._outgoing.items() if outgoing.up)
 
+    @property
+    def bad_frames(self) -> Mapping[tuple[str, str], int]:
+        """(peer, code) to how much on its links was not well-formed, or not theirs to say, since the start."""
+        return self._faults.counts
+
     def links(self) -> list[LinkState]:
         """How the links with every other member are."""
         heard = {self._owners[der] for der in self._incoming}
@@ -196,9 +202,11 @@ class FaultLog:
     def __init__(self) -> None:
         self._last: dict[str, float] = {}
         self._left_out: dict[str, int] = {}
+        self.counts: Counter[tuple[str, str]] = Counter()
 
     def note(self, peer: str, error: PeerError) -> None:
         """``peer``: a member's name, or "-" for a stranger."""
+        self.counts[peer, error.code] += 1
         now = time.monotonic()
         if now - self._last.get(peer, -1.0) < 1:
             self._left_out[peer] = self._left_out.get(peer, 0) + 1

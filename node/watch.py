@@ -1,0 +1,160 @@
+"""What operators see of a running node: the control socket, the metrics, and the report that both are read from."""
+
+import logging
+import shutil
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+from node.config import Config, is_loopback
+from node.control import ControlServer, Diagnose, Links
+from node.diagnosis import Link, Report
+from node.driver import Driver
+from node.errors import ConfigError
+from node.evidence import EvidenceFiles
+from node.metrics import Metrics
+from node.metrics_server import MetricsServer
+from node.model.genesis import Genesis
+from node.transport.links import Transport
+from node.verifier import Verifier
+
+log = logging.getLogger("watt.node")
+
+DAMAGED = "*.damaged-*"
+"""What files are called that were set aside."""
+
+
+class Watch:
+    """Looks at the parts of a node; changes nothing but which links are cut.
+
+    ``inbox``: how many messages of peers wait to be looked at.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        genesis: Genesis,
+        driver: Driver,
+        transport: Transport,
+        verifier: Verifier,
+        evidence: EvidenceFiles,
+        inbox: Callable[[], int],
+    ) -> None:
+        self._config = config
+        self._genesis = genesis
+        self._driver = driver
+        self._transport = transport
+        self._verifier = verifier
+        self._inbox = inbox
+        self._data = config.path(config.data_dir)
+        self._began = self._stored = time.monotonic()
+        self._has_stored = False
+        self._evidence = evidence
+        self._version = version("wattledger")
+        self.metrics = Metrics(self.report)
+        self._control = ControlServer(self._data, {Diagnose: lambda _: self.report(), Links: self._cut})
+        listen = config.metrics.listen
+        self._metrics_server = MetricsServer(listen, self.metrics.registry) if listen else None
+
+    async def start(self) -> None:
+        """Open the socket and, if it is configured, the metrics' port. Raises ConfigError("port-in-use")."""
+        try:
+            await self._control.start()
+        except ConfigError as error:  # the node is as good without it
+            log.warning("no-control-socket code=%s: %s", error.code, error.message)
+        if self._metrics_server is not None:
+            await self._metrics_server.start()
+            if not is_loopback(self._config.metrics.listen):
+                log.warning("metrics-open address=%s: whoever reaches it may read them", self._config.metrics.listen)
+
+    async def stop(self) -> None:
+        """Close both."""
+        await self._control.stop()
+        if self._metrics_server is not None:
+            await self._metrics_server.stop()
+
+    def stored(self, transactions: int) -> None:
+        """A block was stored."""
+        now = time.monotonic()
+        self.metrics.stored(transactions, now - self._stored if self._has_stored else None)
+        self._stored, self._has_stored = now, True
+
+    def report(self) -> Report:
+        """Where the node stands now."""
+        now = time.monotonic()
+        status, epoch, views = self._driver.status, self._driver.epoch, self._driver.views
+        names = tuple(member.name for member in epoch.members)
+        return Report(
+            member=self._config.member,
+            version=self._version,
+            network=self._genesis.name,
+            chain=self._genesis.chain.hex(),
+            members=names,
+            now_ms=time.time_ns() // 1_000_000,
+            up_ms=_ms(now - self._began),
+            epoch=epoch.number,
+            height=status.height,
+            best_peer_height=status.best_peer_height,
+            quiet_ms=_ms(now - self._stored),
+            view=status.view,
+            active=status.active,
+            primary=names[status.primary],
+            in_flight=status.in_flight,
+            mempool_transactions=status.mempool_transactions,
+            mempool_bytes=status.mempool_bytes,
+            mempool_limit=self._config.limits.mempool_transactions,
+            unverified_transactions=status.unverified_transactions,
+            verify_queue_chunks=self._verifier.waiting_chunks,
+            inbox_messages=self._inbox(),
+            consensus_items=status.consensus_items,
+            vote_log_bytes=status.vote_log_bytes,
+            disk_free_bytes=shutil.disk_usage(self._data).free,
+            links=self._links(now),
+            recent_view_changes=tuple(views.recent),
+            view_changes=dict(views.counts),
+            bad_messages=self._bad_messages(),
+            evidence=self._evidence.members(),
+            damaged=damaged_files(self._data),
+        )
+
+    def _links(self, now: float) -> tuple[Link, ...]:
+        cut, clocks, scale = self._transport.control, self._driver.clocks, self._genesis.time_scale
+        return tuple(
+            Link(
+                peer=state.peer,
+                address=state.address,
+                up=state.up,
+                for_ms=_ms(now - state.since),
+                why=state.why,
+                is_heard=state.is_heard,
+                cut_to=state.peer in cut.drop_to,
+                cut_from=state.peer in cut.drop_from,
+                waiting_messages=state.waiting_messages,
+                waiting_bytes=state.waiting_bytes,
+                dropped=state.dropped,
+                clock_ms=None if (ahead := clocks.get(state.peer)) is None else ahead * 1000 // scale,
+            )
+            for state in self._transport.links()
+        )
+
+    def _bad_messages(self) -> dict[str, dict[str, int]]:
+        found: dict[str, dict[str, int]] = {}
+        for (peer, code), count in [*self._driver.bad_messages.items(), *self._transport.bad_frames.items()]:
+            codes = found.setdefault(peer, {})
+            codes[code] = codes.get(code, 0) + count
+        return found
+
+    def _cut(self, request: Links) -> dict[str, list[str]]:
+        control = self._transport.control
+        control.cut([link.peer for link in self._transport.links()], request.drop_to, request.drop_from)
+        return {"drop_to": sorted(control.drop_to), "drop_from": sorted(control.drop_from)}
+
+
+def damaged_files(data: Path) -> tuple[str, ...]:
+    """Files in a data directory that a start set aside as damaged."""
+    return tuple(sorted(str(path.relative_to(data)) for path in data.rglob(DAMAGED)))
+
+
+def _ms(seconds: float) -> int:
+    return int(seconds * 1000)
