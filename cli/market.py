@@ -19,6 +19,7 @@ from cli.session import ask, genesis_option, node_option, proven_at
 from cli.units import clock, kwh, parse_slot, per_kwh
 from cli.verify import Checked, Fault, slot_seconds_of, stored_products, verify_product
 from node.config import load_config
+from node.epochs import verified_epochs
 from node.errors import RefusedError
 from node.executor import Executor
 from node.gateway.client import Client
@@ -28,6 +29,7 @@ from node.ledger.store import LevelStore
 from node.main import DATABASE_NAME
 from node.model.codec import Value
 from node.model.genesis import Genesis, load_genesis
+from node.model.keys import verify as verify_signature
 from node.witness import proven_answer
 
 _BAD_CLEARING = "bad-clearing"
@@ -247,13 +249,14 @@ def _verify_offline(config_file: Path, slot: str | None) -> tuple[tuple[Checked,
         certificate = ledger.head_certificate
         if certificate is None:
             raise RefusedError("no-block", "the ledger has no block with a certificate yet")
+        known = genesis.chain, verified_epochs(genesis, ledger.boundaries(), verify_signature)
         executor = Executor(ledger, registry, genesis)
         shown = f"with proofs under the certificate of block {ledger.head.height} of {clock(ledger.head.time)}"
 
         async def read(contract: str, method: str, args: Mapping[str, Any]) -> Value:
             try:
                 _, reads = executor.query_proven(contract, method, args)
-                return proven_answer(registry, genesis, ledger.head, certificate, reads, contract, method, args)
+                return proven_answer(registry, *known, ledger.head, certificate, reads, contract, method, args)
             except ContractError as error:
                 raise RefusedError(error.code, error.message) from error
 

@@ -18,15 +18,16 @@ from os import cpu_count
 from typing import NamedTuple
 
 from chaincode.registry import Registry
-from node.consensus.quorum import quorum
+from node.epochs import header_fault
 from node.errors import CodecError, NodeFault, RefusedError, StoreFault, WattError
 from node.executor import Executor
 from node.ledger import layout
 from node.ledger.chain import Ledger, check_mark
 from node.ledger.layout import after_prefix, at_height
 from node.ledger.store import MemoryStore, Store
-from node.model.block import NULL_BATCH, DecodedBatch, decode_batch, encode_header
-from node.model.certificate import Certificate, certificate_fault, decode_certificate
+from node.model.block import NULL_BATCH, DecodedBatch, Header, decode_batch, encode_header
+from node.model.certificate import Certificate, decode_certificate
+from node.model.epoch import Epoch
 from node.model.genesis import Genesis
 from node.model.keys import verify
 from node.model.receipt import encode_results
@@ -43,6 +44,7 @@ _COMPARED = {
     layout.STATE: "an entry of the state",
     layout.NODE: "a node of the state tree",
     layout.TRANSACTION: "the place of a transaction",
+    layout.BOUNDARY: "the boundary of an epoch",
 }
 
 
@@ -158,7 +160,6 @@ def _all_signed(raws: Sequence[bytes]) -> bool:
 def _replay(store: Store, replay: Ledger, executor: Executor, genesis: Genesis, pending: _Pending) -> None:
     """Execute one block on the replay's own state, compare everything with what is stored, and go on to it."""
     height = pending.height
-    certificate = _certificate(store, genesis, height)
     try:
         execution = executor.execute(height, pending.body, pending.decoded)
     except NodeFault as fault:
@@ -166,14 +167,15 @@ def _replay(store: Store, replay: Ledger, executor: Executor, genesis: Genesis, 
     header = execution.block.header
     if store.get(at_height(layout.HEADER, height)) != encode_header(header):
         raise _bad(height, f"its header is not what execution gives, state root {header.state_root.hex()[:16]}")
-    if certificate.block_hash != execution.block_hash:
-        raise _bad(height, "its certificate is of another block")
+    certificate = _certificate(store, genesis, replay.epochs(), header)
     if store.get(at_height(layout.RESULTS, height)) != encode_results(execution.results):
         raise _bad(height, "its receipts or events are not what execution gives")
     replay.commit(execution, certificate)
 
 
-def _certificate(store: Store, genesis: Genesis, height: int) -> Certificate:
+def _certificate(store: Store, genesis: Genesis, epochs: Sequence[Epoch], header: Header) -> Certificate:
+    """The block's certificate, which members of the block's epoch, by the replay's state, have to have signed."""
+    height = header.height
     data = store.get(at_height(layout.CERTIFICATE, height))
     if data is None:
         raise _bad(height, "its certificate is missing")
@@ -181,10 +183,7 @@ def _certificate(store: Store, genesis: Genesis, height: int) -> Certificate:
         certificate = decode_certificate(data)
     except CodecError as error:
         raise _bad(height, f"its certificate cannot be read: {error}") from error
-    members = genesis.member_keys
-    fault = certificate_fault(certificate, genesis.chain, members, quorum(len(members)), verify)
-    if certificate.height != height:
-        fault = f"it is of height {certificate.height}"
+    fault = header_fault(genesis.chain, epochs, header, certificate, verify)
     if fault is not None:
         raise _bad(height, f"its certificate does not hold: {fault}")
     return certificate

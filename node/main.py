@@ -149,8 +149,8 @@ class Node:
         self._maker = Maker(opened.store, opened.ledger, shelf, self._fail)
         backend = Backend(
             genesis=identity.genesis,
-            me=identity.me,
-            signer=identity.key,
+            name=config.member,
+            signer=lambda: identity.key,
             registry=opened.registry,
             ledger=opened.ledger,
             executor=executor,

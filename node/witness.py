@@ -12,14 +12,14 @@ from typing import Any, TypeAlias
 
 from chaincode.contract import Context, ContractError, State, Value
 from chaincode.registry import Registry
-from node.consensus.quorum import quorum
+from node.epochs import header_fault
 from node.errors import CodecError, RefusedError, WattError
 from node.ledger.merkle import verify_proof
 from node.ledger.state import WorldState
 from node.model.block import Header
-from node.model.certificate import Certificate, certificate_fault
+from node.model.certificate import Certificate
 from node.model.codec import decode
-from node.model.genesis import Genesis
+from node.model.epoch import Epoch
 from node.model.keys import Verify, verify
 
 LOCAL_STEPS = 200_000
@@ -156,7 +156,8 @@ def run_query(
 
 def proven_answer(
     registry: Registry,
-    genesis: Genesis,
+    chain: bytes,
+    epochs: Sequence[Epoch],
     header: Header,
     certificate: Certificate,
     reads: Sequence[Read],
@@ -168,10 +169,13 @@ def proven_answer(
 ) -> Value:
     """The answer to a query as the client computes it from proven entries; who sent them does not matter.
 
-    The answer is that of the block ``header``; whether that is recent, its height and time say. Raises
+    ``epochs``: those that are proven, epoch 0 first (``node/epochs.py``). The answer is that of the block ``header``;
+    whether that is recent, its height and time say. Raises
     RefusedError("bad-proof") if anything does not hold, ContractError if the query refuses.
     """
-    _check_header(genesis, header, certificate, verifier)
+    fault = header_fault(chain, epochs, header, certificate, verifier)
+    if fault is not None:
+        raise RefusedError("bad-proof", fault)
     entries = {}
     for key, value, proof in reads:
         if not verify_proof(header.state_root, key, value, proof):
@@ -181,14 +185,3 @@ def proven_answer(
         except CodecError as error:
             raise RefusedError("bad-proof", f"the entry {key!r} holds no value: {error}") from error
     return run_query(registry, header, _ProvenState(entries), contract, method, args, sender)
-
-
-def _check_header(genesis: Genesis, header: Header, certificate: Certificate, verifier: Verify) -> None:
-    members = genesis.member_keys
-    if header.chain != genesis.chain or header.members_hash != genesis.epoch.hash:
-        raise RefusedError("bad-proof", "the block is of another chain")
-    if (certificate.height, certificate.block_hash) != (header.height, header.hash):
-        raise RefusedError("bad-proof", "the certificate is of another block")
-    fault = certificate_fault(certificate, genesis.chain, members, quorum(len(members)), verifier)
-    if fault is not None:
-        raise RefusedError("bad-proof", fault)

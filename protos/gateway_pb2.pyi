@@ -56,6 +56,7 @@ class Received(_message.Message):
     HEIGHT_FIELD_NUMBER: _builtins.int
     SIGNATURE_FIELD_NUMBER: _builtins.int
     member: _builtins.int
+    """Its index in the epoch of the block after `height`."""
     height: _builtins.int
     signature: _builtins.bytes
     def __init__(
@@ -425,6 +426,51 @@ class BlockReply(_message.Message):
 Global___BlockReply: _TypeAlias = BlockReply  # noqa: Y015
 
 @_typing.final
+class EpochsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIRST_FIELD_NUMBER: _builtins.int
+    first: _builtins.int
+    """The number of the first epoch to be proven, 1 or more: the genesis says who the members of epoch 0 are."""
+    def __init__(
+        self,
+        *,
+        first: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first", b"first"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EpochsRequest: _TypeAlias = EpochsRequest  # noqa: Y015
+
+@_typing.final
+class EpochsReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BOUNDARIES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def boundaries(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Of epochs `first`, `first` + 1, ..., as many as fit; none if no such epoch has begun. Each is the canonical
+        MessagePack of [header, certificate, members]: of the last block before the epoch, and its members, each
+        [name, public key in hex, TLS certificate], whom that header names.
+        """
+
+    def __init__(
+        self,
+        *,
+        boundaries: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["boundaries", b"boundaries"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EpochsReply: _TypeAlias = EpochsReply  # noqa: Y015
+
+@_typing.final
 class SubscribeRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -557,6 +603,7 @@ class NodeInfoReply(_message.Message):
     network: _builtins.str
     member: _builtins.str
     member_index: _builtins.int
+    """Its index in the epoch of the next block, -1 if it is no member in it; and how many members there are."""
     members: _builtins.int
     height: _builtins.int
     head_hash: _builtins.bytes
@@ -565,6 +612,7 @@ class NodeInfoReply(_message.Message):
     """Block time of the head, and what block time would be now; seconds."""
     now: _builtins.int
     epoch: _builtins.int
+    """Of the next block."""
     view: _builtins.int
     primary: _builtins.int
     pending: _builtins.int

@@ -69,6 +69,11 @@ class GatewayStub(object):
                 request_serializer=protos_dot_gateway__pb2.BlockRequest.SerializeToString,
                 response_deserializer=protos_dot_gateway__pb2.BlockReply.FromString,
                 _registered_method=True)
+        self.Epochs = channel.unary_unary(
+                '/watt.gateway.v1.Gateway/Epochs',
+                request_serializer=protos_dot_gateway__pb2.EpochsRequest.SerializeToString,
+                response_deserializer=protos_dot_gateway__pb2.EpochsReply.FromString,
+                _registered_method=True)
         self.Subscribe = channel.unary_stream(
                 '/watt.gateway.v1.Gateway/Subscribe',
                 request_serializer=protos_dot_gateway__pb2.SubscribeRequest.SerializeToString,
@@ -130,6 +135,13 @@ class GatewayServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Epochs(self, request, context):
+        """What proves who the members of an epoch are to those who know the members of the one before.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Subscribe(self, request, context):
         """Every committed block from a height on: its transactions' results and events. Never skips one. Who does not
         read is cut off with the code `slow-subscriber` and may resume at the next height.
@@ -181,6 +193,11 @@ def add_GatewayServicer_to_server(servicer, server):
                     servicer.Block,
                     request_deserializer=protos_dot_gateway__pb2.BlockRequest.FromString,
                     response_serializer=protos_dot_gateway__pb2.BlockReply.SerializeToString,
+            ),
+            'Epochs': grpc.unary_unary_rpc_method_handler(
+                    servicer.Epochs,
+                    request_deserializer=protos_dot_gateway__pb2.EpochsRequest.FromString,
+                    response_serializer=protos_dot_gateway__pb2.EpochsReply.SerializeToString,
             ),
             'Subscribe': grpc.unary_stream_rpc_method_handler(
                     servicer.Subscribe,
@@ -382,6 +399,33 @@ class Gateway(object):
             '/watt.gateway.v1.Gateway/Block',
             protos_dot_gateway__pb2.BlockRequest.SerializeToString,
             protos_dot_gateway__pb2.BlockReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Epochs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/watt.gateway.v1.Gateway/Epochs',
+            protos_dot_gateway__pb2.EpochsRequest.SerializeToString,
+            protos_dot_gateway__pb2.EpochsReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -46,6 +46,8 @@ class GatewayStub:
     Nonce: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.NonceRequest, _gateway_pb2.NonceReply]
     """The highest nonce that a key has used in a committed block."""
     Block: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.BlockRequest, _gateway_pb2.BlockReply]
+    Epochs: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.EpochsRequest, _gateway_pb2.EpochsReply]
+    """What proves who the members of an epoch are to those who know the members of the one before."""
     Subscribe: _grpc.UnaryStreamMultiCallable[_gateway_pb2.SubscribeRequest, _gateway_pb2.BlockEvents]
     """Every committed block from a height on: its transactions' results and events. Never skips one. Who does not
     read is cut off with the code `slow-subscriber` and may resume at the next height.
@@ -66,6 +68,8 @@ class GatewayAsyncStub(GatewayStub):
     Nonce: _aio.UnaryUnaryMultiCallable[_gateway_pb2.NonceRequest, _gateway_pb2.NonceReply]  # type: ignore[assignment]
     """The highest nonce that a key has used in a committed block."""
     Block: _aio.UnaryUnaryMultiCallable[_gateway_pb2.BlockRequest, _gateway_pb2.BlockReply]  # type: ignore[assignment]
+    Epochs: _aio.UnaryUnaryMultiCallable[_gateway_pb2.EpochsRequest, _gateway_pb2.EpochsReply]  # type: ignore[assignment]
+    """What proves who the members of an epoch are to those who know the members of the one before."""
     Subscribe: _aio.UnaryStreamMultiCallable[_gateway_pb2.SubscribeRequest, _gateway_pb2.BlockEvents]  # type: ignore[assignment]
     """Every committed block from a height on: its transactions' results and events. Never skips one. Who does not
     read is cut off with the code `slow-subscriber` and may resume at the next height.
@@ -125,6 +129,14 @@ class GatewayServicer(metaclass=_abc_1.ABCMeta):
         request: _gateway_pb2.BlockRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_gateway_pb2.BlockReply, _abc.Awaitable[_gateway_pb2.BlockReply]]: ...
+
+    @_abc_1.abstractmethod
+    def Epochs(
+        self,
+        request: _gateway_pb2.EpochsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_pb2.EpochsReply, _abc.Awaitable[_gateway_pb2.EpochsReply]]:
+        """What proves who the members of an epoch are to those who know the members of the one before."""
 
     @_abc_1.abstractmethod
     def Subscribe(

@@ -195,7 +195,7 @@ def test_too_few_votes_and_anothers_votes() -> None:
     assert "2 votes, a quorum is 3" in refused(chain.store)
     other = at_height(layout.CERTIFICATE, 4)
     swapped = changed(layout.CERTIFICATE, lambda data: audited().store.get(other))
-    assert refused(swapped).startswith(f"height {HEIGHT}: its certificate does not hold: it is of height 4")
+    assert refused(swapped).startswith(f"height {HEIGHT}: its certificate does not hold: the certificate is of height 4")
 
 
 def test_block_0_is_not_believed_either() -> None:

@@ -257,7 +257,8 @@ def test_a_proven_answer_needs_nobodys_word() -> None:
             header: Any = header,
             args: Any = args,
         ) -> Any:
-            return proven_answer(chain.registry, chain.genesis, header, certificate, reads, "sample", "count", args)
+            known = (chain.genesis.chain, chain.ledger.epochs())
+            return proven_answer(chain.registry, *known, header, certificate, reads, "sample", "count", args)
 
         assert ask() == expected
         key, data, proof = reads[0]

@@ -85,7 +85,8 @@ class BlockEvents:
 
 @dataclass(frozen=True, slots=True)
 class NodeInfo:
-    """Where a node stands. Times are block times in seconds; ``pending``: transactions in its mempool."""
+    """Where a node stands. Times are block times in seconds; ``pending``: transactions in its mempool; ``epoch``: of
+    the next block; ``member_index``: in that epoch, -1 if the node is no member in it."""
 
     version: str
     chain: bytes
@@ -165,7 +166,8 @@ class Client:
         return (await self.submit_for_receipt(raw))[0]
 
     async def submit_for_receipt(self, raw: bytes) -> tuple[bytes, Receipt | None]:
-        """The same, with the node's signed word that it has the transaction; None if an answer was lost."""
+        """The same, with the node's signed word that it has the transaction; None if an answer was lost, or the node is
+        no member now."""
         request = pb.SubmitRequest(transaction=raw)
         failures: list[str] = []
         try:
@@ -174,6 +176,8 @@ class Client:
             if failures and error.code in ("duplicate", "nonce-used"):  # the node that did not answer had passed it on
                 return tx_id_of(raw), None
             raise
+        if not reply.HasField("received"):
+            return reply.id, None
         return reply.id, Receipt(reply.received.member, reply.received.height, reply.received.signature)
 
     async def submit_many(self, raws: Sequence[bytes]) -> list[tuple[bytes, str]]:
@@ -233,6 +237,11 @@ class Client:
         request = pb.BlockRequest(height=height)
         reply = await self._ask_in_turn(lambda stub: stub.Block(request, timeout=CALL_TIMEOUT_S))
         return RawBlock(reply.header, reply.body, reply.certificate)
+
+    async def boundaries(self, first: int) -> tuple[bytes, ...]:
+        """Encoded boundaries (``node/model/epoch.py``) of epochs from number ``first`` on: some, or none at the end."""
+        request = pb.EpochsRequest(first=first)
+        return tuple((await self._ask_in_turn(lambda stub: stub.Epochs(request, timeout=CALL_TIMEOUT_S))).boundaries)
 
     async def node_info(self) -> NodeInfo:
         """Where the node stands."""

@@ -32,6 +32,8 @@ from node.gateway.snapshots import SERVICE as SNAPSHOTS
 from node.gateway.snapshots import SnapshotService
 from node.ledger.chain import Ledger
 from node.limits import (
+    MAX_BOUNDARIES,
+    MAX_BOUNDARIES_BYTES,
     MAX_BULK_TRANSACTIONS,
     MAX_CALLS_OF_A_CONNECTION,
     MAX_CLIENT_CALLS,
@@ -49,6 +51,7 @@ from node.mempool import Mempool
 from node.model.block import encode_header
 from node.model.certificate import encode_certificate
 from node.model.codec import encode
+from node.model.epoch import encode_boundary
 from node.model.genesis import Genesis
 from node.model.keys import Signer
 from node.model.received import received_bytes
@@ -74,13 +77,13 @@ _SERVER_OPTIONS = [
 
 @dataclass(frozen=True)
 class Backend:
-    """The parts of a node that a gateway speaks to. ``now``: block time by the node's clock, seconds;
-    ``connected``: names of the members that its links have reached; ``shelf``: its snapshots; ``failed``: the way to
-    stop the node."""
+    """The parts of a node that a gateway speaks to. ``name``: the member's; ``signer``: its key now; ``now``: block
+    time by the node's clock, seconds; ``connected``: names of the members that its links have reached; ``shelf``: its
+    snapshots; ``failed``: the way to stop the node."""
 
     genesis: Genesis
-    me: int
-    signer: Signer
+    name: str
+    signer: Callable[[], Signer]
     registry: Registry
     ledger: Ledger
     executor: Executor
@@ -213,6 +216,18 @@ class GatewayService(pb_grpc.GatewayServicer):
             certificate=encode_certificate(certificate) if certificate is not None else b"",
         )
 
+    async def Epochs(self, request: pb.EpochsRequest, context: object) -> pb.EpochsReply:
+        if self._query_ms.delay_s(""):
+            raise RefusedError("busy", "queries have taken their share of this second")
+        began = time.monotonic()
+        reply = pb.EpochsReply()
+        for boundary in self._node.ledger.boundaries(min(max(1, request.first), 2**63), MAX_BOUNDARIES):
+            if reply.boundaries and reply.ByteSize() >= MAX_BOUNDARIES_BYTES:
+                break
+            reply.boundaries.append(encode_boundary(boundary))
+        self._query_ms.spend("", 1000 * (time.monotonic() - began))
+        return reply
+
     # Blocks come encoded, once for all subscribers; the guard sends them as they are.
     async def Subscribe(  # type: ignore[override]
         self, request: pb.SubscribeRequest, context: object
@@ -227,20 +242,21 @@ class GatewayService(pb_grpc.GatewayServicer):
     async def NodeInfo(self, request: pb.NodeInfoRequest, context: object) -> pb.NodeInfoReply:
         node = self._node
         head, status = node.ledger.head, node.driver.status
-        members = node.genesis.members
+        epoch = node.ledger.epoch_at(head.height + 1)
+        index = epoch.index_of(node.name)
         return pb.NodeInfoReply(
             version=self._version,
             chain=node.genesis.chain,
             network=node.genesis.name,
-            member=members[node.me].name,
-            member_index=node.me,
-            members=len(members),
+            member=node.name,
+            member_index=-1 if index is None else index,
+            members=len(epoch.members),
             height=head.height,
             head_hash=node.ledger.head_hash,
             state_root=head.state_root,
             head_time=head.time,
             now=node.now(),
-            epoch=head.epoch,
+            epoch=epoch.number,
             view=status.view,
             primary=status.primary,
             pending=len(node.mempool),
@@ -266,11 +282,16 @@ class GatewayService(pb_grpc.GatewayServicer):
             retry_ms=max((RETRY_MS.get(error.code, 0) for _, error in refused), default=0),
         )
 
-    def _received(self, accepted: Accepted) -> pb.Received:
+    def _received(self, accepted: Accepted) -> pb.Received | None:
+        """The node's word for it, if it is a member: with the index and the key of the epoch that comes next."""
         node = self._node
-        height = node.ledger.head.height
-        signed = received_bytes(node.genesis.chain, node.me, height, [tx.id for tx in accepted.transactions])
-        return pb.Received(member=node.me, height=height, signature=node.signer.sign(signed))
+        height, signer = node.ledger.head.height, node.signer()
+        keys = node.ledger.epoch_at(height + 1).keys
+        if signer.public_key not in keys:
+            return None
+        me = keys.index(signer.public_key)
+        signed = received_bytes(node.genesis.chain, me, height, [tx.id for tx in accepted.transactions])
+        return pb.Received(member=me, height=height, signature=signer.sign(signed))
 
     def _status(self, tx_id: bytes) -> pb.StatusReply:
         found = self._node.ledger.find(tx_id)

@@ -5,6 +5,7 @@ transaction, changed state and changed tree nodes are there together or not at a
 """
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import cast
 
 from chaincode.contract import Event
@@ -139,10 +140,10 @@ class Ledger:
         """``epoch.hash``, computed once."""
         return self._members_hashes[epoch.number]
 
-    def boundaries(self) -> tuple[Boundary, ...]:
-        """What proves the epochs that have begun, epoch 1 first: none as long as there is only epoch 0."""
-        end = layout.after_prefix(layout.BOUNDARY)
-        return tuple([decode_boundary(data) for _, data in self._store.scan(layout.BOUNDARY, end)])
+    def boundaries(self, first: int = 1, most: int | None = None) -> tuple[Boundary, ...]:
+        """What proves the epochs that have begun, from number ``first`` on, at most ``most``: none of epoch 0."""
+        pairs = self._store.scan(layout.at_height(layout.BOUNDARY, first), layout.after_prefix(layout.BOUNDARY))
+        return tuple([decode_boundary(data) for _, data in islice(pairs, most)])
 
     def prove(self, key: bytes) -> tuple[bytes | None, tuple[bytes, ...]]:
         """The encoded value at a state key after the head, or None, and the proof (``merkle.verify_proof``)."""
