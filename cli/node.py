@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from chaincode.registry import default_registry
 from cli.evidence import verify_evidence
+from cli.join import join
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
 from cli.session import node_option
 from node.audit import verify_chain
@@ -161,6 +162,9 @@ def verify(
         print_json(report._asdict())
     else:
         print_table(f"{data} holds", ["what", "value"], [(k, _shown(v)) for k, v in report._asdict().items()])
+
+
+node.add_command(join)
 
 
 def _run_to_end(opened: Opened) -> int:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple, Protocol, TypeAlias
 
-from node.errors import CodecError
+from node.errors import CodecError, RefusedError
 from node.limits import REQUESTS_PER_SOURCE, REQUESTS_UNDER_WAY
 from node.snapshot.chunks import checked_entries
 from node.snapshot.offer import Offer, Target, Trust, checked_offer
@@ -24,12 +24,14 @@ TargetName: TypeAlias = tuple[int, bytes, int]
 
 
 class Listing(NamedTuple):
-    """What a source says of itself: its chain, its base, the encoded header and certificate of its head, its offers."""
+    """What a source says of itself: its chain, its base, the encoded header and certificate of its head, what proves
+    the epochs (encoded ``Boundary``), and the snapshots that it has."""
 
     chain: bytes
     base: int
     header: bytes
     certificate: bytes
+    boundaries: tuple[bytes, ...]
     offers: tuple[Offer, ...]
 
 
@@ -94,14 +96,14 @@ class Source:
 class Fetch:
     """One attempt to get a snapshot.
 
-    ``trust``: what to check a source's claims by, from what it says; may raise CodecError.
+    ``trust``: what to check the claims of a source (by name) by, from what it says; may raise RefusedError.
     ``preferred``: the name of the snapshot of which an earlier attempt has kept chunks.
     """
 
     def __init__(
         self,
         sources: Sequence[str],
-        trust: Callable[[Listing], Trust],
+        trust: Callable[[str, Listing], Trust],
         sink: Sink,
         preferred: TargetName | None = None,
     ) -> None:
@@ -143,7 +145,7 @@ class Fetch:
         source.listed = True
         try:
             self._take_listing(source, listing)
-        except CodecError as error:
+        except RefusedError as error:
             self._drop(source, Verdict(error.code, error.message, lied=True))
         self._choose()
 
@@ -182,9 +184,7 @@ class Fetch:
         self._choose()
 
     def _take_listing(self, source: Source, listing: Listing) -> None:
-        trust = self._trust(listing)
-        if listing.chain != trust.chain:
-            raise CodecError("wrong-chain", f"it is of chain {listing.chain.hex()[:16]}")
+        trust = self._trust(source.name, listing)
         if listing.certificate:
             source.head = trust.certified(listing.header, listing.certificate)[0].height
         if not 0 <= listing.base <= source.head:

@@ -71,12 +71,6 @@ class Follow:
         """Whether no source that is left has a block above the ledger's head."""
         return self._ledger.head.height >= self.target
 
-    @property
-    def is_stuck(self) -> bool:
-        """Whether nobody who is left has the next block."""
-        height = self._ledger.head.height
-        return not self.is_done and not any(s.base <= height < s.head for s in self.sources.values())
-
     def requests(self) -> list[AskBlocks]:
         """What to ask now; every one is answered once, by ``blocks`` or ``failed``."""
         limit = min(self.target, self._ledger.head.height + AHEAD_BLOCKS)

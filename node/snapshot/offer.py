@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from node.consensus.quorum import quorum
+from node.epochs import header_fault
 from node.errors import CodecError
 from node.model.block import Header, decode_header
-from node.model.certificate import Certificate, certificate_fault, decode_certificate
+from node.model.certificate import Certificate, decode_certificate
 from node.model.epoch import Epoch
 from node.model.keys import Verify
 from node.snapshot.chunks import MAX_DEPTH, checked_upper, tops
@@ -30,10 +30,6 @@ class Trust:
     epochs: Sequence[Epoch]
     verify: Verify
 
-    def epoch_at(self, height: int) -> Epoch:
-        """The epoch of a height, as far as the epochs are known."""
-        return next(epoch for epoch in reversed(self.epochs) if epoch.first_height <= max(1, height))
-
     def certified(self, header: bytes, certificate: bytes) -> tuple[Header, Certificate]:
         """The header and the certificate, if a quorum of the height's members has signed the one in the other.
 
@@ -42,14 +38,9 @@ class Trust:
         decoded, proof = decode_header(header), decode_certificate(certificate)
         if decoded.chain != self.chain:
             raise CodecError("wrong-chain", f"a header of chain {decoded.chain.hex()[:16]}")
-        if (proof.height, proof.block_hash) != (decoded.height, decoded.hash):
-            raise CodecError("bad-certificate", f"the certificate of block {decoded.height} is of another block")
-        epoch = self.epoch_at(decoded.height)
-        fault = certificate_fault(proof, self.chain, epoch.keys, quorum(len(epoch.keys)), self.verify)
-        if proof.epoch != epoch.number or decoded.epoch != epoch.number:
-            fault = f"it is of epoch {proof.epoch}, the height of epoch {epoch.number}"
+        fault = header_fault(self.chain, self.epochs, decoded, proof, self.verify)
         if fault is not None:
-            raise CodecError("bad-certificate", f"the certificate of block {decoded.height} does not hold: {fault}")
+            raise CodecError("bad-certificate", f"block {decoded.height} is not proven: {fault}")
         return decoded, proof
 
 
