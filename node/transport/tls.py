@@ -6,6 +6,7 @@ gRPC's TLS accepts neither Ed25519 nor expired certificates, hence P-256 and no 
 
 import datetime
 import ssl
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -71,7 +72,8 @@ class ServerCertificate:
     def __init__(self, identity: TlsIdentity) -> None:
         self._identity = identity
         self._pins: Sequence[str] = ()
-        self._configuration: grpc.ServerCertificateConfiguration
+        self._unseen: deque[grpc.ServerCertificateConfiguration] = deque(maxlen=1)
+        """What gRPC has not fetched yet. It takes what it fetches for its own and frees it: nothing is given twice."""
 
     def pin(self, certificates: Sequence[str]) -> None:
         """From now on, let in those alone who hold the key of one of these PEM certificates."""
@@ -84,16 +86,24 @@ class ServerCertificate:
         self._configure()
 
     def credentials(self) -> grpc.ServerCredentials:
-        """For the server's port; gRPC asks for what is so now at every handshake, from threads of its own."""
+        """For the server's port; gRPC asks what has changed at every handshake, from threads of its own."""
         return grpc.dynamic_ssl_server_credentials(
-            self._configuration, lambda: self._configuration, require_client_authentication=True
+            self._unseen.pop(),
+            self._fetch,  # type: ignore[arg-type]  # None, for no change, is allowed, as gRPC documents it
+            require_client_authentication=True,
         )
+
+    def _fetch(self) -> grpc.ServerCertificateConfiguration | None:
+        try:
+            return self._unseen.pop()
+        except IndexError:
+            return None
 
     def _configure(self) -> None:
         pair = (self._identity.private_key, self._identity.certificate)
         # Without any pin, gRPC would trust the system's authorities.
         roots = _joined(self._pins or [self._identity.certificate.decode()])
-        self._configuration = grpc.ssl_server_certificate_configuration([pair], roots)
+        self._unseen.append(grpc.ssl_server_certificate_configuration([pair], roots))
 
 
 def channel_credentials(identity: TlsIdentity, peer: Sequence[str]) -> grpc.ChannelCredentials:
