@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from node.consensus.messages import Message, Proposal, Signed
+from node.consensus.messages import Evidence, Message, Proposal, Signed
 from node.consensus.quorum import quorum
 from node.executor import HOOK_FAILED, INTERNAL
 from node.ledger.chain import UNUSED_CODES, Ledger
@@ -60,7 +60,17 @@ class Books(Protocol):
 class Checker:
     """Watches one history."""
 
-    def __init__(self, genesis: Genesis, genesis_hash: bytes, verify: Verify) -> None:
+    def __init__(
+        self,
+        genesis: Genesis,
+        genesis_hash: bytes,
+        verify: Verify,
+        byzantine: frozenset[int] = frozenset(),
+        forgetful: frozenset[int] = frozenset(),
+    ) -> None:
+        """``byzantine``: members of whom nothing is demanded; ``forgetful``: those whose disks break their promises."""
+        self._byzantine = byzantine
+        self._forgetful = forgetful
         self._genesis = genesis
         self._chain_id = genesis.chain
         self._members = genesis.member_keys
@@ -99,7 +109,10 @@ class Checker:
             _, _, _, _, height, digest = value
             self._check_slot(node, kind, epoch, view, height, digest)
             left = self._left_views.get(node, 0)
-            self._expect(view >= left, f"n{node} sent a {kind} of view {view} after it had left for view {left}")
+            self._expect(
+                view >= left or node in self._forgetful,
+                f"n{node} sent a {kind} of view {view} after it had left for view {left}",
+            )
         elif kind == "view-change":
             self._claim((node, kind, epoch, view, 0), signed.data)
             self._left_views[node] = max(view, self._left_views.get(node, 0))
@@ -121,13 +134,23 @@ class Checker:
     def _claim(self, slot: tuple[int, str, int, int, int], content: bytes) -> None:
         before = self._slots.setdefault(slot, content)
         node, phase, _, view, height = slot
-        self._expect(before == content, f"n{node} signed two different statements: {phase} of view {view}, {height}")
+        self._expect(
+            before == content or node in self._forgetful,
+            f"n{node} signed two different statements: {phase} of view {view}, {height}",
+        )
 
     def check_started(self, node: int, height: int) -> None:
         """``node`` starts with this height on its disk."""
-        before = self._heights.get(node, 0)
+        before = 0 if node in self._forgetful else self._heights.get(node, 0)
         self._expect(height >= before, f"n{node} had stored height {before} and starts with {height}")
         self._heights[node] = height
+
+    def check_evidence(self, node: int, evidence: Evidence) -> None:
+        """``node`` accuses a member."""
+        self._expect(
+            evidence.member in self._byzantine or evidence.member in self._forgetful,
+            f"n{node} has evidence against n{evidence.member}, who is correct",
+        )
 
     def check_stored(self, node: int, execution: Execution, certificate: Certificate) -> None:
         """``node`` has stored a block."""

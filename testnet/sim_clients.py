@@ -1,11 +1,11 @@
 """Clients that sign real transactions, submit them to any node, and try again elsewhere until they are in a block."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
+from typing import Protocol
 
 from node.model.genesis import Genesis
 from node.model.transaction import Transaction, sign_transaction
-from testnet.sim_node import SimNode
 from testnet.sim_workload import Workload
 from testnet.sim_world import MS, SECOND, START_CLOCK_MS, Agenda, RememberedKey
 
@@ -13,6 +13,12 @@ RETRY = 2 * SECOND
 MAX_OUTSTANDING = 40
 LIFETIME_S = 100_000
 """Block time for which most transactions are good; some are given hardly any, and may expire."""
+
+
+class Door(Protocol):
+    """A gateway: a node that takes transactions in, or says so."""
+
+    def submit(self, tx: Transaction) -> str: ...
 
 
 class Clients:
@@ -24,23 +30,29 @@ class Clients:
         dice: Random,
         genesis: Genesis,
         keys: list[RememberedKey],
-        nodes: list[SimNode],
+        doors: Sequence[Door],
+        homes: Sequence[Door],
         workload: Workload,
         pace_s: float,
     ) -> None:
+        """``doors``: where to submit; ``homes``: those of them that a client may know alone, since they are correct."""
         self._agenda = agenda
         self._dice = dice
         self._genesis = genesis
         self._keys = keys
-        self._nodes = nodes
+        self._doors = doors
+        self._correct = homes
         self._workload = workload
         self._pace_s = pace_s
         self._nonces = [0] * len(keys)
         self._waiting: dict[bytes, Transaction] = {}
         self._slots: dict[tuple[bytes, int], list[bytes]] = {}
         # Some clients know one node only: what they want must find its way from there.
-        self._homes = [dice.choice((None, None, *nodes)) for _ in keys]
+        self._homes = [dice.choice((None, None, *homes)) for _ in keys]
         self._stopped = False
+        self._submitted_at: dict[bytes, int] = {}
+        self.slowest_inclusion = 0
+        """The longest, in virtual microseconds, from the submission to a correct node to a block; see ``measure``."""
         self.submitted = 0
         self.owed: list[bytes] = []
         """Ids of the transactions that must be in the chain at the end."""
@@ -59,8 +71,17 @@ class Clients:
         """No new transactions; what waits is still tried again."""
         self._stopped = True
 
+    def measure(self) -> None:
+        """Forget what was slow so far: the weather is fair from now on, and everybody is back."""
+        self.slowest_inclusion = 0
+        self._stopped = False
+        self.begin()
+
     def included(self, tx: Transaction) -> None:
         """A transaction took effect; its rivals for the nonce never will."""
+        since = self._submitted_at.pop(tx.id, None)
+        if since is not None:
+            self.slowest_inclusion = max(self.slowest_inclusion, self._agenda.now - since)
         for tx_id in self._slots.pop((tx.payload.sender, tx.payload.nonce), ()):
             self._waiting.pop(tx_id, None)
 
@@ -105,5 +126,7 @@ class Clients:
             self._agenda.after(RETRY, self._try, client, tx_id)
 
     def _offer(self, client: int, tx: Transaction) -> None:
-        node = self._homes[client] or self._dice.choice(self._nodes)
-        node.submit(tx)
+        door = self._homes[client] or self._dice.choice(self._doors)
+        code = door.submit(tx)
+        if code == "ok" and door in self._correct:
+            self._submitted_at.setdefault(tx.id, self._agenda.now)

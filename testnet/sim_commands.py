@@ -6,8 +6,7 @@ from dataclasses import asdict
 import click
 
 from cli.output import EXIT_REFUSED, json_option, print_json, print_table
-from testnet.sim_faults import KINDS
-from testnet.simulator import WORKLOADS, Options, SeedResult, run_seed, run_seeds
+from testnet.simulator import FAULT_KINDS, WORKLOADS, Options, SeedResult, run_seed, run_seeds
 from testnet.small_scope_commands import small_scope
 
 MAX_TRACEBACKS = 3
@@ -23,11 +22,11 @@ sim.add_command(small_scope)
 
 def _kinds(_context: click.Context, _parameter: click.Parameter, value: str) -> frozenset[str]:
     if value in ("all", "none"):
-        return frozenset(KINDS if value == "all" else ())
+        return frozenset(FAULT_KINDS if value == "all" else ())
     kinds = frozenset(part.strip() for part in value.split(","))
-    unknown = kinds - set(KINDS)
+    unknown = kinds - set(FAULT_KINDS)
     if unknown:
-        raise click.BadParameter(f"{', '.join(sorted(unknown))}: choose from all, none, {', '.join(KINDS)}")
+        raise click.BadParameter(f"{', '.join(sorted(unknown))}: choose from all, none, {', '.join(FAULT_KINDS)}")
     return kinds
 
 
@@ -86,7 +85,7 @@ def _run_many(seeds: range, options: Options, processes: int) -> list[SeedResult
 
 def _report(results: list[SeedResult], faults: frozenset[str], nodes: int | None, workload: str, as_json: bool) -> None:
     failed = [result for result in results if result.failure]
-    extra = "" if faults == frozenset(KINDS) else f" --faults {','.join(sorted(faults)) or 'none'}"
+    extra = "" if faults == frozenset(FAULT_KINDS) else f" --faults {','.join(sorted(faults)) or 'none'}"
     extra += f" --nodes {nodes}" if nodes else ""
     extra += f" --workload {workload}" if workload != "payments" else ""
     for result in failed:

@@ -3,12 +3,18 @@
 ``SimDisk`` is the vote log's ``Directory``. Every operation is a point where the node may die: ``Fuse`` counts them
 down and raises ``Crash``, which is no ``Exception``, so that nothing in the node can take it for an error of its own.
 ``crash`` then decides, with the seed's dice, what had reached the platter.
+
+Worse things than a crash happen to few disks (``sim_disk_faults``): they are wiped, an old backup is put back, bits
+rot, no space is left, a sync fails.
 """
 
-from collections.abc import Mapping
+import errno
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from random import Random
 
+from node.errors import StoreFault
 from node.ledger.store import MemoryStore
 
 
@@ -32,6 +38,23 @@ class Fuse:
                 raise Crash
 
 
+@dataclass(slots=True)
+class Ailment:
+    """What a disk suffers from. ``room``: bytes that can still be written (None: any number); ``failing_syncs``: how
+    many syncs, from the next on, fail."""
+
+    room: int | None = None
+    failing_syncs: int = 0
+
+    def write(self, data: bytes) -> bytes:
+        """As much of ``data`` as there is room for."""
+        if self.room is None:
+            return data
+        written = data[: self.room]
+        self.room -= len(written)
+        return written
+
+
 @dataclass(slots=True, eq=False)
 class _Inode:
     """A file's content as a process sees it; ``synced``: how it stands on the platter."""
@@ -43,16 +66,20 @@ class _Inode:
 class SimFile:
     """An open file of a ``SimDisk``."""
 
-    def __init__(self, inode: _Inode, fuse: Fuse) -> None:
+    def __init__(self, inode: _Inode, disk: "SimDisk") -> None:
         self._inode = inode
-        self._fuse = fuse
+        self._disk = disk
+        self._fuse = disk.fuse
 
     def append(self, data: bytes) -> None:
-        half = len(data) // 2
-        self._inode.content += data[:half]
+        written = self._disk.ailment.write(data)
+        half = len(written) // 2
+        self._inode.content += written[:half]
         self._fuse.burn()
-        self._inode.content += data[half:]
+        self._inode.content += written[half:]
         self._fuse.burn()
+        if len(written) < len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def truncate(self, size: int) -> None:
         del self._inode.content[size:]
@@ -60,11 +87,19 @@ class SimFile:
 
     def sync(self) -> None:
         self._fuse.burn()
-        self._inode.synced = bytes(self._inode.content)
+        self._disk.sync_inode(self._inode)
         self._fuse.burn()
 
     def close(self) -> None:
         """Nothing to release."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """A disk as it was."""
+
+    files: dict[str, bytes]
+    store: dict[bytes, bytes]
 
 
 class SimDisk:
@@ -72,10 +107,11 @@ class SimDisk:
 
     def __init__(self, dice: Random, fuse: Fuse) -> None:
         self._dice = dice
-        self._fuse = fuse
+        self.fuse = fuse
+        self.ailment = Ailment()
         self._names: dict[str, _Inode] = {}
         self._synced_names: dict[str, _Inode] = {}
-        self.store = SimStore(fuse)
+        self.store = SimStore(fuse, self.ailment)
 
     def read(self, name: str) -> bytes | None:
         inode = self._names.get(name)
@@ -83,20 +119,29 @@ class SimDisk:
 
     def create(self, name: str) -> SimFile:
         inode = self._names[name] = _Inode()
-        self._fuse.burn()
-        return SimFile(inode, self._fuse)
+        self.fuse.burn()
+        return SimFile(inode, self)
 
     def open(self, name: str) -> SimFile:
-        return SimFile(self._names[name], self._fuse)
+        return SimFile(self._names[name], self)
 
     def rename(self, old: str, new: str) -> None:
         self._names[new] = self._names.pop(old)
-        self._fuse.burn()
+        self.fuse.burn()
 
     def sync(self) -> None:
-        self._fuse.burn()
+        self.fuse.burn()
         self._synced_names = dict(self._names)
-        self._fuse.burn()
+        self.fuse.burn()
+
+    def sync_inode(self, inode: _Inode) -> None:
+        """Bring a file's content to the platter; or fail, and then nobody knows how much of it got there."""
+        if self.ailment.failing_syncs:
+            self.ailment.failing_syncs -= 1
+            inode.content = bytearray(self._settle(inode))
+            inode.synced = bytes(inode.content)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        inode.synced = bytes(inode.content)
 
     def durable(self, name: str) -> bytes:
         """What the platter holds under ``name`` for certain."""
@@ -105,7 +150,7 @@ class SimDisk:
 
     def crash(self, *, power_loss: bool) -> None:
         """The process died; with ``power_loss`` so did the machine, and what was not synced is in the dice's hands."""
-        self._fuse.left = None
+        self.fuse.left = None
         if not power_loss:
             return
         # Names not synced may have reached the platter or not; all changes since the last sync are one journal entry.
@@ -133,18 +178,86 @@ class SimDisk:
         )
         return self._dice.choice(fates)
 
+    # What happens to a disk while its node is down.
+
+    def wipe(self, *, store: bool, files: bool) -> None:
+        """All of it is gone: the key-value store, the files, or both."""
+        if store:
+            self.store.replace({})
+        if files:
+            self._names, self._synced_names = {}, {}
+
+    def backup(self) -> Backup:
+        """A copy of what is on the platter."""
+        return Backup({name: inode.synced for name, inode in self._synced_names.items()}, self.store.items())
+
+    def restore(self, backup: Backup, *, store: bool, files: bool) -> None:
+        """Put an old copy back: of the key-value store, of the files, or of both."""
+        if store:
+            self.store.replace(backup.store)
+        if files:
+            self._names = {name: _Inode(bytearray(data), data) for name, data in backup.files.items()}
+            self._synced_names = dict(self._names)
+
+    def rot_store(self) -> None:
+        """Some values cannot be read any more: their checksums are wrong."""
+        self.store.rot(self._dice)
+
 
 class SimStore(MemoryStore):
     """The key-value store: a write is there as a whole or not at all; the node may die before it or after."""
 
-    def __init__(self, fuse: Fuse) -> None:
+    def __init__(self, fuse: Fuse, ailment: Ailment) -> None:
         super().__init__()
         self._fuse = fuse
+        self._ailment = ailment
+        self._rotten: set[bytes] = set()
+
+    def get(self, key: bytes) -> bytes | None:
+        if key in self._rotten:
+            raise _rotten(key)
+        return super().get(key)
+
+    def scan(self, start: bytes, end: bytes, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
+        for key, value in super().scan(start, end, reverse):
+            if key in self._rotten:
+                raise _rotten(key)
+            yield key, value
 
     def write(self, puts: Mapping[bytes, bytes | None]) -> None:
         self._fuse.burn()
+        if self._ailment.room is not None:
+            size = sum(len(key) + len(value or b"") for key, value in puts.items())
+            if len(self._ailment.write(bytes(size))) < size:
+                raise StoreFault("db-failed", "the database failed: No space left on device")
         super().write(puts)
+        if self._rotten:
+            self._rotten.difference_update(puts)
         self._fuse.burn()
 
     def close(self) -> None:
         """The content outlives the process that closes it."""
+
+    def items(self) -> dict[bytes, bytes]:
+        """A copy of the content."""
+        return dict(self._items)
+
+    def replace(self, items: dict[bytes, bytes]) -> None:
+        """Hold these, and nothing else."""
+        self._items.clear()
+        self._items.update(items)
+        self._rotten.clear()
+
+    @property
+    def is_rotten(self) -> bool:
+        """Whether some value cannot be read."""
+        return bool(self._rotten)
+
+    def rot(self, dice: Random) -> None:
+        """Some values cannot be read any more."""
+        keys = self._items.keys()
+        self._rotten.update(keys[dice.randrange(len(keys))] for _ in range(min(len(keys), dice.choice((1, 10, 1000)))))
+
+
+def _rotten(key: bytes) -> StoreFault:
+    return StoreFault("db-corrupt", f"the database failed: the value at {key.hex()} does not have its checksum")

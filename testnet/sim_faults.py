@@ -42,9 +42,11 @@ class Faults:
     """Makes things go wrong until ``heal``."""
 
     def __init__(
-        self, kinds: frozenset[str], agenda: Agenda, dice: Random, network: Network, nodes: list[Sufferer]
+        self, kinds: frozenset[str], agenda: Agenda, dice: Random, network: Network, nodes: list[Sufferer], count: int
     ) -> None:
+        """``count``: how many members there are; twins make more nodes of them."""
         self._kinds = kinds
+        self._count = count
         self._agenda = agenda
         self._dice = dice
         self._network = network
@@ -102,14 +104,14 @@ class Faults:
     def _mute(self) -> None:
         dice = self._dice
         kind = dice.choice(("proposal", "prepare", "commit", "commit", "view-change", "new-view", "forward"))
-        deaf = frozenset(node for node in range(len(self._nodes)) if dice.random() < 0.7)
+        deaf = frozenset(node for node in range(self._count) if dice.random() < 0.7)
         muted = (kind, deaf)
         self._network.weather.muted.append(muted)
         self._agenda.after(int(dice.uniform(0.1, 3.0) * SECOND), self._unmute, muted)
 
     def _orphan(self) -> None:
         """One node alone comes to know of a decision, and cannot tell: what it knows, a view change must bring back."""
-        dice, count = self._dice, len(self._nodes)
+        dice, count = self._dice, self._count
         knower = dice.randrange(count)
         others = frozenset(range(count)) - {knower}
         muted = (dice.choice(("prepare", "commit")), others)
@@ -125,7 +127,7 @@ class Faults:
             self._network.weather.muted.remove(muted)
 
     def _partition(self) -> None:
-        dice, count = self._dice, len(self._nodes)
+        dice, count = self._dice, self._count
         if dice.random() < 0.5:  # two sides
             side = {node for node in range(count) if dice.random() < 0.5}
             links = [(a, b) for a in range(count) for b in range(count) if (a in side) != (b in side)]

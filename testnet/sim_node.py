@@ -38,7 +38,7 @@ class Surroundings:
     signatures: Signatures
     agenda: Agenda
     dice: Random
-    send: Callable[[int, int, Message], None]
+    send: "Callable[[SimNode, int, Message], None]"
     observer: "Observer"
     count: int
 
@@ -62,8 +62,8 @@ class Observer(Protocol):
         """The node died."""
         ...
 
-    def on_fault(self, node: "SimNode", fault: BaseException) -> None:
-        """The node stopped by itself: no correct node does here."""
+    def on_fault(self, node: "SimNode", fault: NodeFault) -> None:
+        """The node has stopped by itself: none does here whose disk keeps its promises."""
         ...
 
     def on_evidence(self, node: "SimNode", evidence: Evidence) -> None:
@@ -71,11 +71,22 @@ class Observer(Protocol):
         ...
 
 
+def member_name(index: int) -> str:
+    """What the genesis calls the member with this index."""
+    return f"n{index}"
+
+
+def _index_of(name: str) -> int:
+    return int(name[1:])
+
+
 class SimNode:
     """A node that may die at any operation, lose what it did not sync, pause, and have a clock of its own."""
 
-    def __init__(self, index: int, key: RememberedKey, around: Surroundings) -> None:
+    def __init__(self, index: int, key: RememberedKey, around: Surroundings, name: str = "") -> None:
         self.index = index
+        self.name = name or f"n{index}"
+        """How the trace calls it; ``index`` is its identity, which a twin shares."""
         self.key = key
         self.around = around
         self.fuse = Fuse()
@@ -88,15 +99,6 @@ class SimNode:
         self.restarts = 0
         self.incarnation = 0
         self._inbox: deque[tuple[int, Message]] = deque(maxlen=INBOX_MESSAGES)
-
-    @property
-    def name(self) -> str:
-        """How the trace calls it."""
-        return f"n{self.index}"
-
-    def name_of(self, index: int) -> str:
-        """The name of the node with that index in genesis: how the driver knows its peers."""
-        return self.around.genesis.members[index].name
 
     @property
     def is_up(self) -> bool:
@@ -116,7 +118,7 @@ class SimNode:
             self._inbox.append((peer, message))
         else:
             driver = self.driver
-            self._guarded(lambda: driver.receive(self.name_of(peer), message))
+            self._guarded(lambda: driver.receive(member_name(peer), message))
 
     def submit(self, tx: Transaction) -> str:
         """A client submits; "ok", or the code of the refusal, or "down"."""
@@ -152,7 +154,7 @@ class SimNode:
             waiting = list(self._inbox)
             self._inbox.clear()
             driver = self.driver
-            self._guarded(lambda: driver.receive_all([(self.name_of(peer), message) for peer, message in waiting]))
+            self._guarded(lambda: driver.receive_all([(member_name(peer), message) for peer, message in waiting]))
 
     def _open(self) -> None:
         around = self.around
@@ -164,7 +166,7 @@ class SimNode:
         self.ledger, self.executor = ledger, executor
         self.driver = Driver(
             around.genesis,
-            self.name_of(self.index),
+            member_name(self.index),
             self.key,
             around.signatures.verify,
             ledger,
@@ -190,16 +192,20 @@ class SimNode:
         except Crash:
             self._die(power_loss=self.around.dice.random() < 0.5)
         except NodeFault as fault:
+            self._end(power_loss=False)
             self.around.observer.on_fault(self, fault)
 
     def _die(self, *, power_loss: bool) -> None:
+        self._end(power_loss=power_loss)
+        self.around.observer.on_crash(self)
+
+    def _end(self, *, power_loss: bool) -> None:
         self.driver = self.ledger = self.executor = None
         self.incarnation += 1
         self.restarts += 1
         self.paused = False
         self._inbox.clear()
         self.disk.crash(power_loss=power_loss)
-        self.around.observer.on_crash(self)
 
     def in_this_life(self, action: Callable[[], None]) -> Callable[[], None]:
         """``action``, unless the node has died in the meantime."""
@@ -221,10 +227,10 @@ class _Ports:
 
     def send(self, to: Sequence[str], message: Message) -> None:
         node, around = self._node, self._around
-        for receiver in [peer for peer in range(around.count) if node.name_of(peer) in to]:
+        for receiver in map(_index_of, to):
             node.fuse.burn(on_disk=False)
             around.observer.on_send(node, receiver, message)
-            around.send(node.index, receiver, message)
+            around.send(node, receiver, message)
 
     def check_signatures(self, transactions: Sequence[Transaction], done: Callable[[list[bool]], None]) -> None:
         answers = [tx.signature_is_valid(self._around.signatures.verify) for tx in transactions]

@@ -1,7 +1,5 @@
 """A history as lines that people can read."""
 
-from typing import Any
-
 from node.consensus.messages import (
     BatchReply,
     BatchRequest,
@@ -13,8 +11,7 @@ from node.consensus.messages import (
     Signed,
     Status,
 )
-from node.model.codec import decode_trusted
-from node.model.keys import TAG_VOTE
+from testnet.sim_world import value_of
 
 
 def describe(message: Message) -> str:
@@ -44,7 +41,9 @@ def short(digest: bytes) -> str:
 
 
 def _statement(data: bytes) -> str:
-    value: Any = decode_trusted(data[len(TAG_VOTE) :])
+    value = value_of(data)
+    if value is None:
+        return "garbage"
     kind, _, _, view, *rest = value
     match kind, rest:
         case "pre-prepare" | "prepare" | "commit", [height, digest]:

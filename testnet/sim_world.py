@@ -11,6 +11,7 @@ from random import Random
 from typing import Any
 
 from node.consensus.messages import Message, Signed
+from node.errors import CodecError
 from node.model.codec import decode_trusted
 from node.model.keys import TAG_VOTE, SigningKey, verify
 
@@ -20,6 +21,8 @@ SECOND = 1_000_000
 
 START_CLOCK_MS = 1_760_000_000_000
 """What correct clocks show when a history begins."""
+
+_STATEMENT_FIELDS = 4
 
 
 class Agenda:
@@ -98,15 +101,20 @@ class Weather:
 def kind_of(message: Message) -> str:
     """The kind of a signed statement ("prepare", "view-change", ...), or the message's own name in lower case."""
     if isinstance(message, Signed):
-        return _statement_kind(message.data)
+        value = value_of(message.data)
+        return "garbage" if value is None else str(value[0])
     return type(message).__name__.lower()
 
 
-@functools.lru_cache(maxsize=4096)
-def _statement_kind(data: bytes) -> str:
-    value: Any = decode_trusted(data[len(TAG_VOTE) :])
-    kind: str = value[0]
-    return kind
+@functools.lru_cache(maxsize=8192)
+def value_of(data: bytes) -> tuple[Any, ...] | None:
+    """What a signed statement says: (kind, chain, epoch, view, ...); None if it is no statement at all."""
+    try:
+        value: Any = decode_trusted(data[len(TAG_VOTE) :])
+    except CodecError:
+        return None
+    is_statement = data.startswith(TAG_VOTE) and type(value) is tuple and len(value) >= _STATEMENT_FIELDS
+    return value if is_statement else None
 
 
 class Network:

@@ -12,12 +12,13 @@ import multiprocessing
 import os
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
 from typing import Final
 
 from node.consensus.messages import Evidence, Message
 from node.consensus.settings import most_held
+from node.errors import NodeFault
 from node.ledger.chain import UNUSED_CODES, Ledger
 from node.ledger.execution import Execution
 from node.ledger.store import MemoryStore
@@ -25,20 +26,26 @@ from node.limits import MEMPOOL_TRANSACTIONS, PEER_UNVERIFIED_TRANSACTIONS
 from node.model.certificate import Certificate
 from node.model.genesis import GENESIS_FORMAT, Genesis, Member, Token
 from node.votelog import LOG_NAME
+from testnet.byzantine import BYZANTINE_KINDS, Byzantine, Stage, draw_lies
 from testnet.checker import Checker, CheckFailed
 from testnet.sim_clients import Clients
+from testnet.sim_disk_faults import DISK_KINDS, DiskFaults, draw_faulty
 from testnet.sim_faults import KINDS, Faults
 from testnet.sim_market import Trading
-from testnet.sim_node import LOG_REWRITE_BYTES, SimNode, Surroundings
+from testnet.sim_node import LOG_REWRITE_BYTES, SimNode, Surroundings, member_name
 from testnet.sim_trace import describe, short
 from testnet.sim_workload import Payments, Workload
 from testnet.sim_world import MS, SECOND, START_CLOCK_MS, Agenda, Network, Signatures
 
-ALL_FAULTS: Final = frozenset(KINDS)
+FAULT_KINDS: Final = (*KINDS, *BYZANTINE_KINDS, *DISK_KINDS)
+ALL_FAULTS: Final = frozenset(FAULT_KINDS)
 WORKLOADS: Final[dict[str, Callable[[], Workload]]] = {"payments": Payments, "market": Trading}
 
 RECOVERY_LIMIT: Final = 60 * SECOND
 """After the last fault everything is done within this: the longest time-out (10 s), a few views, and catching up."""
+
+INCLUSION_LIMIT: Final = 60 * SECOND
+"""In fair weather, a transaction that a correct node took in may wait so long for its block, whoever is primary."""
 
 MAX_EVENTS: Final = 2_000_000
 
@@ -68,19 +75,28 @@ class SeedResult:
     messages: int
     fault_ms: int
     recovery_ms: int
+    stops: int = 0
+    accusations: int = 0
+    inclusion_ms: int = 0
+    faulty: str = ""
     detail: str = ""
 
 
 @dataclass(slots=True)
 class _Tally:
     crashes: int = 0
+    stops: int = 0
+    accused: int = 0
     highest_view: int = 0
     healed_at: int = 0
-    seen: set[int] = field(default_factory=set)
+    recovered_at: int = 0
 
 
 class Simulation:
-    """One history. ``run`` returns when it is over, or raises CheckFailed, or whatever the code under test raised."""
+    """One history. ``run`` returns when it is over, or raises CheckFailed, or whatever the code under test raised.
+
+    ``nodes``: by member; ``byzantine``: those of them that do what they like, and whose twins are in ``twins``.
+    """
 
     def __init__(self, seed: int, options: Options, trace: Trace | None = None) -> None:
         self.dice = Random(seed)
@@ -99,21 +115,53 @@ class Simulation:
         )
         registry = workload.registry()
         first = Ledger.open(MemoryStore(), genesis, registry)
-        self.checker = Checker(genesis, first.head_hash, signatures.verify)
         self.network = Network(self.agenda, self.dice, self._deliver)
-        around = Surroundings(
-            genesis, registry, signatures, self.agenda, self.dice, self.network.send, self, self.count
-        )
+        around = Surroundings(genesis, registry, signatures, self.agenda, self.dice, self._post, self, self.count)
         self.nodes = [SimNode(index, key, around) for index, key in enumerate(node_keys)]
+        faulty = draw_faulty(self.dice, options.faults, self.count)
+        self.twins: list[SimNode] = []
+        self.byzantine = {
+            index: self._villain(kind, self.nodes[index], around)
+            for index, kind in faulty.items()
+            if kind in BYZANTINE_KINDS
+        }
+        self.correct = [node for node in self.nodes if node.index not in self.byzantine]
+        bad_disks = {index: kind for index, kind in faulty.items() if kind not in BYZANTINE_KINDS}
+        self.checker = Checker(
+            genesis, first.head_hash, signatures.verify, frozenset(self.byzantine), frozenset(bad_disks)
+        )
         pace_s = self.dice.choice((0.1, 0.3, 1.0))
-        self.clients = Clients(self.agenda, self.dice, genesis, self.client_keys, self.nodes, workload, pace_s)
-        self.faults = Faults(options.faults, self.agenda, self.dice, self.network, list(self.nodes))
+        doors = [self.byzantine.get(node.index, node) for node in self.nodes]
+        self.clients = Clients(self.agenda, self.dice, genesis, self.client_keys, doors, self.correct, workload, pace_s)
+        machines = [*self.nodes, *self.twins]
+        self.faults = Faults(options.faults, self.agenda, self.dice, self.network, list(machines), self.count)
+        self.disk_faults = DiskFaults(bad_disks, self.agenda, self.dice, list(self.nodes))
         self._workload = workload
         self.fault_time = int(self.dice.uniform(4, 26) * SECOND)
 
+    @property
+    def faulty(self) -> str:
+        """Who is faulty, and how."""
+        named = [str(villain) for villain in self.byzantine.values()]
+        named += [f"n{index}: {kind}" for index, kind in self.disk_faults.kinds.items()]
+        return "; ".join(named)
+
+    def _villain(self, kind: str, node: SimNode, around: Surroundings) -> Byzantine:
+        insides = [node]
+        if kind == "twin":
+            twin = SimNode(node.index, node.key, around, f"{node.name}'")
+            self.twins.append(twin)
+            insides.append(twin)
+        keys = [key.public_key for key in self.client_keys]
+        stage = Stage(around.genesis.chain, self.count, keys, self.agenda, self.dice, self._lied)
+        return Byzantine(node.index, insides, node.key, draw_lies(self.dice, twins=kind == "twin"), stage)
+
     def start(self) -> None:
         """Start all nodes."""
-        for node in self.nodes:
+        self._say(f"faulty: {self.faulty or 'nobody'}")
+        for villain in self.byzantine.values():
+            villain.begin()
+        for node in (*self.nodes, *self.twins):
             node.start()
 
     def run(self) -> None:
@@ -121,18 +169,22 @@ class Simulation:
         self.start()
         self.clients.begin()
         self.faults.begin()
+        self.disk_faults.begin()
         self.until(self.fault_time)
         self._say("healed")
+        self.disk_faults.heal()
         self.faults.heal()
         self.tally.healed_at = self.agenda.now
-        self.until(self.agenda.now + SECOND)
-        self.clients.stop()
-        while not self._is_quiet():
-            if self.agenda.now > self.tally.healed_at + RECOVERY_LIMIT:
-                raise CheckFailed(f"no recovery within {RECOVERY_LIMIT // SECOND} s: {self._where_all_stand()}")
-            self.until(self.agenda.now + 100 * MS)
-        ledgers = [node.ledger for node in self.nodes if node.ledger is not None]
-        executor = self.nodes[0].executor
+        self._settle(SECOND, RECOVERY_LIMIT)
+        self.tally.recovered_at = self.agenda.now
+        if self.byzantine:
+            self._say("recovered")
+            self.clients.measure()
+            self._settle(2 * SECOND, RECOVERY_LIMIT)
+            if self.clients.slowest_inclusion > INCLUSION_LIMIT:
+                raise CheckFailed(f"a transaction waited {self.clients.slowest_inclusion / SECOND:.1f} s for its block")
+        ledgers = [node.ledger for node in self.correct if node.ledger is not None]
+        executor = self.correct[0].executor
         assert executor is not None
         query = lambda contract, method, **args: executor.query(contract, method, args)  # noqa: E731
         self.checker.check_end(ledgers, self.clients.owed, self._workload, query)
@@ -144,25 +196,36 @@ class Simulation:
             if self.agenda.done % 1024 == 0:
                 self._check_bounds()
 
+    def _settle(self, busy: int, limit: int) -> None:
+        """Clients go on for ``busy`` microseconds; then all that they want is done, within ``limit``."""
+        since = self.agenda.now
+        self.until(since + busy)
+        self.clients.stop()
+        while not self._is_quiet():
+            if self.agenda.now > since + limit:
+                raise CheckFailed(f"no recovery within {limit // SECOND} s: {self._where_all_stand()}")
+            self.until(self.agenda.now + 100 * MS)
+
     def _is_quiet(self) -> bool:
-        heights = {node.ledger.head.height if node.ledger is not None else -1 for node in self.nodes}
-        return self.clients.waiting == 0 and len(heights) == 1 and all(node.is_up for node in self.nodes)
+        heights = {node.ledger.head.height if node.ledger is not None else -1 for node in self.correct}
+        return self.clients.waiting == 0 and len(heights) == 1 and all(node.is_up for node in self.correct)
 
     def _where_all_stand(self) -> str:
         stands = []
         for node in self.nodes:
+            note = " (Byzantine)" if node.index in self.byzantine else ""
             if node.driver is None:
-                stands.append(f"{node.name} down")
+                stands.append(f"{node.name}{note} down")
             else:
                 status = node.driver.status
                 state = "" if status.active else " waiting"
-                stands.append(f"{node.name} height {status.height} view {status.view}{state}")
+                stands.append(f"{node.name}{note} height {status.height} view {status.view}{state}")
         return f"{', '.join(stands)}; {self.clients.waiting} transactions waiting"
 
     def _check_bounds(self) -> None:
         if self.agenda.done > MAX_EVENTS:
             raise CheckFailed(f"{MAX_EVENTS} events and no end")
-        for node in self.nodes:
+        for node in self.correct:
             if node.driver is None:
                 continue
             status = node.driver.status
@@ -175,8 +238,26 @@ class Simulation:
             if status.vote_log_bytes > 64 * LOG_REWRITE_BYTES:
                 raise CheckFailed(f"{node.name} has a vote log of {status.vote_log_bytes} bytes")
 
+    # The way of a message: out of a node, through the network, into a node; at Byzantine ones, through lies.
+
+    def _post(self, node: SimNode, to: int, message: Message) -> None:
+        villain = self.byzantine.get(node.index)
+        if villain is None:
+            self.network.send(node.index, to, message)
+        else:
+            villain.outgoing(node, to, message)
+
+    def _lied(self, sender: int, to: int, message: Message) -> None:
+        if self._trace is not None:
+            self._say(f"n{sender} ~> n{to} {describe(message)}")
+        self.network.send(sender, to, message)
+
     def _deliver(self, sender: int, to: int, message: Message) -> None:
-        self.nodes[to].receive(sender, message)
+        villain = self.byzantine.get(to)
+        if villain is None:
+            self.nodes[to].receive(sender, message)
+        else:
+            villain.incoming(sender, message)
 
     def _say(self, text: str) -> None:
         if self._trace is not None:
@@ -185,6 +266,8 @@ class Simulation:
     # What the nodes show.
 
     def on_send(self, node: SimNode, to: int, message: Message) -> None:
+        if node.index in self.byzantine:
+            return
         if self._trace is not None:
             self._say(f"{node.name} -> n{to} {describe(message)}")
         self.checker.check_sent(node.index, message, lambda: node.disk.durable(LOG_NAME))
@@ -196,6 +279,8 @@ class Simulation:
                 f"{node.name} stored h{header.height} {short(execution.block_hash)}, certified in v{certificate.view}, "
                 f"{len(execution.transactions)} transactions"
             )
+        if node.index in self.byzantine:
+            return
         self.tally.highest_view = max(self.tally.highest_view, certificate.view)
         self.checker.check_stored(node.index, execution, certificate)
         for tx, receipt in zip(execution.transactions, execution.receipts, strict=True):
@@ -206,22 +291,36 @@ class Simulation:
     def on_start(self, node: SimNode) -> None:
         assert node.ledger is not None
         self._say(f"{node.name} starts at h{node.ledger.head.height}")
-        self.checker.check_started(node.index, node.ledger.head.height)
+        if node.index not in self.byzantine:
+            self.checker.check_started(node.index, node.ledger.head.height)
 
     def on_crash(self, node: SimNode) -> None:
         self.tally.crashes += 1
         self._say(f"{node.name} dies")
+        self._restart_later(node)
+
+    def on_fault(self, node: SimNode, fault: NodeFault) -> None:
+        if node.index not in self.byzantine and not self.disk_faults.excuses(node.index, fault.code):
+            raise CheckFailed(f"{node.name} stopped: {fault}") from fault
+        self.tally.stops += 1
+        self._say(f"{node.name} stops: {fault}")
+        if fault.code == "db-corrupt":
+            node.disk.wipe(store=True, files=True)
+        self._restart_later(node)
+
+    def _restart_later(self, node: SimNode) -> None:
         self.agenda.after(int(self.dice.uniform(0.05, 5.0) * SECOND), self._restart, node)
 
     def _restart(self, node: SimNode) -> None:
         if not node.is_up:
             node.start()
 
-    def on_fault(self, node: SimNode, fault: BaseException) -> None:
-        raise CheckFailed(f"{node.name} stopped: {fault}") from fault
-
     def on_evidence(self, node: SimNode, evidence: Evidence) -> None:
-        raise CheckFailed(f"{node.name} has evidence against n{evidence.member}, who is correct")
+        if node.index in self.byzantine:
+            return
+        self._say(f"{node.name} holds evidence against n{evidence.member}")
+        self.tally.accused += 1
+        self.checker.check_evidence(node.index, evidence)
 
 
 def _genesis(members: Sequence[bytes], contracts: dict[str, dict[str, object]], time_scale: int) -> Genesis:
@@ -230,7 +329,7 @@ def _genesis(members: Sequence[bytes], contracts: dict[str, dict[str, object]], 
         format=GENESIS_FORMAT,
         name="simulated",
         token=Token("WATT", 9, 10**6),
-        members=tuple(Member(f"n{index}", key.hex(), "") for index, key in enumerate(members)),
+        members=tuple(Member(member_name(index), key.hex(), "") for index, key in enumerate(members)),
         clock_origin=start_s,
         time_origin=start_s,
         time_scale=time_scale,
@@ -260,7 +359,11 @@ def run_seed(seed: int, options: Options, trace: Trace | None = None) -> SeedRes
         crashes=tally.crashes,
         messages=simulation.network.sent,
         fault_ms=simulation.fault_time // MS,
-        recovery_ms=(simulation.agenda.now - tally.healed_at) // MS if tally.healed_at else 0,
+        recovery_ms=((tally.recovered_at or simulation.agenda.now) - tally.healed_at) // MS if tally.healed_at else 0,
+        stops=tally.stops,
+        accusations=tally.accused,
+        inclusion_ms=simulation.clients.slowest_inclusion // MS if simulation.byzantine else 0,
+        faulty=simulation.faulty,
         detail=detail,
     )
 

@@ -14,8 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from cli.main import main
-from testnet.sim_faults import KINDS
-from testnet.simulator import Options, SeedResult, run_seed, run_seeds
+from testnet.simulator import FAULT_KINDS, Options, SeedResult, run_seed, run_seeds
 
 SEEDS = 200
 
@@ -44,7 +43,7 @@ def test_without_faults_nothing_is_ever_late() -> None:
         assert (result.highest_view, result.crashes) == (0, 0)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", FAULT_KINDS)
 def test_each_kind_of_fault_alone(kind: str) -> None:
     for seed in range(1000, 1003):
         result = run_seed(seed, Options(faults=frozenset({kind})))
