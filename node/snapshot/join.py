@@ -149,6 +149,7 @@ class _Join:
             self._watcher.progress("chunks", *fetch.progress)
 
         await _exchange(fetch, remote.chunk, take, lambda: fetch.stage is not Stage.CHUNKS)
+        self._tell(fetch.verdicts)
         if not fetch.sources:
             raise self._nobody()
         if fetch.target is None:
