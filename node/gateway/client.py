@@ -8,25 +8,51 @@ import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, TypeVar
 
 import grpc
 import grpc.aio
 import msgspec
 
-from chaincode.contract import Event
 from node.errors import RefusedError
+from node.gateway.answers import (
+    BlockEvents,
+    BulkReply,
+    Evidence,
+    NodeInfo,
+    RawBlock,
+    Receipt,
+    TxStatus,
+    block_events,
+    decoded,
+    evidence_of,
+    node_info_of,
+    tx_status,
+)
 from node.gateway.codes import UNREACHABLE, NotNowError, error_from
-from node.model.codec import Value, decode, sha256
+from node.model.codec import Value, sha256
 from node.model.keys import SIGNATURE_BYTES, TAG_TX_ID
 from protos import gateway_pb2 as pb
 from protos import gateway_pb2_grpc as pb_grpc
+
+__all__ = [
+    "BlockEvents",
+    "BulkReply",
+    "Client",
+    "Evidence",
+    "NodeInfo",
+    "RawBlock",
+    "Receipt",
+    "TxStatus",
+    "addresses_in",
+    "run",
+    "tx_id_of",
+]
 
 T = TypeVar("T")
 
 CALL_TIMEOUT_S = 10.0
 RETRY_PAUSE_S = 0.2
-TX_ID_BYTES = 32
 MAX_PORT = 65_535
 _OPTIONS = [
     ("grpc.max_receive_message_length", -1),
@@ -40,90 +66,6 @@ _OPTIONS = [
 ]
 _SILENT = {UNREACHABLE: "does not answer", "stopping": "is stopping"}
 """What people read of a node that cannot be asked, instead of gRPC's words."""
-_STATES = {pb.StatusReply.UNKNOWN: "unknown", pb.StatusReply.PENDING: "pending", pb.StatusReply.COMMITTED: "committed"}
-
-
-@dataclass(frozen=True, slots=True)
-class TxStatus:
-    """``state``: "unknown", "pending" or "committed"; then the rest is set. ``code``: "ok" or why it failed."""
-
-    state: str
-    height: int = 0
-    code: str = ""
-    details: tuple[int, ...] = ()
-    result: Value = None
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """The word of member ``member``, whose chain stood at ``height``; its signature is not checked yet."""
-
-    member: int
-    height: int
-    signature: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class BulkReply:
-    """What became of one request of a stream: refusal codes by position; positions not in it were accepted.
-    ``retry_ms``: how long to wait if some were refused for want of room, else 0."""
-
-    refused: dict[int, str]
-    retry_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class BlockEvents:
-    """A committed block. ``results``: (transaction id, code) in the batch's order; ``time``: block time, seconds."""
-
-    height: int
-    time: int
-    hash: bytes
-    results: tuple[tuple[bytes, str], ...]
-    events: tuple[Event, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class NodeInfo:
-    """Where a node stands. Times are block times in seconds; ``pending``: transactions in its mempool; ``epoch``: of
-    the next block; ``member_index``: in that epoch, -1 if the node is no member in it."""
-
-    version: str
-    chain: bytes
-    network: str
-    member: str
-    member_index: int
-    members: int
-    height: int
-    head_hash: bytes
-    state_root: bytes
-    head_time: int
-    now: int
-    epoch: int
-    view: int
-    primary: int
-    pending: int
-    connected: tuple[str, ...]
-    token_symbol: str
-    token_decimals: int
-
-
-@dataclass(frozen=True, slots=True)
-class RawBlock:
-    """A block's encoded header, body and certificate (``node/model``)."""
-
-    header: bytes
-    body: bytes
-    certificate: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """The head's encoded header and certificate, and what a query read: (key, encoded value or None, proof)."""
-
-    header: bytes
-    certificate: bytes
-    reads: tuple[tuple[bytes, bytes | None, tuple[bytes, ...]], ...]
 
 
 @dataclass(slots=True)
@@ -219,13 +161,11 @@ class Client:
 
     async def query(self, contract: str, method: str, args: Mapping[str, Any] | None = None) -> Value:
         """Ask a contract; its answer as this node's head has it."""
-        return decode((await self._query(contract, method, args, proven=False)).value)
+        return decoded((await self._query(contract, method, args, proven=False)).value)
 
     async def query_evidence(self, contract: str, method: str, args: Mapping[str, Any] | None = None) -> Evidence:
         """What a proven query comes with, not checked yet: see ``node/gateway/proven.py``."""
-        reply = await self._query(contract, method, args, proven=True)
-        reads = [(read.key, read.value if read.HasField("value") else None, tuple(read.proof)) for read in reply.reads]
-        return Evidence(reply.header, reply.certificate, tuple(reads))
+        return evidence_of(await self._query(contract, method, args, proven=True))
 
     async def nonce(self, public_key: bytes) -> int:
         """The highest nonce that the key has used in a block; 0 if none."""
@@ -246,8 +186,7 @@ class Client:
     async def node_info(self) -> NodeInfo:
         """Where the node stands."""
         reply = await self._ask(lambda stub: stub.NodeInfo(pb.NodeInfoRequest(), timeout=CALL_TIMEOUT_S))
-        fields = {f: getattr(reply, f) for f in NodeInfo.__dataclass_fields__}
-        return NodeInfo(**(fields | {"connected": tuple(reply.connected)}))
+        return node_info_of(reply)
 
     async def subscribe(self, from_height: int | None = None) -> AsyncIterator[BlockEvents]:
         """Every committed block from a height on (None: the next one), none left out and none twice, also across a
@@ -269,7 +208,7 @@ class Client:
         call = self._targets[self._current].stub().Subscribe(request)
         try:
             async for block in call:
-                yield _block_events(block)
+                yield block_events(block)
         except grpc.aio.AioRpcError as error:
             raise error_from(error) from error
         finally:
@@ -286,10 +225,7 @@ class Client:
     async def _status(self, tx_id: bytes, wait_ms: int) -> TxStatus:
         request = pb.StatusRequest(id=tx_id, wait_ms=wait_ms)
         reply = await self._ask_in_turn(lambda stub: stub.Status(request, timeout=CALL_TIMEOUT_S + wait_ms / 1000))
-        if reply.state != pb.StatusReply.COMMITTED:
-            return TxStatus(_STATES[reply.state])
-        details = cast(tuple[int, ...], decode(reply.details))
-        return TxStatus(_STATES[reply.state], reply.height, reply.code, details, decode(reply.result))
+        return tx_status(reply)
 
     async def _query(
         self, contract: str, method: str, args: Mapping[str, Any] | None, *, proven: bool
@@ -364,14 +300,3 @@ def run(targets: str | Sequence[str], use: Callable[[Client], Awaitable[T]]) -> 
             return await use(client)
 
     return asyncio.run(main())
-
-
-def _block_events(block: pb.BlockEvents) -> BlockEvents:
-    failed = {refusal.index: refusal.code for refusal in block.failed}
-    ids = block.transaction_ids
-    results = tuple(
-        (ids[start : start + TX_ID_BYTES], failed.get(start // TX_ID_BYTES, "ok"))
-        for start in range(0, len(ids), TX_ID_BYTES)
-    )
-    events = tuple(Event(event.contract, event.topic, tuple(event.keys), decode(event.data)) for event in block.events)
-    return BlockEvents(block.height, block.time, block.hash, results, events)

@@ -79,6 +79,7 @@ def error_from(failure: grpc.aio.AioRpcError) -> RefusedError:
         return RefusedError("oversize", message)
     if code is None:
         return RefusedError(_FROM_STATUS.get(failure.code(), "internal"), message)
-    if RETRY_KEY in metadata:
-        return NotNowError(str(code), message, int(metadata[RETRY_KEY]))
+    retry = str(metadata.get(RETRY_KEY, ""))
+    if retry.isascii() and retry.isdecimal() and len(retry) <= 6:  # whoever answered need not be a node of ours
+        return NotNowError(str(code), message, max(1, int(retry)))
     return RefusedError(str(code), message)
