@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x11protos/peer.proto\x12\x0cwatt.peer.v1\"0\n\x05\x46rame\x12\'\n\x08messages\x18\x01 \x03(\x0b\x32\x15.watt.peer.v1.Message\"\xa9\x03\n\x07Message\x12$\n\x05hello\x18\x01 \x01(\x0b\x32\x13.watt.peer.v1.HelloH\x00\x12&\n\x06signed\x18\x02 \x01(\x0b\x32\x14.watt.peer.v1.SignedH\x00\x12*\n\x08proposal\x18\x03 \x01(\x0b\x32\x16.watt.peer.v1.ProposalH\x00\x12&\n\x06status\x18\x04 \x01(\x0b\x32\x14.watt.peer.v1.StatusH\x00\x12\x33\n\rbatch_request\x18\x05 \x01(\x0b\x32\x1a.watt.peer.v1.BatchRequestH\x00\x12/\n\x0b\x62\x61tch_reply\x18\x06 \x01(\x0b\x32\x18.watt.peer.v1.BatchReplyH\x00\x12\x33\n\rblock_request\x18\x07 \x01(\x0b\x32\x1a.watt.peer.v1.BlockRequestH\x00\x12/\n\x0b\x62lock_reply\x18\x08 \x01(\x0b\x32\x18.watt.peer.v1.BlockReplyH\x00\x12(\n\x07\x66orward\x18\t \x01(\x0b\x32\x15.watt.peer.v1.ForwardH\x00\x42\x06\n\x04kind\"8\n\x05Hello\x12\x10\n\x08protocol\x18\x01 \x01(\r\x12\r\n\x05\x63hain\x18\x02 \x01(\x0c\x12\x0e\n\x06sender\x18\x03 \x01(\t\"9\n\x06Signed\x12\x0e\n\x06sender\x18\x01 \x01(\r\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"D\n\x08Proposal\x12)\n\x0bpre_prepare\x18\x01 \x01(\x0b\x32\x14.watt.peer.v1.Signed\x12\r\n\x05\x62\x61tch\x18\x02 \x01(\x0c\"5\n\x06Status\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x0c\n\x04view\x18\x02 \x01(\x04\x12\x0e\n\x06stored\x18\x03 \x01(\x04\"\x1f\n\x0c\x42\x61tchRequest\x12\x0f\n\x07\x64igests\x18\x01 \x03(\x0c\"\x1d\n\nBatchReply\x12\x0f\n\x07\x62\x61tches\x18\x01 \x03(\x0c\"\x1d\n\x0c\x42lockRequest\x12\r\n\x05\x66irst\x18\x01 \x01(\x04\"@\n\x0bStoredBlock\x12\x0e\n\x06header\x18\x01 \x01(\x0c\x12\x0c\n\x04\x62ody\x18\x02 \x01(\x0c\x12\x13\n\x0b\x63\x65rtificate\x18\x03 \x01(\x0c\"7\n\nBlockReply\x12)\n\x06\x62locks\x18\x01 \x03(\x0b\x32\x19.watt.peer.v1.StoredBlock\"\x1f\n\x07\x46orward\x12\x14\n\x0ctransactions\x18\x01 \x03(\x0c\"\t\n\x07LinkEnd2<\n\x04Peer\x12\x34\n\x04Link\x12\x13.watt.peer.v1.Frame\x1a\x15.watt.peer.v1.LinkEnd(\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x11protos/peer.proto\x12\x0cwatt.peer.v1\"0\n\x05\x46rame\x12\'\n\x08messages\x18\x01 \x03(\x0b\x32\x15.watt.peer.v1.Message\"\x85\x04\n\x07Message\x12$\n\x05hello\x18\x01 \x01(\x0b\x32\x13.watt.peer.v1.HelloH\x00\x12&\n\x06signed\x18\x02 \x01(\x0b\x32\x14.watt.peer.v1.SignedH\x00\x12*\n\x08proposal\x18\x03 \x01(\x0b\x32\x16.watt.peer.v1.ProposalH\x00\x12&\n\x06status\x18\x04 \x01(\x0b\x32\x14.watt.peer.v1.StatusH\x00\x12\x33\n\rbatch_request\x18\x05 \x01(\x0b\x32\x1a.watt.peer.v1.BatchRequestH\x00\x12/\n\x0b\x62\x61tch_reply\x18\x06 \x01(\x0b\x32\x18.watt.peer.v1.BatchReplyH\x00\x12\x33\n\rblock_request\x18\x07 \x01(\x0b\x32\x1a.watt.peer.v1.BlockRequestH\x00\x12/\n\x0b\x62lock_reply\x18\x08 \x01(\x0b\x32\x18.watt.peer.v1.BlockReplyH\x00\x12(\n\x07\x66orward\x18\t \x01(\x0b\x32\x15.watt.peer.v1.ForwardH\x00\x12&\n\x06recall\x18\n \x01(\x0b\x32\x14.watt.peer.v1.RecallH\x00\x12\x32\n\x0crecollection\x18\x0b \x01(\x0b\x32\x1a.watt.peer.v1.RecollectionH\x00\x42\x06\n\x04kind\"8\n\x05Hello\x12\x10\n\x08protocol\x18\x01 \x01(\r\x12\r\n\x05\x63hain\x18\x02 \x01(\x0c\x12\x0e\n\x06sender\x18\x03 \x01(\t\"9\n\x06Signed\x12\x0e\n\x06sender\x18\x01 \x01(\r\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"D\n\x08Proposal\x12)\n\x0bpre_prepare\x18\x01 \x01(\x0b\x32\x14.watt.peer.v1.Signed\x12\r\n\x05\x62\x61tch\x18\x02 \x01(\x0c\"5\n\x06Status\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x0c\n\x04view\x18\x02 \x01(\x04\x12\x0e\n\x06stored\x18\x03 \x01(\x04\"\x1f\n\x0c\x42\x61tchRequest\x12\x0f\n\x07\x64igests\x18\x01 \x03(\x0c\"\x1d\n\nBatchReply\x12\x0f\n\x07\x62\x61tches\x18\x01 \x03(\x0c\"\x1d\n\x0c\x42lockRequest\x12\r\n\x05\x66irst\x18\x01 \x01(\x04\"@\n\x0bStoredBlock\x12\x0e\n\x06header\x18\x01 \x01(\x0c\x12\x0c\n\x04\x62ody\x18\x02 \x01(\x0c\x12\x13\n\x0b\x63\x65rtificate\x18\x03 \x01(\x0c\"7\n\nBlockReply\x12)\n\x06\x62locks\x18\x01 \x03(\x0b\x32\x19.watt.peer.v1.StoredBlock\"\x1f\n\x07\x46orward\x12\x14\n\x0ctransactions\x18\x01 \x03(\x0c\"D\n\x06Recall\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\r\n\x05start\x18\x02 \x01(\x04\x12\x0c\n\x04view\x18\x03 \x01(\x04\x12\x0e\n\x06stored\x18\x04 \x01(\x04\"k\n\x0cRecollection\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\r\n\x05start\x18\x02 \x01(\x04\x12\x13\n\x0b\x63\x65rtificate\x18\x03 \x01(\x0c\x12(\n\nstatements\x18\x04 \x03(\x0b\x32\x14.watt.peer.v1.Signed\"\t\n\x07LinkEnd2<\n\x04Peer\x12\x34\n\x04Link\x12\x13.watt.peer.v1.Frame\x1a\x15.watt.peer.v1.LinkEnd(\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,29 +34,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FRAME']._serialized_start=35
   _globals['_FRAME']._serialized_end=83
   _globals['_MESSAGE']._serialized_start=86
-  _globals['_MESSAGE']._serialized_end=511
-  _globals['_HELLO']._serialized_start=513
-  _globals['_HELLO']._serialized_end=569
-  _globals['_SIGNED']._serialized_start=571
-  _globals['_SIGNED']._serialized_end=628
-  _globals['_PROPOSAL']._serialized_start=630
-  _globals['_PROPOSAL']._serialized_end=698
-  _globals['_STATUS']._serialized_start=700
-  _globals['_STATUS']._serialized_end=753
-  _globals['_BATCHREQUEST']._serialized_start=755
-  _globals['_BATCHREQUEST']._serialized_end=786
-  _globals['_BATCHREPLY']._serialized_start=788
-  _globals['_BATCHREPLY']._serialized_end=817
-  _globals['_BLOCKREQUEST']._serialized_start=819
-  _globals['_BLOCKREQUEST']._serialized_end=848
-  _globals['_STOREDBLOCK']._serialized_start=850
-  _globals['_STOREDBLOCK']._serialized_end=914
-  _globals['_BLOCKREPLY']._serialized_start=916
-  _globals['_BLOCKREPLY']._serialized_end=971
-  _globals['_FORWARD']._serialized_start=973
-  _globals['_FORWARD']._serialized_end=1004
-  _globals['_LINKEND']._serialized_start=1006
-  _globals['_LINKEND']._serialized_end=1015
-  _globals['_PEER']._serialized_start=1017
-  _globals['_PEER']._serialized_end=1077
+  _globals['_MESSAGE']._serialized_end=603
+  _globals['_HELLO']._serialized_start=605
+  _globals['_HELLO']._serialized_end=661
+  _globals['_SIGNED']._serialized_start=663
+  _globals['_SIGNED']._serialized_end=720
+  _globals['_PROPOSAL']._serialized_start=722
+  _globals['_PROPOSAL']._serialized_end=790
+  _globals['_STATUS']._serialized_start=792
+  _globals['_STATUS']._serialized_end=845
+  _globals['_BATCHREQUEST']._serialized_start=847
+  _globals['_BATCHREQUEST']._serialized_end=878
+  _globals['_BATCHREPLY']._serialized_start=880
+  _globals['_BATCHREPLY']._serialized_end=909
+  _globals['_BLOCKREQUEST']._serialized_start=911
+  _globals['_BLOCKREQUEST']._serialized_end=940
+  _globals['_STOREDBLOCK']._serialized_start=942
+  _globals['_STOREDBLOCK']._serialized_end=1006
+  _globals['_BLOCKREPLY']._serialized_start=1008
+  _globals['_BLOCKREPLY']._serialized_end=1063
+  _globals['_FORWARD']._serialized_start=1065
+  _globals['_FORWARD']._serialized_end=1096
+  _globals['_RECALL']._serialized_start=1098
+  _globals['_RECALL']._serialized_end=1166
+  _globals['_RECOLLECTION']._serialized_start=1168
+  _globals['_RECOLLECTION']._serialized_end=1275
+  _globals['_LINKEND']._serialized_start=1277
+  _globals['_LINKEND']._serialized_end=1286
+  _globals['_PEER']._serialized_start=1288
+  _globals['_PEER']._serialized_end=1348
 # @@protoc_insertion_point(module_scope)

@@ -60,6 +60,8 @@ class Message(_message.Message):
     BLOCK_REQUEST_FIELD_NUMBER: _builtins.int
     BLOCK_REPLY_FIELD_NUMBER: _builtins.int
     FORWARD_FIELD_NUMBER: _builtins.int
+    RECALL_FIELD_NUMBER: _builtins.int
+    RECOLLECTION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello: ...
     @_builtins.property
@@ -78,6 +80,10 @@ class Message(_message.Message):
     def block_reply(self) -> Global___BlockReply: ...
     @_builtins.property
     def forward(self) -> Global___Forward: ...
+    @_builtins.property
+    def recall(self) -> Global___Recall: ...
+    @_builtins.property
+    def recollection(self) -> Global___Recollection: ...
     def __init__(
         self,
         *,
@@ -90,12 +96,14 @@ class Message(_message.Message):
         block_request: Global___BlockRequest | None = ...,
         block_reply: Global___BlockReply | None = ...,
         forward: Global___Forward | None = ...,
+        recall: Global___Recall | None = ...,
+        recollection: Global___Recollection | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["batch_reply", b"batch_reply", "batch_request", b"batch_request", "block_reply", b"block_reply", "block_request", b"block_request", "forward", b"forward", "hello", b"hello", "kind", b"kind", "proposal", b"proposal", "signed", b"signed", "status", b"status"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["batch_reply", b"batch_reply", "batch_request", b"batch_request", "block_reply", b"block_reply", "block_request", b"block_request", "forward", b"forward", "hello", b"hello", "kind", b"kind", "proposal", b"proposal", "recall", b"recall", "recollection", b"recollection", "signed", b"signed", "status", b"status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_reply", b"batch_reply", "batch_request", b"batch_request", "block_reply", b"block_reply", "block_request", b"block_request", "forward", b"forward", "hello", b"hello", "kind", b"kind", "proposal", b"proposal", "signed", b"signed", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_reply", b"batch_reply", "batch_request", b"batch_request", "block_reply", b"block_reply", "block_request", b"block_request", "forward", b"forward", "hello", b"hello", "kind", b"kind", "proposal", b"proposal", "recall", b"recall", "recollection", b"recollection", "signed", b"signed", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["hello", "signed", "proposal", "status", "batch_request", "batch_reply", "block_request", "block_reply", "forward"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["hello", "signed", "proposal", "status", "batch_request", "batch_reply", "block_request", "block_reply", "forward", "recall", "recollection"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -326,6 +334,65 @@ class Forward(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Forward: _TypeAlias = Forward  # noqa: Y015
+
+@_typing.final
+class Recall(_message.Message):
+    """A replica has started: what do others hold of its own statements? `start` comes back in the answers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EPOCH_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
+    VIEW_FIELD_NUMBER: _builtins.int
+    STORED_FIELD_NUMBER: _builtins.int
+    epoch: _builtins.int
+    start: _builtins.int
+    view: _builtins.int
+    stored: _builtins.int
+    def __init__(
+        self,
+        *,
+        epoch: _builtins.int = ...,
+        start: _builtins.int = ...,
+        view: _builtins.int = ...,
+        stored: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "start", b"start", "stored", b"stored", "view", b"view"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Recall: _TypeAlias = Recall  # noqa: Y015
+
+@_typing.final
+class Recollection(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EPOCH_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
+    CERTIFICATE_FIELD_NUMBER: _builtins.int
+    STATEMENTS_FIELD_NUMBER: _builtins.int
+    epoch: _builtins.int
+    start: _builtins.int
+    certificate: _builtins.bytes
+    @_builtins.property
+    def statements(self) -> _containers.RepeatedCompositeFieldContainer[Global___Signed]: ...
+    def __init__(
+        self,
+        *,
+        epoch: _builtins.int = ...,
+        start: _builtins.int = ...,
+        certificate: _builtins.bytes = ...,
+        statements: _abc.Iterable[Global___Signed] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate", b"certificate", "epoch", b"epoch", "start", b"start", "statements", b"statements"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Recollection: _TypeAlias = Recollection  # noqa: Y015
 
 @_typing.final
 class LinkEnd(_message.Message):

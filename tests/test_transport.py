@@ -17,6 +17,8 @@ from node.consensus.messages import (
     Forward,
     Message,
     Proposal,
+    Recall,
+    Recollection,
     Signed,
     Status,
 )
@@ -39,6 +41,8 @@ MESSAGES: list[Message] = [
     BatchReply((b"one", b"two")),
     BlockRequest(7),
     BlockReply(((b"header", b"", b"certificate"), (b"header", b"body", b"certificate"))),
+    Recall(1, 2, 3, 4),
+    Recollection(1, 2, b"certificate", (SIGNED, SIGNED)),
     Forward((b"transaction",)),
 ]
 

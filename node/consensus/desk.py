@@ -1,5 +1,7 @@
 """What every room of the core shares: the settings, the pen, the signatures found good, and the tray of what leaves."""
 
+from collections.abc import Callable
+
 from node.consensus.messages import EVERYONE, Evidence, Message, Ready, Send, Signed
 from node.consensus.settings import MAX_VERIFIED, Settings
 from node.consensus.statements import Statement, decode_statement, encode_statement
@@ -10,10 +12,12 @@ from node.model.keys import SIGNATURE_BYTES, Signer, Verify
 
 class CheckedSignatures:
     """A ``Verify`` that remembers the newest MAX_VERIFIED signatures found good: votes come again in
-    certificates, and certificates in view changes."""
+    certificates, and certificates in view changes. ``on_own`` is told (message, signature) of each by the own key."""
 
-    def __init__(self, verify: Verify) -> None:
+    def __init__(self, verify: Verify, own_key: bytes) -> None:
         self._verify = verify
+        self._own_key = own_key
+        self.on_own: Callable[[bytes, bytes], None] | None = None
         self._good: dict[bytes, None] = {}
 
     def __call__(self, public_key: bytes, message: bytes, signature: bytes) -> bool:
@@ -24,6 +28,8 @@ class CheckedSignatures:
             return True
         if not self._verify(public_key, message, signature):
             return False
+        if public_key == self._own_key and self.on_own is not None:
+            self.on_own(message, signature)
         self._good[key] = None
         if len(self._good) > MAX_VERIFIED:
             del self._good[next(iter(self._good))]
@@ -35,7 +41,7 @@ class Desk:
 
     def __init__(self, settings: Settings, signer: Signer, verify: Verify) -> None:
         self.settings = settings
-        self.verify = CheckedSignatures(verify)
+        self.verify = CheckedSignatures(verify, settings.members[settings.me] if settings.me >= 0 else b"")
         self.tray = Ready()
         self._signer = signer
         self._accused: set[tuple[int, str]] = set()
@@ -83,6 +89,10 @@ class Desk:
         if (member, kind) not in self._accused:
             self._accused.add((member, kind))
             self.tray.evidence.append(Evidence(member, kind, statements, attachment))
+
+    def watch_own(self, on_own: Callable[[bytes, bytes], None]) -> None:
+        """Tell ``on_own`` (statement's bytes, signature) whenever a signature by the own key is found good."""
+        self.verify.on_own = on_own
 
     def drain(self) -> Ready:
         """What has gathered in the tray."""

@@ -178,6 +178,10 @@ class EarlyMessages:
     def __len__(self) -> int:
         return sum(len(queue) for queue in self._queues)
 
+    def of(self, peer: int) -> list[Signed | Proposal]:
+        """What is kept of a peer's own messages."""
+        return [item.message for item in self._queues[peer]]
+
     def take(self, view: int, high_mark: int) -> list[Early]:
         """Those that can be judged now in ``view``: by peer, each peer's in the order of their coming."""
         ready: list[Early] = []

@@ -79,6 +79,31 @@ class BlockReply(msgspec.Struct, frozen=True, array_like=True):
     blocks: tuple[tuple[bytes, bytes, bytes], ...]
 
 
+class Recall(msgspec.Struct, frozen=True, array_like=True):
+    """A replica has started, and asks what others hold of its own statements (see recall.py).
+
+    ``start``: differs at each start, and comes back in the answers; ``view`` and ``stored``: where it stands.
+    """
+
+    epoch: int
+    start: int
+    view: int
+    stored: int
+
+
+class Recollection(msgspec.Struct, frozen=True, array_like=True):
+    """The answer. ``certificate``: of the answerer's newest stored block, encoded; empty at the epoch's base.
+
+    ``statements``: what it holds that the asker has signed; before them, if its view is higher than the asker's, the
+    NewView that proves that view.
+    """
+
+    epoch: int
+    start: int
+    certificate: bytes
+    statements: tuple[Signed, ...]
+
+
 class Forward(msgspec.Struct, frozen=True, array_like=True):
     """Raw transactions from a gateway's mempool to a primary, or to everyone when it is slow.
 
@@ -88,7 +113,9 @@ class Forward(msgspec.Struct, frozen=True, array_like=True):
     transactions: tuple[bytes, ...]
 
 
-Message: TypeAlias = Signed | Proposal | Status | BatchRequest | BatchReply | BlockRequest | BlockReply | Forward
+Message: TypeAlias = (
+    Signed | Proposal | Status | BatchRequest | BatchReply | BlockRequest | BlockReply | Recall | Recollection | Forward
+)
 
 EVERYONE = -1
 
@@ -182,6 +209,9 @@ class Ready:
     commit: list[Commit] = field(default_factory=list)
     supply: list[Supply] = field(default_factory=list)
     evidence: list[Evidence] = field(default_factory=list)
+    forgotten: list[Signed] = field(default_factory=list)
+    """Own genuine statements that this replica does not remember: its disk was restored or wiped, or another process
+    has its key. It is passive because of them; tell the operator."""
     dropped: list[tuple[int, PeerError]] = field(default_factory=list)
     """Messages that came too early, were kept, and turned out to be bad: (peer, why). For the log."""
     log_cut: int | None = None
@@ -191,6 +221,6 @@ class Ready:
     def __bool__(self) -> bool:
         return (
             bool(self.persist or self.send or self.validate or self.execute or self.commit)
-            or bool(self.supply or self.evidence or self.dropped)
+            or bool(self.supply or self.evidence or self.forgotten or self.dropped)
             or self.log_cut is not None
         )

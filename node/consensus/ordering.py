@@ -131,9 +131,11 @@ class Ordering:
         primary = self._settings.primary(self.view)
         if signed.sender != primary:
             raise PeerError("not-primary", f"member {signed.sender} proposes in view {self.view}, not its own")
-        if primary == self._settings.me:
-            return  # an echo: the own slots hold all that was ever proposed
         slot = self._log.slots.get(height)
+        if primary == self._settings.me:
+            if slot is None or slot.pre_prepare != signed:
+                self._desk.require_genuine(signed)  # no echo: another process may have this key, see recall.py
+            return
         if slot is None or slot.pre_prepare is None:
             self._desk.require_genuine(signed)
             if height <= self.carried:
@@ -316,6 +318,17 @@ class Ordering:
                     self._desk.broadcast(signed)
 
     # The vote log.
+
+    def own_votes(self, slot: Slot) -> dict[tuple[type, int], Signed]:
+        """This replica's votes in ``slot``, by (phase, height)."""
+        votes: dict[tuple[type, int], Signed] = {}
+        if slot.pre_prepare is not None and self.is_primary:
+            votes[PrePrepare, slot.height] = slot.pre_prepare
+        if slot.own_prepare is not None:
+            votes[Prepare, slot.height] = slot.own_prepare
+        if slot.own_commit is not None:
+            votes[Commit, slot.height] = slot.own_commit
+        return votes
 
     def votes_to_log(self, slot: Slot) -> list[bytes]:
         """The records of the own votes in ``slot``."""

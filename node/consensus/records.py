@@ -5,6 +5,8 @@
     certificate  the prepared certificate that a commit vote rests on
     view-change  the own ViewChange: this replica has left every lower view
     new-view     the NewView by which it entered a view, its own or another's
+    lost         earlier votes may be missing from this log: nothing may be voted for until a barrier is known
+    barrier      the height up to which votes may be missing (0: none are, after all)
 
 A record is canonical MessagePack; framing and checksums are the vote log's. Records are this node's own words, so
 signatures in them are not checked again.
@@ -15,6 +17,7 @@ from dataclasses import dataclass, field
 
 from node.consensus.desk import Desk
 from node.consensus.messages import Signed
+from node.consensus.settings import Memory
 from node.consensus.statements import (
     Commit,
     NewView,
@@ -54,6 +57,21 @@ def new_view_record(signed: Signed) -> bytes:
     return encode(("new-view", signed.sender, signed.data, signed.signature))
 
 
+def lost_record() -> bytes:
+    """Earlier votes may be missing."""
+    return encode(("lost",))
+
+
+def barrier_record(height: int) -> bytes:
+    """They are at most at this height."""
+    return encode(("barrier", height))
+
+
+def first_records(memory: Memory) -> list[bytes]:
+    """What a new vote log must hold from its first moment on."""
+    return [lost_record()] if memory is Memory.LOST else []
+
+
 @dataclass(slots=True)
 class LoggedVote:
     """An own vote as it was sent, and the primary's signature that a Prepare came with."""
@@ -73,6 +91,8 @@ class LogContents:
     certificates: list[PreparedCertificate] = field(default_factory=list)
     view_change: tuple[Signed, ViewChange] | None = None
     new_view: tuple[Signed, NewView] | None = None
+    is_lost: bool = False
+    barrier: int = 0
 
     @property
     def view(self) -> int:
@@ -126,5 +146,9 @@ def _read(record: bytes, into: LogContents, desk: Desk) -> None:
             if not isinstance(statement, NewView):
                 raise ValueError("not a new view")
             into.new_view = (signed, statement)
+        case ("lost",):
+            into.is_lost = True
+        case ("barrier", int(height)):
+            into.is_lost, into.barrier = False, height
         case _:
             raise ValueError("of unknown kind")

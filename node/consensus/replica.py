@@ -27,6 +27,8 @@ from node.consensus.messages import (
     Message,
     Proposal,
     Ready,
+    Recall,
+    Recollection,
     Signed,
     Status,
     Supply,
@@ -34,7 +36,8 @@ from node.consensus.messages import (
 from node.consensus.ordering import Ordering
 from node.consensus.pacemaker import Pacemaker
 from node.consensus.pipeline import Pipeline
-from node.consensus.records import body_record, certificate_record, read_records
+from node.consensus.recall import Passivity
+from node.consensus.records import LogContents, body_record, certificate_record, read_records
 from node.consensus.settings import ANSWERS_PER_TICK, WINDOW, Anchor, Memory, Settings
 from node.consensus.statements import MAX_HEIGHT, Commit, NewView, Prepare, PrePrepare, Suspect, ViewChange
 from node.consensus.views import Views
@@ -52,7 +55,8 @@ class Replica:
     outputs, byte for byte. Not thread-safe.
 
     It is the replica of one epoch (``Settings``); when the epoch's last block is stored (``is_finished``), the node
-    makes another one for the next. ``memory``: what the node knows of ``records``.
+    makes another one for the next. ``memory``: what the node knows of ``records``; ``start``: a number that differs at
+    each start of this node, so that answers to an earlier start are told from answers to this one.
 
     After *every* call that changes it, drain ``ready()`` until it is empty (answers given while obeying it may
     produce more). ``records`` are the vote log's records, oldest first, exactly as ``Ready.persist`` gave them or as
@@ -67,6 +71,7 @@ class Replica:
         anchor: Anchor,
         records: Sequence[bytes],
         memory: Memory = Memory.KEPT,
+        start: int = 0,
     ) -> None:
         anchor.require_of(settings)
         self._settings = settings
@@ -80,9 +85,10 @@ class Replica:
         self._pipeline = Pipeline(self._desk, self._log, self._ordering, self._catch_up, anchor)
         self._views = Views(self._desk, self._log, self._pacemaker, self._ordering, self._pipeline)
         self._answers_left = [ANSWERS_PER_TICK] * settings.n
-        self._memory = memory
-        self._ordering.may_vote = not settings.is_observer
-        self._restore(records)
+        self._passivity = Passivity(self._desk, self._log, self._early, self._ordering, self._views, start)
+        logged = self._restore(records)
+        self._passivity.begin(memory, logged)
+        self._ordering.vote()
         self._pipeline.advance()
 
     # What the node tells the core.
@@ -110,10 +116,15 @@ class Replica:
                 self._desk.tray.supply.append(Supply(sender, first))
             case BlockReply():
                 self._catch_up.on_blocks(sender, message, self.height)
-            case BatchRequest() | BlockRequest():
+            case Recall() if self._may_answer(sender):
+                self._passivity.on_recall(sender, message, self._pipeline.head.certificate)
+            case Recollection():
+                self._on_recollection(sender, message)
+            case BatchRequest() | BlockRequest() | Recall():
                 return  # too many within one tick, or for what is not here: it asks again
             case _:
                 raise ValueError(f"{type(message).__name__} is not for the consensus core")
+        self._settle()
         self._pipeline.advance()
 
     def tick(self, *, pending: bool, overdue: bool) -> None:
@@ -131,6 +142,7 @@ class Replica:
         if clock.now % _BODY_ASK_TICKS == 0:
             self._bodies.ask()
         self._catch_up.tick(self.height, clock.quiet_ticks)
+        self._passivity.tick(clock.now)
         self._reconsider_view()
         self._pipeline.advance()
 
@@ -163,6 +175,7 @@ class Replica:
         self._pacemaker.on_stored(in_this_view=self.is_active and certificate.view == self.view)
         self._ordering.advance_to(height)
         self._catch_up.on_stored(height)
+        self._settle()
         self._replay_early()
         self._pipeline.advance()
 
@@ -220,13 +233,18 @@ class Replica:
 
     @property
     def passive_because(self) -> str | None:
-        """Why this replica votes for nothing (a code), or None: "observer"."""
-        return "observer" if self._settings.is_observer else None
+        """Why this replica votes for nothing: "recalling", "memory-lost", "vote-forgotten", "observer"; or None."""
+        return self._passivity.because
 
     @property
     def barrier(self) -> int:
         """The height up to which this replica may have cast votes that it has forgotten; 0 if there are none."""
-        return 0
+        return self._passivity.barrier
+
+    @property
+    def memory(self) -> Memory:
+        """What to tell the replica of the next epoch, and ``records.first_records``, if this one ends now."""
+        return self._passivity.memory
 
     @property
     def next_height(self) -> int:
@@ -252,7 +270,7 @@ class Replica:
 
         Call it only right after ``ready()`` was drained and its ``persist`` synced.
         """
-        records = self._views.records()
+        records = self._passivity.records() + self._views.records()
         records.extend(body_record(body.height, digest, body.raw) for digest, body in self._log.logged_bodies())
         records.extend(certificate_record(self._log.prepared[height]) for height in sorted(self._log.prepared))
         for height in sorted(self._log.slots):
@@ -322,11 +340,21 @@ class Replica:
         if status.epoch == self._settings.epoch and status.view < self.view and self._may_answer(peer):
             self._views.show(peer)
 
+    def _on_recollection(self, peer: int, answer: Recollection) -> None:
+        for signed in self._passivity.on_recollection(peer, answer, self.height):
+            self._on_signed(peer, signed, signed, None)
+
+    def _settle(self) -> None:
+        """Something was heard, or stored: this replica may have become able to vote, or unable."""
+        if self._passivity.settle():
+            self._ordering.vote()
+            self._reconsider_view()
+
     def _may_answer(self, peer: int) -> bool:
         self._answers_left[peer] -= 1
         return self._answers_left[peer] >= 0
 
-    def _restore(self, records: Sequence[bytes]) -> None:
+    def _restore(self, records: Sequence[bytes]) -> LogContents:
         """Take up the log: the view, what was prepared, and every vote of the current view, to be sent as it is."""
         memory = read_records(records, self._desk)
         for height, digest, raw in memory.bodies:
@@ -342,4 +370,4 @@ class Replica:
         for vote in memory.votes:
             if vote.statement.view == self.view and self.is_active and vote.statement.height > self.height:
                 self._ordering.restore_vote(vote)
-        self._ordering.vote()
+        return memory

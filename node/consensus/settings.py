@@ -32,6 +32,12 @@ ANSWERS_PER_TICK: Final = 4
 """Requests of one peer answered within one tick, each kind; no peer can make this node send without bound."""
 
 
+RECALL_TICKS: Final = 4
+"""How often a starting replica asks those again who have not told it yet what they hold of its votes."""
+
+MAX_RECOLLECTED: Final = 512
+"""Statements in one answer to it: a few for each height of the window and above, and early ones."""
+
 OBSERVER: Final = -1
 
 
@@ -106,7 +112,9 @@ class Memory(Enum):
 
     KEPT: a log was found, as the process before left it (it may be empty: ``watt node init`` makes an empty one).
     LOST: there was none, or it was damaged and set aside; what this replica has voted for is not known.
+    CONTINUED: the same process goes on from the epoch before, and knows that it has not voted in this one.
     """
 
     KEPT = "kept"
     LOST = "lost"
+    CONTINUED = "continued"

@@ -176,6 +176,11 @@ class ViewChanges:
         """The one that this replica sent, or sent before a restart."""
         self._view_changes[self._settings.me] = (signed, statement)
 
+    def newest_of(self, member: int) -> Signed | None:
+        """A member's newest ViewChange."""
+        known = self._view_changes.get(member)
+        return None if known is None else known[0]
+
     def suspect(self, view: int, now: int) -> None:
         """The own suspicion."""
         self._suspects[self._settings.me] = (view, now)

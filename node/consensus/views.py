@@ -139,6 +139,17 @@ class Views:
         elif self.view_change is not None:
             self._desk.broadcast(self.view_change)
 
+    def adopt(self, signed: Signed, statement: ViewChange) -> None:
+        """An own ViewChange that was forgotten: this replica votes in no view below it."""
+        if self.view_change is not None and self._desk.read(self.view_change).view >= statement.view:
+            return
+        self.view_change = signed
+        self.changes.add_own(signed, statement)
+        self._desk.persist(view_change_record(signed))
+        if statement.view > self._ordering.view:
+            self._ordering.leave_view(statement.view)
+            self._pacemaker.on_left()
+
     def show(self, peer: int) -> None:
         """``peer`` may not know of the view that is worked in here: the NewView proves it."""
         if self._ordering.is_active and self.new_view is not None:

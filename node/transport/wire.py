@@ -13,6 +13,8 @@ from node.consensus.messages import (
     Forward,
     Message,
     Proposal,
+    Recall,
+    Recollection,
     Signed,
     Status,
 )
@@ -63,7 +65,7 @@ def decode_frame(data: bytes) -> list[Message | Hello]:
 
 def is_gossip(message: Message) -> bool:
     """Whether losing the message costs nothing but time: it is repeated or asked for again."""
-    return isinstance(message, Status | Forward | BatchRequest | BlockRequest)
+    return isinstance(message, Status | Forward | BatchRequest | BlockRequest | Recall)
 
 
 def _to_protobuf(message: Message) -> pb.Message:
@@ -84,6 +86,12 @@ def _to_protobuf(message: Message) -> pb.Message:
         case BlockReply():
             blocks = [pb.StoredBlock(header=h, body=b, certificate=c) for h, b, c in message.blocks]
             return pb.Message(block_reply=pb.BlockReply(blocks=blocks))
+        case Recall(epoch, start, view, stored):
+            return pb.Message(recall=pb.Recall(epoch=epoch, start=start, view=view, stored=stored))
+        case Recollection(epoch, start, certificate, statements):
+            signed = [_signed_out(item) for item in statements]
+            answer = pb.Recollection(epoch=epoch, start=start, certificate=certificate, statements=signed)
+            return pb.Message(recollection=answer)
         case Forward():
             return pb.Message(forward=pb.Forward(transactions=message.transactions))
 
@@ -112,6 +120,10 @@ def _from_protobuf(message: pb.Message) -> Message | Hello:
             return BlockRequest(_counter(message.block_request.first))
         case "block_reply":
             return BlockReply(_blocks_in(message.block_reply.blocks))
+        case "recall":
+            return _recall_in(message.recall)
+        case "recollection":
+            return _recollection_in(message.recollection)
         case "forward":
             return Forward(_items("transaction", message.forward.transactions, MAX_TRANSACTION_BYTES))
         case _:
@@ -127,6 +139,19 @@ def _signed_in(signed: pb.Signed) -> Signed:
     if len(signed.signature) != SIGNATURE_BYTES:
         raise PeerError("malformed", f"a signature of {len(signed.signature)} bytes")
     return Signed(signed.sender, signed.data, signed.signature)
+
+
+def _recall_in(recall: pb.Recall) -> Recall:
+    numbers = (recall.epoch, recall.start, recall.view, recall.stored)
+    return Recall(*(_counter(number) for number in numbers))
+
+
+def _recollection_in(answer: pb.Recollection) -> Recollection:
+    _require_size("certificate", answer.certificate, MAX_CERTIFICATE_BYTES)
+    if len(answer.statements) > MAX_LIST_ITEMS:
+        raise PeerError("oversize", f"{len(answer.statements)} statements in one answer")
+    statements = tuple(_signed_in(item) for item in answer.statements)
+    return Recollection(_counter(answer.epoch), _counter(answer.start), answer.certificate, statements)
 
 
 def _blocks_in(blocks: Sequence[pb.StoredBlock]) -> tuple[tuple[bytes, bytes, bytes], ...]:

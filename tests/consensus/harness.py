@@ -21,6 +21,8 @@ from node.consensus.messages import (
     Message,
     Proposal,
     Ready,
+    Recall,
+    Recollection,
     Signed,
     Status,
     Supply,
@@ -41,7 +43,7 @@ from node.consensus.statements import (
 )
 from node.errors import PeerError
 from node.model.block import NULL_BATCH, NULL_DIGEST, Batch, Header, decode_batch, encode_batch, encode_header
-from node.model.certificate import Certificate, encode_certificate
+from node.model.certificate import Certificate, decode_certificate, encode_certificate
 from node.model.codec import sha256
 
 CHAIN = bytes(range(32))
@@ -132,6 +134,11 @@ class Cluster:
         self._times = 0
         start = Anchor(base, GENESIS_HASH, None)
         self.nodes = [Node(self._replica(index, start, [])) for index in range(n + observers)]
+        self.is_traced = False
+        for index in range(n):
+            self.obey(index)
+        self.deliver()  # each has heard that the others hold none of its votes
+        self.is_traced = True
 
     def _replica(self, index: int, anchor: Anchor, records: list[bytes]) -> Replica:
         me = index if index < self.n else OBSERVER
@@ -326,6 +333,11 @@ class Cluster:
                 return "batch-request " + " ".join(self.names[digest] for digest in digests)
             case BatchReply(batches):
                 return "batch-reply " + " ".join(self.names[decode_batch(raw).digest] for raw in batches)
+            case Recall(_, _, view, stored):
+                return f"recall view {view} stored {stored}"
+            case Recollection(_, _, certificate, statements):
+                stands = f"block {decode_certificate(certificate).height}" if certificate else "nothing stored"
+                return f"recollection {stands}, {len(statements)} statements"
             case BlockRequest(first):
                 return f"block-request from {first}"
             case BlockReply(blocks):

@@ -18,10 +18,10 @@ def desk(me: int = 0, base: int = 0) -> Desk:
     return Desk(Settings(CHAIN, 0, MEMBERS, me, base), KEYS[me], plain_verify)
 
 
-def prepared(view: int, height: int, digest: bytes) -> PreparedCertificate:
-    """A genuine prepared certificate."""
+def prepared(view: int, height: int, digest: bytes, without: int = 3) -> PreparedCertificate:
+    """A genuine prepared certificate, without the vote of one backup."""
     primary = view % 4
-    backups = [member for member in range(4) if member != primary][:2]
+    backups = [member for member in range(4) if member not in (primary, without)][:2]
     return PreparedCertificate(
         view,
         height,

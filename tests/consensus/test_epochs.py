@@ -54,7 +54,7 @@ def test_a_view_change_before_the_first_block_of_an_epoch() -> None:
 
 
 def test_nothing_is_proposed_voted_for_or_stored_above_the_end() -> None:
-    """Checklist 47: nothing of the next epoch before the last certificate of this one, and then nothing more of this."""
+    """Checklist 47: nothing of the next epoch before the last certificate of this one, nothing more of this after."""
     cluster = ending_at(BASE + 3)
     for name in "abc":
         cluster.propose(0, name)

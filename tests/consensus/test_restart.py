@@ -40,8 +40,8 @@ class Recorder(Cluster):
     """Remembers all that was ever sent; node 1 dies when it has synced for the ``crash_at``-th time, before sending."""
 
     def __init__(self, crash_at: int) -> None:
-        super().__init__(4)
         self.sent: list[tuple[int, int, Message]] = []
+        super().__init__(4)
         self.syncs = 0
         self.crash_at = crash_at
         self.survives = self._survives
@@ -222,7 +222,7 @@ def test_a_rewritten_log_says_the_same() -> None:
         cluster.restart(index)
     cluster.network.clear()
     cluster.passes = lambda sender, to, message: True
-    cluster.tick(count=3)
+    cluster.tick(count=6)
     assert cluster.digests(2) == ["a", "b", "c"]
 
 
