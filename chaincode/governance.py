@@ -126,7 +126,7 @@ class Governance(Contract):
         number = cast("int | None", ctx.get(_PROPOSALS)) or 0
         seat = (name, public_key, pem_text(tls_certificate), admin_key, address)
         proposal = Proposal(number, kind, seat, first_height, ctx.sender, b"", ())
-        proposal = proposal._replace(digest=_digest(ctx, proposal))
+        proposal = proposal._replace(digest=digest_of(ctx.chain, number, kind, seat, first_height))
         _changed(newest_epoch(ctx).seats, proposal)
         ctx.put(_PROPOSALS, number + 1)
         _set_open(ctx, (*[other.number for other in still_open], number))
@@ -227,11 +227,13 @@ def _check_given(kind: str, public_key: bytes, tls_certificate: bytes, admin_key
         raise ContractError("bad-args", "a new validator has an address")
 
 
-def _digest(ctx: Context, proposal: Proposal) -> bytes:
-    """What an approval names: it covers the chain, the number and everything that would change."""
-    name, public_key, tls_certificate, admin_key, address = proposal.seat
-    parts = (ctx.chain, proposal.kind.encode(), name.encode(), public_key, tls_certificate.encode(), admin_key)
-    digest = sha256(_DIGEST_TAG + uint(proposal.number) + uint(proposal.first_height))
+def digest_of(
+    chain: bytes, number: int, kind: str, seat: tuple[str, bytes, str, bytes, str], first_height: int
+) -> bytes:
+    """What an approval names: it covers the chain, the proposal's number and everything that would change."""
+    name, public_key, tls_certificate, admin_key, address = seat
+    parts = (chain, kind.encode(), name.encode(), public_key, tls_certificate.encode(), admin_key)
+    digest = sha256(_DIGEST_TAG + uint(number) + uint(first_height))
     for part in (*parts, address.encode()):
         digest.update(uint(len(part)) + part)
     return digest.digest()

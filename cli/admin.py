@@ -8,31 +8,13 @@ import click
 
 from chaincode.identity import KINDS
 from chaincode.roles import MEMBER_ROLES
+from cli.governance import COMMANDS
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
 from cli.session import ask, node_option, signing_options, transact
-from cli.units import MAX_INTEGER, TOKENS, Count, base_units, clock, per_kwh
+from cli.units import MAX_INTEGER, PUBLIC_KEY, TOKENS, Count, base_units, clock, per_kwh
 from cli.wallet import period_option, period_or_current
 from node.errors import RefusedError
 from node.gateway.client import Client, TxStatus
-
-KEY_BYTES = 32
-
-
-class PublicKey(click.ParamType[bytes]):
-    """64 hex digits; becomes 32 bytes."""
-
-    name = "hex"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> bytes:
-        if isinstance(value, bytes):
-            return value
-        try:
-            key = bytes.fromhex(str(value))
-        except ValueError:
-            key = b""
-        if len(key) != KEY_BYTES:
-            self.fail("a public key is 64 hex digits, as `watt wallet new` prints it", param, ctx)
-        return key
 
 
 class DeviceAmount(click.ParamType[tuple[str, Decimal]]):
@@ -72,7 +54,6 @@ def _is_rank(text: str) -> bool:
     return text.isascii() and text.isdecimal() and len(text) <= 19 and int(text) <= MAX_INTEGER
 
 
-PUBLIC_KEY = PublicKey()
 DEVICE_AMOUNT = DeviceAmount()
 DONOR = Donor()
 
@@ -350,3 +331,7 @@ def _done(status: TxStatus, as_json: bool) -> None:
     if as_json:
         return print_json({"height": status.height, "result": status.result})
     click.echo(f"done in block {status.height}")
+
+
+for command in COMMANDS:
+    admin.add_command(command)

@@ -25,6 +25,12 @@ BUDGET = (
 NETWORK_BUDGET = ("status", "issued", "earned", "pool", "available", "reserved", "spent", "owed")
 ALERT = ("device", "period", "cause", "slot", "time", "evidence", "acknowledged")
 SHARE = ("giver", "receiver", "amount", "returned", "reference", "slot", "tx_id")
+PROPOSAL = (
+    "proposal", "digest", "kind", "name", "public_key", "tls_certificate", "admin_key", "address", "first_height",
+    "last_height", "proposer", "approved_by", "not_approved_by", "missing",
+)  # fmt: skip
+EPOCH = ("epoch", "first_height", "validators")
+SEAT = ("name", "public_key", "tls_certificate", "admin_key", "address")
 DEVICE_TRADE = ("auction", "side", "order", "other_order", "energy_wh", "price", "other_price", "toll")
 
 _ORDER_EVENT = ("order", "state", "slot", "side", "energy_wh", "price", "filled_wh")
@@ -55,6 +61,11 @@ EVENTS: Mapping[str, Sequence[str]] = {
     "network-registered": ("bus",),
     "device-registered": ("kind",),
     "device-moved": ("bus", "slot"),
+    "membership-proposed": ("proposal", "kind", "first_height", "digest"),
+    "membership-approved": ("proposal", "approvals", "missing"),
+    "membership-scheduled": ("proposal", "kind", "epoch", "first_height"),
+    "membership-withdrawn": ("proposal",),
+    "membership-approval-withdrawn": ("proposal", "approvals"),
 }
 """An event's topic -> the names of its data, as the contracts emit them; a single value stands for itself. In a
 ``fill``, ``energy_wh`` and ``price`` are those of the fill."""

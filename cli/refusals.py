@@ -14,15 +14,22 @@ from cli.units import WH_PER_KWH, kwh
 _Words: TypeAlias = Callable[[tuple[int, ...], int], str]
 
 _SENTENCES: Final = {
+    "bad-address": "an address is HOST:PORT with a port from 1 to 65535",
     "bad-amount": "an amount is above 0 and no more than the ledger counts, and each device is named once",
+    "bad-certificate": "a TLS certificate is one certificate in PEM, of at most 4096 bytes",
     "bad-energy": "energy times price is more than the ledger counts",
     "bad-id": "a name is of a-z 0-9 . / -, at most 48, the first a letter or digit",
     "bad-limit": f"a connection carries 0 to {MAX_POWER_W} W",
     "closed-product": "the slot takes no orders now: see `watt market products` for those that are OPEN",
     "duplicate": "this very order has been placed already",
+    "duplicate-certificate": "another validator has this TLS certificate",
+    "duplicate-key": "another validator has this key",
+    "duplicate-name": "there is a validator with this name",
     "duplicate-id": "this name or reference is taken",
     "in-arrears": "the network owes the utility, and may not sell until it has paid",
     "insufficient-funds": "fewer tokens are available than this needs: see `watt wallet balance`",
+    "no-change": "the validator has this key and this certificate already",
+    "no-governance": "the genesis names no admins of validators, so nobody changes the membership",
     "no-product": "the slot is not open yet, or older than the chain",
     "not-allowed": "the key that signed has not the role that this needs",
     "not-connected": "the device is connected nowhere in this slot",
@@ -30,12 +37,17 @@ _SENTENCES: Final = {
     "other-network": "the devices are not all of this network",
     "over-budget": "the device's budget does not suffice, and no other of its network helps: see `watt wallet balance`",
     "own-cross": "the network has open orders on the other side at this bus",
+    "too-few": "there are never fewer than 4 validators: add one first",
+    "too-many-proposals": "an admin has at most two open proposals: withdraw one, or wait until it has lapsed",
     "unknown-alert": "the network has no alert with this number",
     "unknown-bus": "the grid has no such bus",
     "unknown-device": "there is no such device",
     "unknown-member": "there is no such member",
     "unknown-network": "there is no such network",
     "unknown-order": "no order has this id",
+    "unknown-proposal": "no open proposal has this number: see `watt admin proposals`",
+    "unknown-validator": "there is no such validator: see `watt admin validators`",
+    "wrong-digest": "the proposal says something else than what was approved: see `watt admin proposals`",
     "wrong-key": "the key that signed may not act for this device or network",
 }
 
@@ -51,10 +63,16 @@ _WITH_FIGURES: Final[dict[tuple[str, int], _Words]] = {
         f"the limit lies from {_price(found[0], decimals)} (feed-in) to {_price(found[1], decimals)} (retail) "
         "tokens per kWh in this slot"
     ),
+    ("change-pending", 1): lambda found, _: (
+        f"another change of the validators is scheduled: approve again from height {found[0]} on"
+    ),
     ("has-fills", 1): lambda found, _: f"the device has traded up to slot {found[0]}",
     ("insufficient-funds", 2): lambda found, decimals: (
         f"{tokens(found[0], decimals)} tokens are available, {tokens(found[1], decimals)} are needed"
     ),
+    ("lapsed", 1): lambda found, _: f"the proposal could be decided until height {found[0]}: propose it anew",
+    ("too-far", 1): lambda found, _: f"the farthest height for a change is {found[0]}",
+    ("too-soon", 1): lambda found, _: f"the nearest height for a change is {found[0]}",
     ("over-capacity", 2): lambda found, _: (
         f"the device's connection leaves room for {kwh(found[0])} kWh more in this slot, not {kwh(found[1])}"
     ),

@@ -89,8 +89,26 @@ class Tokens(click.ParamType[Decimal]):
             self.fail(str(error), param, ctx)
 
 
+class PublicKey(click.ParamType[bytes]):
+    """64 hex digits; becomes 32 bytes."""
+
+    name = "hex"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> bytes:
+        if isinstance(value, bytes):
+            return value
+        try:
+            key = bytes.fromhex(str(value))
+        except ValueError:
+            key = b""
+        if len(key) != ID_BYTES:
+            self.fail("a public key is 64 hex digits, as `watt wallet new` prints it", param, ctx)
+        return key
+
+
 ENERGY = Energy()
 TOKENS = Tokens()
+PUBLIC_KEY = PublicKey()
 
 
 def base_units(amount: Decimal, decimals: int) -> int:

@@ -8,10 +8,11 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from cli.admin import DEVICE_AMOUNT, DONOR, PUBLIC_KEY
+from cli.admin import DEVICE_AMOUNT, DONOR
 from cli.answers import ORDER, event_fields, record, records
 from cli.clearing_file import clear_file
 from cli.main import main
+from cli.units import PUBLIC_KEY
 from node.errors import RefusedError
 
 NOWHERE = ["--node", "127.0.0.1:1"]

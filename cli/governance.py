@@ -1,0 +1,352 @@
+"""`watt admin propose, approve, withdraw, proposals, validators`: who validates, decided by the validators' admins.
+
+An approval is signed for the digest of what it approves. The digest is computed here from what is shown, so a node that
+shows one thing cannot have another approved.
+"""
+
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import msgspec
+
+from chaincode.governance import MAX_AHEAD, NOTICE, digest_of
+from cli.answers import EPOCH, PROPOSAL, SEAT, as_rows, record, records
+from cli.output import count, json_option, plain, print_json, print_table, refusals_to_exit_codes
+from cli.session import ask, node_option, signing_options, transact
+from cli.units import ID_BYTES, PUBLIC_KEY, Count, hex_id
+from node.errors import RefusedError
+from node.gateway.client import Client, TxStatus
+from node.model.genesis import Member
+from node.transport.tls import certificate_der
+
+DEFAULT_AHEAD: Final = 1000
+"""Heights until a change takes effect, if nobody says: more than an hour of an idle network, minutes of a busy one."""
+_PATH = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+class Height(click.ParamType[tuple[int, bool]]):
+    """``5000``, or ``+200`` for so many above the head; becomes (number, whether it counts from the head)."""
+
+    name = "height"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, bool]:
+        if isinstance(value, tuple):
+            return value
+        digits = str(value).removeprefix("+")
+        if not (digits.isascii() and digits.isdecimal() and len(digits) <= 18):
+            self.fail(f"{str(value)[:40]!r} is neither a height nor +BLOCKS", param, ctx)
+        return int(digits), str(value).startswith("+")
+
+
+_entry_option = click.option(
+    "--entry",
+    "entry_file",
+    type=_PATH,
+    required=True,
+    help="The member.json that `watt node init` wrote: name, public key, TLS certificate.",
+)
+_at_option = click.option(
+    "--at",
+    "height",
+    type=Height(),
+    default=f"+{DEFAULT_AHEAD}",
+    show_default=True,
+    metavar="HEIGHT|+BLOCKS",
+    help=f"The first height of the changed set; at least {NOTICE} above the block that decides, at most {MAX_AHEAD}.",
+)
+
+
+@click.group()
+def propose() -> None:
+    """Propose a change of the validators; it counts as your approval."""
+
+
+@propose.command("add")
+@_entry_option
+@click.option("--admin-key", type=PUBLIC_KEY, required=True, help="The public key that will decide for it.")
+@click.option("--address", required=True, metavar="HOST:PORT", help="Where its node listens for the others.")
+@_at_option
+@signing_options
+@json_option
+@refusals_to_exit_codes
+def propose_add(
+    entry_file: Path,
+    admin_key: bytes,
+    address: str,
+    height: tuple[int, bool],
+    nodes: tuple[str, ...],
+    key_file: Path,
+    passphrase_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Propose a new validator. An admin of a validator signs.
+
+    Example: watt admin propose add --entry member.json --admin-key 3b1f... --address 10.0.0.5:7501 --key admin.key
+    """
+    entry = _entry(entry_file)
+    change = {**_keys_of(entry), "admin_key": admin_key, "address": address}
+    _propose("add", entry.name, height, change, (nodes, key_file, passphrase_file), as_json)
+
+
+@propose.command("remove")
+@click.argument("name")
+@_at_option
+@signing_options
+@json_option
+@refusals_to_exit_codes
+def propose_remove(
+    name: str,
+    height: tuple[int, bool],
+    nodes: tuple[str, ...],
+    key_file: Path,
+    passphrase_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Propose that the validator NAME leaves. An admin of a validator signs.
+
+    Example: watt admin propose remove node-3 --at +500 --key admin.key
+    """
+    _propose("remove", name, height, {}, (nodes, key_file, passphrase_file), as_json)
+
+
+@propose.command("rotate")
+@_entry_option
+@click.option("--address", default="", metavar="HOST:PORT", help="Where its node listens from then on, if elsewhere.")
+@_at_option
+@signing_options
+@json_option
+@refusals_to_exit_codes
+def propose_rotate(
+    entry_file: Path,
+    address: str,
+    height: tuple[int, bool],
+    nodes: tuple[str, ...],
+    key_file: Path,
+    passphrase_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Propose a new key and TLS certificate for a validator. An admin of a validator signs.
+
+    Example: watt admin propose rotate --entry new-keys/member.json --at 52000 --key admin.key
+    """
+    entry = _entry(entry_file)
+    change = {**_keys_of(entry), "address": address}
+    _propose("rotate", entry.name, height, change, (nodes, key_file, passphrase_file), as_json)
+
+
+@click.command()
+@click.argument("number", type=Count())
+@click.option("--digest", help="Approve only if the proposal has this digest; else it is shown, and you are asked.")
+@click.option("--yes", is_flag=True, help="Approve whatever the proposal says; do not ask.")
+@signing_options
+@json_option
+@refusals_to_exit_codes
+def approve(
+    number: int,
+    digest: str | None,
+    yes: bool,
+    nodes: tuple[str, ...],
+    key_file: Path,
+    passphrase_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Approve proposal NUMBER for the validators that you are the admin of.
+
+    Example: watt admin approve 3 --digest 5c0e... --key admin.key
+    """
+    wanted = None if digest is None else hex_id(digest, "--digest")
+    found = ask(nodes, lambda client: _proposal(client, number))
+    if wanted is None and not yes:
+        _show_proposals([found], err=True)
+        click.confirm("Approve this?", abort=True, err=True)
+    if wanted is not None and wanted != found["digest"]:
+        raise RefusedError("wrong-digest", f"the digest of proposal {number} is {found['digest'].hex()}")
+
+    async def args(_: Client) -> dict[str, Any]:
+        return {"proposal": number, "digest": found["digest"]}
+
+    status = transact(nodes, key_file, passphrase_file, "governance", "approve", args)
+    _told(status, number, found["digest"], status.result, found["first_height"], as_json)
+
+
+@click.command()
+@click.argument("number", type=Count())
+@signing_options
+@json_option
+@refusals_to_exit_codes
+def withdraw(number: int, nodes: tuple[str, ...], key_file: Path, passphrase_file: Path | None, as_json: bool) -> None:
+    """Take back proposal NUMBER, or your approval if it is another's.
+
+    Example: watt admin withdraw 3 --key admin.key
+    """
+
+    async def args(_: Client) -> dict[str, Any]:
+        return {"proposal": number}
+
+    status = transact(nodes, key_file, passphrase_file, "governance", "withdraw", args)
+    if as_json:
+        return print_json({"height": status.height, "proposal": number})
+    click.echo(f"withdrawn in block {status.height}")
+
+
+@click.command()
+@node_option
+@json_option
+@refusals_to_exit_codes
+def proposals(nodes: tuple[str, ...], as_json: bool) -> None:
+    """List the open proposals: what they change, from when on, and whose approval is missing.
+
+    Example: watt admin proposals
+    """
+    rows = ask(nodes, _proposals)
+    if as_json:
+        return print_json(rows)
+    _show_proposals(rows)
+
+
+@click.command()
+@click.option("--epoch", type=Count(), help="Of this epoch; by default of the one in force.")
+@node_option
+@json_option
+@refusals_to_exit_codes
+def validators(epoch: int | None, nodes: tuple[str, ...], as_json: bool) -> None:
+    """Show who validates, and since which height; and the change that is scheduled, if one is.
+
+    Example: watt admin validators
+    """
+
+    async def read(client: Client) -> tuple[dict[str, Any], dict[str, Any] | None]:
+        shown = await _epoch(client, epoch)
+        try:
+            return shown, await _epoch(client, shown["epoch"] + 1)
+        except RefusedError as error:
+            if error.code != "unknown-epoch":
+                raise
+            return shown, None
+
+    shown, following = ask(nodes, read)
+    if as_json:
+        return print_json({**shown, "next": following})
+    print_table(
+        f"Epoch {shown['epoch']}, from height {shown['first_height']} on",
+        (">Index", "Name", "Public key", "Address", "?Admin"),
+        [
+            (index, seat["name"], seat["public_key"], seat["address"] or "as configured", seat["admin_key"])
+            for index, seat in enumerate(shown["validators"])
+        ],
+    )
+    if following is not None:
+        names = ", ".join(seat["name"] for seat in following["validators"])
+        click.echo(f"from height {following['first_height']} on, epoch {following['epoch']}: {names}")
+
+
+COMMANDS: Final = (propose, approve, withdraw, proposals, validators)
+
+
+def _entry(path: Path) -> Member:
+    """A member's entry for genesis. Raises RefusedError("bad-entry"), or "bad-certificate" if TLS could not use it."""
+    try:
+        entry = msgspec.json.decode(path.read_bytes(), type=Member)
+        public_key = bytes.fromhex(entry.public_key)
+    except (OSError, msgspec.MsgspecError, ValueError) as error:
+        raise RefusedError("bad-entry", f"{path} is no member's entry: {error}") from error
+    if len(public_key) != ID_BYTES:
+        raise RefusedError("bad-entry", f"{path}: a public key is {2 * ID_BYTES} hex digits")
+    certificate_der(entry.tls_certificate)
+    return entry
+
+
+def _keys_of(entry: Member) -> dict[str, bytes]:
+    return {"public_key": bytes.fromhex(entry.public_key), "tls_certificate": entry.tls_certificate.encode()}
+
+
+def _propose(
+    kind: str,
+    name: str,
+    height: tuple[int, bool],
+    change: dict[str, Any],
+    signing: tuple[tuple[str, ...], Path, Path | None],
+    as_json: bool,
+) -> None:
+    number, from_head = height
+    first = number
+
+    async def args(client: Client) -> dict[str, Any]:
+        nonlocal first
+        first = (await client.node_info()).height + number if from_head else number
+        return {"kind": kind, "name": name, "first_height": first, **change}
+
+    status = transact(*signing, "governance", "propose", args)
+    match status.result:
+        case (int(proposal), bytes(digest), int(missing)):
+            _told(status, proposal, digest, missing, first, as_json)
+        case _:
+            raise RefusedError("bad-answer", "the receipt's result is no proposal: another version?")
+
+
+def _told(status: TxStatus, proposal: int, digest: bytes, missing: Any, first_height: int, as_json: bool) -> None:
+    if as_json:
+        return print_json(
+            {
+                "height": status.height,
+                "proposal": proposal,
+                "digest": digest,
+                "missing": missing,
+                "first_height": first_height,
+            }
+        )
+    click.echo(f"proposal {proposal}, digest {digest.hex()}, in block {status.height}")
+    if missing:
+        click.echo(f"{count(missing, 'approval')} missing, until height {first_height - NOTICE}")
+    else:
+        click.echo(f"scheduled: in force from height {first_height} on")
+
+
+async def _proposals(client: Client) -> list[dict[str, Any]]:
+    """The open proposals. Raises RefusedError("bad-answer") if one has not the digest of what it says."""
+    chain = (await client.node_info()).chain
+    rows = records(await client.query("governance", "proposals"), PROPOSAL)
+    for row in rows:
+        seat = tuple(row[name] for name in SEAT)
+        try:
+            digest = digest_of(chain, row["proposal"], row["kind"], seat, row["first_height"])
+        except (AttributeError, TypeError) as error:
+            raise RefusedError("bad-answer", f"the node's answer is no proposal: {error}") from error
+        if digest != row["digest"]:
+            raise RefusedError("bad-answer", f"the node shows proposal {row['proposal']} other than it is")
+    return rows
+
+
+async def _proposal(client: Client, number: int) -> dict[str, Any]:
+    found = next((row for row in await _proposals(client) if row["proposal"] == number), None)
+    if found is None:
+        raise RefusedError("unknown-proposal", f"there is no open proposal {number}: see `watt admin proposals`")
+    return found
+
+
+def _show_proposals(rows: list[dict[str, Any]], *, err: bool = False) -> None:
+    """Each in full: who approves has to see every key."""
+    if not rows:
+        click.echo("no open proposals", err=err)
+    for row in rows:
+        lines = [
+            f"proposal {row['proposal']}: {row['kind']} {row['name']} from height {row['first_height']} on",
+            *(
+                f"  {label}: {row[field].hex() if isinstance(row[field], bytes) else row[field]}"
+                for label, field in (("public key", "public_key"), ("admin key", "admin_key"), ("address", "address"))
+                if row[field]
+            ),
+            *(f"  {line}" for line in row["tls_certificate"].splitlines()),
+            f"  approved by: {', '.join(row['approved_by']) or 'nobody'}",
+            f"  {count(row['missing'], 'approval')} missing until height {row['last_height']}, "
+            f"of: {', '.join(row['not_approved_by'])}",
+            f"  digest: {row['digest'].hex()}",
+        ]
+        click.echo("\n".join(plain(line) for line in lines), err=err)
+
+
+async def _epoch(client: Client, number: int | None) -> dict[str, Any]:
+    args = {} if number is None else {"epoch": number}
+    found = record(await client.query("governance", "validators", args), EPOCH)
+    return {**found, "validators": [record(seat, SEAT) for seat in as_rows(found["validators"])]}
