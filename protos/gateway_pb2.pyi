@@ -219,6 +219,7 @@ class StatusReply(_message.Message):
     CODE_FIELD_NUMBER: _builtins.int
     DETAILS_FIELD_NUMBER: _builtins.int
     RESULT_FIELD_NUMBER: _builtins.int
+    BASE_FIELD_NUMBER: _builtins.int
     state: Global___StatusReply.State.ValueType
     height: _builtins.int
     """The rest is set when it is committed."""
@@ -227,6 +228,8 @@ class StatusReply(_message.Message):
     details: _builtins.bytes
     """An array of integers that explain the code."""
     result: _builtins.bytes
+    base: _builtins.int
+    """If it is not: blocks up to this one are not on this node, and it may be in one of them. 0: all are."""
     def __init__(
         self,
         *,
@@ -235,10 +238,11 @@ class StatusReply(_message.Message):
         code: _builtins.str = ...,
         details: _builtins.bytes = ...,
         result: _builtins.bytes = ...,
+        base: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "details", b"details", "height", b"height", "result", b"result", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "code", b"code", "details", b"details", "height", b"height", "result", b"result", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -29,7 +29,7 @@ from node.gateway.feed import Feed
 from node.gateway.guard import Context, Guard
 from node.gateway.pace import Pace
 from node.gateway.snapshots import SERVICE as SNAPSHOTS
-from node.gateway.snapshots import SnapshotService
+from node.gateway.snapshots import SnapshotService, require_above_base
 from node.ledger.chain import Ledger
 from node.limits import (
     MAX_BOUNDARIES,
@@ -208,6 +208,7 @@ class GatewayService(pb_grpc.GatewayServicer):
         ledger = self._node.ledger
         block = ledger.block(request.height) if request.height <= ledger.head.height else None
         if block is None:
+            require_above_base(ledger, request.height)
             raise RefusedError("no-block", f"no block {request.height}; the head is {ledger.head.height}")
         certificate = ledger.certificate(request.height)
         return pb.BlockReply(
@@ -236,6 +237,7 @@ class GatewayService(pb_grpc.GatewayServicer):
         first = request.from_height if request.HasField("from_height") else head + 1
         if first > head + 1:
             raise RefusedError("no-block", f"no block {first}; the head is {head}")
+        require_above_base(self._node.ledger, first)
         async for block in self._node.feed.blocks(first):
             yield block
 
@@ -297,7 +299,8 @@ class GatewayService(pb_grpc.GatewayServicer):
         found = self._node.ledger.find(tx_id)
         if found is None:
             waits = tx_id in self._node.mempool
-            return pb.StatusReply(state=pb.StatusReply.PENDING if waits else pb.StatusReply.UNKNOWN)
+            state = pb.StatusReply.PENDING if waits else pb.StatusReply.UNKNOWN
+            return pb.StatusReply(state=state, base=self._node.ledger.base)
         height, _, receipt = found
         return pb.StatusReply(
             state=pb.StatusReply.COMMITTED,

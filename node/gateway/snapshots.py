@@ -24,6 +24,13 @@ YIELD_BLOCKS = 8
 """After so many blocks read from the database, others have their turn."""
 
 
+def require_above_base(ledger: Ledger, height: int) -> None:
+    """Raises RefusedError("below-base") for a block that only nodes that began earlier have."""
+    if ledger.base > 0 and height <= ledger.base:
+        message = f"this node began with a snapshot of block {ledger.base}: it has no block {height}, ask another"
+        raise RefusedError("below-base", message)
+
+
 class SnapshotService(pb_grpc.SnapshotsServicer):
     """The calls. ``chain``: the chain's id."""
 
@@ -59,11 +66,10 @@ class SnapshotService(pb_grpc.SnapshotsServicer):
         return pb.SnapshotChunkReply(data=data)
 
     async def Blocks(self, request: pb.BlocksRequest, context: Context) -> pb.BlocksReply:
-        head, base = self._ledger.head.height, self._ledger.base
+        head = self._ledger.head.height
         if not 0 < request.first <= head:
             raise RefusedError("no-block", f"no block {request.first}; the head is {head}")
-        if request.first <= base:
-            raise RefusedError("below-base", f"this node has no blocks up to {base}: it began with a snapshot")
+        require_above_base(self._ledger, request.first)
         self._keep_pace()
         reply = pb.BlocksReply()
         size = 0
