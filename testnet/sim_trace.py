@@ -8,6 +8,8 @@ from node.consensus.messages import (
     Forward,
     Message,
     Proposal,
+    Recall,
+    Recollection,
     Signed,
     Status,
 )
@@ -31,6 +33,10 @@ def describe(message: Message) -> str:
             return f"asks for blocks from {first}"
         case BlockReply(blocks):
             return f"gives {len(blocks)} blocks"
+        case Recall(_, _, view, stored):
+            return f"asks what is held of its votes; view {view}, stored {stored}"
+        case Recollection(_, _, _, statements):
+            return f"holds {len(statements)} statements of it"
         case Forward(transactions):
             return f"forwards {len(transactions)} transactions"
 

@@ -9,6 +9,9 @@ and every one of their statements is well-formed. Five participants, the second 
 A split takes hold some hops of the network after a view began: before anybody has heard its prepares, or its commits,
 or when all is said. The *ear* of such a cut is a participant that still hears what is under way at that moment, so
 that one member alone may know of a decision.
+
+A *shy* twin's copies fall silent as honest ones do when they meet votes of their own key that they do not know. By
+default they do not care, as befits a Byzantine member.
 """
 
 from dataclasses import dataclass
@@ -36,19 +39,25 @@ class History:
     splits: tuple[int, ...]
     cuts: tuple[int, ...]
     ears: tuple[int, ...]
+    is_shy: bool = False
 
     @property
     def name(self) -> str:
         """Four groups of digits, as ``watt sim small-scope --history`` takes them."""
         groups = ((self.twin,), self.cuts, self.ears, self.splits)
-        return "-".join("".join(f"{number:x}" for number in group) for group in groups)
+        name = "-".join("".join(f"{number:x}" for number in group) for group in groups)
+        return name + "-shy" * self.is_shy
 
 
 def history_of(name: str) -> History:
     """The history with this name. Raises ValueError."""
-    twin, cuts, ears, splits = name.split("-")
+    twin, cuts, ears, splits = name.removesuffix("-shy").split("-")
     history = History(
-        int(twin), tuple(int(digit, 16) for digit in splits), tuple(map(int, cuts)), tuple(map(int, ears))
+        int(twin),
+        tuple(int(digit, 16) for digit in splits),
+        tuple(map(int, cuts)),
+        tuple(map(int, ears)),
+        name.endswith("-shy"),
     )
     if history.name != name or not len(cuts) == len(ears) == len(splits) or history.twin not in range(MEMBERS):
         raise ValueError(f"{name!r} names no history")
@@ -72,4 +81,5 @@ def drawn_history(seed: int) -> History:
         tuple(dice.randrange(SPLITS) for _ in views),
         tuple(dice.choice(CUTS) for _ in views),
         tuple(dice.choice(ears) for _ in views),
+        dice.random() < 0.1,
     )

@@ -6,7 +6,7 @@ network is whole again, and must decide. Judged from outside:
 
 - one block at a height, under a certificate of three members, on whichever copy;
 - no correct member signs two different votes for one (view, height, phase), nor votes in a view that it has left;
-- no correct member holds proof against another, nor stops;
+- no correct member holds proof against another, believes to have forgotten votes of its own, or stops;
 - within HEAL_TICKS of the healing all correct members have stored the same new block.
 """
 
@@ -160,13 +160,16 @@ class SmallWorld:
         settings = Settings(
             CHAIN, 0, KEYS, member, timeout_ticks=3, timeout_cap_ticks=6, resend_ticks=2, status_ticks=2, behind_ticks=2
         )
-        return Participant(member, Replica(settings, key, verify, Anchor(0, GENESIS_HASH, None), []))
+        replica = Replica(settings, key, verify, Anchor(0, GENESIS_HASH, None), [])
+        if is_twin and not self._history.is_shy:
+            # An honest copy falls silent when it meets votes of the other. The member that it plays would not.
+            replica._desk.watch_own(lambda data, signature: None)
+        return Participant(member, replica)
 
     def run(self) -> None:
         """Live through it."""
         history = self._history
-        for number in range(COPY + 1):
-            self._obey(number)
+        self._begin()
         for view, (split, cut, ear) in enumerate(zip(history.splits, history.cuts, history.ears, strict=True)):
             if view == 0:
                 self._divide(split)
@@ -177,6 +180,18 @@ class SmallWorld:
             self._divide((*history.splits, 0)[view + 1], ear)
             self._settle()
         self._heal()
+
+    def _begin(self) -> None:
+        """Start all of them; the network is whole until each has heard that the others hold no votes of its own."""
+        for number in range(COPY + 1):
+            self._obey(number)
+        self._settle()
+        for _ in range(VIEW_TICKS):
+            if all(p.replica.passive_because is None for p in self._participants):
+                return
+            self._tick()
+            self._settle()
+        raise CheckFailed("a member is passive on a network where nothing has happened")
 
     def _divide(self, split: int, ear: int = NOBODY) -> None:
         if ear != NOBODY:
@@ -280,6 +295,8 @@ class SmallWorld:
                 blocks = participant.chain[supply.first - 1 :]
                 encoded = tuple((encode_header(h), body, encode_certificate(c)) for h, body, c in blocks)
                 self._post(number, supply.peer, BlockReply(encoded))
+            if ready.forgotten and participant.member != self._history.twin:
+                raise CheckFailed(f"m{participant.member}, who is correct, is told that it has forgotten a vote")
             for evidence in ready.evidence:
                 if evidence.member != self._history.twin:
                     raise CheckFailed(f"proof against m{evidence.member}, who is correct")
