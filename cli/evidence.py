@@ -33,7 +33,7 @@ def verify_evidence(path: Path, genesis: Genesis, data: Path | None, *, as_json:
     content = _read(path)
     try:
         kind = msgspec.json.decode(content, type=_Kind).kind
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise RefusedError("bad-evidence", f"{path}: {error}") from error
     if kind == RECEIPT_KIND:
         return _verify_receipt(parse_receipt(content, str(path)), genesis, data, as_json)

@@ -73,7 +73,7 @@ def load_config(path: Path) -> Config:
         if "directory" in document:
             raise ConfigError("bad-config", f"{path}: unknown key `directory`")
         config = msgspec.convert(document | {"directory": str(path.resolve().parent)}, type=Config)
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError, RecursionError) as error:
         raise ConfigError("bad-config", f"{path}: {error}") from error
     fault = config_fault(config)
     if fault is not None:

@@ -4,7 +4,8 @@ One database, one atomic synchronous write a block: header, body, certificate, r
 transaction, changed state and changed tree nodes are there together or not at all. ``docs/ledger.md`` has the layout.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from typing import cast
 
@@ -43,6 +44,8 @@ class Ledger:
         self.head = head
         """The header of the newest stored block."""
         base = store.get(layout.BASE)
+        if base is not None and len(base) != layout.HEIGHT_BYTES:
+            raise StoreFault("db-corrupt", "the database does not say where its chain begins")
         self.base = 0 if base is None else int.from_bytes(base, "big")
         """The height of the block whose state the store began with: 0, or the snapshot's. Up to it the store holds no
         bodies, results and places of transactions, and of the headers and certificates the base's own only."""
@@ -65,7 +68,7 @@ class Ledger:
         else:
             check_mark(marked, genesis.chain)
         head = store.get(layout.HEAD)
-        if head is None:
+        if head is None or len(head) != layout.HEIGHT_BYTES:
             raise ConfigError("db-corrupt", "the database does not say which block is its head")
         header = _header(store, int.from_bytes(head, "big"))
         if header is None:
@@ -93,17 +96,20 @@ class Ledger:
     def certificate(self, height: int) -> Certificate | None:
         """The certificate that was stored with the block at ``height``; None for block 0 and unknown heights."""
         data = self._store.get(layout.at_height(layout.CERTIFICATE, height)) if height >= 0 else None
-        return None if data is None else decode_certificate(data)
+        with _reading(f"the certificate of block {height}"):
+            return None if data is None else decode_certificate(data)
 
     def receipts(self, height: int) -> tuple[Receipt, ...]:
         """The receipts of the block at ``height``, in the batch's order; none for an unknown height."""
         data = self._results(height)
-        return () if data is None else tuple([decode_receipt(receipt) for receipt in decode_results(data).receipts])
+        with _reading(f"the results of block {height}"):
+            return () if data is None else tuple([decode_receipt(receipt) for receipt in decode_results(data).receipts])
 
     def events(self, height: int) -> tuple[Event, ...]:
         """The events of the block at ``height``, in the order of execution; none for an unknown height."""
         data = self._results(height)
-        return () if data is None else decode_events(decode_results(data).events)
+        with _reading(f"the events of block {height}"):
+            return () if data is None else decode_events(decode_results(data).events)
 
     def find(self, tx_id: bytes) -> tuple[int, int, Receipt] | None:
         """Where a transaction was executed: height, index in the batch, receipt. None if it is in no block.
@@ -114,11 +120,14 @@ class Ledger:
         data = self._store.get(layout.TRANSACTION + tx_id)
         if data is None:
             return None
+        if len(data) != layout.PLACE_BYTES:
+            raise StoreFault("db-corrupt", f"the place of transaction {tx_id.hex()[:16]} cannot be read")
         height, index = int.from_bytes(data[:8], "big"), int.from_bytes(data[8:], "big")
         results = self._results(height)
         if results is None:
             raise StoreFault("db-corrupt", f"the results of block {height} are missing")
-        return height, index, decode_receipt(decode_results(results).receipts[index])
+        with _reading(f"the results of block {height}"):
+            return height, index, decode_receipt(decode_results(results).receipts[index])
 
     def nonce_acceptable(self, sender: bytes, nonce: int) -> bool:
         """Whether a transaction of ``sender`` with ``nonce`` could be executed after the head."""
@@ -143,7 +152,8 @@ class Ledger:
     def boundaries(self, first: int = 1, most: int | None = None) -> tuple[Boundary, ...]:
         """What proves the epochs that have begun, from number ``first`` on, at most ``most``: none of epoch 0."""
         pairs = self._store.scan(layout.at_height(layout.BOUNDARY, first), layout.after_prefix(layout.BOUNDARY))
-        return tuple([decode_boundary(data) for _, data in islice(pairs, most)])
+        with _reading("what proves an epoch"):
+            return tuple([decode_boundary(data) for _, data in islice(pairs, most)])
 
     def prove(self, key: bytes) -> tuple[bytes | None, tuple[bytes, ...]]:
         """The encoded value at a state key after the head, or None, and the proof (``merkle.verify_proof``)."""
@@ -253,7 +263,14 @@ def _header(store: Store, height: int) -> Header | None:
     data = store.get(layout.at_height(layout.HEADER, height)) if height >= 0 else None
     if data is None:
         return None
-    try:
+    with _reading(f"the header of block {height}"):
         return decode_header(data)
-    except CodecError as error:
-        raise StoreFault("db-corrupt", f"the header of block {height} cannot be read: {error}") from error
+
+
+@contextmanager
+def _reading(what: str) -> Iterator[None]:
+    """This node wrote what is read: if it is not what it was, the disk or another program has changed it."""
+    try:
+        yield
+    except (CodecError, TypeError, ValueError, LookupError) as error:
+        raise StoreFault("db-corrupt", f"{what} cannot be read: {error}") from error

@@ -13,6 +13,10 @@ NODE = b"n"
 CHANGED = b"d"
 BOUNDARY = b"e"
 
+HEIGHT_BYTES = 8
+"""What HEAD and BASE hold, and what follows the family in ``at_height``."""
+PLACE_BYTES = 12
+"""A transaction's place: height, and 4 bytes of index in the batch."""
 DATABASE_FORMAT = 2
 
 

@@ -18,6 +18,7 @@ from sortedcontainers import SortedList
 
 from chaincode.contract import Value
 from chaincode.keys import table_of
+from node.errors import CodecError, StoreFault
 from node.ledger.layout import STATE, after_prefix
 from node.ledger.store import Store
 from node.model.codec import decode_trusted, pack
@@ -29,6 +30,13 @@ CACHED_VALUES = 65_536
 _MISSING: Final[Any] = object()
 _SCALARS = frozenset({type(None), bool, int, str, bytes})
 _CHUNK = 64
+
+
+def _stored(data: bytes) -> Value:
+    try:
+        return decode_trusted(data)
+    except CodecError as error:
+        raise StoreFault("db-corrupt", f"a value of the state cannot be read: {error.message}") from error
 
 
 class WorldState:
@@ -46,7 +54,7 @@ class WorldState:
             self._sorted[table] = SortedList()
             start = STATE + table
             for key, data in store.scan(start, after_prefix(start)):
-                self._values[key[1:]] = decode_trusted(data)
+                self._values[key[1:]] = _stored(data)
                 self._sorted[table].add(key[1:])
 
     def get(self, key: bytes) -> Value:
@@ -62,7 +70,7 @@ class WorldState:
         value = self._old.get(key, _MISSING)
         if value is _MISSING:
             data = self._store.get(STATE + key)
-            value = None if data is None else decode_trusted(data)
+            value = None if data is None else _stored(data)
         self._remember(key, value)
         return value  # type: ignore[no-any-return]
 
@@ -75,7 +83,7 @@ class WorldState:
         keys = self._sorted.get(table_of(start))
         if keys is None:
             for key, data in self._store.scan(STATE + start, STATE + end, reverse):
-                yield key[1:], decode_trusted(data)
+                yield key[1:], _stored(data)
         else:
             values = self._values
             for key in keys.irange(start, end, (True, False), reverse):

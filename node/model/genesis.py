@@ -91,7 +91,7 @@ def parse_genesis(data: bytes, source: str) -> Genesis:
         genesis = msgspec.json.decode(data, type=Genesis)
     except UnicodeDecodeError as error:
         raise ConfigError("bad-genesis", f"{source}: not UTF-8 text") from error
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise ConfigError("bad-genesis", f"{source}: {error}") from error
     fault = _fault(genesis)
     if fault is not None:
@@ -118,6 +118,10 @@ def _fault(genesis: Genesis) -> str | None:
         return f"{len(genesis.members)} members, at least {MIN_MEMBERS} are needed"
     if genesis.time_scale < 1:
         return "time_scale is at least 1"
+    try:
+        _encoder.encode(genesis)
+    except OverflowError:
+        return "an integer has more than 64 bits"
     names = [member.name for member in genesis.members]
     fault = next((fault for name in names if (fault := member_name_fault(name))), None)
     if fault is not None:
