@@ -15,7 +15,6 @@ from cli.evidence import verify_evidence
 from cli.join import join
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
 from cli.session import node_option
-from node.audit import verify_chain
 from node.config import load_config
 from node.errors import ConfigError
 from node.gateway.client import Client, NodeInfo
@@ -27,6 +26,8 @@ from node.main import DATABASE_NAME, Opened, open_node
 from node.main import run as run_node
 from node.model.genesis import load_genesis
 from node.setup import CONFIG_NAME, NodeFiles, init_node
+from node.snapshot.audit import verify_data
+from node.snapshot.shelf import SNAPSHOTS_NAME, Shelf
 
 _PATH = click.Path(path_type=Path)
 _passphrase_option = click.option(
@@ -153,8 +154,13 @@ def verify(
     try:
         with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
             task = progress.add_task("blocks", total=None)
-            report = verify_chain(
-                store, genesis, default_registry(), lambda at, head: progress.update(task, completed=at, total=head)
+            shelf = Shelf(data / SNAPSHOTS_NAME)
+            report = verify_data(
+                store,
+                genesis,
+                default_registry(),
+                shelf,
+                lambda at, head: progress.update(task, completed=at, total=head),
             )
     finally:
         store.close()

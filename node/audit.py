@@ -49,15 +49,20 @@ _COMPARED = {
 
 
 class AuditReport(NamedTuple):
-    """A chain that holds: the head's height and state root, and how many transactions are in it."""
+    """A chain that holds: the head's height and state root, and how many transactions are in it.
+
+    ``base``: up to this block there was nothing to check; ``replayed_from``: the first block that was executed again.
+    """
 
     height: int
     root: bytes
     transactions: int
+    base: int = 0
+    replayed_from: int = 1
 
 
-class _Pending(NamedTuple):
-    """A block on its way to the replay; ``all_signed`` waits for its signatures; ``fault``: its body's."""
+class Pending(NamedTuple):
+    """A block on its way to be checked; ``all_signed`` waits for its signatures; ``fault``: its body's."""
 
     height: int
     body: bytes
@@ -85,7 +90,7 @@ def verify_chain(
     Raises RefusedError("bad-chain", "height H: why") for the first block at fault; StoreFault("db-corrupt" or
     "db-failed", "height H: why") if that cannot be read; ConfigError for a database of another chain or format.
     """
-    with _reading("the head"):
+    with reading("the head"):
         mark, head_record = store.get(layout.FORMAT), store.get(layout.HEAD)
     if mark is None or head_record is None:
         raise RefusedError("bad-chain", "height 0: there is no chain in the database")
@@ -95,18 +100,18 @@ def verify_chain(
     replay = Ledger.open(replay_store, genesis, registry)
     executor = Executor(replay, registry, genesis)
     for family in (layout.HEADER, layout.RESULTS):
-        with _reading("height 0"):
+        with reading("height 0"):
             if store.get(at_height(family, 0)) != replay_store.get(at_height(family, 0)):
-                raise _bad(0, "it is not the block that the genesis makes")
+                raise bad(0, "it is not the block that the genesis makes")
     transactions = 0
     with ProcessPoolExecutor(min(MAX_WORKERS, cpu_count() or 1), get_context("spawn")) as pool:
-        for pending in _read_ahead(store, head, pool):
+        for pending in read_ahead(store, 1, head, pool):
             if pending.fault is not None:
                 raise pending.fault
             if not pending.all_signed():
-                raise _bad(pending.height, "a transaction is not signed by its sender")
-            with _reading(f"height {pending.height}"):
-                _replay(store, replay, executor, genesis, pending)
+                raise bad(pending.height, "a transaction is not signed by its sender")
+            with reading(f"height {pending.height}"):
+                replay_block(store, replay, executor, genesis, pending)
             transactions += 0 if pending.decoded is None else len(pending.decoded.transactions)
             if progress is not None:
                 progress(pending.height, head)
@@ -114,30 +119,31 @@ def verify_chain(
     return AuditReport(head, replay.head.state_root, transactions)
 
 
-def _read_ahead(store: Store, head: int, pool: Pool) -> Iterator[_Pending]:
-    waiting: deque[_Pending] = deque()
-    for height in range(1, head + 1):
+def read_ahead(store: Store, first: int, head: int, pool: Pool) -> Iterator[Pending]:
+    """The bodies from ``first`` to ``head``, with their signatures under way."""
+    waiting: deque[Pending] = deque()
+    for height in range(first, head + 1):
         waiting.append(_pending(store, height, pool))
         if len(waiting) > BLOCKS_AHEAD:
             yield waiting.popleft()
     yield from waiting
 
 
-def _pending(store: Store, height: int, pool: Pool) -> _Pending:
+def _pending(store: Store, height: int, pool: Pool) -> Pending:
     try:
-        with _reading(f"height {height}"):
+        with reading(f"height {height}"):
             body = store.get(at_height(layout.BODY, height))
     except StoreFault as fault:
-        return _Pending(height, b"", None, _nothing_signed, fault)
+        return Pending(height, b"", None, _nothing_signed, fault)
     if body is None:
-        return _Pending(height, b"", None, _nothing_signed, _bad(height, "its body is missing"))
+        return Pending(height, b"", None, _nothing_signed, bad(height, "its body is missing"))
     if body == NULL_BATCH:
-        return _Pending(height, body, None, _nothing_signed, None)
+        return Pending(height, body, None, _nothing_signed, None)
     try:
         decoded = decode_batch(body)
     except CodecError as error:
-        return _Pending(height, body, None, _nothing_signed, _bad(height, f"its body is no batch: {error}"))
-    return _Pending(height, body, decoded, _start_checks(decoded.batch.transactions, pool), None)
+        return Pending(height, body, None, _nothing_signed, bad(height, f"its body is no batch: {error}"))
+    return Pending(height, body, decoded, _start_checks(decoded.batch.transactions, pool), None)
 
 
 def _nothing_signed() -> bool:
@@ -157,54 +163,59 @@ def _all_signed(raws: Sequence[bytes]) -> bool:
     return all(decode_transaction(raw).signature_is_valid(verify) for raw in raws)
 
 
-def _replay(store: Store, replay: Ledger, executor: Executor, genesis: Genesis, pending: _Pending) -> None:
+def replay_block(store: Store, replay: Ledger, executor: Executor, genesis: Genesis, pending: Pending) -> None:
     """Execute one block on the replay's own state, compare everything with what is stored, and go on to it."""
     height = pending.height
     try:
         execution = executor.execute(height, pending.body, pending.decoded)
     except NodeFault as fault:
-        raise _bad(height, f"it cannot be executed: {fault}") from fault
+        raise bad(height, f"it cannot be executed: {fault}") from fault
     header = execution.block.header
     if store.get(at_height(layout.HEADER, height)) != encode_header(header):
-        raise _bad(height, f"its header is not what execution gives, state root {header.state_root.hex()[:16]}")
-    certificate = _certificate(store, genesis, replay.epochs(), header)
+        raise bad(height, f"its header is not what execution gives, state root {header.state_root.hex()[:16]}")
+    certificate = check_certificate(store, genesis, replay.epochs(), header)
     if store.get(at_height(layout.RESULTS, height)) != encode_results(execution.results):
-        raise _bad(height, "its receipts or events are not what execution gives")
+        raise bad(height, "its receipts or events are not what execution gives")
     replay.commit(execution, certificate)
 
 
-def _certificate(store: Store, genesis: Genesis, epochs: Sequence[Epoch], header: Header) -> Certificate:
+def check_certificate(store: Store, genesis: Genesis, epochs: Sequence[Epoch], header: Header) -> Certificate:
     """The block's certificate, which members of the block's epoch, by the replay's state, have to have signed."""
     height = header.height
     data = store.get(at_height(layout.CERTIFICATE, height))
     if data is None:
-        raise _bad(height, "its certificate is missing")
+        raise bad(height, "its certificate is missing")
     try:
         certificate = decode_certificate(data)
     except CodecError as error:
-        raise _bad(height, f"its certificate cannot be read: {error}") from error
+        raise bad(height, f"its certificate cannot be read: {error}") from error
     fault = header_fault(genesis.chain, epochs, header, certificate, verify)
     if fault is not None:
-        raise _bad(height, f"its certificate does not hold: {fault}")
+        raise bad(height, f"its certificate does not hold: {fault}")
     return certificate
 
 
 def _compare(store: Store, replay: Store, head: int) -> None:
     """Whether the database holds what the replay gave, and no blocks beyond."""
-    with _reading(f"height {head + 1}"):
-        if next(store.scan(at_height(layout.HEADER, head + 1), after_prefix(layout.HEADER)), None) is not None:
-            raise _bad(head + 1, "it is in the database, but is not the head")
+    check_end(store, head)
     for family, what in _COMPARED.items():
         end = after_prefix(family)
-        with _reading(f"height {head}: {what}"):
+        with reading(f"height {head}: {what}"):
             for stored, expected in zip_longest(store.scan(family, end), replay.scan(family, end)):
                 if stored != expected:
                     key = min(pair[0] for pair in (stored, expected) if pair is not None)
-                    raise _bad(head, f"{what} differs from the replay's: {key[1:].hex()}")
+                    raise bad(head, f"{what} differs from the replay's: {key[1:].hex()}")
+
+
+def check_end(store: Store, head: int) -> None:
+    """Whether there are no blocks beyond the head."""
+    with reading(f"height {head + 1}"):
+        if next(store.scan(at_height(layout.HEADER, head + 1), after_prefix(layout.HEADER)), None) is not None:
+            raise bad(head + 1, "it is in the database, but is not the head")
 
 
 @contextmanager
-def _reading(place: str) -> Iterator[None]:
+def reading(place: str) -> Iterator[None]:
     """Says of a StoreFault where the audit was."""
     try:
         yield
@@ -212,5 +223,6 @@ def _reading(place: str) -> Iterator[None]:
         raise StoreFault(fault.code, f"{place}: {fault.message}") from fault
 
 
-def _bad(height: int, why: str) -> RefusedError:
+def bad(height: int, why: str) -> RefusedError:
+    """The chain does not hold at this height."""
     return RefusedError("bad-chain", f"height {height}: {why}")

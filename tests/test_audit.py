@@ -61,7 +61,7 @@ def test_a_good_chain_passes_and_progress_is_told() -> None:
     steps: list[tuple[int, int]] = []
     before = list(chain.store.scan(b"", b"\xff"))
     report = verify_chain(chain.store, chain.genesis, chain.registry, lambda done, total: steps.append((done, total)))
-    assert report == (4, chain.ledger.head.state_root, 5)
+    assert report == (4, chain.ledger.head.state_root, 5, 0, 1)
     assert steps == [(1, 4), (2, 4), (3, 4), (4, 4)]
     assert list(chain.store.scan(b"", b"\xff")) == before
 
@@ -195,7 +195,9 @@ def test_too_few_votes_and_anothers_votes() -> None:
     assert "2 votes, a quorum is 3" in refused(chain.store)
     other = at_height(layout.CERTIFICATE, 4)
     swapped = changed(layout.CERTIFICATE, lambda data: audited().store.get(other))
-    assert refused(swapped).startswith(f"height {HEIGHT}: its certificate does not hold: the certificate is of height 4")
+    assert refused(swapped).startswith(
+        f"height {HEIGHT}: its certificate does not hold: the certificate is of height 4"
+    )
 
 
 def test_block_0_is_not_believed_either() -> None:

@@ -22,10 +22,8 @@ import msgspec
 from chaincode.registry import Registry
 from node.errors import CodecError, ConfigError, StoreFault
 from node.ledger import layout
-from node.ledger.chain import Ledger, base_puts, check_mark
-from node.ledger.layout import STATE
+from node.ledger.chain import Ledger, check_mark
 from node.ledger.store import LevelStore, sync_files
-from node.ledger.tree import stored
 from node.main import DATABASE_NAME, VOTES_NAME
 from node.model.block import encode_header
 from node.model.certificate import encode_certificate
@@ -33,6 +31,7 @@ from node.model.epoch import Boundary
 from node.model.genesis import Genesis
 from node.snapshot.chunks import checked_entries, listed
 from node.snapshot.fetch import TargetName
+from node.snapshot.load import load
 from node.snapshot.offer import Offer, Target
 from node.snapshot.shelf import COMPLETE_NAME, JOINING_NAME, SNAPSHOTS_NAME, Draft, Shelf
 
@@ -129,12 +128,8 @@ class Staging:
         target = self._target
         self._forget()
         store = self._new_store()
-        store.write(stored(target.upper))
-        for prefix, top in target.tops.items():
-            entries, nodes = checked_entries(prefix, top, (self._draft.directory / prefix).read_bytes())
-            store.write({STATE + key: value for key, value in entries.items()} | stored(nodes))
-            progress()
-        store.write(base_puts(self._genesis, target.header, target.certificate, boundaries))
+        directory = self._draft.directory
+        load(store, self._genesis, target, boundaries, lambda prefix: (directory / prefix).read_bytes(), progress)
         (self._draft.directory / TARGET_NAME).unlink()
         offer = Offer(
             encode_header(target.header), encode_certificate(target.certificate), target.depth, listed(target.upper)
