@@ -343,6 +343,22 @@ class Changes(RuleBasedStateMachine):
             row = rows[turn % len(rows)]
             self._try(name, "approve", proposal=row[0], digest=row[1])
 
+    @rule(kind=st.sampled_from(("add", "remove", "rotate")), index=st.integers(0, 9), ahead=st.integers(0, 30))
+    def agree(self, kind: str, index: int, ahead: int) -> None:
+        """All want the same sensible change."""
+        self.versions += 1
+        names = self.town.names()
+        name = f"new-{self.versions}" if kind == "add" else names[index % len(names)]
+        keys = {"add": joining(name), "remove": {}, "rotate": rotated(f"{name} {self.versions}")}[kind]
+        at = self.town.height + NOTICE + ahead
+        for who in (*POOL, *names):
+            rows = cast("tuple[tuple[Any, ...], ...]", self.town.query("governance", "proposals"))
+            mine = next((row for row in rows if row[2:4] == (kind, name) and row[8] == at), None)
+            if mine is None:
+                self._try(who, "propose", kind=kind, name=name, first_height=at, **keys)
+            else:
+                self._try(who, "approve", proposal=mine[0], digest=mine[1])
+
     @rule(who=st.sampled_from(POOL), number=st.integers(0, 8))
     def withdraw(self, who: str, number: int) -> None:
         self._try(who, "withdraw", proposal=number)
