@@ -46,6 +46,11 @@ class CatchUp:
         self._asked_ticks = 0
         self._last_peer = desk.settings.me
 
+    @property
+    def asked(self) -> tuple[int, int] | None:
+        """The peer that is to send blocks, and for how many ticks it has not; None if nobody is asked."""
+        return None if self._asked is None else (self._asked, self._asked_ticks)
+
     def on_status(self, peer: int, status: Status) -> None:
         """``peer`` says which height it has stored."""
         self.claims[peer] = status.stored

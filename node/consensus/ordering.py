@@ -96,6 +96,12 @@ class Ordering:
         return any(slot.digest is not None for slot in self._log.slots.values())
 
     @property
+    def has_whole_proposal(self) -> bool:
+        """Whether a batch of the primary is here and waits for its block."""
+        slots = self._log.slots.values()
+        return any(slot.digest is not None and self._log.body(slot.digest) is not None for slot in slots)
+
+    @property
     def is_primary(self) -> bool:
         """Of the view that is worked in or waited for."""
         return self._settings.primary(self.view) == self._settings.me

@@ -53,6 +53,16 @@ class Pipeline:
         self._run: _Run | None = None
         self._storing: Commit | None = None
 
+    @property
+    def is_executing(self) -> bool:
+        """Whether the node has a batch to execute and has not answered."""
+        return self._run is not None and self._run.block_hash is None
+
+    @property
+    def is_storing(self) -> bool:
+        """Whether the node has a block to store and has not answered."""
+        return self._storing is not None
+
     def executed(self, height: int, digest: bytes, parent_hash: bytes, block_hash: bytes) -> None:
         """The node's answer; ignored if it is not about what is wanted now."""
         run = self._run

@@ -51,7 +51,8 @@ class _Known:
 
 
 class Passivity:
-    """See the head of this module. ``barrier``: the height up to which votes may have been forgotten; 0 for none."""
+    """See the head of this module. ``barrier``: the height up to which votes may have been forgotten; 0 for none;
+    ``is_asking``: answers are still waited for, since tick ``asked_at``."""
 
     def __init__(
         self, desk: Desk, log: MessageLog, early: EarlyMessages, ordering: Ordering, views: Views, start: int
@@ -63,7 +64,9 @@ class Passivity:
         self._ordering = ordering
         self._views = views
         self._start = start
-        self._is_asking = False
+        self.is_asking = False
+        self.asked_at = 0
+        self._now = 0
         self._is_lost = False
         self._reason = MEMORY_LOST
         self.barrier = 0
@@ -91,7 +94,7 @@ class Passivity:
         """Why this replica does not vote, or None if it does."""
         if self._settings.is_observer:
             return OBSERVER
-        if self._is_asking:
+        if self.is_asking:
             return RECALLING
         return self._reason if self._ordering.stored < self.barrier else None
 
@@ -102,7 +105,12 @@ class Passivity:
             return Memory.CONTINUED
         if self._is_lost or self._ordering.stored < self.barrier:
             return Memory.LOST
-        return Memory.KEPT if self._is_asking else Memory.CONTINUED
+        return Memory.KEPT if self.is_asking else Memory.CONTINUED
+
+    @property
+    def answered(self) -> tuple[int, ...]:
+        """Who has answered, by index."""
+        return tuple(sorted(self._answers))
 
     def records(self) -> list[bytes]:
         """What the vote log must hold of this."""
@@ -114,8 +122,9 @@ class Passivity:
 
     def _ask(self) -> None:
         """Become passive, and ask everybody."""
-        self._is_asking = True
+        self.is_asking = True
         self._ordering.may_vote = False
+        self.asked_at = self._now
         self._answers = {}
         self._view_change = None
         ordering, views = self._ordering, self._views
@@ -135,7 +144,8 @@ class Passivity:
 
     def tick(self, now: int) -> None:
         """Ask those again who have not answered; if votes are forgotten, the last of them, too."""
-        if self._is_asking:
+        self._now = now
+        if self.is_asking:
             is_due = now % RECALL_TICKS == 0
         else:
             is_due = self.barrier > self._ordering.stored and now % self._settings.resend_ticks == 0
@@ -151,7 +161,7 @@ class Passivity:
         """
         if (answer.epoch, answer.start) != (self._settings.epoch, self._start) or peer in self._answers:
             return []
-        if not self._is_asking and self.barrier <= newest:
+        if not self.is_asking and self.barrier <= newest:
             return []
         proven = self._settings.base
         if answer.certificate:
@@ -186,9 +196,9 @@ class Passivity:
             if not self._is_lost:
                 self._is_lost = True
                 self._desk.persist(lost_record())
-            if not self._is_asking:
+            if not self.is_asking:
                 self._ask()
-        if self._is_asking and len(self._answers) >= self._settings.quorum - 1:
+        if self.is_asking and len(self._answers) >= self._settings.quorum - 1:
             self._conclude()
         may_vote = self.because is None
         changed = may_vote and not self._ordering.may_vote
@@ -197,7 +207,7 @@ class Passivity:
 
     def _conclude(self) -> None:
         """Enough have answered."""
-        self._is_asking = False
+        self.is_asking = False
         if not self._is_lost:
             return
         self._is_lost = False
@@ -214,7 +224,7 @@ class Passivity:
         """Somebody holds this, and this replica's key signed it."""
         signed = Signed(self._settings.me, data, signature)
         statement = self._desk.read(signed)
-        known = self._known if self._is_asking and self._known is not None else self._live()
+        known = self._known if self.is_asking and self._known is not None else self._live()
         match statement:
             case PrePrepare(view, height) | Prepare(view, height) | Commit(view, height):
                 is_moot = height <= max(known.stored, self.barrier) or view < known.view
@@ -261,7 +271,7 @@ class Passivity:
         certificate = b"" if newest is None else encode_certificate(newest)
         answer = Recollection(question.epoch, question.start, certificate, tuple(statements[:MAX_RECOLLECTED]))
         self._desk.send(peer, answer)
-        if self._is_asking and peer not in self._answers:
+        if self.is_asking and peer not in self._answers:
             self._desk.send(peer, self._question())  # it is up: do not wait for the next round
 
     def _statements_of(self, member: int) -> list[Signed]:

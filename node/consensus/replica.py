@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from node.consensus.bodies import Bodies
 from node.consensus.catch_up import CatchUp
 from node.consensus.desk import Desk
+from node.consensus.diagnosis import Diagnosis, Doctor
 from node.consensus.message_log import Body, Early, EarlyMessages, Judgement, MessageLog
 from node.consensus.messages import (
     BatchReply,
@@ -34,13 +35,14 @@ from node.consensus.messages import (
     Supply,
 )
 from node.consensus.ordering import Ordering
+from node.consensus.pace import Pace
 from node.consensus.pacemaker import Pacemaker
 from node.consensus.pipeline import Pipeline
 from node.consensus.recall import Passivity
 from node.consensus.records import LogContents, body_record, certificate_record, read_records
 from node.consensus.settings import ANSWERS_PER_TICK, WINDOW, Anchor, Memory, Settings
 from node.consensus.statements import MAX_HEIGHT, Commit, NewView, Prepare, PrePrepare, Suspect, ViewChange
-from node.consensus.views import Views
+from node.consensus.views import EQUIVOCATION, PASSED_OVER, SILENT, SLOW, Views
 from node.errors import PeerError
 from node.model.block import DecodedBatch
 from node.model.keys import Signer, Verify
@@ -85,7 +87,10 @@ class Replica:
         self._pipeline = Pipeline(self._desk, self._log, self._ordering, self._catch_up, anchor)
         self._views = Views(self._desk, self._log, self._pacemaker, self._ordering, self._pipeline)
         self._answers_left = [ANSWERS_PER_TICK] * settings.n
+        self._pace = Pace(settings.n)
         self._passivity = Passivity(self._desk, self._log, self._early, self._ordering, self._views, start)
+        rooms = (self._log, self._ordering, self._views, self._catch_up, self._pipeline, self._pacemaker)
+        self._doctor = Doctor(settings, *rooms, self._passivity)
         logged = self._restore(records)
         self._passivity.begin(memory, logged)
         self._ordering.vote()
@@ -137,8 +142,9 @@ class Replica:
         self._answers_left = [ANSWERS_PER_TICK] * self._settings.n
         has_work = pending or ordering.has_open_slots
         clock.tick(has_work if ordering.is_active else self._views.is_waited_for)
+        self._pace.tick(self.view, ordering.is_active and pending and not ordering.has_whole_proposal)
         if not self._settings.is_observer:
-            self._speak_up(ordering.primary_is_faulty or clock.has_timed_out(overdue and ordering.is_active))
+            self._speak_up(self._reason_to_suspect(overdue))
         if clock.now % _BODY_ASK_TICKS == 0:
             self._bodies.ask()
         self._catch_up.tick(self.height, clock.quiet_ticks)
@@ -146,9 +152,19 @@ class Replica:
         self._reconsider_view()
         self._pipeline.advance()
 
-    def _speak_up(self, is_suspicious: bool) -> None:
-        if is_suspicious:
-            self._views.suspect()
+    def _reason_to_suspect(self, overdue: bool) -> str | None:
+        """Why the present view should be given up, if so."""
+        if self._ordering.primary_is_faulty:
+            return EQUIVOCATION
+        if self._pacemaker.is_silent:
+            return SILENT
+        if overdue and self.is_active and self._pacemaker.is_tried:
+            return PASSED_OVER
+        return SLOW if self._pace.is_slow and not self.is_primary else None
+
+    def _speak_up(self, suspicion: str | None) -> None:
+        if suspicion is not None:
+            self._views.suspect(suspicion)
         else:
             self._views.withdraw()
         if self._pacemaker.now % self._settings.status_ticks == 1:
@@ -260,6 +276,16 @@ class Replica:
     def held(self) -> int:
         """How many heights, batches, early messages and fetched blocks are in memory; at most ``most_held``."""
         return self._log.count + len(self._early) + len(self._catch_up.blocks)
+
+    @property
+    def last_cause(self) -> str:
+        """Why this replica last gave up a view: "silent", "slow", "passed-over", "equivocation", "others" (f+1 members
+        wanted it), "joined" (a later view was shown to work); "" if it never did."""
+        return self._views.last_cause
+
+    def diagnosis(self) -> Diagnosis:
+        """What this replica waits for, on whom, and since when."""
+        return self._doctor.diagnosis()
 
     def ready(self) -> Ready:
         """Everything to be done now; drains it. ``bool(ready)`` is False when there is nothing."""

@@ -4,6 +4,8 @@ Which views the members want, and what a NewView must say, is ``view_change.py``
 must be said again: the own suspicion, the own ViewChange, the NewView that proves the present view to others.
 """
 
+from typing import Final
+
 from node.consensus import lies
 from node.consensus.desk import Desk
 from node.consensus.message_log import MessageLog
@@ -15,9 +17,18 @@ from node.consensus.records import LogContents, new_view_record, view_change_rec
 from node.consensus.statements import NewView, Suspect, ViewChange
 from node.consensus.view_change import Outcome, ViewChanges, check_new_view, outcome_of, proposals_of
 
+# Why a view is given up.
+SILENT: Final = "silent"  # work waited for a whole time-out
+SLOW: Final = "slow"  # every proposal is late, see pace.py
+PASSED_OVER: Final = "passed-over"  # one request is left out again and again
+EQUIVOCATION: Final = "equivocation"  # the primary signed two proposals for one height
+OTHERS: Final = "others"  # f+1 members wanted it, this one had no reason of its own
+JOINED: Final = "joined"  # a NewView proved that a quorum works in a later view
+
 
 class Views:
-    """``view_change``: the newest ViewChange that this replica signed; ``new_view``: what it entered its view by."""
+    """``view_change``: the newest ViewChange that this replica signed; ``new_view``: what it entered its view by;
+    ``last_cause``: why it last gave up a view, "" if it never did."""
 
     def __init__(
         self, desk: Desk, log: MessageLog, pacemaker: Pacemaker, ordering: Ordering, pipeline: Pipeline
@@ -33,6 +44,8 @@ class Views:
         self.new_view: Signed | None = None
         self._suspicion: Signed | None = None
         self._suspicion_sent = 0
+        self._cause = OTHERS
+        self.last_cause = ""
 
     @property
     def is_waited_for(self) -> bool:
@@ -41,9 +54,10 @@ class Views:
 
     # Suspicion.
 
-    def suspect(self) -> None:
-        """Say, and say again, that this view brings nothing; and go on voting in it."""
+    def suspect(self, cause: str) -> None:
+        """Say, and say again, that this view is no good; and go on voting in it."""
         now = self._pacemaker.now
+        self._cause = cause
         if self._suspicion is None:
             self._suspicion = self._desk.sign(Suspect(self._ordering.view))
         elif now - self._suspicion_sent < self._settings.resend_ticks:
@@ -55,6 +69,7 @@ class Views:
     def withdraw(self) -> None:
         """There is no ground for suspicion any more."""
         self._suspicion = None
+        self._cause = OTHERS
         self.changes.withdraw()
 
     def on_suspect(self, signed: Signed, statement: Suspect) -> None:
@@ -76,6 +91,7 @@ class Views:
 
     def _leave_for(self, view: int) -> None:
         head, prepared = self._pipeline.head, self._log.prepared
+        self.last_cause = self._cause
         self._ordering.leave_view(view)
         self.withdraw()
         self._pacemaker.on_left()
@@ -117,6 +133,8 @@ class Views:
         if statement.view < view:
             return False
         outcome = check_new_view(signed, statement, self._desk)
+        if self._ordering.is_active or statement.view > view:
+            self.last_cause = JOINED
         self._desk.persist(new_view_record(signed))
         self._enter(signed, statement, outcome)
         return True
