@@ -193,12 +193,11 @@ class Governance(Contract):
     def validators(self, ctx: Context, *, epoch: int | None = None) -> Value:
         """The validators of an epoch, by default of the one in force: (number, first height, ((name, public key,
         certificate, admin key, address), ...)). Raises ContractError: no-governance, unknown-epoch."""
-        if epoch is None:
-            found = epoch_in_force(ctx)
-        elif 0 <= epoch < epoch_count(ctx.get):
+        found = epoch_in_force(ctx)
+        if epoch is not None:
+            if not 0 <= epoch < epoch_count(ctx.get):
+                raise ContractError("unknown-epoch", f"there is no epoch {epoch}")
             found = epoch_row(ctx.get, epoch)
-        else:
-            raise ContractError("unknown-epoch", f"there is no epoch {epoch}")
         return (found.number, found.first_height, tuple([tuple(seat) for seat in found.seats]))
 
 

@@ -8,7 +8,7 @@ from node.executor import Executor
 from node.ledger.chain import Ledger
 from node.ledger.execution import Execution
 from node.ledger.store import MemoryStore, Store
-from node.model.block import NULL_BATCH, Batch, encode_batch
+from node.model.block import NULL_BATCH, Batch, Header, encode_batch
 from node.model.certificate import Certificate, commit_bytes
 from node.model.codec import Value, sha256
 from node.model.epoch import Epoch
@@ -39,11 +39,15 @@ def make_genesis(names: tuple[str, ...] = NAMES, *, governed: bool = True) -> Ge
 
 def certify(execution: Execution, epoch: Epoch, signers: int | None = None) -> Certificate:
     """The certificate of the epoch's first ``signers`` members, all by default. Keys are found by their public half."""
-    header = execution.block.header
-    signed = commit_bytes(header.chain, epoch.number, 0, header.height, execution.block_hash)
+    return certify_header(execution.block.header, epoch, signers)
+
+
+def certify_header(header: Header, epoch: Epoch, signers: int | None = None) -> Certificate:
+    """The same, of any header."""
+    signed = commit_bytes(header.chain, epoch.number, 0, header.height, header.hash)
     members = epoch.members[:signers]
     votes = tuple((index, _signer(member.public_key).sign(signed)) for index, member in enumerate(members))
-    return Certificate(epoch.number, 0, header.height, execution.block_hash, votes)
+    return Certificate(epoch.number, 0, header.height, header.hash, votes)
 
 
 def _signer(public_key: str) -> SigningKey:
