@@ -12,15 +12,17 @@ OTHER_VENV := .venv-other
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PROTOS := $(wildcard protos/*.proto)
-SIM_SEEDS ?= 2000
+SIM_SEEDS ?= 10000
+SIM_DRAWN ?= 20000
 
-.PHONY: help demo test check unit sim proto proto-check lock bench clean
+.PHONY: help demo test check unit sim mutants proto proto-check lock bench clean
 
 help:
 	@echo "make demo    a day of trade between 17 real homes on four nodes (about 4 minutes)"
 	@echo "make test    check, then every test (the same as CI)"
 	@echo "make check   formatting, lint, types, import contract, generated code"
-	@echo "make sim     many more simulator seeds: SIM_SEEDS=$(SIM_SEEDS)"
+	@echo "make sim     the simulator at length: SIM_SEEDS=$(SIM_SEEDS) (about an hour), and every small history"
+	@echo "make mutants break the code on purpose, one way after another; something must notice each"
 	@echo "make bench   throughput, latency and auction; results in bench/results"
 	@echo "make proto   regenerate protos/*_pb2*"
 	@echo "make lock    pin the dependencies anew"
@@ -58,7 +60,12 @@ check: $(VENV)/.ready proto-check
 	$(BIN)/lint-imports
 
 sim: $(VENV)/.ready
+	$(BIN)/watt sim small-scope --all
+	$(BIN)/watt sim small-scope --drawn $(SIM_DRAWN)
 	$(BIN)/watt sim run --seeds $(SIM_SEEDS) --faults all
+
+mutants: $(VENV)/.ready
+	$(BIN)/python -m tests.mutants.run
 
 bench: $(VENV)/.ready
 	mkdir -p bench/results

@@ -1,0 +1,81 @@
+"""Searches the code that it is run with for what breaks a promise; prints what found it, and after how much, as JSON.
+
+Run inside the copy that holds a mutant, where all that it imports comes from. In the order asked for:
+
+    seeds        histories of the simulator, from seed 0 on: whole nodes, every fault
+    small-scope  histories drawn from the small scope, from seed 0 on: the core alone, a twin, splits
+    tests        the unit tests that were named
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+SEEDS: Final = 100
+DRAWN: Final = 6_000
+TESTS_SECONDS: Final = 120
+
+Finding = tuple[int, str]
+"""After how many, and the first sign."""
+
+
+def hunt_seeds(_tests: list[str]) -> Finding | None:
+    """The simulator."""
+    from testnet.simulator import Options, run_seed  # noqa: PLC0415 - a mutant may break the import: that is a finding
+
+    failures = (run_seed(seed, Options()).failure for seed in range(SEEDS))
+    return _first(failures)
+
+
+def hunt_small_scope(_tests: list[str]) -> Finding | None:
+    """The small scope."""
+    from testnet.small_scope import drawn_history  # noqa: PLC0415
+    from testnet.small_world import run_history  # noqa: PLC0415
+
+    failures = (run_history(drawn_history(seed)).failure for seed in range(DRAWN))
+    return _first(failures)
+
+
+def _first(failures: Iterator[str | None]) -> Finding | None:
+    for number, failure in enumerate(failures, start=1):
+        if failure is not None:
+            return number, failure
+    return None
+
+
+def hunt_tests(tests: list[str]) -> Finding | None:
+    """Unit tests; the first that fails."""
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--no-header", *tests]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=TESTS_SECONDS, check=False)
+    failed = [line for line in ran.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    return (len(tests), failed[0].removeprefix("FAILED ")) if failed else None
+
+
+HUNTERS: Final[dict[str, Callable[[list[str]], Finding | None]]] = {
+    "seeds": hunt_seeds,
+    "small-scope": hunt_small_scope,
+    "tests": hunt_tests,
+}
+
+
+def main() -> None:
+    """``hunt.py by[,by...] [test...]``, in the copy's directory."""
+    order, tests = sys.argv[1].split(","), sys.argv[2:]
+    import node  # noqa: PLC0415 - only to see where from
+
+    here = Path.cwd()
+    if here not in Path(next(iter(node.__path__))).parents:
+        raise SystemExit(f"the code under test is imported from {list(node.__path__)}, not from {here}")
+    for by in order:
+        finding = HUNTERS[by](tests)
+        if finding is not None:
+            print(json.dumps({"by": by, "count": finding[0], "sign": finding[1].splitlines()[0][:200]}))
+            return
+    print(json.dumps({"by": None, "count": 0, "sign": ""}))
+
+
+if __name__ == "__main__":
+    main()
