@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from node.consensus import diagnosis as core
 from node.consensus.quorum import quorum
 from node.limits import FRESH_SECONDS, HEARTBEAT_TICKS, TICK_MS
 from node.viewlog import ViewChanged
@@ -51,10 +52,12 @@ class Link(msgspec.Struct, frozen=True):
 
 
 class Wait(msgspec.Struct, frozen=True):
-    """What the consensus waits for, in words, and on whom; ``for_ms``: so long already."""
+    """What the consensus waits for (a code of ``node/consensus/diagnosis.py``), on whom, and who has done it already;
+    ``for_ms``: so long."""
 
     what: str
     members: tuple[str, ...]
+    have: tuple[str, ...]
     for_ms: int
 
 
@@ -120,10 +123,31 @@ def findings(report: Report) -> list[Finding]:
 
 def is_stalled(report: Report) -> bool:
     """Whether a block should have come and did not."""
-    busy = report.mempool_transactions > 0 or report.in_flight > 0 or report.best_peer_height > report.height
+    busy = (
+        report.mempool_transactions > 0
+        or report.in_flight > 0
+        or not report.active
+        or report.best_peer_height > report.height
+    )
     return report.quiet_ms > (BUSY_QUIET_MS if busy else QUIET_MS)
 
 
+WAITS: Final = {
+    core.WORK: "something to order",
+    core.PROPOSAL: "a proposal for block {height}",
+    core.BATCH: "the batch of block {height}, which others have voted for",
+    core.VALIDATION: "its own check of the batch of block {height}",
+    core.PREPARES: "votes to prepare block {height}",
+    core.EXECUTION: "its own execution of block {height}",
+    core.COMMITS: "votes to commit block {height}",
+    core.STORING: "its own disk to keep block {height}",
+    core.BLOCKS: "the blocks from {height} on",
+    core.VIEW_CHANGES: "others to ask for view {view}",
+    core.NEW_VIEW: "the beginning of view {view}, for which a quorum has asked",
+    core.RECOLLECTIONS: "what others hold of its own votes",
+    core.BARRIER: "block {barrier}, from which on it may vote",
+}
+_COUNTED: Final = (core.PREPARES, core.COMMITS, core.VIEW_CHANGES)
 PASSIVE: Final = {
     "recalling": "it asks the others what it has voted before it votes again",
     "memory-lost": "its vote log was lost or damaged, so it may have voted for what it does not know any more",
@@ -163,8 +187,28 @@ def _progress(report: Report) -> Iterator[Finding]:
         )
         yield Finding(STALLED, "no-progress", text, report.quiet_ms)
     for wait in report.waits:
-        on = f" from {', '.join(wait.members)}" if wait.members else ""
-        yield Finding(STALLED, "waits", f"it waits for {wait.what}{on}, for {seconds(wait.for_ms)}", wait.for_ms)
+        if wait.what != core.WORK:
+            yield Finding(STALLED, f"waits-{wait.what}", _waiting(wait, report, needed), wait.for_ms)
+
+
+def _waiting(wait: Wait, report: Report, needed: int) -> str:
+    words = WAITS[wait.what].format(height=report.height + 1, view=report.view, barrier=report.barrier)
+    there = f"; {len(wait.have)} of {needed} are there" if wait.what in _COUNTED else ""
+    on = f"; missing: {', '.join(_named(member, report) for member in wait.members)}" if wait.members else ""
+    return f"it waits for {words}, for {seconds(wait.for_ms)}{there}{on}"
+
+
+def _named(member: str, report: Report) -> str:
+    """The member, and what is known to keep it from answering."""
+    if member == report.member:
+        return "this node itself"
+    for link in report.links:
+        if link.peer == member:
+            if link.cut_to or link.cut_from:
+                return f"{member} (its link is cut here)"
+            if not link.up:
+                return f"{member} (no link for {seconds(link.for_ms)})"
+    return member
 
 
 def _links(report: Report) -> Iterator[Finding]:

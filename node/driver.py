@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from node.consensus.diagnosis import Diagnosis
 from node.consensus.messages import (
     Commit,
     Evidence,
@@ -205,6 +206,10 @@ class Driver:
         """The epoch that this node works in."""
         return self._term.epoch
 
+    def diagnosis(self) -> Diagnosis:
+        """What the consensus waits for."""
+        return self._term.replica.diagnosis()
+
     @property
     def status(self) -> DriverStatus:
         """A snapshot."""
@@ -307,7 +312,7 @@ class Driver:
         if not term.view_changed():
             return
         primary = term.names_of(term.replica.primary)[0]
-        self.views.notice(*term.seen_view, primary, "suspected", self._ticks, self._ports.clock_ms())
+        self.views.notice(*term.seen_view, primary, term.replica.last_cause, self._ticks, self._ports.clock_ms())
         if not term.replica.is_active:
             return
         self._forwarding.view_changed()

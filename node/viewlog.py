@@ -16,8 +16,8 @@ log = logging.getLogger("watt.views")
 
 REMEMBERED: Final = 32
 """View changes that an operator may look at afterwards."""
-FOLLOWED: Final = "followed"
-"""The cause if this replica left no view by itself, but was shown that a quorum works in a later one."""
+RESTART: Final = "restart"
+"""The cause if this process left no view, but began between views."""
 
 
 class ViewChanged(msgspec.Struct, frozen=True):
@@ -40,7 +40,7 @@ class ViewLog:
         self._active = active
         self._left = view
         self._left_tick: int | None = None if active else 0
-        self._cause = FOLLOWED
+        self._cause = RESTART
         self._counts: Counter[str] = Counter()
         self.recent: deque[ViewChanged] = deque(maxlen=REMEMBERED)
         """The newest last."""
@@ -50,13 +50,17 @@ class ViewLog:
         """How many view changes each cause had, since the start."""
         return self._counts
 
+    def restart(self, view: int, active: bool) -> None:
+        """Another epoch began, and its views."""
+        self._view, self._active, self._left, self._cause = view, active, view, RESTART
+
     def notice(self, view: int, active: bool, primary: str, cause: str, tick: int, now_ms: int) -> None:
-        """Where the replica stands now. ``primary``: of ``view``; ``cause``: why the core last gave up a view."""
+        """Where the replica stands now. ``primary``: of ``view``; ``cause``: why it left the last one."""
         if (view, active) == (self._view, self._active):
             return
-        if self._active:  # it left a view, or was shown a later one that works already
+        if self._active:  # it left a view, or joined a later one that works already
             self._left, self._left_tick = self._view, tick
-            self._cause = FOLLOWED if active else cause
+            self._cause = cause
         if not active:
             log.info("view-left view=%d cause=%s waits-for=%d primary=%s", self._left, self._cause, view, primary)
         else:

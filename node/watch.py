@@ -9,10 +9,11 @@ from pathlib import Path
 
 from node.config import Config, is_loopback
 from node.control import ControlServer, Diagnose, Links
-from node.diagnosis import Link, Report
+from node.diagnosis import Link, Report, Wait
 from node.driver import Driver
 from node.errors import ConfigError
 from node.evidence import EvidenceFiles
+from node.limits import TICK_MS
 from node.metrics import Metrics
 from node.metrics_server import MetricsServer
 from node.model.genesis import Genesis
@@ -83,7 +84,12 @@ class Watch:
     def report(self) -> Report:
         """Where the node stands now."""
         now = time.monotonic()
-        status, epoch, views = self._driver.status, self._driver.epoch, self._driver.views
+        status, epoch, core, views = (
+            self._driver.status,
+            self._driver.epoch,
+            self._driver.diagnosis(),
+            self._driver.views,
+        )
         names = tuple(member.name for member in epoch.members)
         return Report(
             member=self._config.member,
@@ -101,6 +107,17 @@ class Watch:
             active=status.active,
             primary=names[status.primary],
             in_flight=status.in_flight,
+            passive_because=core.passive_because or "",
+            barrier=core.barrier,
+            waits=tuple(
+                Wait(
+                    what=wait.what,
+                    members=tuple(names[member] for member in wait.members),
+                    have=tuple(names[member] for member in wait.have),
+                    for_ms=wait.ticks * TICK_MS,
+                )
+                for wait in core.waits
+            ),
             mempool_transactions=status.mempool_transactions,
             mempool_bytes=status.mempool_bytes,
             mempool_limit=self._config.limits.mempool_transactions,

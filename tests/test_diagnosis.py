@@ -3,12 +3,14 @@
 import msgspec
 import pytest
 
+from node.consensus import diagnosis as core
 from node.diagnosis import (
     BUSY_QUIET_MS,
     NOTE,
     PROBLEM,
     QUIET_MS,
     STALLED,
+    WAITS,
     Finding,
     Link,
     Report,
@@ -100,15 +102,27 @@ def test_links_that_the_operator_cut_count_as_gone() -> None:
 
 
 def test_a_stall_with_a_quorum_says_what_the_core_waits_for() -> None:
-    waits = (Wait("commits for block 13", ("south", "west"), 11_000),)
-    lines = found(quiet_ms=QUIET_MS + 1, active=False, view=3, primary="east", waits=waits)
-    assert [line.code for line in lines] == ["no-progress", "waits"]
+    waits = (Wait(core.COMMITS, ("south", "west"), ("north", "east"), 11_000), Wait(core.WORK, (), (), 0))
+    lines = found(quiet_ms=QUIET_MS + 1, active=False, view=3, primary="east", waits=waits, links=down("west"))
+    assert [line.code for line in lines] == ["no-progress", "waits-commits", "link-down"]
     assert "waits for view 3 (primary east)" in lines[0].text
-    assert lines[1].text == "it waits for commits for block 13 from south, west, for 11 s"
+    assert lines[1].text == (
+        "it waits for votes to commit block 13, for 11 s; 2 of 3 are there; missing: south, west (no link for 42 s)"
+    )
 
 
-@pytest.mark.parametrize("busy", [{"mempool_transactions": 1}, {"in_flight": 1}, {"best_peer_height": 13}])
-def test_with_work_a_stall_is_told_sooner(busy: dict[str, int]) -> None:
+def test_every_wait_of_the_core_has_words() -> None:
+    codes = {value for name, value in vars(core).items() if name.isupper()}
+    assert codes == set(WAITS)
+    for what in codes - {core.WORK}:
+        wait = Wait(what, ("south", "north"), (), 100)
+        assert "it waits for" in the(f"waits-{what}", waits=(wait,), quiet_ms=QUIET_MS + 1).text
+
+
+@pytest.mark.parametrize(
+    "busy", [{"active": False}, {"mempool_transactions": 1}, {"in_flight": 1}, {"best_peer_height": 13}]
+)
+def test_with_work_a_stall_is_told_sooner(busy: dict[str, object]) -> None:
     assert the("no-progress", quiet_ms=BUSY_QUIET_MS + 1, **busy).level == STALLED
     assert [finding.level for finding in found(quiet_ms=BUSY_QUIET_MS + 1)] == []
 

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from node.viewlog import FOLLOWED, REMEMBERED, ViewChanged, ViewLog
+from node.viewlog import REMEMBERED, RESTART, ViewChanged, ViewLog
 
 
 def test_a_view_change_is_told_when_it_begins_and_when_it_ends(caplog: pytest.LogCaptureFixture) -> None:
@@ -23,16 +23,19 @@ def test_a_view_change_is_told_when_it_begins_and_when_it_ends(caplog: pytest.Lo
     ]
 
 
-def test_whoever_is_shown_a_later_view_did_not_leave_by_itself() -> None:
+def test_whoever_is_shown_a_later_view_joins_it() -> None:
     views = ViewLog(0, True)
-    views.notice(7, True, "d", "silent", tick=9, now_ms=1)
-    assert list(views.recent) == [ViewChanged(0, 7, "d", FOLLOWED, 0, 1)]
+    views.notice(7, True, "d", "joined", tick=9, now_ms=1)
+    assert list(views.recent) == [ViewChanged(0, 7, "d", "joined", 0, 1)]
 
 
 def test_a_restart_between_views_is_timed_from_the_start() -> None:
     views = ViewLog(2, False)
     views.notice(2, True, "c", "", tick=40, now_ms=9)
-    assert list(views.recent) == [ViewChanged(2, 2, "c", FOLLOWED, 2000, 9)]
+    assert list(views.recent) == [ViewChanged(2, 2, "c", RESTART, 2000, 9)]
+    views.restart(0, True)  # in another epoch
+    views.notice(0, True, "a", "", tick=50, now_ms=10)
+    assert len(views.recent) == 1
 
 
 def test_only_the_newest_are_remembered_and_all_are_counted() -> None:
