@@ -9,19 +9,22 @@ OTHER_PYTHON ?= $(shell for p in python3.11 python3.12; do \
 	|| { $$p -c '' 2>/dev/null && echo $$p && break; }; done)
 VENV := .venv
 OTHER_VENV := .venv-other
+FUZZ_VENV := .venv-fuzz
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PROTOS := $(wildcard protos/*.proto)
 SIM_SEEDS ?= 10000
+FUZZ_SECONDS ?= 60
 SIM_DRAWN ?= 20000
 
-.PHONY: help demo test check unit sim mutants proto proto-check lock bench clean
+.PHONY: help demo test check unit sim mutants fuzz proto proto-check lock bench clean
 
 help:
 	@echo "make demo    a day of trade between 17 real homes on four nodes (about 4 minutes)"
 	@echo "make test    check, then every test (the same as CI)"
 	@echo "make check   formatting, lint, types, import contract, generated code"
 	@echo "make sim     the simulator at length: SIM_SEEDS=$(SIM_SEEDS) (about an hour), and every small history"
+	@echo "make fuzz    every decoder under a coverage-guided fuzzer, FUZZ_SECONDS=$(FUZZ_SECONDS) each"
 	@echo "make mutants break the code on purpose, one way after another; something must notice each"
 	@echo "make bench   throughput, latency and auction; results in bench/results"
 	@echo "make proto   regenerate protos/*_pb2*"
@@ -38,6 +41,11 @@ $(VENV)/.ready: requirements/dev.txt setup.cfg pyproject.toml
 # The demo's homes are data files inside a wheel: no dependencies of it are needed.
 $(VENV)/.demo: $(VENV)/.ready requirements/demo.txt
 	$(PIP) install --quiet --no-deps --require-hashes -r requirements/demo.txt
+	@touch $@
+
+$(FUZZ_VENV)/.ready: requirements/fuzz.txt
+	$(PYTHON) -m venv $(FUZZ_VENV)
+	$(FUZZ_VENV)/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r requirements/fuzz.txt
 	@touch $@
 
 $(OTHER_VENV)/.ready: requirements/runtime.txt
@@ -67,6 +75,9 @@ sim: $(VENV)/.ready
 mutants: $(VENV)/.ready
 	$(BIN)/python -m tests.mutants.run
 
+fuzz: $(FUZZ_VENV)/.ready
+	$(FUZZ_VENV)/bin/python -m tests.fuzz.run --seconds $(FUZZ_SECONDS) --jobs 2
+
 bench: $(VENV)/.ready
 	mkdir -p bench/results
 	$(BIN)/watt bench throughput --nodes 4 --seconds 20 --json > bench/results/throughput.json
@@ -91,6 +102,7 @@ lock: $(VENV)/.ready
 	$(PIP) install --quiet pip-tools
 	$(LOCK) -o requirements/runtime.txt requirements/runtime.in
 	$(LOCK) -o requirements/dev.txt requirements/dev.in
+	$(LOCK) -o requirements/fuzz.txt requirements/fuzz.in
 
 clean:
-	rm -rf $(VENV) $(OTHER_VENV) .demo .testnet *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(OTHER_VENV) $(FUZZ_VENV) .demo .testnet *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -8,12 +8,18 @@ import time
 import tracemalloc
 
 import pytest
+from grpc import StatusCode
+from grpc.aio import AioRpcError, Metadata
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from node.gateway.codes import CODE_KEY, RETRY_KEY, NotNowError, error_from
+from node.model.genesis import dump_genesis
+from protos import gateway_pb2 as pb
 from tests.fuzz import clients, files, peers
 from tests.fuzz.mutate import DEEP, HUGE, spoiled
 from tests.fuzz.targets import TARGETS, Target
+from tests.test_evidence import GENESIS
 
 assert clients and files and peers  # their targets are in the table now
 
@@ -69,3 +75,37 @@ def test_no_length_and_no_depth_takes_memory(name: str) -> None:
             assert tracemalloc.get_traced_memory()[1] - before < MAX_BYTES
     finally:
         tracemalloc.stop()
+
+
+def _genesis(settings: bytes) -> bytes:
+    return dump_genesis(GENESIS).replace(b'"contracts": {}', b'"contracts": {"a": {"b": ' + settings + b"}}")
+
+
+FOUND: list[tuple[str, bytes]] = [
+    ("genesis", _genesis(b"[" * 5_000 + b"]" * 5_000)),
+    ("genesis", _genesis(b"9" * 30)),
+    ("config", b"a = " + b"[" * 5_000),
+    ("database", b"\0\1" + b"\xff" * 20),
+    ("status-answer", pb.StatusReply(state=7).SerializeToString()),  # type: ignore[arg-type]
+    (
+        "status-answer",
+        pb.StatusReply(state=pb.StatusReply.COMMITTED, details=b"\x01", result=b"\xc0").SerializeToString(),
+    ),
+    ("info-answer", pb.NodeInfoReply(token_decimals=2**62).SerializeToString()),
+    ("events-answer", pb.BlockEvents(transaction_ids=b"short").SerializeToString()),
+]
+"""What was found by fuzzing, or by looking for more of the kind, and mended."""
+
+
+@pytest.mark.parametrize(("name", "data"), FOUND, ids=[name for name, _ in FOUND])
+def test_what_was_found_stays_mended(name: str, data: bytes) -> None:
+    assert not TARGETS[name](data)
+
+
+def test_a_wait_that_is_no_number_is_not_waited_for() -> None:
+    """A gateway says "not now" with milliseconds to wait; a lie neither stops a client nor drives it in circles."""
+    for said, expected in (("250", 250), ("0", 1), ("-5", None), ("1e9", None), ("9" * 30, None), ("", None)):
+        metadata = Metadata((CODE_KEY, "busy"), (RETRY_KEY, said))
+        failure = AioRpcError(StatusCode.RESOURCE_EXHAUSTED, Metadata(), metadata, "busy")
+        error = error_from(failure)
+        assert (error.retry_ms if isinstance(error, NotNowError) else None) == expected
