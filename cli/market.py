@@ -222,7 +222,7 @@ def _verify_proven(
     async def use(client: Client) -> tuple[tuple[Checked, list[Fault]], str]:
         read = ProvenReader(client, genesis, default_registry())
         found = await _verify(read, slot, client.query)
-        return found, f"with proofs under certificates of the genesis members, {proven_at(read)}"
+        return found, f"with proofs under certificates of the members, proven from the genesis on, {proven_at(read)}"
 
     return ask(nodes, use)
 

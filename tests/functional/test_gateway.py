@@ -109,6 +109,7 @@ def test_a_receipt_is_the_members_signed_word(network: Cluster) -> None:
 
 
 def test_a_proven_answer_equals_the_nodes_and_a_tampered_one_is_found_out(network: Cluster) -> None:
+    """Checklist 31: one certificate and a proof; whatever a lying node changes, the client sees."""
     genesis, registry = network.network.genesis, default_registry()
 
     async def scenario() -> None:
@@ -156,6 +157,9 @@ class Liar(Client):
         if isinstance(self._lie, RefusedError):
             raise self._lie
         return self._lie
+
+    async def boundaries(self, first: int) -> tuple[bytes, ...]:
+        return ()
 
 
 def test_a_client_goes_on_with_another_node(network: Cluster) -> None:
