@@ -188,6 +188,7 @@ def test_large_batches_are_checked_in_other_processes() -> None:
 
 
 def test_too_few_votes_and_anothers_votes() -> None:
+    """Checklist 8: the head block, too, is proven by the certificate stored with it, without a block after it."""
     chain = Chain()
     execution = chain.execute(chain.tx(0, 1, "take"))
     chain.ledger.commit(execution, certify(execution, signers=(0, 2)))

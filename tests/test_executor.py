@@ -27,6 +27,7 @@ def codes(chain: Chain, *transactions: Any) -> list[str]:
 
 
 def test_a_batch_is_a_set_whose_order_does_not_matter() -> None:
+    """Checklist 34: a proposer gains nothing by the order within a batch."""
     chain = Chain()
     chain.add(*(chain.tx(sender, 1, "rest", price=sender) for sender in range(4)))
     batch = [
@@ -48,7 +49,7 @@ def test_a_batch_is_a_set_whose_order_does_not_matter() -> None:
 
 
 def test_the_order_of_senders_changes_with_the_parent() -> None:
-    """Otherwise a key could be chosen that is always first."""
+    """Checklist 34: otherwise a key could be chosen that is always first."""
     first: set[int] = set()
     chain = Chain()
     for number in range(1, 25):
@@ -128,6 +129,7 @@ def test_what_is_not_executed_at_all_uses_no_nonce() -> None:
 
 
 def test_two_transactions_with_one_nonce() -> None:
+    """Checklist 29: one of them takes effect."""
     chain = Chain()
     batch = [chain.tx(0, 1, "add", name="a", amount=amount) for amount in (1, 2)]
     assert sorted(codes(chain, *batch)) == ["nonce-used", "ok"]
@@ -138,6 +140,7 @@ def test_two_transactions_with_one_nonce() -> None:
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.one_of(st.integers(0, 700), st.integers(0, 2**63 - 1)), max_size=60))
 def test_the_nonce_window_against_a_plain_set(tried: list[int]) -> None:
+    """Checklist 29 and 30: each nonce once, in any order within the window; gaps may stay open."""
     entry = nonces.FRESH
     used: set[int] = set()
     for nonce in tried:
@@ -179,6 +182,7 @@ def test_a_null_batch_runs_no_hooks_and_keeps_the_time() -> None:
 
 
 def test_time_never_runs_backwards() -> None:
+    """Checklist 57."""
     chain = Chain()
     chain.add(after=50)
     assert chain.add(after=-20).block.header.time == chain.ledger.head.time

@@ -94,6 +94,8 @@ def test_a_fault_of_the_node_is_reported_to_it() -> None:
 
 
 def test_who_does_not_read_is_cut_off_and_costs_no_memory() -> None:
+    """Checklist 52 and 59."""
+
     async def use(stub: "pb_grpc.GatewayAsyncStub", service: Misbehaving) -> None:
         call = stub.Subscribe(pb.SubscribeRequest())
         await call.read()
@@ -110,6 +112,8 @@ def test_who_does_not_read_is_cut_off_and_costs_no_memory() -> None:
 
 
 def test_one_connection_that_asks_too_fast_is_told_to_wait_and_others_are_not() -> None:
+    """Checklist 52."""
+
     async def use(stub: "pb_grpc.GatewayAsyncStub", _: Misbehaving) -> None:
         codes = [(await refusal(stub.Status(pb.StatusRequest())))[1] for _ in range(CALLS_BURST)]
         assert {error.code for error in codes} == {"internal"}

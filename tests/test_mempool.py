@@ -65,6 +65,7 @@ def test_a_key_that_nobody_knows_sends_nothing() -> None:
 
 
 def test_counts_and_bytes_are_bounded_and_given_back() -> None:
+    """Checklist 52."""
     size = len(tx(0, 1).raw)
     pool = Mempool(UsedNonces(), max_transactions=2)
     pool.add(tx(0, 1), 0)
@@ -79,6 +80,7 @@ def test_counts_and_bytes_are_bounded_and_given_back() -> None:
 
 
 def test_senders_take_turns_and_nonces_ascend() -> None:
+    """Checklist 32: who floods delays only itself."""
     pool = Mempool(UsedNonces())
     for nonce in (3, 1, 2):
         pool.add(tx(0, nonce), 0)

@@ -113,6 +113,7 @@ def test_what_no_correct_peer_sends_has_a_code(frame: bytes, code: str) -> None:
 
 
 def test_a_full_outbox_drops_gossip_first_and_stays_bounded() -> None:
+    """Checklist 52 and 54: who does not read costs so much memory and no more, and nobody waits for it."""
     outbox = Outbox()
     for i in range(10):
         outbox.put(b"vote %d" % i, gossip=False)
@@ -144,6 +145,8 @@ def test_messages_arrive_in_order_from_the_member_that_sent_them(peers: Peers) -
 
 
 def test_a_link_comes_back_after_its_peer_was_away(peers: Peers) -> None:
+    """Checklist 54: sending to a peer that is away neither waits nor piles up."""
+
     async def scenario() -> None:
         a = peers.transport(0)
         async with running(a):
@@ -163,6 +166,8 @@ def test_a_link_comes_back_after_its_peer_was_away(peers: Peers) -> None:
 
 
 def test_garbage_is_dropped_and_the_link_goes_on(peers: Peers) -> None:
+    """Checklist 53 and 59."""
+
     async def scenario() -> None:
         peers.received.clear()
         async with running(peers.transport(1)), _raw_link(peers, 0) as call:
@@ -185,6 +190,8 @@ def test_garbage_is_dropped_and_the_link_goes_on(peers: Peers) -> None:
     ],
 )
 def test_a_link_must_begin_with_its_owners_hello(peers: Peers, hello: Callable[[bytes], bytes], code: str) -> None:
+    """Checklist 56."""
+
     async def scenario() -> None:
         peers.received.clear()
         async with running(peers.transport(1)), _raw_link(peers, 0) as call:
@@ -198,6 +205,8 @@ def test_a_link_must_begin_with_its_owners_hello(peers: Peers, hello: Callable[[
 
 
 def test_a_stranger_does_not_get_through_tls(peers: Peers) -> None:
+    """Checklist 56."""
+
     async def scenario() -> None:
         stranger = TlsIdentity(*make_certificate("node-0"))
         async with running(peers.transport(1)):

@@ -46,6 +46,7 @@ def test_a_rewritten_log_holds_the_new_records_alone_and_grows_on(tmp_path: Path
 
 @pytest.mark.parametrize("cut", range(1, 45))
 def test_a_torn_tail_is_cut_off_and_the_log_goes_on(tmp_path: Path, cut: int) -> None:
+    """Checklist 36."""
     log, _ = open_log(OsDirectory(tmp_path))
     log.append([b"first"])
     log.append([b"second, to be torn"])
@@ -106,6 +107,7 @@ def test_a_log_of_another_chain_or_format_is_refused(tmp_path: Path) -> None:
 
 
 def test_after_a_failed_sync_nothing_is_written_any_more(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Checklist 58."""
     log, _ = open_log(OsDirectory(tmp_path))
 
     def no_space(descriptor: int) -> None:

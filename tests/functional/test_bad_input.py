@@ -129,6 +129,8 @@ def test_bad_transactions_are_refused_at_the_edge(network: Cluster) -> None:
 
 
 def test_a_replay_is_refused(network: Cluster) -> None:
+    """Checklist 29."""
+
     async def scenario() -> None:
         who = device(network, "home-3/load")
         async with Client(network.network.gateways[0]) as client:
@@ -206,6 +208,8 @@ def test_a_bad_request_has_a_status_and_a_code(
 
 
 def test_a_request_that_is_too_large_is_not_read(network: Cluster) -> None:
+    """Checklist 53."""
+
     async def scenario() -> None:
         async with Client(network.network.gateways[0]) as client:
             with pytest.raises(RefusedError) as caught:
@@ -230,6 +234,7 @@ def test_a_subscription_to_the_future_is_refused(network: Cluster) -> None:
     "garbage", [b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00", bytes(5000), b"PRI * HT"]
 )
 def test_garbage_on_every_port_harms_nobody(network: Cluster, garbage: bytes) -> None:
+    """Checklist 53 and 59."""
     for node in network.network.nodes:
         for address in (node.config.gateway.listen, node.config.peer.listen):
             with socket.create_connection(split_address(address), timeout=5) as connection:

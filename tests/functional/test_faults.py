@@ -41,6 +41,7 @@ async def trade(cluster: Cluster, who: Device, count: int) -> None:
 
 
 def test_orders_go_on_when_the_primary_is_killed_under_load(own_network: Cluster) -> None:
+    """Checklist 28 and 60."""
     primary = own_network.status()[0].info
     assert primary is not None
     victim = own_network.network.nodes[primary.primary]
@@ -63,6 +64,7 @@ def test_orders_go_on_when_the_primary_is_killed_under_load(own_network: Cluster
 
 
 def test_a_node_that_was_away_catches_up(own_network: Cluster) -> None:
+    """Checklist 44."""
     away = own_network.network.nodes[3]
     own_network.stop(away)
     asyncio.run(trade(own_network, device(own_network, "home-2/load"), 30))
@@ -73,6 +75,7 @@ def test_a_node_that_was_away_catches_up(own_network: Cluster) -> None:
 
 
 def test_the_whole_network_restarts_where_it_was(own_network: Cluster) -> None:
+    """Checklist 39."""
     asyncio.run(trade(own_network, device(own_network, "home-3/load"), 3))
     until(lambda: all_level(own_network), "not level before the restart")
     height = max(heights(own_network))
@@ -86,6 +89,7 @@ def test_the_whole_network_restarts_where_it_was(own_network: Cluster) -> None:
 
 
 def test_the_chain_verifies(own_network: Cluster) -> None:
+    """Checklist 8."""
     own_network.stop_all()
     config = own_network.network.nodes[0].config_path  # the one that was killed as primary
     command = [sys.executable, "-m", "cli.main", "node", "verify", "--config", str(config), "--json"]

@@ -40,6 +40,7 @@ def test_a_genesis_that_the_contracts_refuse(contracts: dict[str, Any]) -> None:
 
 
 def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
+    """Checklist 27."""
     store = LevelStore(tmp_path / "db", create=True)
     chain = Chain(store)
     first = chain.add(chain.tx(0, 1, "add", name="a", amount=5), chain.tx(1, 1, "rest", price=3))
@@ -103,6 +104,7 @@ def test_a_transaction_too_early_at_first_is_found_where_it_was_executed() -> No
 
 
 def test_what_is_committed_follows_the_head_and_is_certified() -> None:
+    """Checklist 46: nothing is stored twice, out of turn, or under another block's certificate."""
     chain = Chain()
     stale = chain.execute(chain.tx(0, 1, "take"))
     other = chain.execute(chain.tx(1, 1, "take"))

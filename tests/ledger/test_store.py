@@ -99,6 +99,7 @@ def test_no_room_to_open_it_is_no_damage(tmp_path: Path, create: bool) -> None:
 
 
 def test_no_room_to_write(tmp_path: Path) -> None:
+    """Checklist 58."""
     store = LevelStore(tmp_path / "db", create=True)
     with no_room(1000), pytest.raises(StoreFault) as error:
         store.write({b"a": b"v" * 100_000})
