@@ -68,6 +68,7 @@ class Passivity:
         self.asked_at = 0
         self._now = 0
         self._is_lost = False
+        self._has_voted = False
         self._reason = MEMORY_LOST
         self.barrier = 0
         self._answers: dict[int, int] = {}
@@ -190,20 +191,25 @@ class Passivity:
         if self._settings.is_observer:
             return False
         if self._found:
-            self._desk.tray.forgotten.extend(self._found)
-            self._found.clear()
-            self._reason = VOTE_FORGOTTEN
-            if not self._is_lost:
-                self._is_lost = True
-                self._desk.persist(lost_record())
-            if not self.is_asking:
-                self._ask()
+            self._forgot(self._found)
+            self._found = []
         if self.is_asking and len(self._answers) >= self._settings.quorum - 1:
             self._conclude()
         may_vote = self.because is None
         changed = may_vote and not self._ordering.may_vote
         self._ordering.may_vote = may_vote
         return changed
+
+    def _forgot(self, statements: list[Signed]) -> None:
+        """Own statements turned up that nobody here remembers."""
+        if not self._is_lost:
+            self._is_lost = True
+            self._reason = VOTE_FORGOTTEN
+            self._desk.tray.forgotten.extend(statements)
+            self._desk.persist(lost_record())
+        self._has_voted = True
+        if not self.is_asking:
+            self._ask()
 
     def _conclude(self) -> None:
         """Enough have answered."""
@@ -212,7 +218,7 @@ class Passivity:
             return
         self._is_lost = False
         proven = max(self._ordering.stored, *self._answers.values())
-        if proven > 0 or self._reason == VOTE_FORGOTTEN:
+        if proven > 0 or self._has_voted:  # else this is the first start of a new network
             self.barrier = max(self.barrier, proven + WINDOW + 1)
         self._desk.persist(barrier_record(self.barrier))
         if self._view_change is not None:

@@ -367,7 +367,9 @@ class Replica:
             self._views.show(peer)
 
     def _on_recollection(self, peer: int, answer: Recollection) -> None:
-        for signed in self._passivity.on_recollection(peer, answer, self.height):
+        shown = self._passivity.on_recollection(peer, answer, self.height)
+        self._settle()
+        for signed in shown:
             self._on_signed(peer, signed, signed, None)
 
     def _settle(self) -> None:

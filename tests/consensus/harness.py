@@ -43,7 +43,7 @@ from node.consensus.statements import (
 )
 from node.errors import PeerError
 from node.model.block import NULL_BATCH, NULL_DIGEST, Batch, Header, decode_batch, encode_batch, encode_header
-from node.model.certificate import Certificate, decode_certificate, encode_certificate
+from node.model.certificate import Certificate, encode_certificate
 from node.model.codec import sha256
 
 CHAIN = bytes(range(32))
@@ -103,6 +103,7 @@ class Node:
     chain: list[tuple[Header, bytes, Certificate]] = field(default_factory=list)
     executed: list[tuple[int, bytes]] = field(default_factory=list)
     evidence: list[Evidence] = field(default_factory=list)
+    forgotten: list[Signed] = field(default_factory=list)
     speculative: tuple[Header, bytes] | None = None
     is_up: bool = True
 
@@ -132,6 +133,7 @@ class Cluster:
         self.survives: Callable[[int], bool] = lambda node: True
         self.diverging: set[int] = set()
         self._times = 0
+        self._starts = 0
         start = Anchor(base, GENESIS_HASH, None)
         self.nodes = [Node(self._replica(index, start, [])) for index in range(n + observers)]
         self.is_traced = False
@@ -144,7 +146,9 @@ class Cluster:
         me = index if index < self.n else OBSERVER
         settings = Settings(CHAIN, 0, self.members, me, self.base, timeout_ticks=self.timeout_ticks)
         key = self.keys[index % self.n]
-        return Replica(settings, key, plain_verify, anchor, records, self.memory_of.get(index, Memory.KEPT))
+        self._starts += 1
+        memory = self.memory_of.get(index, Memory.KEPT)
+        return Replica(settings, key, plain_verify, anchor, records, memory, self._starts)
 
     def replica(self, index: int) -> Replica:
         """The replica of a node."""
@@ -210,6 +214,25 @@ class Cluster:
         node.is_up = True
         self.obey(index)
 
+    def wipe(self, index: int) -> None:
+        """Its disk is lost; it comes back with an empty one."""
+        self.crash(index)
+        node = self.nodes[index]
+        node.records, node.chain = [], []
+        self.memory_of[index] = Memory.LOST
+        self.restart(index)
+        del self.memory_of[index]
+
+    def backup(self, index: int) -> tuple[list[bytes], list[tuple[Header, bytes, Certificate]]]:
+        """A copy of its disk."""
+        return list(self.nodes[index].records), list(self.nodes[index].chain)
+
+    def restore(self, index: int, copy: tuple[list[bytes], list[tuple[Header, bytes, Certificate]]]) -> None:
+        """It comes back with an old copy of its disk."""
+        self.crash(index)
+        self.nodes[index].records, self.nodes[index].chain = list(copy[0]), list(copy[1])
+        self.restart(index)
+
     def compact(self, index: int) -> None:
         """The vote log is rewritten."""
         self.nodes[index].records = self.replica(index).log_snapshot()
@@ -227,6 +250,7 @@ class Cluster:
                 self.crash(index)
                 return
             node.evidence.extend(ready.evidence)
+            node.forgotten.extend(ready.forgotten)
             self.errors.extend(ready.dropped)
             for send in ready.send:
                 everyone = [other for other in range(len(self.nodes)) if other != index]
@@ -335,9 +359,8 @@ class Cluster:
                 return "batch-reply " + " ".join(self.names[decode_batch(raw).digest] for raw in batches)
             case Recall(_, _, view, stored):
                 return f"recall view {view} stored {stored}"
-            case Recollection(_, _, certificate, statements):
-                stands = f"block {decode_certificate(certificate).height}" if certificate else "nothing stored"
-                return f"recollection {stands}, {len(statements)} statements"
+            case Recollection(_, _, _, statements):
+                return f"recollection of {len(statements)} statements"
             case BlockRequest(first):
                 return f"block-request from {first}"
             case BlockReply(blocks):
