@@ -10,13 +10,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from chaincode.registry import default_registry
 from cli.output import json_option, plain, print_json, print_table, refusals_to_exit_codes
 from node.config import load_config
-from node.errors import RefusedError
+from node.errors import ConfigError, RefusedError
 from node.gateway.client import addresses_in
+from node.ledger.chain import Ledger
+from node.ledger.store import LevelStore
+from node.main import DATABASE_NAME
 from node.model.genesis import load_genesis
 from node.setup import CONFIG_NAME
 from node.snapshot.fetch import Verdict
 from node.snapshot.join import JoinPlan, JoinReport
 from node.snapshot.join import join as run_join
+from node.snapshot.maker import make_now
+from node.snapshot.shelf import SNAPSHOTS_NAME, Shelf, require_joined
 
 _PATH = click.Path(path_type=Path)
 _BARS = {"chunks": "chunks fetched", "state": "state written", "blocks": "blocks executed"}
@@ -74,6 +79,38 @@ def join(
         print_json(report._asdict())
     else:
         print_table(f"{data} holds", ["what", "value"], _rows(report))
+
+
+@click.command()
+@click.option("--config", "config_path", type=_PATH, default=CONFIG_NAME, show_default=True, help="The configuration.")
+@click.option("--list", "only_list", is_flag=True, help="Make none; also of a running node.")
+@json_option
+@refusals_to_exit_codes
+def snapshot(config_path: Path, only_list: bool, as_json: bool) -> None:
+    """Make a snapshot of a stopped node's newest block, and list what it has for nodes that join.
+
+    A running node makes one by itself every 1000 blocks.
+
+    Example: watt node snapshot --config node.toml --list
+    """
+    config = load_config(config_path)
+    data = config.path(config.data_dir)
+    shelf = Shelf(data / SNAPSHOTS_NAME)
+    if not only_list:
+        require_joined(data)
+        store = LevelStore(data / DATABASE_NAME, create=False)
+        try:
+            ledger = Ledger.open(store, load_genesis(config.path(config.genesis)), default_registry())
+            make_now(store, ledger, shelf)
+        except OSError as error:
+            raise ConfigError("cannot-write", f"{data / SNAPSHOTS_NAME}: {error.strerror}") from error
+        finally:
+            store.close()
+    if as_json:
+        print_json([{"height": each.height, "chunks": len(each.chunks), "bytes": each.size} for each in shelf.kept])
+    else:
+        rows = [(each.height, len(each.chunks), each.size) for each in shelf.kept]
+        print_table(f"Snapshots in {shelf.directory}", [">of block", ">chunks", ">bytes"], rows)
 
 
 class _Screen:

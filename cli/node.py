@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from chaincode.registry import default_registry
+from cli.doctor import doctor
 from cli.evidence import verify_evidence
-from cli.join import join
+from cli.join import join, snapshot
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
 from cli.session import node_option
 from node.config import load_config
@@ -170,7 +171,9 @@ def verify(
         print_table(f"{data} holds", ["what", "value"], [(k, _shown(v)) for k, v in report._asdict().items()])
 
 
+node.add_command(doctor)
 node.add_command(join)
+node.add_command(snapshot)
 
 
 def _run_to_end(opened: Opened) -> int:

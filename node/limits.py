@@ -92,7 +92,7 @@ SNAPSHOTS_KEPT = 2
 SNAPSHOT_CHUNK_BYTES = 256 * 1024
 MAX_CHUNK_BYTES = 32 * 1024 * 1024
 SNAPSHOT_BUFFER_BYTES = 16 * 1024 * 1024
-SNAPSHOT_SLICE_MS = 2
+SNAPSHOT_SLICE_MS = 1
 SNAPSHOT_PAUSE_MS = 10
 
 # State transfer: what a node serves to those who join, all of them together, and what these ask for at once.

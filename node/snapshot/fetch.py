@@ -195,14 +195,14 @@ class Fetch:
             source.offers[target.name] = target
 
     def _answered(self, request: AskChunk) -> Source | None:
-        """The source of a request that is still wanted."""
+        """The source of a request whose answer is still wanted: it was not dropped, nor another snapshot chosen."""
         if request not in self._under_way:
             return None
         self._under_way.discard(request)
-        source = self.sources.get(request.source)
-        if source is not None:
-            source.under_way -= 1
-        return source
+        source = self.sources[request.source]
+        source.under_way -= 1
+        wanted = self.target is not None and request[1:3] == (self.target.height, self.target.depth)
+        return source if wanted else None
 
     def _next(self) -> AskChunk | None:
         """The next chunk, of the source that has least to do; None if all have enough."""
@@ -219,11 +219,11 @@ class Fetch:
 
     def _drop(self, source: Source, verdict: Verdict) -> None:
         """Ask a source nothing more; what it was asked for is asked of another."""
-        del self.sources[source.name]
         self.verdicts[source.name] = verdict
         for request in [each for each in self._under_way if each.source == source.name]:
-            self._under_way.discard(request)
-            self._queue.appendleft(request.prefix)
+            if self._answered(request) is not None:
+                self._queue.appendleft(request.prefix)
+        del self.sources[source.name]
 
     def _choose(self) -> None:
         """Once all have answered: the newest snapshot, and the next one when nobody is left who has it."""
@@ -233,9 +233,6 @@ class Fetch:
         if self.target is not None and any(target.name == self.target.name for target in offers):
             return
         self._queue.clear()
-        self._under_way.clear()
-        for source in self.sources.values():
-            source.under_way = 0
         if not offers:
             self.target = None
             self.stage = Stage.NOTHING if self.sources else Stage.NO_SOURCE

@@ -39,7 +39,7 @@ ROUNDS = 5
 links do the rest."""
 APPLY_S = 0.05
 """For so long blocks are executed before answers are looked at."""
-R = TypeVar("R")
+R = TypeVar("R", bound="_Request")
 A = TypeVar("A")
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -267,8 +267,16 @@ def _is_done(follow: Follow) -> bool:
     return follow.is_done
 
 
+class _Request(Protocol):
+    @property
+    def source(self) -> str: ...
+
+
 class _Core(Protocol[R]):
     """What decides what is asked: ``Fetch`` or ``Follow``."""
+
+    @property
+    def sources(self) -> Mapping[str, Source]: ...
 
     def requests(self) -> Sequence[R]: ...
 
@@ -297,12 +305,17 @@ async def _exchange(
             done, _ = await asyncio.wait(calls, timeout=0 if busy else None, return_when=asyncio.FIRST_COMPLETED)
             for call in done:
                 request = calls.pop(call)
+                if call.cancelled():
+                    continue
                 try:
                     answer = call.result()
                 except RefusedError as error:
                     core.failed(request, error.code, error.message)
                 else:
                     take(request, answer)
+            for call, request in calls.items():
+                if request.source not in core.sources:  # what it says is of no interest any more
+                    call.cancel()
     finally:
         for call in calls:
             call.cancel()
