@@ -143,6 +143,11 @@ class Maker:
             return
         self._task = asyncio.create_task(self._make(making), name="snapshot")
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a snapshot is under way."""
+        return self._task is not None
+
     async def stop(self) -> None:
         """Give up what is under way. To be called before the store is closed."""
         if self._task is not None:
