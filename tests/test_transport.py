@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import grpc
 import grpc.aio
 import pytest
+from cryptography import x509
 
 from node.consensus.messages import (
     BatchReply,
@@ -226,6 +227,14 @@ def test_a_port_in_use_is_one_clear_error(peers: Peers) -> None:
             assert caught.value.code == "port-in-use"
 
     asyncio.run(scenario())
+
+
+def test_certificates_outlive_any_clock() -> None:
+    """Checklist 51: a member's certificate has no end (RFC 5280, 4.1.2.5), so no date can cut its links."""
+    _, certificate = make_certificate("a")
+    parsed = x509.load_pem_x509_certificate(certificate)
+    assert parsed.not_valid_after_utc.year == 9999
+    assert parsed.not_valid_before_utc.year <= 2020  # nor one that lags behind
 
 
 def test_a_certificate_belongs_to_its_key() -> None:
