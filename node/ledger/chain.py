@@ -168,7 +168,8 @@ class Ledger:
         header = execution.block.header
         if header.height != self.head.height + 1 or header.parent_hash != self.head_hash:
             raise NodeFault("wrong-block", f"block {header.height} does not follow block {self.head.height}")
-        if (certificate.height, certificate.block_hash) != (header.height, execution.block_hash):
+        proven = (certificate.epoch, certificate.height, certificate.block_hash)
+        if proven != (header.epoch, header.height, execution.block_hash):
             raise NodeFault("wrong-block", f"the certificate is not that of block {header.height}")
         puts = _block_puts(execution, certificate, self.tree)
         self._index_transactions(execution, puts)

@@ -3,10 +3,12 @@
 import pytest
 
 from chaincode.governance import NOTICE
+from node.errors import NodeFault, StoreFault
+from node.ledger import layout
 from node.model.block import decode_header
 from node.model.certificate import decode_certificate
 from tests.ledger.chains import Chain
-from tests.ledger.epoch_chains import NAMES, EpochChain, joining, make_genesis
+from tests.ledger.epoch_chains import NAMES, EpochChain, certify, joining, make_genesis
 
 
 def test_without_governance_there_is_one_epoch() -> None:
@@ -49,6 +51,26 @@ def test_a_restart_finds_every_epoch_again() -> None:
     chain.reopen()
     assert (chain.ledger.epochs(), chain.ledger.boundaries()) == before
     assert [epoch.number for epoch in chain.ledger.epochs()] == [0, 1, 2]
+
+
+def test_a_certificate_of_another_epoch_is_not_stored() -> None:
+    """Checklist 47: nor is anything of the new epoch before the last certificate of the old."""
+    chain = EpochChain()
+    first = chain.decide("add", "eve", "ada", "bob", "cyd", **joining("eve"))
+    old, new = chain.ledger.epochs()
+    chain.grow_to(first - 1)
+    execution = chain.execute()
+    with pytest.raises(NodeFault, match="wrong-block"):
+        chain.ledger.commit(execution, certify(execution, old))
+    chain.ledger.commit(execution, certify(execution, new))
+
+
+def test_a_boundary_that_cannot_be_read_is_the_databases_fault() -> None:
+    chain = EpochChain()
+    chain.grow_to(chain.decide("add", "eve", "ada", "bob", "cyd", **joining("eve")))
+    chain.store.write({layout.at_height(layout.BOUNDARY, 1): b"damaged"})
+    with pytest.raises(StoreFault, match="db-corrupt"):
+        chain.ledger.boundaries()
 
 
 @pytest.mark.parametrize("governed", [True, False])
