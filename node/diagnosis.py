@@ -23,6 +23,7 @@ QUIET_MS: Final = 2 * HEARTBEAT_TICKS * TICK_MS
 """A network without any work stores a block every HEARTBEAT_TICKS; twice that without one is a stall."""
 BUSY_QUIET_MS: Final = 3_000
 """With work waiting, a block comes within a second."""
+DISK_ADVICE: Final = "a node that cannot write stops; make room, then start it again: nothing is lost"
 LOW_DISK_BYTES: Final = 1024 * 1024 * 1024
 NO_DISK_BYTES: Final = 64 * 1024 * 1024
 MANY_BAD_MESSAGES: Final = 16
@@ -47,7 +48,6 @@ class Link(msgspec.Struct, frozen=True):
     waiting_messages: int
     waiting_bytes: int
     dropped: int
-    claimed_height: int = 0
     clock_ms: int | None = None
 
 
@@ -242,7 +242,7 @@ def _clocks(report: Report) -> Iterator[Finding]:
 def _disk(report: Report) -> Iterator[Finding]:
     free = report.disk_free_bytes
     if free < LOW_DISK_BYTES:
-        text = f"{megabytes(free)} are left on the data directory's disk: a node that cannot write stops"
+        text = f"{megabytes(free)} are left on the data directory's disk: {DISK_ADVICE}"
         yield Finding(PROBLEM if free >= NO_DISK_BYTES else STALLED, "disk-low", text)
     if report.damaged:
         text = f"set aside as damaged: {', '.join(report.damaged)}; look at the disk, then delete them"
