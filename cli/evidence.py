@@ -9,11 +9,12 @@ import msgspec
 from chaincode.registry import default_registry
 from cli.output import plain, print_json
 from node.errors import RefusedError
-from node.evidence import MAX_EVIDENCE_FILE_BYTES, check_evidence, parse_evidence
+from node.evidence import MAX_EVIDENCE_FILE_BYTES, check_evidence, parse_evidence, proven_epochs
 from node.ledger.chain import Ledger
 from node.ledger.store import LevelStore
 from node.main import DATABASE_NAME
 from node.model.genesis import Genesis
+from node.model.keys import verify
 from node.received import RECEIPT_KIND, Fate, ReceivedFile, check_receipt, fate_of, parse_receipt
 
 
@@ -54,7 +55,7 @@ def _read(path: Path) -> bytes:
 def _verify_receipt(document: ReceivedFile, genesis: Genesis, data: Path | None, as_json: bool) -> None:
     fate: Fate | None = None
     if data is None:
-        received = check_receipt(document, genesis.chain, (genesis.epoch,))
+        received = check_receipt(document, genesis.chain, proven_epochs(genesis, document.boundaries, verify))
     else:
         store = LevelStore(data / DATABASE_NAME, create=False)
         try:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from node.gateway.client import Receipt
+from node.gateway.client import Client, Receipt
+from node.gateway.proven import MAX_EPOCHS
 from node.model.transaction import decode_transaction
 from node.received import make_receipt, write_receipt
 
@@ -18,14 +19,14 @@ class Receipts:
         self._path = path
         self._own: set[Path] = set()
 
-    def keep(self, chain: bytes, raw: bytes, receipt: Receipt | None) -> None:
+    def keep(self, chain: bytes, raw: bytes, receipt: Receipt | None, boundaries: tuple[bytes, ...]) -> None:
         """Write the receipt of a transaction just handed in. Raises ConfigError: "file-exists", "cannot-write"."""
         tx = decode_transaction(raw)
         if receipt is None:
-            click.echo(f"no receipt of {tx.id.hex()}: the node's answer was lost, and another has it already", err=True)
+            click.echo(f"no receipt of {tx.id.hex()}: an answer was lost, or the node is no member", err=True)
             return
         path = self._path / f"{tx.id.hex()}.receipt.json" if self._path.is_dir() else self._path
-        document = make_receipt(chain, [tx], 0, receipt.member, receipt.height, receipt.signature)
+        document = make_receipt(chain, [tx], 0, receipt.member, receipt.height, receipt.signature, boundaries)
         # A transaction that is signed anew, since its nonce was taken, is the same command's: it takes the place.
         write_receipt(path, document, replace=path in self._own)
         self._own.add(path)
@@ -49,9 +50,13 @@ receipt_option = click.option(
 )
 
 
-def keep_receipt(chain: bytes, raw: bytes, receipt: Receipt | None) -> None:
+async def keep_receipt(client: Client, chain: bytes, raw: bytes, receipt: Receipt | None) -> None:
     """Where the running command was told to with --receipt; nowhere otherwise."""
     context = click.get_current_context(silent=True)
     receipts = None if context is None else context.meta.get(_KEY)
-    if isinstance(receipts, Receipts):
-        receipts.keep(chain, raw, receipt)
+    if not isinstance(receipts, Receipts):
+        return
+    boundaries: tuple[bytes, ...] = ()
+    while len(boundaries) < MAX_EPOCHS and (found := await client.boundaries(len(boundaries) + 1)):
+        boundaries += found
+    receipts.keep(chain, raw, receipt, boundaries)

@@ -161,7 +161,7 @@ class Account:
             try:
                 raw = await self.sign(contract, method, args, not_after)
                 tx_id, receipt = await self._client.submit_for_receipt(raw)
-                keep_receipt(self._chain, raw, receipt)
+                await keep_receipt(self._client, self._chain, raw, receipt)
                 status = await self._wait(tx_id, not_after)
                 if status.code == "ok":
                     return status

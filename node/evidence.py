@@ -8,7 +8,7 @@ are checked with the members' keys, and then the statements are read and compare
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -17,7 +17,7 @@ import msgspec
 from node.consensus import lies
 from node.consensus.desk import Desk
 from node.consensus.messages import Evidence, Signed
-from node.consensus.settings import Settings
+from node.consensus.settings import OBSERVER, Settings
 from node.consensus.statements import (
     Commit,
     NewView,
@@ -28,12 +28,13 @@ from node.consensus.statements import (
     ViewChange,
 )
 from node.consensus.view_change import check_new_view, check_view_change, stable_fault
+from node.epochs import verified_epochs
 from node.errors import CodecError, PeerError, RefusedError
 from node.model import keys
 from node.model.block import DecodedBatch, decode_batch
 from node.model.certificate import decode_certificate
-from node.model.codec import sha256
-from node.model.epoch import Epoch, Validator
+from node.model.codec import decode, sha256
+from node.model.epoch import Boundary, Epoch, decode_boundary, encode_boundary
 from node.model.genesis import Genesis
 from node.model.keys import Verify
 from node.model.transaction import MAX_NONCE
@@ -64,7 +65,8 @@ class Said(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class EvidenceFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """``chain``: hex; ``member``: the index in the epoch of who signed, ``name`` its name; ``attachment``: what the
-    statements are held against, empty for kinds that need nothing."""
+    statements are held against, empty for kinds that need nothing; ``boundaries``: what proves the epochs from 1 up to
+    this one (``node/epochs.py``), encoded."""
 
     format: int
     kind: str
@@ -74,6 +76,7 @@ class EvidenceFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     name: str
     statements: tuple[Said, ...]
     attachment: bytes = b""
+    boundaries: tuple[bytes, ...] = ()
 
 
 class Finding(NamedTuple):
@@ -119,27 +122,32 @@ def dump_evidence(document: EvidenceFile) -> bytes:
     return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
 
 
-def epoch_of(genesis: Genesis) -> Epoch:
-    """Epoch 0."""
-    return Epoch(0, 1, tuple(Validator(m.name, m.public_key, m.tls_certificate) for m in genesis.members))
+def proven_epochs(genesis: Genesis, boundaries: Sequence[bytes], verify: Verify) -> tuple[Epoch, ...]:
+    """The epochs that encoded boundaries prove, epoch 0 first. Raises RefusedError: "bad-epochs"."""
+    try:
+        return verified_epochs(genesis, [decode_boundary(data) for data in boundaries], verify)
+    except CodecError as error:
+        raise RefusedError("bad-epochs", f"what should prove an epoch cannot be read: {error.message}") from error
 
 
 def check_evidence(document: EvidenceFile, genesis: Genesis, verify: Verify = keys.verify) -> Finding:
     """What the evidence proves.
 
-    Raises RefusedError: "wrong-chain"; "unknown-epoch" and "unknown-member"; "unknown-kind"; "bad-evidence" (its parts
-    cannot be read); "not-signed" (a signature is not the member's); "proves-nothing" (a correct member may sign it).
+    Raises RefusedError: "wrong-chain"; "bad-epochs", "unknown-epoch", "unknown-member"; "unknown-kind"; "bad-evidence"
+    (its parts cannot be read); "not-signed" (a signature is not the member's); "proves-nothing" (a correct member may
+    sign it).
     """
     if document.chain != genesis.chain.hex():
         raise RefusedError("wrong-chain", f"it is of chain {document.chain[:16]}, not {genesis.chain.hex()[:16]}")
-    epoch = epoch_of(genesis)
-    if document.epoch != epoch.number:
+    epochs = proven_epochs(genesis, document.boundaries, verify)
+    if not 0 <= document.epoch < len(epochs):
         raise RefusedError("unknown-epoch", f"who the members of epoch {document.epoch} are is not proven")
+    epoch = epochs[document.epoch]
     if not 0 <= document.member < len(epoch.members) or document.name != epoch.members[document.member].name:
         raise RefusedError(
             "unknown-member", f"`{document.name}` is not member {document.member} of epoch {epoch.number}"
         )
-    desk = Desk(Settings(genesis.chain, epoch.number, epoch.keys, document.member), _NoPen(), verify)
+    desk = Desk(Settings(genesis.chain, epoch.number, epoch.keys, OBSERVER, epoch.base), _NoPen(), verify)
     signed = tuple(Signed(document.member, said.data, said.signature) for said in document.statements)
     try:
         statements = tuple(desk.read(each) for each in signed)
@@ -257,6 +265,13 @@ def _check_wrong_block(vote: Commit, attachment: bytes, desk: Desk) -> None:
     _require(certificate.block_hash != vote.block_hash, "the vote is for the certified block")
 
 
+def _epoch_said(signed: Signed) -> int:
+    """The epoch that a statement which the core has read is of."""
+    value = decode(signed.data[len(keys.TAG_VOTE) :])
+    assert isinstance(value, tuple) and isinstance(value[2], int)
+    return value[2]
+
+
 def _require(holds: bool, otherwise: str) -> None:
     if not holds:
         raise RefusedError("proves-nothing", otherwise)
@@ -265,24 +280,31 @@ def _require(holds: bool, otherwise: str) -> None:
 class EvidenceFiles:
     """The evidence that a node holds, one file for each finding. Nothing is overwritten, and there are few of each."""
 
-    def __init__(self, directory: Path, genesis: Genesis) -> None:
+    def __init__(
+        self, directory: Path, genesis: Genesis, boundaries: Callable[[], Sequence[Boundary]] = lambda: ()
+    ) -> None:
+        """``boundaries``: the ledger's, which prove all epochs that have begun."""
         self._directory = directory
         self._genesis = genesis
+        self._boundaries = boundaries
 
     def keep(self, evidence: Evidence) -> Path | None:
         """Check and write a finding of the core, unless there are enough like it; where. What cannot be written is
         logged: this node's own work does not rest on it."""
-        epoch = epoch_of(self._genesis)
-        name = epoch.members[evidence.member].name
+        number = _epoch_said(evidence.statements[0])
+        boundaries = self._boundaries()[:number]
+        members = boundaries[-1].members if boundaries else self._genesis.epoch.members
+        name = members[evidence.member].name
         document = EvidenceFile(
             format=EVIDENCE_FORMAT,
             kind=evidence.kind,
             chain=self._genesis.chain.hex(),
-            epoch=epoch.number,
+            epoch=number,
             member=evidence.member,
             name=name,
             statements=tuple(Said(each.data, each.signature) for each in evidence.statements),
             attachment=evidence.attachment,
+            boundaries=tuple(encode_boundary(boundary) for boundary in boundaries),
         )
         try:
             found = check_evidence(document, self._genesis)

@@ -22,7 +22,7 @@ from node.model.transaction import Transaction, decode_transaction
 
 RECEIPT_FORMAT: Final = 1
 RECEIPT_KIND: Final = "received"
-MAX_RECEIPT_FILE_BYTES: Final = 256 * 1024
+MAX_RECEIPT_FILE_BYTES: Final = 4 * 1024 * 1024
 NEGLECT_BLOCKS: Final = 64
 """A transaction that could have stood in more blocks than this since it was received, and stands in none, was left out.
 
@@ -34,7 +34,8 @@ class ReceivedFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """``transaction``: as it was signed; ``root``: the list root over the ids of all that were received with it, the
     one signed; ``index``, ``count``, ``path``: where it stands among them (``node/model/merkle_list.py``).
 
-    ``member``: the signer's index; ``height``: where its chain stood. Bytes are base64, ``chain`` hex.
+    ``member``: the signer's index in the epoch of the block after ``height``, where its chain stood; ``boundaries``:
+    what proves the epochs from 1 on (``node/epochs.py``), encoded. Bytes are base64, ``chain`` hex.
     """
 
     format: int
@@ -48,6 +49,7 @@ class ReceivedFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     index: int
     count: int
     path: tuple[bytes, ...]
+    boundaries: tuple[bytes, ...] = ()
 
 
 class Received(NamedTuple):
@@ -74,7 +76,13 @@ class Fate(NamedTuple):
 
 
 def make_receipt(
-    chain: bytes, transactions: list[Transaction], index: int, member: int, height: int, signature: bytes
+    chain: bytes,
+    transactions: list[Transaction],
+    index: int,
+    member: int,
+    height: int,
+    signature: bytes,
+    boundaries: tuple[bytes, ...] = (),
 ) -> ReceivedFile:
     """The receipt of one of the ``transactions`` that one signature acknowledges, in their order."""
     ids = [tx.id for tx in transactions]
@@ -90,6 +98,7 @@ def make_receipt(
         index=index,
         count=len(ids),
         path=list_proof(ids, index),
+        boundaries=boundaries,
     )
 
 
@@ -148,15 +157,11 @@ def check_receipt(
     if not 0 <= document.height < 1 << 63 or len(document.root) != 32:
         raise RefusedError("bad-receipt", "its height or root is none")
     signed = received_root_bytes(chain, document.member, document.height, document.root)
-    for epoch in epochs:
-        # Whoever has just stored the last block of an epoch may sign as a member of the next one.
-        follows = epochs[epoch.number + 1].first_height if epoch.number + 1 < len(epochs) else 1 << 63
-        is_of_epoch = epoch.base <= document.height < follows and 0 <= document.member < len(epoch.members)
-        if is_of_epoch and verify(epoch.keys[document.member], signed, document.signature):
-            return Received(epoch.members[document.member].name, document.height, tx)
-    raise RefusedError(
-        "not-signed", f"not signed by member {document.member} of the members at block {document.height}"
-    )
+    epoch = next(epoch for epoch in reversed(epochs) if epoch.base <= document.height)
+    is_member = 0 <= document.member < len(epoch.members)
+    if not is_member or not verify(epoch.keys[document.member], signed, document.signature):
+        raise RefusedError("not-signed", f"not signed by member {document.member} of epoch {epoch.number}")
+    return Received(epoch.members[document.member].name, document.height, tx)
 
 
 def fate_of(received: Received, ledger: Ledger) -> Fate:

@@ -28,6 +28,7 @@ from node.model.certificate import Certificate, encode_certificate
 from node.model.genesis import Genesis, Member, Token
 from node.model.keys import SigningKey
 from node.model.transaction import sign_transaction
+from tests.ledger.epoch_chains import NAMES, EpochChain, key_of, make_genesis
 
 KEYS = [SigningKey(bytes([number]) * 32) for number in range(1, 5)]
 GENESIS = Genesis(
@@ -232,6 +233,29 @@ def test_a_file_that_is_none_is_refused(spoil: Callable[[dict[str, Any]], object
     spoil(document)
     with pytest.raises(RefusedError, match=r"^bad-evidence: file: "):
         parse_evidence(json.dumps(document).encode(), "file")
+
+
+def test_evidence_of_a_later_epoch_brings_what_proves_its_members(tmp_path: Path) -> None:
+    """Checklist 47: members have other indices there; the genesis alone is needed to check it."""
+    chain = EpochChain(genesis=make_genesis((*NAMES, "eve")))
+    chain.grow_to(chain.decide("remove", "bob", "ada", "bob", "cyd", "dan"))
+    epoch = chain.ledger.epoch_at(chain.height)
+    assert epoch.number == 1 and epoch.members[1].name == "cyd"
+    said = []
+    for digest in (A, B):
+        data = encode_statement(Prepare(0, chain.height + 1, digest), chain.genesis.chain, 1)
+        said.append(Signed(1, data, key_of("cyd").sign(data)))
+    files = EvidenceFiles(tmp_path, chain.genesis, chain.ledger.boundaries)
+    path = files.keep(Evidence(1, lies.TWO_VOTES, tuple(said)))
+    assert path is not None
+    document = parse_evidence(path.read_bytes(), str(path))
+    proven = check_evidence(document, chain.genesis)
+    assert (proven.name, proven.epoch, proven.height) == ("cyd", 1, chain.height + 1)
+    without = msgspec.structs.replace(document, boundaries=())
+    forged = msgspec.structs.replace(document, boundaries=(document.boundaries[0][:-1],))
+    for spoiled, code in ((without, "unknown-epoch"), (forged, "bad-epochs")):
+        with pytest.raises(RefusedError, match=code):
+            check_evidence(spoiled, chain.genesis)
 
 
 def found(name: str) -> Evidence:

@@ -7,8 +7,11 @@ import msgspec
 import pytest
 
 from node.errors import ConfigError, RefusedError
+from node.evidence import proven_epochs
+from node.model.epoch import encode_boundary
+from node.model.keys import verify
 from node.model.received import received_bytes
-from node.model.transaction import Transaction
+from node.model.transaction import Transaction, sign_transaction
 from node.received import (
     NEGLECT_BLOCKS,
     Fate,
@@ -21,6 +24,7 @@ from node.received import (
     write_receipt,
 )
 from tests.ledger.chains import FOREVER, MEMBERS, Chain
+from tests.ledger.epoch_chains import NAMES, EpochChain, key_of, make_genesis
 
 
 def receipt(chain: Chain, tx: Transaction, member: int = 2, *, beside: int = 0) -> ReceivedFile:
@@ -65,6 +69,20 @@ def test_nothing_else_has_been_received(chain: Chain) -> None:
             with pytest.raises(RefusedError) as refused:
                 check_receipt(msgspec.structs.replace(document, **change), chain.genesis.chain, (chain.genesis.epoch,))
             assert refused.value.code == code, change
+
+
+def test_a_receipt_of_a_later_epoch_brings_what_proves_its_members() -> None:
+    """Checklist 47: the index is that of the epoch of the next block, even before its first block is there."""
+    chain = EpochChain(genesis=make_genesis((*NAMES, "eve")))
+    chain.grow_to(chain.decide("remove", "bob", "ada", "bob", "cyd", "dan") - 1)
+    tx = sign_transaction(key_of("admin of ada"), chain.genesis.chain, 9, "governance", "withdraw", {}, FOREVER)
+    signature = key_of("cyd").sign(received_bytes(chain.genesis.chain, 1, chain.height, [tx.id]))
+    boundaries = tuple(encode_boundary(boundary) for boundary in chain.ledger.boundaries())
+    document = make_receipt(chain.genesis.chain, [tx], 0, 1, chain.height, signature, boundaries)
+    epochs = proven_epochs(chain.genesis, document.boundaries, verify)
+    assert check_receipt(document, chain.genesis.chain, epochs).name == "cyd"
+    with pytest.raises(RefusedError, match="not-signed"):
+        check_receipt(document, chain.genesis.chain, (chain.genesis.epoch,))
 
 
 def test_it_was_included_soon(chain: Chain) -> None:
