@@ -121,7 +121,9 @@ class Node:
         self._ended = ended
         self._verifier = verifier
         self._feed = Feed(opened.ledger)
-        self._evidence = EvidenceFiles(config.path(config.data_dir) / EVIDENCE_NAME, identity.genesis)
+        self._evidence = EvidenceFiles(
+            config.path(config.data_dir) / EVIDENCE_NAME, identity.genesis, opened.ledger.boundaries
+        )
         self._inbox: list[tuple[str, Message]] = []
         self._received = 0
         settings = TransportSettings(identity.genesis.chain, config.member, config.peer.listen)
