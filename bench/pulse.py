@@ -55,8 +55,11 @@ class Pulse:
         self._orders = orders
         self._gateways = gateways
         self._tasks: list[asyncio.Task[None]] = []
+        self._sent_at: dict[bytes, float] = {}
         self.commits: list[float] = []
         """When each block with orders in it came back."""
+        self.latencies_ms: list[float] = []
+        """From an order's submission to its block, of all orders so far."""
 
     async def __aenter__(self) -> Self:
         self._tasks = [asyncio.create_task(self._send()), asyncio.create_task(self._follow())]
@@ -97,8 +100,10 @@ class Pulse:
         async with Client(self._gateways) as client:
             while True:
                 began = time.monotonic()
+                order = self._orders.next()
+                self._sent_at[order.id] = began
                 with contextlib.suppress(RefusedError):  # full, or nobody answers just now: the next order comes soon
-                    await client.submit(self._orders.next().raw)
+                    await client.submit(order.raw)
                 await asyncio.sleep(max(0.0, 1 / ORDERS_PER_SECOND - (time.monotonic() - began)))
 
     async def _follow(self) -> None:
@@ -107,5 +112,12 @@ class Pulse:
                 with contextlib.suppress(RefusedError):  # nobody answers just now
                     async for block in client.subscribe():
                         if block.results:
-                            self.commits.append(time.monotonic())
+                            self._note(time.monotonic(), [tx_id for tx_id, _ in block.results])
                 await asyncio.sleep(RETRY_S)
+
+    def _note(self, now: float, tx_ids: Sequence[bytes]) -> None:
+        self.commits.append(now)
+        for tx_id in tx_ids:
+            sent_at = self._sent_at.pop(tx_id, None)
+            if sent_at is not None:
+                self.latencies_ms.append((now - sent_at) * 1000)

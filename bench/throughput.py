@@ -26,6 +26,7 @@ import msgspec
 
 from bench import market
 from bench.load import Result, Spec
+from bench.processes import cpu_s, rss_mb
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
 from node.model.keys import SigningKey, verify
 from testnet.cluster import Cluster
@@ -36,7 +37,6 @@ IN_FLIGHT = 1_500
 """Transactions of one load process on their way."""
 MOST_PER_SECOND = 4_000
 """More than any run commits: how many orders are signed beforehand."""
-CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @click.command()
@@ -128,10 +128,10 @@ class _Watch:
     def stop(self) -> None:
         self.cpu_s += self._cpu()
         self.height += self._height()
-        self.rss_mb = max(sum(_rss_mb(p) for p in _tree(pid)) for pid in self.pids)
+        self.rss_mb = max(rss_mb(pid) for pid in self.pids)
 
     def _cpu(self) -> float:
-        return sum(_cpu_s(p) for pid in self.pids for p in _tree(pid))
+        return sum(cpu_s(pid) for pid in self.pids)
 
     def _height(self) -> int:
         return max(status.info.height for status in self.cluster.status() if status.info is not None)
@@ -227,22 +227,6 @@ def _read_line(process: "subprocess.Popen[str]") -> str:
     if not line:
         raise RuntimeError(f"a load process ended with status {process.wait()}")
     return line
-
-
-def _tree(pid: int) -> list[int]:
-    """A process and its children (the signature workers)."""
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    children = [int(child) for task in tasks for child in (task / "children").read_text().split()]
-    return [pid, *children]
-
-
-def _cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / CLOCK_TICKS
-
-
-def _rss_mb(pid: int) -> float:
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def _sum(counts: Iterable[dict[str, int]]) -> dict[str, int]:
