@@ -166,8 +166,9 @@ class Node:
             failed=self._fail,
         )
         self._gateway = GatewayServer(backend, config.gateway.listen)
-        parts = (self._driver, self._transport, verifier, self._evidence)
+        parts = (self._driver, self._transport, verifier, self._evidence, shelf)
         self._watch = Watch(config, identity.genesis, *parts, lambda: len(self._inbox))
+        opened.vote_log.around_sync = self._watch.metrics.sync
 
     async def run(self) -> None:
         """Start everything, wait for the end, stop everything. Raises ConfigError("port-in-use"), NodeFault."""

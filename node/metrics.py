@@ -6,6 +6,7 @@ and causes, all from lists of ours, so the number of series is bounded by the nu
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -48,9 +49,9 @@ class Metrics:
         if since_last_s is not None:
             self._block_s.observe(since_last_s)
 
-    def synced(self, took_s: float) -> None:
-        """The vote log was synced."""
-        self._sync_s.observe(took_s)
+    def sync(self) -> AbstractContextManager[object]:
+        """Around each sync of the vote log."""
+        return self._sync_s.time()
 
 
 class _Reported(Collector):

@@ -19,6 +19,7 @@ import os
 import struct
 import zlib
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -97,6 +98,8 @@ class VoteLog:
         self._size = 0
         self._rewritten_size = 0
         self._failed = False
+        self.around_sync: Callable[[], AbstractContextManager[object]] = nullcontext
+        """Entered around every sync of an append: for whoever wants to time the disk."""
         self.torn_bytes = 0
         """How many bytes of an unfinished frame were cut off the end when the log was opened."""
 
@@ -131,7 +134,8 @@ class VoteLog:
         frame = _frame(self._salt, self._sequence, records)
         try:
             file.append(frame)
-            file.sync()
+            with self.around_sync():
+                file.sync()
         except OSError as error:
             self._failed = True
             raise _failed(error) from error

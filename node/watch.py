@@ -17,6 +17,7 @@ from node.limits import TICK_MS
 from node.metrics import Metrics
 from node.metrics_server import MetricsServer
 from node.model.genesis import Genesis
+from node.snapshot.shelf import Shelf
 from node.transport.links import Transport
 from node.verifier import Verifier
 
@@ -40,6 +41,7 @@ class Watch:
         transport: Transport,
         verifier: Verifier,
         evidence: EvidenceFiles,
+        shelf: Shelf,
         inbox: Callable[[], int],
     ) -> None:
         self._config = config
@@ -52,6 +54,7 @@ class Watch:
         self._began = self._stored = time.monotonic()
         self._has_stored = False
         self._evidence = evidence
+        self._shelf = shelf
         self._version = version("wattledger")
         self.metrics = Metrics(self.report)
         self._control = ControlServer(self._data, {Diagnose: lambda _: self.report(), Links: self._cut})
@@ -133,6 +136,7 @@ class Watch:
             bad_messages=self._bad_messages(),
             evidence=self._evidence.members(),
             damaged=damaged_files(self._data),
+            snapshot_height=next((manifest.height for manifest in self._shelf.kept), None),
         )
 
     def _links(self, now: float) -> tuple[Link, ...]:
