@@ -52,15 +52,14 @@ def next_epoch(chain: bytes, epochs: Sequence[Epoch], boundary: Boundary, verify
     number = len(epochs)
     try:
         header, certificate = decode_header(boundary.header), decode_certificate(boundary.certificate)
-        named = members_hash(boundary.members)
-    except (CodecError, ValueError) as error:
+    except CodecError as error:
         raise _bad(number, f"its boundary cannot be read: {error}") from error
     if header.epoch != number - 1:
         raise _bad(number, f"its boundary is of epoch {header.epoch}")
     fault = header_fault(chain, epochs, header, certificate, verify)
     if fault is None and header.next_members_hash == header.members_hash:
         fault = f"block {header.height} is not the last of its epoch"
-    if fault is None and header.next_members_hash != named:
+    if fault is None and header.next_members_hash != members_hash(boundary.members):
         fault = f"block {header.height} names other members"
     if fault is not None:
         raise _bad(number, fault)

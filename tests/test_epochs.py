@@ -77,6 +77,15 @@ LIES: dict[str, tuple[Boundary, ...]] = {
             FIRST, members=(msgspec.structs.replace(FIRST.members[0], public_key="zz"), *FIRST.members[1:])
         ),
     ),
+    "a key in capitals": (
+        msgspec.structs.replace(
+            FIRST,
+            members=(
+                msgspec.structs.replace(FIRST.members[0], public_key=FIRST.members[0].public_key.upper()),
+                *FIRST.members[1:],
+            ),
+        ),
+    ),
     "an edited header": (edited(FIRST, time=5),),
     "no header": (msgspec.structs.replace(FIRST, header=b"\x00"),),
     "no certificate": (msgspec.structs.replace(FIRST, certificate=b""),),

@@ -79,6 +79,6 @@ def decode_boundary(data: bytes) -> Boundary:
 
 
 def members_hash(members: Sequence[Validator]) -> bytes:
-    """What a block header binds an epoch's members by: name, key and TLS certificate of each, in index order."""
-    rows = tuple([(member.name, bytes.fromhex(member.public_key), member.tls_certificate) for member in members])
+    """What a block header binds an epoch's members by: name, key in hex and TLS certificate of each, in index order."""
+    rows = tuple([(member.name, member.public_key, member.tls_certificate) for member in members])
     return sha256(TAG_MEMBERS, encode(rows))
