@@ -75,11 +75,11 @@ def drawn_history(seed: int) -> History:
     """One of the many more in which each view, and there may be four, has a cut of its own, and an ear."""
     dice = Random(seed)
     views = range(dice.choice((VIEWS, VIEWS + 1)))
-    ears = (*range(MEMBERS), NOBODY, NOBODY)
+    ears = (*range(MEMBERS), NOBODY)
     return History(
         dice.randrange(MEMBERS),
         tuple(dice.randrange(SPLITS) for _ in views),
-        tuple(dice.choice(CUTS) for _ in views),
+        tuple(dice.choices(CUTS, (2, 3, 1), k=len(views))),
         tuple(dice.choice(ears) for _ in views),
         dice.random() < 0.1,
     )

@@ -168,6 +168,21 @@ def test_the_newest_blocks_withheld_are_had_from_another() -> None:
     cluster.assert_one_chain()
 
 
+def test_blocks_are_fetched_while_the_view_changes() -> None:
+    """Checklist 44, 45: the new view needs a member that has nothing yet; it fetches all blocks and votes in it."""
+    cluster = Cluster(4)
+    cluster.crash(3)
+    for _ in range(100):
+        cluster.propose(0)
+        cluster.deliver()
+    cluster.crash(0)
+    cluster.tick((1, 2), count=45, pending=True)
+    assert cluster.heights() == [100, 100, 100, 0]  # two have left view 0, and wait for a third
+    cluster.restart(3)
+    go_on(cluster, 1, 2, 3)
+    assert cluster.replica(3).view >= 1 and len(cluster.nodes[3].executed) >= 101
+
+
 def test_a_member_that_says_it_is_far_ahead_stops_nobody() -> None:
     """Checklist 23, 41: a claim of heights that nobody has, and votes for them, leave the others where they are."""
     cluster = Cluster(4)

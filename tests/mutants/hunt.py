@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-SEEDS: Final = 100
+SEEDS: Final = 40
 DRAWN: Final = 6_000
 TESTS_SECONDS: Final = 120
 

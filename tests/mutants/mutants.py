@@ -230,8 +230,8 @@ MUTANTS: Final = (
         "no-barrier-after-loss",
         "whose votes are lost votes above the barrier only",
         f"{CORE}/recall.py",
-        "        if proven > 0 or self._reason == VOTE_FORGOTTEN:\n",
-        "        if proven < 0:\n",
+        "self.barrier = max(self.barrier, proven + WINDOW + 1)",
+        "pass",
     ),
     Mutant(
         "own-strange-votes-ignored",
@@ -295,6 +295,25 @@ MUTANTS: Final = (
         "self._early.add(Early(peer, view, height, message))",
         "return",
         "tests",
+    ),
+    # Epochs.
+    Mutant(
+        "votes-above-the-end",
+        "an epoch's members vote for nothing above its last height",
+        f"{CORE}/ordering.py",
+        "return self.stored < height <= min(self.stored + WINDOW, self.end)",
+        "return self.stored < height <= self.stored + WINDOW",
+        "tests",
+        ("tests/consensus/test_epochs.py",),
+    ),
+    Mutant(
+        "votes-of-another-epoch",
+        "votes of one epoch count for nothing in another",
+        f"{CORE}/statements.py",
+        "if said_epoch != epoch or",
+        "if",
+        "tests",
+        ("tests/consensus/test_epochs.py", "tests/consensus/test_statements.py", "tests/consensus/test_normal_case.py"),
     ),
     # Time.
     Mutant(
