@@ -14,6 +14,7 @@ from node.consensus.messages import Signed
 from node.consensus.statements import Prepare, encode_statement
 from node.evidence import EVIDENCE_FORMAT, EvidenceFile, Said, dump_evidence
 from node.keyfile import load_key
+from node.main import DATABASE_NAME
 from testnet.cluster import Cluster
 from testnet.genesis import GENESIS_NAME, PASSPHRASE_NAME
 from testnet.neighbourhood import KEYS_NAME
@@ -78,7 +79,7 @@ def test_a_chain_says_what_became_of_what_was_received(network: Cluster, receipt
     received = verified("--evidence", receipts[1], "--genesis", genesis)
     for attempt in range(20):  # the copy is taken while the database is written to
         target = tmp_path / str(attempt)
-        shutil.copytree(node.directory / "data", target)
+        shutil.copytree(node.directory / "data" / DATABASE_NAME, target / DATABASE_NAME)
         result = watt("node", "verify", "--evidence", receipts[1], "--genesis", genesis, "--data", target, "--json")
         if result.exit_code == 0 and json.loads(result.stdout)["included"] is not None:
             break
