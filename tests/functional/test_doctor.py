@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +14,7 @@ from click.testing import CliRunner
 
 from cli.main import main
 from node import control
-from node.diagnosis import NOTE, QUIET_MS
+from node.diagnosis import NOTE
 from testnet import partition
 from testnet.cluster import Cluster
 from testnet.genesis import GENESIS_NAME, NetworkNode, build_network, free_ports, load_network
@@ -78,7 +77,6 @@ def test_a_stall_names_those_whom_it_waits_for(street: Cluster) -> None:
     """A network without its quorum: who is out of reach, since when, and what the consensus waits for on them."""
     nodes = street.network.nodes
     partition.partition(street, [frozenset({nodes[0].name}), frozenset(node.name for node in nodes[1:])])
-    time.sleep(QUIET_MS / 1000)
     until(lambda: "no-quorum" in doctor(nodes[1])[1], "the stall is not told")
     told = doctor(nodes[1])[1]
     assert "reaches 2 of 4" in told["no-quorum"] and "node-0" in told["no-quorum"] and "node-3" in told["no-quorum"]

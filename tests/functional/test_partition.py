@@ -101,5 +101,5 @@ def test_a_partition_that_makes_no_sense_is_refused(own_network: Cluster, texts:
 
 
 def test_the_chains_verify(own_network: Cluster) -> None:
-    """Checklist 60, the last part: of one that was alone, and of one that was deaf."""
-    require_chains_verify(own_network, own_network.network.nodes[::2])
+    """Checklist 60, the last part: of the one that was deaf."""
+    require_chains_verify(own_network, own_network.network.nodes[2:3])

@@ -20,7 +20,7 @@ from tests.functional.trading import FIRST_SLOT, PRICE, SLOT_SECONDS, SLOTS, VAL
 PATIENCE_S = 40.0
 RETRY_S = 0.1
 BURST = 4
-PAUSE_S = 0.2
+PAUSE_S = 0.4
 """Each device places so many orders at once, and pauses when they are in blocks: a load that leaves the tests a chain
 which can be replayed in seconds."""
 DEVICES = ("home-1/load", "home-2/load", "home-3/load", "home-3/ev")
