@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 
 from chaincode.contract import ContractError, Value
+from chaincode.governance import Governance
+from chaincode.identity import Identity
 from chaincode.registry import MAX_INT, MIN_INT, Registry, default_registry
 from tests.chaincode.samples import BadIndex, Plain, Positional, Sample, Unreadable
 from tests.chaincode.world import World
@@ -25,6 +27,17 @@ def world() -> World:
 
 def echo(**changed: Any) -> Value:
     return world().call(b"", "sample", "echo", **{**ALL, **changed})
+
+
+def test_a_key_is_known_if_one_contract_knows_it() -> None:
+    admins, members = "ab" * 32, [(f"node-{i}", f"{i:064x}", f"{i}") for i in range(4)]
+    governance = {"admins": [(name, admins) for name, _, _ in members], "validators": members}
+    town = World([Identity(), Governance()], {"identity": {"admins": ["cd" * 32]}, "governance": governance})
+    with town.transaction() as ctx:
+        known = [town.registry.knows(ctx, bytes([byte]) * 32) for byte in (0xAB, 0xCD, 0xEF)]
+    assert known == [True, True, False]
+    with world().transaction() as ctx:
+        assert world().registry.knows(ctx, bytes(32)), "nobody is asked to know anybody"
 
 
 def test_arguments_arrive_as_annotated_with_arrays_as_tuples() -> None:
