@@ -147,7 +147,7 @@ class Doctor:
         if body is None:
             return Wait(BATCH, voted or (self._settings.primary(self._ordering.view),), (), ticks)
         if slot.prepared is None:
-            if body.judgement is Judgement.ASKED:
+            if Judgement.ASKED in (body.judgement, body.as_new):
                 return Wait(VALIDATION, (), (), ticks)
             proposed = (*voted, self._settings.primary(self._ordering.view))
             return Wait(PREPARES, self._others(proposed), tuple(sorted(proposed)), ticks)

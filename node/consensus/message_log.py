@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from node.consensus.messages import Proposal, Signed
+from node.consensus.records import LogContents, body_record, certificate_record
 from node.consensus.settings import EARLY_BYTES_PER_PEER, EARLY_MESSAGES_PER_PEER, MAX_BODIES
 from node.consensus.statements import PreparedCertificate
 from node.errors import CodecError, PeerError
@@ -22,7 +23,7 @@ from node.model.certificate import Certificate
 
 
 class Judgement(Enum):
-    """What the node said about a batch; what it refused is asked again in another view, where other rules may hold."""
+    """What the node said about a batch; what it refused is asked again in another view."""
 
     NONE = "none"
     ASKED = "asked"
@@ -34,15 +35,19 @@ class Body:
     """A batch: bytes that have the digest they are filed under.
 
     ``height``: the highest at which it was proposed; ``is_logged``: on disk, because this replica voted for it.
+    ``judgement``: of its bytes alone, all that counts for a batch that a NewView carries over; ``as_new``: as a
+    proposal first made in the present view, whose time and proposer count, too. What an earlier primary was allowed to
+    propose a later one may not: so replicas that had the batch judge like those that had not.
     """
 
-    __slots__ = ("decoded", "height", "is_logged", "judgement", "raw")
+    __slots__ = ("as_new", "decoded", "height", "is_logged", "judgement", "raw")
 
     def __init__(self, raw: bytes, decoded: DecodedBatch | None, height: int, judgement: Judgement) -> None:
         self.raw = raw
         self.decoded = decoded
         self.height = height
         self.judgement = judgement
+        self.as_new = Judgement.NONE
         self.is_logged = False
 
 
@@ -90,7 +95,9 @@ class MessageLog:
         return self._bodies.get(digest)
 
     def add_body(self, digest: bytes, body: Body) -> None:
-        """File a batch. Beyond MAX_BODIES the oldest that nothing current refers to goes."""
+        """File a batch, or one that was just voted for again. Beyond MAX_BODIES the oldest that nothing current refers
+        to goes: docs/consensus.md says why it cannot be wanted."""
+        self._bodies.pop(digest, None)
         self._bodies[digest] = body
         if len(self._bodies) > MAX_BODIES:
             needed = self._digests_in_use()
@@ -105,15 +112,35 @@ class MessageLog:
         """How many heights and batches are held."""
         return len(self.slots) + len(self._bodies)
 
-    def logged_bodies(self) -> list[tuple[bytes, Body]]:
-        """The batches that this replica voted for, by height, then digest."""
-        logged = [(digest, body) for digest, body in self._bodies.items() if body.is_logged]
-        return sorted(logged, key=lambda item: (item[1].height, item[0]))
+    def records(self) -> list[bytes]:
+        """What the vote log must hold of it: the batches that this replica voted for, and what was prepared."""
+        logged = [(body.height, digest, body.raw) for digest, body in self._bodies.items() if body.is_logged]
+        certificates = [self.prepared[height] for height in sorted(self.prepared)]
+        return [body_record(*item) for item in sorted(logged)] + [certificate_record(item) for item in certificates]
+
+    def restore(self, memory: LogContents, stored: int) -> None:
+        """Take up what the vote log holds above the stored height."""
+        for height, digest, raw in memory.bodies:
+            if height > stored:
+                body = Body(raw, None, height, Judgement.VALID)
+                body.is_logged = True
+                self.add_body(digest, body)
+        claimed = () if memory.view_change is None else memory.view_change[1].prepared
+        for certificate in (*memory.certificates, *claimed):
+            if certificate.height > stored:
+                self.note_prepared(certificate)
 
     def commits_of(self, member: int) -> list[Signed]:
         """The commit votes of ``member``: those of this view, and those of the view with votes that was left last."""
         here = [slot.commits for slot in self.slots.values()]
         return [commits[member][1] for commits in (*here, *self._left) if member in commits]
+
+    @property
+    def showable(self) -> tuple[PreparedCertificate, ...]:
+        """What a ViewChange shows: the prepared certificates whose batches are here, by height. One without its batch
+        was not voted to commit here, so nothing rests on showing it; and shown, it may bring back what nobody has."""
+        known = [self.prepared[height] for height in sorted(self.prepared)]
+        return tuple(item for item in known if self.body(item.digest) is not None)
 
     def note_prepared(self, certificate: PreparedCertificate) -> None:
         """Keep it unless one of a higher view is there."""
@@ -129,6 +156,7 @@ class MessageLog:
         needed = self._digests_in_use()
         self._bodies = {digest: body for digest, body in self._bodies.items() if body.is_logged or digest in needed}
         for body in self._bodies.values():
+            body.as_new = Judgement.NONE
             if body.judgement is not Judgement.VALID:
                 body.judgement = Judgement.NONE
 

@@ -172,26 +172,30 @@ class Ordering:
             return
         if slot.digest != NULL_DIGEST:
             body.height = max(body.height, slot.height)
-        is_fresh = slot.height > self.carried
-        if body.judgement is Judgement.VALID:
+        is_new = slot.height > self.carried
+        judgement = body.as_new if is_new else body.judgement
+        is_own = slot.own_prepare is not None or (is_new and self.is_primary)
+        if judgement is Judgement.VALID:
             self._vote_prepare(slot, body)
-        elif body.judgement is Judgement.NONE:
-            self._ask_judgement(slot, body, is_fresh)
+        elif judgement is Judgement.NONE and not is_own:
+            self._ask_judgement(slot, body, is_new)
         self._look_for_prepared(slot)
 
-    def _ask_judgement(self, slot: Slot, body: Body, is_fresh: bool) -> None:
-        decoded = body.decoded
-        assert decoded is not None and slot.digest is not None
+    def _ask_judgement(self, slot: Slot, body: Body, is_new: bool) -> None:
+        assert slot.digest is not None
+        decoded = body.decoded = body.decoded or read_batch(body.raw)
         batch = decoded.batch
-        if (batch.chain, batch.epoch) != (self._settings.chain, self._settings.epoch) or (
-            is_fresh and batch.proposer != self._settings.primary(self.view)
-        ):
-            body.judgement = Judgement.REFUSED
-            if (batch.chain, batch.epoch) != (self._settings.chain, self._settings.epoch):
-                self._accuse_proposal(slot, body)
-            return
-        body.judgement = Judgement.ASKED
-        self._desk.tray.validate.append(Validate(slot.digest, body.raw, is_fresh, decoded))
+        if (batch.chain, batch.epoch) != (self._settings.chain, self._settings.epoch):
+            body.judgement = body.as_new = Judgement.REFUSED
+            self._accuse_proposal(slot, body)
+        elif is_new and batch.proposer != self._settings.primary(self.view):
+            body.as_new = Judgement.REFUSED
+        else:
+            if is_new:
+                body.as_new = Judgement.ASKED
+            else:
+                body.judgement = Judgement.ASKED
+            self._desk.tray.validate.append(Validate(slot.digest, body.raw, is_new, decoded))
 
     def _accuse_proposal(self, slot: Slot, body: Body) -> None:
         if slot.pre_prepare is not None:
@@ -201,9 +205,15 @@ class Ordering:
         """The node's answer; a batch refused here may still be prepared by a quorum of others. ``is_lie``: refused for
         what the bytes alone show, so that no correct member can have proposed it."""
         body = self._log.body(digest)
-        if body is None or body.judgement is not Judgement.ASKED:
+        if body is None or Judgement.ASKED not in (body.as_new, body.judgement):
             return
-        body.judgement = Judgement.VALID if ok else Judgement.REFUSED
+        answer = Judgement.VALID if ok else Judgement.REFUSED
+        if body.as_new is Judgement.ASKED:
+            body.as_new = answer
+        elif body.judgement is Judgement.ASKED:
+            body.judgement = answer
+        if ok:
+            body.judgement = answer  # who may be new may be carried over
         for slot in list(self._log.slots.values()):
             if slot.digest == digest:
                 if is_lie:
@@ -227,6 +237,8 @@ class Ordering:
     def _log_body(self, slot: Slot, body: Body) -> None:
         """A vote rests on its batch: it is on disk before the vote leaves."""
         assert slot.digest is not None
+        if slot.digest != NULL_DIGEST:
+            self._log.add_body(slot.digest, body)
         if not body.is_logged:
             body.is_logged = True
             self._desk.persist(body_record(slot.height, slot.digest, body.raw))

@@ -19,7 +19,7 @@ from node.consensus.bodies import Bodies
 from node.consensus.catch_up import CatchUp
 from node.consensus.desk import Desk
 from node.consensus.diagnosis import Diagnosis, Doctor
-from node.consensus.message_log import Body, Early, EarlyMessages, Judgement, MessageLog
+from node.consensus.message_log import Early, EarlyMessages, MessageLog
 from node.consensus.messages import (
     BatchReply,
     BatchRequest,
@@ -39,7 +39,7 @@ from node.consensus.pace import Pace
 from node.consensus.pacemaker import Pacemaker
 from node.consensus.pipeline import Pipeline
 from node.consensus.recall import Passivity
-from node.consensus.records import LogContents, body_record, certificate_record, read_records
+from node.consensus.records import LogContents, read_records
 from node.consensus.settings import ANSWERS_PER_TICK, WINDOW, Anchor, Memory, Settings
 from node.consensus.statements import MAX_HEIGHT, Commit, NewView, Prepare, PrePrepare, Suspect, ViewChange
 from node.consensus.views import EQUIVOCATION, PASSED_OVER, SILENT, SLOW, Views
@@ -297,8 +297,7 @@ class Replica:
         Call it only right after ``ready()`` was drained and its ``persist`` synced.
         """
         records = self._passivity.records() + self._views.records()
-        records.extend(body_record(body.height, digest, body.raw) for digest, body in self._log.logged_bodies())
-        records.extend(certificate_record(self._log.prepared[height]) for height in sorted(self._log.prepared))
+        records.extend(self._log.records())
         for height in sorted(self._log.slots):
             records.extend(self._ordering.votes_to_log(self._log.slots[height]))
         return records
@@ -385,15 +384,7 @@ class Replica:
     def _restore(self, records: Sequence[bytes]) -> LogContents:
         """Take up the log: the view, what was prepared, and every vote of the current view, to be sent as it is."""
         memory = read_records(records, self._desk)
-        for height, digest, raw in memory.bodies:
-            if height > self.height:
-                body = Body(raw, None, height, Judgement.VALID)
-                body.is_logged = True
-                self._log.add_body(digest, body)
-        claimed = () if memory.view_change is None else memory.view_change[1].prepared
-        for certificate in (*memory.certificates, *claimed):
-            if certificate.height > self.height:
-                self._log.note_prepared(certificate)
+        self._log.restore(memory, self.height)
         self._views.restore(memory)
         for vote in memory.votes:
             if vote.statement.view == self.view and self.is_active and vote.statement.height > self.height:

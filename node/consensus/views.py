@@ -90,12 +90,11 @@ class Views:
         return self._begin()
 
     def _leave_for(self, view: int) -> None:
-        head, prepared = self._pipeline.head, self._log.prepared
         self.last_cause = self._cause
         self._ordering.leave_view(view)
         self.withdraw()
         self._pacemaker.on_left()
-        statement = ViewChange(view, head.certificate, tuple(prepared[height] for height in sorted(prepared)))
+        statement = ViewChange(view, self._pipeline.head.certificate, self._log.showable)
         signed = self._desk.sign(statement)
         self.view_change = signed
         self.changes.add_own(signed, statement)

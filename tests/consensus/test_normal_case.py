@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from node.consensus.messages import BatchReply, BatchRequest, Message, Proposal, Signed
+from node.consensus.messages import BatchReply, BatchRequest, Message, Proposal, Ready, Signed
 from node.consensus.settings import EARLY_MESSAGES_PER_PEER, WINDOW
 from node.consensus.statements import Commit, Prepare, PrePrepare
 from node.errors import DivergenceFault, PeerError
@@ -319,3 +319,43 @@ def test_an_outdated_answer_of_the_executor_is_ignored() -> None:
     cluster.replica(1).executed(1, digest, GENESIS_HASH, OTHER)
     cluster.replica(1).executed(2, digest, GENESIS_HASH, OTHER)
     assert not cluster.replica(1).ready()
+
+
+def test_a_batch_of_an_earlier_view_is_new_to_nobody() -> None:
+    """Checklist 7: proposed afresh by a later primary, it is refused by who had judged it as by who never saw it."""
+    cluster = Cluster(4)
+    raw, digest = make_batch(5, proposer=0)
+    cluster.names[digest] = "stolen"
+    cluster.passes = lambda sender, to, message: not isinstance(message, Proposal) or to == 2
+    cluster.receive(0, 2, Proposal(sign_as(cluster.keys, 0, PrePrepare(0, 1, digest)), raw))
+    assert cluster.logged_votes(2) == [Prepare(0, 1, digest)]
+    cluster.crash(0)
+    cluster.network.clear()
+    cluster.tick((1, 2, 3), count=30, pending=True)
+    assert {cluster.replica(index).view for index in (1, 2, 3)} == {1}
+    again = sign_as(cluster.keys, 1, PrePrepare(1, 1, digest))
+    for index in (2, 3):
+        cluster.receive(1, index, Proposal(again, raw))
+        assert Prepare(1, 1, digest) not in cluster.logged_votes(index)
+
+
+def test_a_batch_carried_over_needs_no_clock() -> None:
+    """Checklist 7 and 18: a batch that was new once is judged by its bytes alone when a NewView brings it back."""
+    asked: list[tuple[int, bool]] = []
+    cluster = Cluster(4)
+    original = cluster._describe_ready
+
+    def watch(index: int, ready: Ready) -> None:
+        asked.extend((index, validate.fresh) for validate in ready.validate)
+        original(index, ready)
+
+    cluster._describe_ready = watch  # type: ignore[method-assign]
+    cluster.passes = lambda sender, to, message: cluster.kind(message) != "commit" and to != 3
+    cluster.propose(0, "a")
+    cluster.deliver()
+    assert asked == [(1, True), (2, True)]
+    cluster.crash(0)
+    cluster.passes = lambda sender, to, message: cluster.kind(message) not in ("pre-prepare", "commit")
+    cluster.tick((1, 2, 3), count=40, pending=True)
+    assert cluster.heights()[1:] == [0, 0, 0] and cluster.replica(3).view > 0
+    assert asked == [(1, True), (2, True), (3, False)]
