@@ -12,10 +12,10 @@ from node.errors import RefusedError
 from node.evidence import MAX_EVIDENCE_FILE_BYTES, check_evidence, parse_evidence, proven_epochs
 from node.ledger.chain import Ledger
 from node.ledger.store import LevelStore
-from node.main import DATABASE_NAME
 from node.model.genesis import Genesis
 from node.model.keys import verify
 from node.received import RECEIPT_KIND, Fate, ReceivedFile, check_receipt, fate_of, parse_receipt
+from node.setup import DATABASE_NAME
 
 
 class _Kind(msgspec.Struct):

@@ -14,9 +14,8 @@ from node.errors import ConfigError, RefusedError
 from node.gateway.client import addresses_in
 from node.ledger.chain import Ledger
 from node.ledger.store import LevelStore
-from node.main import DATABASE_NAME
 from node.model.genesis import load_genesis
-from node.setup import CONFIG_NAME
+from node.setup import CONFIG_NAME, DATABASE_NAME
 from node.snapshot.fetch import Verdict
 from node.snapshot.join import JoinPlan, JoinReport
 from node.snapshot.join import join as run_join

@@ -26,10 +26,10 @@ from node.gateway.client import Client
 from node.gateway.proven import ProvenReader
 from node.ledger.chain import Ledger
 from node.ledger.store import LevelStore
-from node.main import DATABASE_NAME
 from node.model.codec import Value
 from node.model.genesis import Genesis, load_genesis
 from node.model.keys import verify as verify_signature
+from node.setup import DATABASE_NAME
 from node.witness import proven_answer
 
 _BAD_CLEARING = "bad-clearing"

@@ -23,10 +23,10 @@ from node.gateway.client import run as run_client
 from node.keyfile import read_passphrase
 from node.ledger.store import LevelStore
 from node.logs import start_log
-from node.main import DATABASE_NAME, Opened, open_node
 from node.main import run as run_node
 from node.model.genesis import load_genesis
-from node.setup import CONFIG_NAME, NodeFiles, init_node
+from node.opening import Opened, open_node
+from node.setup import CONFIG_NAME, DATABASE_NAME, NodeFiles, init_node
 from node.snapshot.audit import verify_data
 from node.snapshot.shelf import SNAPSHOTS_NAME, Shelf
 

@@ -15,85 +15,42 @@ so is every later call. The process must stop; it does not vote again.
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Sequence
 
 from node.consensus.diagnosis import Diagnosis
 from node.consensus.messages import (
     Commit,
-    Evidence,
     Execute,
     Forward,
     Message,
     Ready,
+    Status,
     Supply,
     Validate,
 )
+from node.consensus.records import first_records
+from node.consensus.settings import Memory
 from node.errors import NodeFault, PeerError, RefusedError
 from node.executor import Executor
 from node.forwarding import Forwarding
 from node.intake import Intake, Verified
+from node.judge import BlockClock, Judge
 from node.ledger.chain import Ledger
 from node.ledger.execution import Execution
-from node.limits import BATCH_BYTES, BATCH_TRANSACTIONS, FRESH_SECONDS, HEARTBEAT_TICKS
+from node.limits import BATCH_BYTES, BATCH_TRANSACTIONS, HEARTBEAT_TICKS
 from node.mempool import Mempool
-from node.model.block import Batch
-from node.model.certificate import Certificate
 from node.model.epoch import Epoch
 from node.model.genesis import Genesis
-from node.model.keys import Signer, Verify
-from node.model.transaction import MAX_NONCE, MAX_TRANSACTION_BYTES, Transaction
+from node.model.keys import Verify
+from node.model.transaction import MAX_TRANSACTION_BYTES, Transaction
+from node.ports import DriverStatus, Ports
+from node.succession import Succession
 from node.supply import block_reply
 from node.term import Term
 from node.viewlog import ViewLog
 from node.votelog import VoteLog
 
 log = logging.getLogger(__name__)
-
-
-class Ports(Protocol):
-    """What the driver needs from the world around it."""
-
-    def send(self, to: Sequence[str], message: Message) -> None:
-        """Send to the members of these names. Never waits; may lose the message."""
-        ...
-
-    def check_signatures(self, transactions: Sequence[Transaction], done: Callable[[list[bool]], None]) -> None:
-        """Check the transactions' signatures and call ``done`` with an answer for each, at once or later."""
-        ...
-
-    def clock_ms(self) -> int:
-        """This machine's UTC clock in milliseconds since the epoch."""
-        ...
-
-    def committed(self, execution: Execution, certificate: Certificate) -> None:
-        """A block was stored: tell those who wait for it."""
-        ...
-
-    def evidence(self, evidence: Evidence) -> None:
-        """A member contradicted itself: keep the proof, name the member."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class DriverStatus:
-    """Where this node stands. ``in_flight``: proposals above ``height`` that this primary has made;
-    ``consensus_items``: what the core holds in memory (``Replica.held``)."""
-
-    view: int
-    active: bool
-    primary: int
-    is_primary: bool
-    height: int
-    best_peer_height: int
-    in_flight: int
-    mempool_transactions: int
-    mempool_bytes: int
-    unverified_transactions: int
-    consensus_items: int
-    vote_log_bytes: int
-    peer_errors: int
 
 
 class Driver:
@@ -103,7 +60,6 @@ class Driver:
         self,
         genesis: Genesis,
         me: str,
-        signer: Signer,
         verify: Verify,
         ledger: Ledger,
         executor: Executor,
@@ -112,19 +68,23 @@ class Driver:
         records: Sequence[bytes],
         ports: Ports,
     ) -> None:
-        """``me``: this member's name; ``records``: what ``VoteLog.open`` found."""
-        self._genesis = genesis
+        """``me``: this member's name; ``vote_log``, ``records``: what ``VoteLog.open`` gave."""
         self._chain = genesis.chain
+        self._me = me
+        self._verify = verify
         self._ledger = ledger
         self._executor = executor
         self._pool = pool
         self._vote_log = vote_log
         self._ports = ports
+        self._clock = BlockClock(genesis, ports.clock_ms)
         self._verified = Verified()
+        self._judge = Judge(self._chain, self._clock, self._verified, ports.check_signatures)
         self._forwarding = Forwarding(pool)
         self._intake = Intake(pool, self._forwarding, self._verified, self._chain, ports.check_signatures)
-        epoch = ledger.epoch_at(ledger.head.height + 1)
-        self._term = Term(self._chain, epoch, me, signer, verify, ledger, pool, records)
+        self._succession = Succession(ledger, me, ports)
+        memory = Memory.LOST if vote_log.set_aside else Memory.KEPT
+        self._term = self._new_term(ledger.epoch_at(ledger.head.height + 1), records, memory)
         self._ticks = 0
         self._stored_tick = 0
         self._execution: Execution | None = None
@@ -135,6 +95,7 @@ class Driver:
         """Member to by how many seconds of block time its newest fresh proposal was ahead of this node's clock."""
         self._running = False
         self._fault: NodeFault | None = None
+        self._succession.start(self._term)
 
     # Inputs.
 
@@ -156,13 +117,14 @@ class Driver:
         self._run()
 
     def _take(self, peer: str, message: Message) -> None:
-        index = self._term.index_of(peer)
-        if index is None:
-            raise PeerError("wrong-sender", f"`{peer}` is no member")
+        term = self._term
+        index = term.index_of(peer)
+        if self._succession.takes(term, peer, message) or index is None:
+            return
         if isinstance(message, Forward):
-            self._intake.forwarded(peer, message.transactions, self._ticks, self._now(), self._run)
+            self._intake.forwarded(peer, message.transactions, self._ticks, self._clock.now(), self._run)
         else:
-            self._term.replica.step(index, message)
+            term.replica.step(index, message)
 
     def submit(self, tx: Transaction) -> None:
         """Take a client's transaction, whose signature the gateway has checked.
@@ -191,15 +153,16 @@ class Driver:
         self._refuse_after_fault()
         self._ticks += 1
         self._forwarding.tick()
-        surely_past = self._now() - self._slack_seconds
+        surely_past = self._clock.now() - self._clock.slack_seconds
         self._pool.drop_expired(surely_past)
         pending = self._pool.has_includable(surely_past) or self._block_is_due(surely_past)
         overdue = not self._term.replica.is_primary and self._forwarding.overdue(
-            self._term.patience_ticks, self._now() + self._slack_seconds
+            self._term.patience_ticks, self._clock.now() + self._clock.slack_seconds
         )
         self._term.replica.tick(pending=pending, overdue=overdue)
         self._tell_everyone()
         self._run()
+        self._succession.tick()
 
     @property
     def epoch(self) -> Epoch:
@@ -241,11 +204,14 @@ class Driver:
         try:
             while True:
                 self._notice_view()
-                self._term.proposer.propose(self._ticks, self._now, lambda: self._block_is_due(self._now()))
+                self._term.proposer.propose(self._ticks, self._clock.now, lambda: self._block_is_due(self._clock.now()))
                 ready = self._term.replica.ready()
-                if not ready:
+                if ready:
+                    self._obey(ready)
+                elif self._succession.coming is not None and self._term.replica.is_finished:
+                    self._begin(self._succession.coming)
+                else:
                     break
-                self._obey(ready)
             self._tell_primary()
             done = True
         except NodeFault as fault:
@@ -260,7 +226,9 @@ class Driver:
         if ready.persist:
             self._vote_log.append(ready.persist)
         for send in ready.send:
-            self._ports.send(self._term.names_of(send.to), send.message)
+            to = self._term.names_of(send.to)
+            guests = self._succession.guests if isinstance(send.message, Status) else ()
+            self._ports.send((*to, *guests), send.message)
         if self._vote_log.wants_rewrite and ready.log_cut is not None:
             # After sending: a vote for the block just stored may leave with this very Ready, and is not kept.
             self._vote_log.rewrite(self._term.replica.log_snapshot())
@@ -274,6 +242,13 @@ class Driver:
             self._supply(supply)
         for evidence in ready.evidence:
             self._ports.evidence(evidence)
+        for signed in ready.forgotten:
+            log.error(
+                "vote-forgotten epoch=%d: %d bytes that this member has signed are not in its vote log: an old copy of "
+                "its disk was restored, or another process has its key",
+                self._term.epoch.number,
+                len(signed.data),
+            )
         for peer, error in ready.dropped:
             self._note_peer_error(self._term.names_of(peer)[0], error)
 
@@ -288,16 +263,35 @@ class Driver:
         if self._fault is not None:
             raise self._fault
 
+    # Epochs.
+
+    def _new_term(self, epoch: Epoch, records: Sequence[bytes], memory: Memory) -> Term:
+        signer = self._ports.signer(epoch)
+        start = self._ports.clock_ms()
+        where = (self._ledger, self._pool)
+        return Term(self._chain, epoch, self._me, signer, self._verify, *where, records, memory, start)
+
+    def _begin(self, epoch: Epoch) -> None:
+        """The last block before ``epoch`` is stored: from here on, this node lives in it.
+
+        The vote log comes first. Dying before that, it is dropped at the next start, since the ledger is ahead of it;
+        afterwards it is what a replica of the new epoch begins with.
+        """
+        old = self._term
+        memory = self._succession.memory(old, epoch)
+        self._vote_log.rewrite(first_records(memory), epoch=epoch.number)
+        self._term = self._new_term(epoch, first_records(memory), memory)
+        self.views.restart(*self._term.seen_view)
+        self._pool.untake()
+        self._forwarding.view_changed()
+        log.info("epoch number=%d first-height=%d members=%d", epoch.number, epoch.first_height, len(epoch.members))
+        for peer, message in self._succession.begun(old, self._term):
+            try:
+                self._take(peer, message)
+            except PeerError as error:
+                self._note_peer_error(peer, error)
+
     # Time.
-
-    def _now(self) -> int:
-        """Block time by this node's clock, in seconds."""
-        return self._genesis.block_time(self._ports.clock_ms())
-
-    @property
-    def _slack_seconds(self) -> int:
-        """By how much two members' clocks may differ, in block time."""
-        return FRESH_SECONDS * self._genesis.time_scale
 
     def _block_is_due(self, now: int) -> bool:
         """Whether a block without transactions is wanted at block time ``now``."""
@@ -321,35 +315,18 @@ class Driver:
     # Obeying.
 
     def _validate(self, validate: Validate) -> None:
-        """Judge a batch by its own bytes and, if it is new, the clock: never by state, so that all judge alike."""
-        decoded = validate.decoded
-        digest = validate.digest
+        term, decoded = self._term, validate.decoded
         if validate.fresh:
-            self.clocks[self._term.names_of(decoded.batch.proposer)[0]] = decoded.batch.time - self._now()
-        is_foreign = any(tx.payload.chain != self._chain for tx in decoded.transactions)
-        if is_foreign or not self._form_is_valid(decoded.batch, validate.fresh):
-            self._term.replica.validated(digest, False, is_lie=is_foreign)
-            return
-        self._term.proposer.seen(decoded)
-        self._forwarding.proposed(tx.id for tx in decoded.transactions)
-        verified = self._verified
-        unknown = [tx for tx in decoded.transactions if tx.digest not in verified]
-        if not unknown:
-            self._term.replica.validated(digest, True)
-            return
+            self.clocks[term.names_of(decoded.batch.proposer)[0]] = decoded.batch.time - self._clock.now()
 
-        def checked(answers: list[bool]) -> None:
+        def answer(ok: bool, is_lie: bool) -> None:
             if self._fault is None:
-                verified.update(tx.digest for tx, good in zip(unknown, answers, strict=True) if good)
-                self._term.replica.validated(digest, all(answers), is_lie=not all(answers))
+                term.replica.validated(validate.digest, ok, is_lie=is_lie)
                 self._run()
 
-        self._ports.check_signatures(unknown, checked)
-
-    def _form_is_valid(self, batch: Batch, fresh: bool) -> bool:
-        if not 0 <= batch.time <= MAX_NONCE:
-            return False
-        return not fresh or abs(batch.time - self._now()) <= self._slack_seconds
+        if self._judge.judge(validate, answer):
+            term.proposer.seen(decoded)
+            self._forwarding.proposed(tx.id for tx in decoded.transactions)
 
     def _execute(self, execute: Execute) -> None:
         execution = self._executor.execute(execute.height, execute.batch, execute.decoded)
@@ -374,6 +351,7 @@ class Driver:
         )
         self._forwarding.committed(transactions, full=full)
         self._ports.committed(execution, commit.certificate)
+        self._succession.look(self._term)
 
     def _supply(self, supply: Supply) -> None:
         reply = block_reply(self._ledger, supply.first)
@@ -383,8 +361,10 @@ class Driver:
     # Forwarding.
 
     def _admit(self, tx: Transaction) -> None:
+        if self._term.settings.is_observer:
+            raise RefusedError("not-a-member", "this node follows and is no member: it cannot have anything ordered")
         self._verified.add(tx.digest)
-        self._pool.add(tx, self._now())
+        self._pool.add(tx, self._clock.now())
         self._forwarding.submitted(tx.id)
 
     def _tell_primary(self) -> None:

@@ -35,6 +35,11 @@ FORWARD_RETRY_MAX_TICKS = 16 * TICKS_PER_SECOND
 PEER_UNVERIFIED_TRANSACTIONS = 8_000
 PEER_BAN_TICKS = 10 * TICKS_PER_SECOND
 
+# What members say of the next epoch before it has begun here, and how long a removed one stays for the others.
+AHEAD_MESSAGES = 512
+AHEAD_BYTES = 16 * 1024 * 1024
+LEAVE_TICKS = 10 * TICKS_PER_SECOND
+
 # Batches seen and not yet stored, of which the ids of the transactions are kept: a few windows of 16 heights.
 BATCHES_REMEMBERED = 128
 

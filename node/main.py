@@ -11,38 +11,36 @@ import logging
 import signal
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
+from typing import TypeAlias
 
-from chaincode.registry import Registry, default_registry
-from node.config import Config, is_loopback
+from node.config import is_loopback
 from node.consensus.messages import Evidence, Message
-from node.driver import Driver, DriverStatus
+from node.driver import Driver
 from node.errors import ConfigError, NodeFault
 from node.evidence import EvidenceFiles
 from node.executor import Executor
 from node.gateway.feed import Feed
 from node.gateway.service import Backend, GatewayServer
-from node.ledger.chain import Ledger
 from node.ledger.execution import Execution
-from node.ledger.store import LevelStore, Store
 from node.limits import TICK_MS, TICKS_PER_SECOND, VERIFY_QUEUE_TRANSACTIONS
 from node.mempool import Mempool
 from node.model.certificate import Certificate
-from node.model.keys import verify
+from node.model.epoch import Epoch, Validator
+from node.model.keys import Signer, verify
 from node.model.transaction import Transaction
-from node.setup import Identity, open_identity
+from node.opening import Opened
+from node.ports import DriverStatus
+from node.setup import removed_error
 from node.snapshot.maker import Maker
-from node.snapshot.shelf import SNAPSHOTS_NAME, Shelf, require_joined
-from node.transport.links import Peer, Transport, TransportSettings
+from node.snapshot.shelf import SNAPSHOTS_NAME, Shelf
+from node.succession import neighbours
+from node.transport.links import Transport, TransportSettings
 from node.verifier import Verifier
-from node.votelog import LOG_NAME, OsDirectory, VoteLog
 from node.watch import Watch
 
 log = logging.getLogger("watt.node")
 
-DATABASE_NAME = "db"
-VOTES_NAME = "votes"
 EVIDENCE_NAME = "evidence"
 TICK_S = TICK_MS / 1000
 DRAIN_ROUNDS = 20
@@ -51,53 +49,13 @@ COLLECT_AFTER = (50_000, 20, 20)
 """Thresholds of the cycle collector: a block makes tens of thousands of objects that live on, and next to no cycles."""
 
 
-@dataclass(frozen=True)
-class Opened:
-    """What lies on disk, opened."""
-
-    config: Config
-    identity: Identity
-    registry: Registry
-    store: Store
-    ledger: Ledger
-    vote_log: VoteLog
-    records: Sequence[bytes]
-
-
-def open_node(config: Config, passphrase: str) -> Opened:
-    """Open a node's files; makes an empty data directory at the very first start.
-
-    Raises ConfigError (``node/setup.py``, ``LevelStore``, ``Ledger.open``; "db-missing" or "vote-log-missing" if one of
-    the two is gone: whoever forgets its votes could vote twice) and NodeFault (``VoteLog.open``).
-    """
-    identity = open_identity(config, passphrase)
-    registry = default_registry()
-    data = config.path(config.data_dir)
-    require_joined(data)
-    database = data / DATABASE_NAME
-    has_votes = (data / VOTES_NAME / LOG_NAME).exists()
-    try:
-        database.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError("cannot-write", f"{database}: {error.strerror}") from error
-    store = LevelStore(database, create=not has_votes)
-    ledger = Ledger.open(store, identity.genesis, registry)
-    if not has_votes and ledger.head.height > 0:
-        store.close()
-        raise ConfigError("vote-log-missing", f"{data} holds blocks, but not what this member has voted for")
-    try:
-        votes = OsDirectory(data / VOTES_NAME)
-    except OSError as error:
-        raise ConfigError("cannot-write", f"{data / VOTES_NAME}: {error.strerror}") from error
-    vote_log, records = VoteLog.open(votes, identity.genesis.chain)
-    if vote_log.torn_bytes:
-        log.warning("vote-log-torn bytes=%d: an unfinished write at the log's end was dropped", vote_log.torn_bytes)
-    return Opened(config, identity, registry, store, ledger, vote_log, records)
+Ending: TypeAlias = NodeFault | ConfigError | None
+"""Why a node ends: a fault, that it is no member any more, or that it was told to."""
 
 
 async def run(opened: Opened) -> None:
     """Run until SIGTERM or SIGINT. Raises ConfigError("port-in-use"), NodeFault."""
-    ended: asyncio.Future[NodeFault | None] = asyncio.get_running_loop().create_future()
+    ended: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
     verifier = Verifier(opened.config.limits.verify_workers, VERIFY_QUEUE_TRANSACTIONS, partial(_end, ended))
     await verifier.start()  # before gRPC has threads
     node = Node(opened, verifier, ended)
@@ -106,15 +64,15 @@ async def run(opened: Opened) -> None:
     await node.run()
 
 
-def _end(ended: "asyncio.Future[NodeFault | None]", fault: NodeFault | None) -> None:
+def _end(ended: "asyncio.Future[Ending]", ending: Ending) -> None:
     if not ended.done():
-        ended.set_result(fault)
+        ended.set_result(ending)
 
 
 class Node:
     """The parts of a running node, and the driver's ports. ``ended``: set to end it, with a fault or None."""
 
-    def __init__(self, opened: Opened, verifier: Verifier, ended: "asyncio.Future[NodeFault | None]") -> None:
+    def __init__(self, opened: Opened, verifier: Verifier, ended: "asyncio.Future[Ending]") -> None:
         identity, config = opened.identity, opened.config
         self._opened = opened
         self._genesis = identity.genesis
@@ -127,18 +85,15 @@ class Node:
         self._inbox: list[tuple[str, Message]] = []
         self._received = 0
         settings = TransportSettings(identity.genesis.chain, config.member, config.peer.listen)
-        peers = [
-            Peer(member.name, config.peer.addresses.get(member.name, ""), (member.tls_certificate,))
-            for member in identity.genesis.members
-            if member.name != config.member
-        ]
-        self._transport = Transport(settings, identity.tls, peers, self._take_in)
+        self._keys = identity.keys
+        self._reloading: asyncio.Task[None] | None = None
+        seat = self._seat(opened.ledger.epoch_at(opened.ledger.head.height + 1))
+        self._transport = Transport(settings, self._keys.tls(seat), (), self._take_in)
         executor = Executor(opened.ledger, opened.registry, identity.genesis)
         pool = Mempool(opened.ledger, max_transactions=config.limits.mempool_transactions, knows=executor.knows)
         self._driver = Driver(
             identity.genesis,
             config.member,
-            identity.key,
             verify,
             opened.ledger,
             executor,
@@ -152,7 +107,7 @@ class Node:
         backend = Backend(
             genesis=identity.genesis,
             name=config.member,
-            signer=lambda: identity.key,
+            signer=self._signer_now,
             registry=opened.registry,
             ledger=opened.ledger,
             executor=executor,
@@ -193,6 +148,9 @@ class Node:
             await self._maker.stop()
             self._opened.vote_log.close()
             self._opened.store.close()
+        if isinstance(fault, ConfigError):
+            log.warning("%s: %s", fault.code, fault.message)
+            raise fault
         if fault is not None:
             log.critical("node-fault code=%s: %s", fault.code, fault.message)
             raise fault
@@ -214,8 +172,38 @@ class Node:
         self._maker.committed()
         self._watch.stored(len(execution.transactions))
 
+    def signer(self, epoch: Epoch) -> Signer | None:
+        seat = self._seat(epoch)
+        key = None if seat is None else self._keys.signer(seat)
+        if seat is not None and key is None:
+            log.error("key-missing epoch=%d: this node follows and does not vote, for lack of its key", epoch.number)
+        return key
+
+    def epochs_changed(self) -> None:
+        ledger = self._opened.ledger
+        now = ledger.epoch_at(ledger.head.height + 1)
+        seat, coming = self._seat(now), self._seat(ledger.epochs()[-1])
+        self._transport.admit(neighbours(ledger, self._opened.identity.name, self._opened.config.peer.addresses))
+        self._transport.identify(self._keys.tls(seat))
+        if seat is not None:
+            self._keys.take_up(seat)
+        if coming is not None and self._keys.signer(coming) is None:
+            self._reloading = asyncio.create_task(asyncio.to_thread(self._keys.reload))
+
+    def removed(self, height: int) -> None:
+        _end(self._ended, removed_error(self._opened.identity.name, height))
+
     def evidence(self, evidence: Evidence) -> None:
         self._evidence.keep(evidence)
+
+    def _seat(self, epoch: Epoch) -> Validator | None:
+        index = epoch.index_of(self._opened.identity.name)
+        return None if index is None else epoch.members[index]
+
+    def _signer_now(self) -> Signer:
+        """For what this node says to clients, as a member if it is one."""
+        seat = self._seat(self._driver.epoch)
+        return (None if seat is None else self._keys.signer(seat)) or self._keys.main
 
     # Into the driver.
 

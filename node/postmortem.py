@@ -13,14 +13,17 @@ from typing import Final
 from node.config import Config, split_address
 from node.diagnosis import DISK_ADVICE, NO_DISK_BYTES, NOTE, PROBLEM, STALLED, Finding, megabytes
 from node.errors import RefusedError, WattError
-from node.main import DATABASE_NAME, VOTES_NAME
+from node.files import File, OsDirectory
 from node.model.genesis import Genesis, load_genesis
-from node.votelog import LOG_NAME, File, OsDirectory, VoteLog
+from node.setup import DATABASE_NAME, VOTES_NAME
+from node.votelog import LOG_NAME, VoteLog
 from node.watch import damaged_files
 
 LOG_TAIL_BYTES: Final = 64 * 1024
 _FAULT = re.compile(r"node-fault code=([a-z-]+): (.*)|^watt: ([a-z-]+): (.*)")
 _PROBE_S = 1.0
+_ANY_EPOCH = 1 << 62
+"""A log of an earlier epoch than the ledger's is sound, and what the ledger's is, is not known here."""
 
 
 def findings_on_disk(config: Config, log_file: Path | None) -> list[Finding]:
@@ -118,11 +121,14 @@ def _identity(config: Config, data: Path) -> Iterator[Finding]:
 
 def _vote_log(data: Path, genesis: Genesis) -> Iterator[Finding]:
     try:
-        votes, _ = VoteLog.open(_Untouched(data / VOTES_NAME), genesis.chain)
+        votes, _ = VoteLog.open(_Untouched(data / VOTES_NAME), genesis.chain, _ANY_EPOCH)
     except WattError as error:
         yield Finding(PROBLEM, error.code, error.message)
         return
-    if votes.torn_bytes:
+    if votes.set_aside:
+        text = f"{votes.set_aside.partition(';')[0]}: started now, it would follow, and not vote at first"
+        yield Finding(PROBLEM, "vote-log-damaged", text)
+    elif votes.torn_bytes:
         text = (
             f"the vote log ends in {votes.torn_bytes} bytes of an unfinished write, as after a crash: they are dropped"
         )
@@ -145,8 +151,14 @@ class _Untouched(OsDirectory):
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def open(self, name: str) -> File:  # type: ignore[override]  # a narrower file than the parent's
+    def create(self, name: str) -> File:  # type: ignore[override]  # a narrower file than the parent's
         return _Nothing()
+
+    def open(self, name: str) -> File:  # type: ignore[override]
+        return _Nothing()
+
+    def rename(self, old: str, new: str) -> None:
+        """There is nothing to rename."""
 
     def sync(self) -> None:
         """There is nothing to sync."""

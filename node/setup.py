@@ -1,5 +1,6 @@
 """What a member needs before its node can run: keys, certificate, configuration; and the way to open them again."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,10 +8,14 @@ import msgspec
 
 from node.config import Config, GatewaySection, PeerSection, config_fault, dump_config
 from node.errors import ConfigError
-from node.keyfile import KIND_TLS_KEY, STRONG, Limits, load_key, save_key, seal, unseal, write_private
+from node.files import OsDirectory
+from node.keyfile import KIND_TLS_KEY, STRONG, Limits, save_key, seal, write_private
+from node.keyring import KeyRing
+from node.model.epoch import Epoch
 from node.model.genesis import Genesis, Member, load_genesis, member_name_fault
-from node.model.keys import SigningKey, generate_key
-from node.transport.tls import TlsIdentity, certificate_der, make_certificate, matches
+from node.model.keys import generate_key
+from node.transport.tls import make_certificate
+from node.votelog import VoteLog
 
 CONFIG_NAME = "node.toml"
 KEY_NAME = "node.key.json"
@@ -18,6 +23,8 @@ TLS_KEY_NAME = "tls.key.json"
 CERTIFICATE_NAME = "tls.crt"
 MEMBER_NAME = "member.json"
 DATA_NAME = "data"
+DATABASE_NAME = "db"
+VOTES_NAME = "votes"
 
 _COMMENT = """The configuration of one wattledger node. Relative paths are relative to this file.
 docs/operations.md explains every key. Names in [peer.addresses] are those of the other members in genesis."""
@@ -51,6 +58,7 @@ def init_node(files: NodeFiles, passphrase: str, key_limits: Limits = STRONG) ->
         peer=PeerSection(files.peer_listen, files.peers),
         gateway=GatewaySection(files.gateway_listen),
         passphrase_file=files.passphrase_file,
+        directory=str(files.directory.resolve()),
     )
     fault = member_name_fault(files.member) or config_fault(config)
     if fault is not None:
@@ -63,9 +71,25 @@ def init_node(files: NodeFiles, passphrase: str, key_limits: Limits = STRONG) ->
     member = Member(files.member, key.public_key.hex(), certificate.decode())
     write_private(files.directory / CERTIFICATE_NAME, certificate)
     write_private(files.directory / CONFIG_NAME, dump_config(config, _COMMENT).encode())
+    make_vote_log(config)
     entry = msgspec.json.format(msgspec.json.encode(member), indent=2) + b"\n"
     write_private(files.directory / MEMBER_NAME, entry)
     return member
+
+
+def make_vote_log(config: Config) -> None:
+    """Make the empty vote log of a node that has never run: without one, a node takes it that its memory is lost.
+
+    Raises ConfigError: "key-exists" if there is one, "cannot-write".
+    """
+    votes = config.path(config.data_dir) / VOTES_NAME
+    try:
+        votes.mkdir(parents=True)
+        VoteLog.create(OsDirectory(votes))
+    except FileExistsError as error:
+        raise ConfigError("key-exists", f"{votes} is there already; it is never overwritten") from error
+    except OSError as error:
+        raise ConfigError("cannot-write", f"{votes}: {error.strerror}") from error
 
 
 def _prepare(directory: Path) -> None:
@@ -82,45 +106,64 @@ def _prepare(directory: Path) -> None:
 
 @dataclass(frozen=True)
 class Identity:
-    """Who a node is: its genesis, its index among the members, and its secrets."""
+    """Who a node is: its chain, its name and its keys. Whether they are a member's, the chain's state says."""
 
     genesis: Genesis
-    me: int
-    key: SigningKey
-    tls: TlsIdentity
+    name: str
+    keys: KeyRing
 
 
 def open_identity(config: Config, passphrase: str) -> Identity:
-    """Open what the configuration names, and check that it all belongs together.
+    """Open the genesis and the keys that the configuration names.
 
-    Raises ConfigError: "no-genesis", "bad-genesis", "not-a-member", "no-key-file", "bad-key-file", "wrong-passphrase",
-    "wrong-key-file" and "wrong-certificate" (not the member's in genesis), "no-certificate", "bad-config".
+    Raises ConfigError: "no-genesis", "bad-genesis", "no-key-file", "bad-key-file", "wrong-passphrase",
+    "no-certificate", "wrong-certificate" (not the TLS key's).
     """
-    genesis = load_genesis(config.path(config.genesis))
-    index = {member.name: i for i, member in enumerate(genesis.members)}
-    if config.member not in index:
-        raise ConfigError("not-a-member", f"`{config.member}` is no member in {config.path(config.genesis)}")
-    me = index[config.member]
-    others = index.keys() - {config.member}
-    if config.peer.addresses.keys() != others:
-        differing = ", ".join(sorted(config.peer.addresses.keys() ^ others))
-        raise ConfigError("bad-config", f"[peer.addresses] names exactly the other members; look at: {differing}")
-    key = load_key(config.path(config.key_file), passphrase)
-    if key.public_key.hex() != genesis.members[me].public_key:
-        raise ConfigError("wrong-key-file", f"{config.key_file} is not the key of `{config.member}` in genesis")
-    tls_key = unseal(config.path(config.tls_key_file), KIND_TLS_KEY, passphrase)
-    certificate = _certificate(config, genesis.members[me], tls_key)
-    return Identity(genesis, me, key, TlsIdentity(tls_key, certificate))
+    return Identity(load_genesis(config.path(config.genesis)), config.member, KeyRing(config, passphrase))
 
 
-def _certificate(config: Config, member: Member, tls_key: bytes) -> bytes:
-    path = config.path(config.tls_certificate)
-    try:
-        certificate = path.read_bytes()
-    except OSError as error:
-        raise ConfigError("no-certificate", f"{path}: {error.strerror}") from error
-    if certificate_der(certificate.decode("ascii", "replace")) != certificate_der(member.tls_certificate):
-        raise ConfigError("wrong-certificate", f"{path} is not the certificate of `{member.name}` in genesis")
-    if not matches(tls_key, certificate):
-        raise ConfigError("wrong-certificate", f"{path} does not belong to the key in {config.tls_key_file}")
-    return certificate
+def check_membership(config: Config, identity: Identity, epochs: Sequence[Epoch], height: int) -> None:
+    """Whether this node fits what the chain says of it. ``epochs``: all that are known; ``height``: of the next block.
+
+    A member needs its key and certificate of this epoch or the next; who was removed has no node. Anybody else
+    follows, and may become a member: unless its key is another member's. Raises ConfigError: "not-a-member",
+    "wrong-key-file", "wrong-certificate", "bad-config" (addresses of strangers, and none of a member).
+    """
+    now = next(epoch for epoch in reversed(epochs) if epoch.first_height <= height)
+    seats = [member for epoch in epochs[now.number :] for member in epoch.members if member.name == identity.name]
+    if not seats:
+        _check_stranger(config, identity, epochs, now)
+    elif not any(identity.keys.signer(seat) for seat in seats):
+        raise ConfigError(
+            "wrong-key-file",
+            f"{config.key_file} is not the key of `{identity.name}` in epoch {now.number}; if that was rotated since "
+            "this node was last level, take the chain over first: watt node join",
+        )
+    elif not any(identity.keys.has_certificate(seat) for seat in seats):
+        message = f"{config.tls_certificate} is not the certificate of `{identity.name}` in epoch {now.number}"
+        raise ConfigError("wrong-certificate", message)
+    _check_addresses(config, epochs, now)
+
+
+def _check_stranger(config: Config, identity: Identity, epochs: Sequence[Epoch], now: Epoch) -> None:
+    was = [epoch.number for epoch in epochs if epoch.index_of(identity.name) is not None]
+    if was:
+        raise removed_error(identity.name, epochs[was[-1] + 1].first_height)
+    owners = [member.name for member in now.members if identity.keys.signer(member) is not None]
+    if owners:
+        message = f"`{identity.name}` is no member of this chain, and the key in {config.key_file} is `{owners[0]}`'s"
+        raise ConfigError("not-a-member", message)
+
+
+def removed_error(name: str, height: int) -> ConfigError:
+    """``name`` was a member before ``height``."""
+    return ConfigError("not-a-member", f"`{name}` was removed at height {height}: the others go on without its node")
+
+
+def _check_addresses(config: Config, epochs: Sequence[Epoch], now: Epoch) -> None:
+    known = {member.name for epoch in epochs for member in epoch.members}
+    strangers = config.peer.addresses.keys() - known
+    missing = {member.name for member in now.members} - config.peer.addresses.keys() - {config.member}
+    if config.member in config.peer.addresses or (strangers and missing):
+        differing = ", ".join(sorted(strangers | missing | (config.peer.addresses.keys() & {config.member})))
+        raise ConfigError("bad-config", f"[peer.addresses] names the other members; look at: {differing}")

@@ -3,9 +3,9 @@
 An append-only file of frames behind a header. One ``append`` is one frame with one checksum and one fdatasync,
 however many records it holds: the next frame is written only after the one before it is on disk. So a crash can
 damage the last frame alone, and a damaged frame *before* a sound one means that the disk lost what it had
-promised to keep: the node must not vote on such a memory.
+promised to keep: nobody knows what else it has forgotten.
 
-    file    "watt vote log 1\\n" | chain (32) | salt (8) | CRC32 of these
+    file    "watt vote log 2\n" | chain (32) | epoch (8) | salt (8) | CRC32 of these
     frame   "VOTE" | length (4) | sequence (8) | CRC32 over salt, length, sequence, payload | payload
     payload records, each length (4) | bytes
 
@@ -13,6 +13,16 @@ All integers are big-endian. The salt is random per file: without knowing it nob
 transaction that look like a sound frame once the frame around them is torn.
 
 The log is rewritten (``rewrite``) as a new file that takes the old one's name: write, sync, rename, sync the directory.
+
+**Epochs.** Votes of one epoch mean nothing in another, so a log is of one epoch. A log of an older epoch than the
+ledger's is dropped, but for what says that memory is lost: the node died between the epoch's last block and the log's
+rewriting, and had not voted since.
+
+**What cannot be trusted is set aside.** A damaged log, or one of a later epoch than the ledger's, does not stop the
+node: the file is kept as ``votes.log.damaged-N``, and a new one begins with the records that say that memory is lost
+(``lost_records``), in one step: a crash must not make a member forget that it has forgotten. So does one that is
+missing: ``watt node init`` makes an empty log, not yet of any chain, so that even a first start finds one. A log of
+another chain is a mistake of the operator, and is left alone.
 """
 
 import os
@@ -20,18 +30,22 @@ import struct
 import zlib
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from node.errors import NodeFault, StoreFault
+from node.files import Directory, File
 from node.limits import VOTE_LOG_BYTES
 
 LOG_NAME: Final = "votes.log"
 NEW_NAME: Final = "votes.log.new"
+ASIDE_NAME: Final = "votes.log.damaged-"
+MOST_ASIDE: Final = 8
+"""So many are kept; the last gives way to a newer one."""
 
-_MAGIC = b"watt vote log 1\n"
+_MAGIC = b"watt vote log 2\n"
 _SALT_BYTES = 8
-_HEADER = struct.Struct(">16s32s8sI")
+_HEADER = struct.Struct(">16s32sQ8sI")
+_NO_CHAIN = bytes(32)
 _MARK = b"VOTE"
 _FRAME = struct.Struct(">4sIQI")
 _FRAME_HEAD = struct.Struct(">IQ")
@@ -39,57 +53,20 @@ _LENGTH = struct.Struct(">I")
 _MAX_FRAME_BYTES = 1 << 30
 
 
-class File(Protocol):
-    """An open file that grows at its end. Errors are OSError."""
-
-    def append(self, data: bytes) -> None:
-        """Write at the end; durable only after ``sync``."""
-        ...
-
-    def truncate(self, size: int) -> None:
-        """Cut the file to its first ``size`` bytes; durable only after ``sync``."""
-        ...
-
-    def sync(self) -> None:
-        """Return when all that was written is on disk."""
-        ...
-
-    def close(self) -> None: ...
-
-
-class Directory(Protocol):
-    """The directory of the log: the operating system's, or the simulator's. Errors are OSError."""
-
-    def read(self, name: str) -> bytes | None:
-        """The whole file, or None if there is none."""
-        ...
-
-    def create(self, name: str) -> File:
-        """A new, empty file, in place of an old one of that name."""
-        ...
-
-    def open(self, name: str) -> File:
-        """The existing file, for appending."""
-        ...
-
-    def rename(self, old: str, new: str) -> None:
-        """Atomic; durable only after ``sync``."""
-        ...
-
-    def sync(self) -> None:
-        """Return when the names are on disk."""
-        ...
-
-
 class VoteLog:
     """An open log. After an error of the disk it refuses to go on: nobody knows what such a disk still holds."""
 
     def __init__(
-        self, directory: Directory, chain: bytes, salt: Callable[[int], bytes], rewrite_above_bytes: int
+        self, directory: Directory, chain: bytes, epoch: int, salt: Callable[[int], bytes], rewrite_above_bytes: int
     ) -> None:
         """Use ``VoteLog.open``."""
         self._directory = directory
         self._chain = chain
+        self.epoch = epoch
+        """The epoch that the records are of."""
+        self.set_aside = ""
+        """If what this member has voted for is lost, as was found when the log was opened: why, and where the damaged
+        log is."""
         self._new_salt = salt
         self._rewrite_above_bytes = rewrite_above_bytes
         self._file: File | None = None
@@ -108,25 +85,46 @@ class VoteLog:
         cls,
         directory: Directory,
         chain: bytes,
+        epoch: int = 0,
         *,
+        lost_records: Sequence[bytes] = (),
         salt: Callable[[int], bytes] = os.urandom,
         rewrite_above_bytes: int = VOTE_LOG_BYTES,
     ) -> "tuple[VoteLog, list[bytes]]":
-        """The log in ``directory`` and the records that it holds, oldest first; a new one if there is none.
+        """The log in ``directory`` and the records that it holds, oldest first.
 
-        A torn tail is cut off (``torn_bytes``). ``salt`` gives that many random bytes;
-        ``rewrite_above_bytes``: see ``wants_rewrite``.
-        Raises NodeFault: "vote-log-corrupt", "vote-log-other-chain"; StoreFault("vote-log-failed").
+        ``epoch``: that of the ledger's next block. A torn tail is cut off (``torn_bytes``); if there is no log, or none
+        that can be trusted (``set_aside``), it is a new one with ``lost_records``. ``salt`` gives that many random
+        bytes; ``rewrite_above_bytes``: see ``wants_rewrite``.
+        Raises NodeFault("vote-log-other-chain"), StoreFault("vote-log-failed").
         """
-        log = cls(directory, chain, salt, rewrite_above_bytes)
+        log = cls(directory, chain, epoch, salt, rewrite_above_bytes)
+        data: bytes | None = None
         try:
             data = directory.read(LOG_NAME)
-            records = log._recover(data) if data is not None else []
             if data is None:
-                log._write_new([])
+                log.set_aside = f"{LOG_NAME} is missing"
+                log._write_new(lost_records)
+                return log, list(lost_records)
+            return log, log._recover(data, lost_records)
+        except _DamagedError as damage:
+            log._begin_anew(str(damage), data or b"", lost_records)
+            return log, list(lost_records)
         except OSError as error:
             raise _failed(error) from error
-        return log, records
+
+    @classmethod
+    def create(cls, directory: Directory, *, salt: Callable[[int], bytes] = os.urandom) -> None:
+        """Make the empty log of a node that has never run, on whatever chain it will. Raises OSError."""
+        log = cls(directory, _NO_CHAIN, 0, salt, VOTE_LOG_BYTES)
+        log._write_new([])
+        log.close()
+
+    @staticmethod
+    def is_in_use(directory: Directory) -> bool:
+        """Whether the log there is of a chain already: the node has run. A damaged one is. Raises OSError."""
+        data = directory.read(LOG_NAME)
+        return data is not None and data[len(_MAGIC) : len(_MAGIC) + len(_NO_CHAIN)] != _NO_CHAIN
 
     def append(self, records: Sequence[bytes]) -> None:
         """Return when all ``records`` are on disk. Raises StoreFault("vote-log-failed")."""
@@ -152,9 +150,13 @@ class VoteLog:
         """Whether the file has grown beyond its bound and to twice what the last rewriting left."""
         return self._size > max(self._rewrite_above_bytes, 2 * self._rewritten_size)
 
-    def rewrite(self, records: Sequence[bytes]) -> None:
-        """Replace all that the log holds by ``records``, durably. Raises StoreFault("vote-log-failed")."""
+    def rewrite(self, records: Sequence[bytes], *, epoch: int | None = None) -> None:
+        """Replace all that the log holds by ``records``, durably; they are of ``epoch``, if that is given.
+
+        Raises StoreFault("vote-log-failed").
+        """
         self._usable()
+        self.epoch = self.epoch if epoch is None else epoch
         try:
             self._write_new(records)
         except OSError as error:
@@ -174,7 +176,7 @@ class VoteLog:
 
     def _write_new(self, records: Sequence[bytes]) -> None:
         salt = self._new_salt(_SALT_BYTES)
-        content = _header(self._chain, salt)
+        content = _header(self._chain, self.epoch, salt)
         if records:
             content += _frame(salt, 0, records)
         file = self._directory.create(NEW_NAME)
@@ -187,8 +189,14 @@ class VoteLog:
         self._sequence = 1 if records else 0
         self._size = self._rewritten_size = len(content)
 
-    def _recover(self, data: bytes) -> list[bytes]:
-        self._salt = _salt_of(data, self._chain)
+    def _recover(self, data: bytes, lost_records: Sequence[bytes]) -> list[bytes]:
+        chain, epoch, self._salt = _read_header(data)
+        if chain not in (self._chain, _NO_CHAIN):
+            raise NodeFault(
+                "vote-log-other-chain", "the vote log belongs to another chain; look at data_dir and genesis"
+            )
+        if epoch > self.epoch:
+            raise _DamagedError(f"is of epoch {epoch}, and the ledger only reaches epoch {self.epoch}")
         records: list[bytes] = []
         offset = _HEADER.size
         while (end := _frame_end(data, offset, self._salt, self._sequence)) is not None:
@@ -196,37 +204,61 @@ class VoteLog:
             self._sequence += 1
             offset = end
         if _holds_frame(data, offset + 1, self._salt, self._sequence):
-            raise NodeFault("vote-log-corrupt", f"the vote log is damaged at byte {offset}, before sound records")
+            raise _DamagedError(f"is damaged at byte {offset}, before sound records")
+        self.torn_bytes = len(data) - offset
+        if epoch < self.epoch or chain == _NO_CHAIN:
+            records = [record for record in records if record in lost_records]
+            self._write_new(records)
+            return records
         self._file = self._directory.open(LOG_NAME)
-        if offset < len(data):
+        if self.torn_bytes:
             self._file.truncate(offset)
-            self.torn_bytes = len(data) - offset
         # What was read, and under which name, may still have been in memory alone when the process died.
         self._file.sync()
         self._directory.sync()
         self._size = self._rewritten_size = offset
         return records
 
+    def _begin_anew(self, damage: str, data: bytes, records: Sequence[bytes]) -> None:
+        """Keep a copy of the log, and put one with ``records`` in its place: until then the damaged one is there."""
+        try:
+            name = self._free_name()
+            copy = self._directory.create(name)
+            copy.append(data)
+            copy.sync()
+            copy.close()
+            self._write_new(records)
+        except OSError as error:
+            raise _failed(error) from error
+        self.set_aside = f"{LOG_NAME} {damage}; it is kept as {name}"
+
+    def _free_name(self) -> str:
+        names = [f"{ASIDE_NAME}{number}" for number in range(1, MOST_ASIDE + 1)]
+        return next((name for name in names if self._directory.read(name) is None), names[-1])
+
+
+class _DamagedError(Exception):
+    """The log cannot be trusted; says why."""
+
 
 def _failed(error: OSError) -> StoreFault:
     return StoreFault("vote-log-failed", f"the vote log cannot be read or written: {error.strerror or error}")
 
 
-def _header(chain: bytes, salt: bytes) -> bytes:
-    head = _MAGIC + chain + salt
+def _header(chain: bytes, epoch: int, salt: bytes) -> bytes:
+    head = _HEADER.pack(_MAGIC, chain, epoch, salt, 0)[: -_LENGTH.size]
     return head + _LENGTH.pack(zlib.crc32(head))
 
 
-def _salt_of(data: bytes, chain: bytes) -> bytes:
+def _read_header(data: bytes) -> tuple[bytes, int, bytes]:
+    """Chain, epoch, salt."""
     # The header was synced before the file got its name: no crash can tear it.
     if len(data) < _HEADER.size:
-        raise NodeFault("vote-log-corrupt", "the vote log is shorter than its header")
-    magic, found, salt, checksum = _HEADER.unpack_from(data)
+        raise _DamagedError("is shorter than its header")
+    magic, chain, epoch, salt, checksum = _HEADER.unpack_from(data)
     if magic != _MAGIC or checksum != zlib.crc32(data[: _HEADER.size - _LENGTH.size]):
-        raise NodeFault("vote-log-corrupt", "the vote log's header is damaged, or of another format")
-    if found != chain:
-        raise NodeFault("vote-log-other-chain", "the vote log belongs to another chain")
-    return bytes(salt)
+        raise _DamagedError("has a damaged header, or one of another format")
+    return bytes(chain), epoch, bytes(salt)
 
 
 def _frame(salt: bytes, sequence: int, records: Sequence[bytes]) -> bytes:
@@ -270,60 +302,3 @@ def _records(payload: bytes) -> list[bytes]:
         records.append(payload[offset : offset + length])
         offset += length
     return records
-
-
-class OsDirectory:
-    """A directory of the operating system; made if it is missing."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        if not path.is_dir():
-            path.mkdir(parents=True)
-            _sync_directory(path.parent)
-
-    def read(self, name: str) -> bytes | None:
-        try:
-            return (self._path / name).read_bytes()
-        except FileNotFoundError:
-            return None
-
-    def create(self, name: str) -> "OsFile":
-        return OsFile(self._path / name, os.O_CREAT | os.O_TRUNC)
-
-    def open(self, name: str) -> "OsFile":
-        return OsFile(self._path / name, 0)
-
-    def rename(self, old: str, new: str) -> None:
-        (self._path / old).replace(self._path / new)
-
-    def sync(self) -> None:
-        _sync_directory(self._path)
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-class OsFile:
-    """A file of the operating system, opened for appending."""
-
-    def __init__(self, path: Path, flags: int) -> None:
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | flags, 0o600)
-
-    def append(self, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._descriptor, view) :]
-
-    def truncate(self, size: int) -> None:
-        os.ftruncate(self._descriptor, size)
-
-    def sync(self) -> None:
-        os.fdatasync(self._descriptor)
-
-    def close(self) -> None:
-        os.close(self._descriptor)

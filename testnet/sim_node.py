@@ -8,6 +8,8 @@ from typing import Protocol
 
 from chaincode.registry import Registry
 from node.consensus.messages import Evidence, Message
+from node.consensus.records import first_records
+from node.consensus.settings import Memory
 from node.driver import Driver
 from node.errors import NodeFault, RefusedError
 from node.executor import Executor
@@ -16,7 +18,9 @@ from node.ledger.execution import Execution
 from node.limits import TICK_MS
 from node.mempool import Mempool
 from node.model.certificate import Certificate
+from node.model.epoch import Epoch
 from node.model.genesis import Genesis
+from node.model.keys import Signer
 from node.model.transaction import Transaction
 from node.votelog import VoteLog
 from testnet.sim_disk import Crash, Fuse, SimDisk
@@ -91,6 +95,7 @@ class SimNode:
         self.around = around
         self.fuse = Fuse()
         self.disk = SimDisk(around.dice, self.fuse)
+        VoteLog.create(self.disk, salt=around.dice.randbytes)
         self.driver: Driver | None = None
         self.ledger: Ledger | None = None
         self.executor: Executor | None = None
@@ -160,14 +165,18 @@ class SimNode:
         around = self.around
         ledger = Ledger.open(self.disk.store, around.genesis, around.registry)
         vote_log, records = VoteLog.open(
-            self.disk, around.genesis.chain, salt=around.dice.randbytes, rewrite_above_bytes=LOG_REWRITE_BYTES
+            self.disk,
+            around.genesis.chain,
+            ledger.epoch_at(ledger.head.height + 1).number,
+            lost_records=first_records(Memory.LOST),
+            salt=around.dice.randbytes,
+            rewrite_above_bytes=LOG_REWRITE_BYTES,
         )
         executor = Executor(ledger, around.registry, around.genesis)
         self.ledger, self.executor = ledger, executor
         self.driver = Driver(
             around.genesis,
             member_name(self.index),
-            self.key,
             around.signatures.verify,
             ledger,
             executor,
@@ -248,3 +257,12 @@ class _Ports:
 
     def evidence(self, evidence: Evidence) -> None:
         self._around.observer.on_evidence(self._node, evidence)
+
+    def signer(self, epoch: Epoch) -> Signer | None:
+        return self._node.key if self._node.key.public_key in epoch.keys else None
+
+    def epochs_changed(self) -> None:
+        """Everyone is linked to everyone here, always."""
+
+    def removed(self, height: int) -> None:
+        """It goes on following."""

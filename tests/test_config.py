@@ -9,11 +9,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli.node import node as node_group
-from node.config import dump_config, is_loopback, load_config, split_address
+from node.config import Config, dump_config, is_loopback, load_config, split_address
 from node.errors import ConfigError
-from node.keyfile import TESTNET, load_key
+from node.keyfile import TESTNET, load_key, save_key
 from node.model.genesis import dump_genesis, load_genesis, parse_genesis
-from node.setup import KEY_NAME, NodeFiles, init_node, open_identity
+from node.model.keys import generate_key
+from node.setup import KEY_NAME, NodeFiles, check_membership, init_node, open_identity
 from testnet.genesis import GENESIS_NAME, Network, build_network, load_network
 
 GOOD = """
@@ -100,6 +101,11 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Network:
     return build_network(tmp_path_factory.mktemp("net"), {}, base_port=17400)
 
 
+def opened_as_member(config: Config, phrase: str) -> None:
+    identity = open_identity(config, phrase)
+    check_membership(config, identity, (identity.genesis.epoch,), 1)
+
+
 def passphrase(network: Network, index: int) -> str:
     return (network.nodes[index].directory / "passphrase").read_text().strip()
 
@@ -108,8 +114,8 @@ def test_a_network_on_disk_opens_for_every_member(network: Network) -> None:
     assert network.gateways == [f"127.0.0.1:{port}" for port in (17401, 17402, 17403, 17404)]
     for node in network.nodes:
         identity = open_identity(node.config, passphrase(network, node.index))
-        assert identity.me == node.index
-        assert identity.key.public_key == network.genesis.member_keys[node.index]
+        assert identity.keys.main.public_key == network.genesis.member_keys[node.index]
+        check_membership(node.config, identity, (network.genesis.epoch,), 1)
     assert code_of(lambda: build_network(network.directory, {}))[0] == "testnet-exists"
     assert code_of(lambda: load_network(network.directory / "nothing"))[0] == "no-testnet"
 
@@ -122,15 +128,16 @@ def test_another_members_files_are_refused(network: Network, tmp_path: Path) -> 
         text = mine.config_path.read_text()
         assert old in text
         path.write_text(text.replace(old, new))
-        return code_of(lambda: open_identity(load_config(path), phrase))
+        return code_of(lambda: opened_as_member(load_config(path), phrase))
 
-    mine_phrase, other_phrase = passphrase(network, 0), passphrase(network, 1)
-    key = f'key_file = "{KEY_NAME}"'
-    assert opened(key, f'key_file = "../{other.name}/{KEY_NAME}"', other_phrase)[0] == "wrong-key-file"
+    mine_phrase = passphrase(network, 0)
+    save_key(mine.directory / "stray.json", generate_key(), mine_phrase, TESTNET)
+    assert opened(f'key_file = "{KEY_NAME}"', 'key_file = "stray.json"', mine_phrase)[0] == "wrong-key-file"
     certificate = 'tls_certificate = "tls.crt"'
     theirs = f'tls_certificate = "../{other.name}/tls.crt"'
     assert opened(certificate, theirs, mine_phrase)[0] == "wrong-certificate"
-    assert opened('member = "node-0"', 'member = "stranger"', mine_phrase)[0] == "not-a-member"
+    code, message = opened('member = "node-0"', 'member = "stranger"', mine_phrase)
+    assert code == "not-a-member" and "node-0" in message
     code, message = opened('"node-3" = ', '"node-9" = ', mine_phrase)
     assert code == "bad-config" and "node-3, node-9" in message
 

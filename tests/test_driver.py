@@ -43,10 +43,10 @@ class Net:
         self._nonces = dict.fromkeys(range(len(self.clients)), 0)
         carry = self.nodes[0].around.send
 
-        def send(sender: int, to: int, message: Message) -> None:
-            self.sent.append((sender, to, message))
-            if not self.drop(sender, to, message):
-                carry(sender, to, message)
+        def send(node: SimNode, to: int, message: Message) -> None:
+            self.sent.append((node.index, to, message))
+            if not self.drop(node.index, to, message):
+                carry(node, to, message)
 
         self.nodes[0].around.send = send
         self.simulation.start()
@@ -280,7 +280,7 @@ def test_each_signature_is_checked_once_on_each_node(net: Net, monkeypatch: pyte
             asked.extend((index, tx.digest) for tx in transactions)
             real(transactions, done)
 
-        monkeypatch.setattr(ports, "check_signatures", check)
+        monkeypatch.setattr(net.driver(node.index)._judge, "_check", check)
         monkeypatch.setattr(net.driver(node.index)._intake, "_check", check)
     tx = net.pay()
     net.nodes[1].submit(tx)  # its gateway checked it
@@ -301,7 +301,9 @@ def test_blocks_are_supplied_within_a_bound(net: Net) -> None:
 
 
 def test_a_node_whose_result_differs_stops_alone(net: Net, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Checklist 26: nondeterminism on one node."""
+    """Checklist 26: nondeterminism on one node. What it voted for is proof of its defect."""
+    kinds: set[str] = set()
+    monkeypatch.setattr(net.simulation, "on_evidence", lambda node, evidence: kinds.add(evidence.kind))
     ledger = net.nodes[3].ledger
     assert ledger is not None
     key = b"bank-account/" + net.clients[0].public_key
@@ -313,7 +315,9 @@ def test_a_node_whose_result_differs_stops_alone(net: Net, monkeypatch: pytest.M
     monkeypatch.setattr(net.simulation, "on_evidence", lambda node, evidence: None)
     net.nodes[0].submit(net.pay(1))
     net.run(0.5)
-    assert net.heights[0] == net.heights[1] == net.heights[2] > net.heights[3]
+    assert len({net.driver(i).status.height for i in range(3)}) == 1
+    assert not net.nodes[3].is_up
+    assert kinds <= {"wrong-block"}
 
 
 def test_a_batch_that_a_view_change_carries_over_is_not_proposed_twice(net: Net) -> None:

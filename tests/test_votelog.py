@@ -7,18 +7,26 @@ from random import Random
 import pytest
 
 from node.errors import NodeFault, StoreFault
-from node.votelog import LOG_NAME, OsDirectory, VoteLog
+from node.files import OsDirectory
+from node.votelog import ASIDE_NAME, LOG_NAME, MOST_ASIDE, VoteLog
 from testnet.sim_disk import Crash, Fuse, SimDisk
 
 CHAIN = b"c" * 32
+LOST = (b"memory is lost",)
 
 
 def open_log(directory: OsDirectory | SimDisk) -> tuple[VoteLog, list[bytes]]:
-    return VoteLog.open(directory, CHAIN, salt=lambda size: b"\7" * size, rewrite_above_bytes=200)
+    return VoteLog.open(directory, CHAIN, lost_records=LOST, salt=lambda size: b"\7" * size, rewrite_above_bytes=200)
+
+
+def new_log(path: Path) -> tuple[VoteLog, list[bytes]]:
+    """The log of a node that has never run."""
+    VoteLog.create(OsDirectory(path))
+    return open_log(OsDirectory(path))
 
 
 def test_records_come_back_in_order(tmp_path: Path) -> None:
-    log, records = open_log(OsDirectory(tmp_path / "log"))
+    log, records = new_log(tmp_path / "log")
     assert records == []
     log.append([b"one", b""])
     log.append([b"three" * 1000])
@@ -28,7 +36,7 @@ def test_records_come_back_in_order(tmp_path: Path) -> None:
 
 
 def test_a_rewritten_log_holds_the_new_records_alone_and_grows_on(tmp_path: Path) -> None:
-    log, _ = open_log(OsDirectory(tmp_path))
+    log, _ = new_log(tmp_path)
     wanted = [log.wants_rewrite]
     log.append([b"x" * 300])
     wanted.append(log.wants_rewrite)
@@ -47,7 +55,7 @@ def test_a_rewritten_log_holds_the_new_records_alone_and_grows_on(tmp_path: Path
 @pytest.mark.parametrize("cut", range(1, 45))
 def test_a_torn_tail_is_cut_off_and_the_log_goes_on(tmp_path: Path, cut: int) -> None:
     """Checklist 36."""
-    log, _ = open_log(OsDirectory(tmp_path))
+    log, _ = new_log(tmp_path)
     log.append([b"first"])
     log.append([b"second, to be torn"])
     log.close()
@@ -64,7 +72,7 @@ def test_a_torn_tail_is_cut_off_and_the_log_goes_on(tmp_path: Path, cut: int) ->
 
 
 def test_a_bad_frame_before_a_sound_one_is_no_torn_tail(tmp_path: Path) -> None:
-    log, _ = open_log(OsDirectory(tmp_path))
+    log, _ = new_log(tmp_path)
     log.append([b"first"])
     size = log.size_bytes
     log.append([b"second"])
@@ -76,9 +84,66 @@ def test_a_bad_frame_before_a_sound_one_is_no_torn_tail(tmp_path: Path) -> None:
         broken = data.copy()
         broken[offset] ^= 0x40
         path.write_bytes(broken)
-        with pytest.raises(NodeFault, match="vote-log-corrupt"):
-            open_log(OsDirectory(tmp_path))
-        assert path.read_bytes() == broken  # evidence: left as it was found
+        log, records = open_log(OsDirectory(tmp_path))
+        log.close()
+        assert records == list(LOST)
+        aside = tmp_path / (ASIDE_NAME + "1")
+        assert aside.read_bytes() == broken  # evidence: as it was found
+        assert log.set_aside == f"votes.log is damaged at byte {size}, before sound records; it is kept as {aside.name}"
+        aside.unlink()
+
+
+def test_that_memory_is_lost_is_in_the_new_log_from_the_start(tmp_path: Path) -> None:
+    """Checklist 36: crashing again before the node may vote does not make it forget that it has forgotten."""
+    (tmp_path / LOG_NAME).write_bytes(b"rot" * 100)
+    for restart in range(3):
+        log, records = open_log(OsDirectory(tmp_path))
+        assert (records, bool(log.set_aside)) == (list(LOST), restart == 0)
+        log.close()
+
+
+def test_a_first_start_finds_a_log_and_a_wiped_disk_has_none(tmp_path: Path) -> None:
+    """Checklist 36."""
+    first, records = new_log(tmp_path / "new")
+    assert (records, first.set_aside) == ([], "")
+    gone, records = open_log(OsDirectory(tmp_path / "gone"))
+    assert (records, gone.set_aside) == (list(LOST), "votes.log is missing")
+
+
+def test_votes_of_an_older_epoch_are_dropped_and_of_a_later_one_set_aside(tmp_path: Path) -> None:
+    """Checklist 47: the log of a node that died between an epoch's last block and the log's rewriting; and a ledger
+    that is older than its log, as after restoring one without the other."""
+
+    def opened(epoch: int) -> tuple[VoteLog, list[bytes]]:
+        log, records = VoteLog.open(OsDirectory(tmp_path), CHAIN, epoch, lost_records=LOST)
+        log.close()
+        return log, records
+
+    log, _ = new_log(tmp_path)
+    log.append([b"old"])
+    log.close()
+    assert opened(0)[1] == [b"old"]
+    log, records = opened(1)
+    assert (records, log.set_aside) == ([], "")
+    log, _ = VoteLog.open(OsDirectory(tmp_path), CHAIN, 1)
+    log.rewrite([*LOST, b"old"])
+    log.close()
+    assert opened(2)[1] == list(LOST)
+    log, _ = VoteLog.open(OsDirectory(tmp_path), CHAIN, 2)
+    log.rewrite([b"new"], epoch=2)
+    log.close()
+    assert opened(2)[1] == [b"new"]
+    log, records = opened(1)
+    assert records == list(LOST)
+    assert "of epoch 2" in log.set_aside and log.set_aside.endswith("votes.log.damaged-1")
+
+
+def test_only_so_many_damaged_logs_are_kept(tmp_path: Path) -> None:
+    for number in range(MOST_ASIDE + 3):
+        (tmp_path / LOG_NAME).write_bytes(b"%d" % number)
+        open_log(OsDirectory(tmp_path))[0].close()
+    kept = sorted(path.name for path in tmp_path.iterdir())
+    assert kept == [LOG_NAME, *(f"{ASIDE_NAME}{number}" for number in range(1, MOST_ASIDE + 1))]
 
 
 def test_a_frame_inside_a_torn_record_does_not_pass_for_a_sound_one(tmp_path: Path) -> None:
@@ -87,28 +152,26 @@ def test_a_frame_inside_a_torn_record_does_not_pass_for_a_sound_one(tmp_path: Pa
     other.append([b"a"])
     other.append([b"b"])
     planted = (tmp_path / "other" / LOG_NAME).read_bytes()
-    log, _ = open_log(OsDirectory(tmp_path / "log"))
+    log, _ = new_log(tmp_path / "log")
     log.append([planted + b"rest"])
     path = tmp_path / "log" / LOG_NAME
     path.write_bytes(path.read_bytes()[:-1])
     assert open_log(OsDirectory(tmp_path / "log"))[1] == []
 
 
-def test_a_log_of_another_chain_or_format_is_refused(tmp_path: Path) -> None:
-    open_log(OsDirectory(tmp_path))
+def test_a_log_of_another_chain_is_refused_and_garbage_set_aside(tmp_path: Path) -> None:
+    new_log(tmp_path)
     with pytest.raises(NodeFault, match="vote-log-other-chain"):
         VoteLog.open(OsDirectory(tmp_path), b"d" * 32)
-    (tmp_path / LOG_NAME).write_bytes(b"garbage")
-    with pytest.raises(NodeFault, match="vote-log-corrupt"):
-        open_log(OsDirectory(tmp_path))
-    (tmp_path / LOG_NAME).write_bytes(b"garbage" * 100)
-    with pytest.raises(NodeFault, match="vote-log-corrupt"):
-        open_log(OsDirectory(tmp_path))
+    for garbage in (b"", b"garbage", b"garbage" * 100):
+        (tmp_path / LOG_NAME).write_bytes(garbage)
+        log, records = open_log(OsDirectory(tmp_path))
+        assert (records, "header" in log.set_aside) == (list(LOST), True)
 
 
 def test_after_a_failed_sync_nothing_is_written_any_more(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Checklist 58."""
-    log, _ = open_log(OsDirectory(tmp_path))
+    log, _ = new_log(tmp_path)
 
     def no_space(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -130,6 +193,7 @@ def test_whatever_the_disk_forgets_what_was_appended_stays(seed: int) -> None:
     dice = Random(seed)
     fuse = Fuse()
     disk = SimDisk(dice, fuse)
+    VoteLog.create(disk)
     promised: list[bytes] = []  # every record whose append returned
     possible: list[list[bytes]] = [[]]  # what the log may hold
     number = 0
@@ -137,6 +201,7 @@ def test_whatever_the_disk_forgets_what_was_appended_stays(seed: int) -> None:
         fuse.left = dice.randint(0, 40)
         try:
             log, found = open_log(disk)
+            assert not log.set_aside
             assert found in possible, (found, possible)
             promised, possible = found, [found]
             while True:

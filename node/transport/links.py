@@ -23,7 +23,8 @@ import grpc.aio
 from node.consensus.messages import Message
 from node.errors import ConfigError, PeerError
 from node.transport.linkcontrol import LinkControl, LinkState
-from node.transport.outgoing import KEEPALIVE, METHOD, SIZES, Outgoing, Peer
+from node.transport.outgoing import KEEPALIVE, METHOD, SIZES, Outgoing
+from node.transport.peer import Peer
 from node.transport.tls import ServerCertificate, TlsIdentity, certificate_der
 from node.transport.wire import Hello, decode_frame, encode_message, is_gossip
 

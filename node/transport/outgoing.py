@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 import time
-from dataclasses import dataclass
 
 import grpc
 import grpc.aio
@@ -12,6 +11,7 @@ import grpc.aio
 from node.limits import MAX_FRAME_BYTES, SEND_QUEUE_MESSAGES_WHILE_DOWN
 from node.transport.linkcontrol import LinkState
 from node.transport.outbox import Outbox
+from node.transport.peer import Peer
 from node.transport.tls import SERVER_NAME, TlsIdentity, channel_credentials
 from node.transport.wire import Hello, encode_hello
 
@@ -39,16 +39,6 @@ _CHANNEL_OPTIONS = [
     ("grpc.min_reconnect_backoff_ms", 500),
     ("grpc.max_reconnect_backoff_ms", 2000),
 ]
-
-
-@dataclass(frozen=True)
-class Peer:
-    """Another member, as links know it. ``address``: host:port; empty if nobody has said where it listens, but it may
-    still link to this node. ``certificates``: PEM; it shows any of them: two while its keys rotate."""
-
-    name: str
-    address: str
-    certificates: tuple[str, ...]
 
 
 class Outgoing:

@@ -13,8 +13,10 @@ import plyvel
 import pytest
 
 from node.config import split_address
+from node.files import OsDirectory
 from node.ledger import layout
 from node.model.codec import encode
+from node.votelog import VoteLog
 from testnet.cluster import Cluster
 from testnet.genesis import GENESIS_NAME, Network, NetworkNode, build_network
 
@@ -80,10 +82,9 @@ SPOILED: list[tuple[str, Callable[[NetworkNode], object], str]] = [
     ("db-other-chain", lambda n: replace(n.directory.parent.parent / GENESIS_NAME, '"testnet"', '"other"'), "chain"),
     ("wrong-passphrase", lambda n: (n.directory / "passphrase").write_text("guess\n"), "node.key.json"),
     ("db-missing", lambda n: shutil.rmtree(n.directory / "data" / "db"), "database"),
-    ("vote-log-missing", lambda n: shutil.rmtree(n.directory / "data" / "votes"), "voted"),
     ("db-newer-format", lambda n: _mark_newer(n.directory / "data" / "db"), "format"),
     ("db-corrupt", lambda n: _spoil_manifest(n.directory / "data" / "db"), "db"),
-    ("vote-log-corrupt", lambda n: (n.directory / "data" / "votes" / "votes.log").write_bytes(b"x" * 99), "vote log"),
+    ("vote-log-other-chain", lambda n: _log_of_another_chain(n.directory / "data" / "votes"), "vote log"),
 ]
 
 
@@ -116,6 +117,28 @@ def test_a_torn_vote_log_is_told(prepared: Network, node: NetworkNode) -> None:
     assert len(told) == 1 and "WARNING" in told[0] and re.search(r"bytes=[1-9]", told[0])
 
 
+@pytest.mark.parametrize("damage", ["gone", "garbage"])
+def test_a_lost_vote_log_is_told_and_does_not_stop_the_node(prepared: Network, node: NetworkNode, damage: str) -> None:
+    """Checklist 36."""
+    votes = node.directory / "data" / "votes" / "votes.log"
+    if damage == "gone":
+        shutil.rmtree(votes.parent)
+    else:
+        votes.write_bytes(b"x" * 99)
+    cluster = Cluster(Network(node.directory.parent.parent, prepared.genesis, (node,)))
+    cluster.start(node)
+    try:
+        _wait_for_log(node, "running")
+    finally:
+        cluster.stop(node)
+    told = [line for line in (node.directory / "node.log").read_text().splitlines() if "vote-log-lost" in line]
+    assert len(told) == 1 and "ERROR" in told[0] and "does not vote" in told[0]
+    aside = votes.with_name("votes.log.damaged-1")
+    assert votes.exists() and aside.exists() == (damage == "garbage")
+    if aside.exists():
+        assert aside.read_bytes() == b"x" * 99 and aside.name in told[0]
+
+
 def test_a_data_directory_serves_one_process(prepared: Network, node: NetworkNode) -> None:
     cluster = Cluster(Network(node.directory.parent.parent, prepared.genesis, (node,)))
     cluster.start(node)
@@ -124,6 +147,11 @@ def test_a_data_directory_serves_one_process(prepared: Network, node: NetworkNod
         assert refused(node)[0] == "db-locked"
     finally:
         cluster.stop(node)
+
+
+def _log_of_another_chain(votes: Path) -> None:
+    (votes / "votes.log").unlink()
+    VoteLog.open(OsDirectory(votes), bytes(31) + b"x")[0].close()
 
 
 def _mark_newer(database: Path) -> None:

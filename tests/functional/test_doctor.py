@@ -118,7 +118,7 @@ def _cut(path: Path, count: int) -> None:
 
 
 DAMAGES: list[tuple[str, Callable[[Path], object]]] = [
-    ("vote-log-corrupt", lambda home: (home / "data" / "votes" / "votes.log").write_bytes(b"x" * 99)),
+    ("vote-log-damaged", lambda home: (home / "data" / "votes" / "votes.log").write_bytes(b"x" * 99)),
     ("vote-log-missing", lambda home: (home / "data" / "votes" / "votes.log").unlink()),
     ("db-missing", lambda home: shutil.rmtree(home / "data" / "db")),
     ("no-genesis", lambda home: (home.parent.parent / GENESIS_NAME).unlink()),

@@ -1,0 +1,107 @@
+"""Files that grow at their end, and the directory that they are in, as far as durability asks for it.
+
+What is written is on disk after ``sync`` alone, and a name is after the directory's. The simulator has its own.
+"""
+
+import os
+from pathlib import Path
+from typing import Protocol
+
+
+class File(Protocol):
+    """An open file that grows at its end. Errors are OSError."""
+
+    def append(self, data: bytes) -> None:
+        """Write at the end; durable only after ``sync``."""
+        ...
+
+    def truncate(self, size: int) -> None:
+        """Cut the file to its first ``size`` bytes; durable only after ``sync``."""
+        ...
+
+    def sync(self) -> None:
+        """Return when all that was written is on disk."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Directory(Protocol):
+    """The directory of the log: the operating system's, or the simulator's. Errors are OSError."""
+
+    def read(self, name: str) -> bytes | None:
+        """The whole file, or None if there is none."""
+        ...
+
+    def create(self, name: str) -> File:
+        """A new, empty file, in place of an old one of that name."""
+        ...
+
+    def open(self, name: str) -> File:
+        """The existing file, for appending."""
+        ...
+
+    def rename(self, old: str, new: str) -> None:
+        """Atomic; durable only after ``sync``."""
+        ...
+
+    def sync(self) -> None:
+        """Return when the names are on disk."""
+        ...
+
+
+class OsDirectory:
+    """A directory of the operating system; made if it is missing."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        if not path.is_dir():
+            path.mkdir(parents=True)
+            _sync_directory(path.parent)
+
+    def read(self, name: str) -> bytes | None:
+        try:
+            return (self._path / name).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def create(self, name: str) -> "OsFile":
+        return OsFile(self._path / name, os.O_CREAT | os.O_TRUNC)
+
+    def open(self, name: str) -> "OsFile":
+        return OsFile(self._path / name, 0)
+
+    def rename(self, old: str, new: str) -> None:
+        (self._path / old).replace(self._path / new)
+
+    def sync(self) -> None:
+        _sync_directory(self._path)
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class OsFile:
+    """A file of the operating system, opened for appending."""
+
+    def __init__(self, path: Path, flags: int) -> None:
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | flags, 0o600)
+
+    def append(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._descriptor, view) :]
+
+    def truncate(self, size: int) -> None:
+        os.ftruncate(self._descriptor, size)
+
+    def sync(self) -> None:
+        os.fdatasync(self._descriptor)
+
+    def close(self) -> None:
+        os.close(self._descriptor)

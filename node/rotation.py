@@ -1,0 +1,36 @@
+"""New keys for a member that has some: made beside them, and taken up when an epoch names them (``keyring.py``)."""
+
+from pathlib import Path
+
+from node.config import Config
+from node.errors import ConfigError
+from node.keyfile import KIND_TLS_KEY, STRONG, Limits, load_key, save_key, seal, write_private
+from node.keyring import NEXT
+from node.model.epoch import Validator
+from node.model.keys import generate_key
+from node.transport.tls import make_certificate
+
+
+def make_next_keys(config: Config, passphrase: str, key_limits: Limits = STRONG) -> Validator:
+    """Make a key, a TLS key and a certificate beside those in use, sealed with the same passphrase, which is checked.
+
+    Returns the member as it will be known. Raises ConfigError: "key-exists" if next ones are there already (propose
+    these, or remove them), "cannot-write", and what ``load_key`` raises.
+    """
+    load_key(config.path(config.key_file), passphrase)
+    names = (config.key_file, config.tls_key_file, config.tls_certificate)
+    key_file, tls_key_file, certificate_file = (next_path(config.path(name)) for name in names)
+    for path in (key_file, tls_key_file, certificate_file):
+        if path.exists():
+            raise ConfigError("key-exists", f"{path} is there already; propose what it holds, or remove it")
+    key = generate_key()
+    private, certificate = make_certificate(config.member)
+    save_key(key_file, key, passphrase, key_limits)
+    seal(tls_key_file, KIND_TLS_KEY, private, passphrase, limits=key_limits)
+    write_private(certificate_file, certificate)
+    return Validator(config.member, key.public_key.hex(), certificate.decode())
+
+
+def next_path(path: Path) -> Path:
+    """Where the next file lies, for one that the configuration names."""
+    return path.with_name(path.name + NEXT)
