@@ -76,7 +76,14 @@ class Ledger:
         tree = Tree(store)
         if tree.root != header.state_root:
             raise ConfigError("db-corrupt", "the state in the database is not the head block's")
-        return cls(store, WorldState(store, registry.indexed), tree, header, genesis.epoch)
+        ledger = cls(store, WorldState(store, registry.indexed), tree, header, genesis.epoch)
+        proof = ledger.head_certificate
+        proven = (0, None) if proof is None else (proof.height, proof.block_hash)
+        if proven != (header.height, ledger.head_hash if header.height else None):
+            raise ConfigError(
+                "db-corrupt", f"the certificate of block {header.height}, the head, is not in the database"
+            )
+        return ledger
 
     @staticmethod
     def _create(store: Store, genesis: Genesis, registry: Registry) -> None:

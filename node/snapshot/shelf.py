@@ -15,8 +15,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from node.errors import ConfigError, RefusedError
+from node.errors import CodecError, ConfigError, RefusedError
 from node.limits import SNAPSHOTS_KEPT
+from node.model.block import decode_header
+from node.model.certificate import decode_certificate
+from node.snapshot.chunks import checked_upper
 from node.snapshot.offer import Offer
 
 if TYPE_CHECKING:
@@ -188,11 +191,27 @@ class Shelf:
 def _read(path: Path) -> Manifest | None:
     """The manifest in a snapshot's directory; None, and a line in the log, if it is none."""
     try:
-        manifest = _decoder.decode((path / MANIFEST_NAME).read_bytes())
-    except (OSError, msgspec.MsgspecError) as error:
-        log.warning("snapshot-unreadable path=%s: %s", path, error)
+        manifest = parse_manifest((path / MANIFEST_NAME).read_bytes())
+    except (OSError, CodecError) as error:
+        log.warning("snapshot-unreadable path=%s: %s; it is not served, and may be deleted", path, error)
         return None
-    if manifest.format != MANIFEST_FORMAT or str(manifest.height) != path.name:
-        log.warning("snapshot-unreadable path=%s: of another format, or in another's place", path)
+    if str(manifest.height) != path.name:
+        log.warning("snapshot-unreadable path=%s: it is of block %d", path, manifest.height)
         return None
+    return manifest
+
+
+def parse_manifest(data: bytes) -> Manifest:
+    """The manifest in ``data``; what it says of the block and of the tree's upper nodes belongs together, or a damaged
+    disk would make this node a liar. Raises CodecError: "malformed", "non-canonical", "wrong-hash"."""
+    try:
+        manifest = _decoder.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise CodecError("malformed", f"not a manifest: {error}") from error
+    if manifest.format != MANIFEST_FORMAT:
+        raise CodecError("malformed", f"a manifest of format {manifest.format}")
+    header, certificate = decode_header(manifest.header), decode_certificate(manifest.certificate)
+    if (header.height, certificate.height, certificate.block_hash) != (manifest.height, header.height, header.hash):
+        raise CodecError("malformed", "a manifest whose block, certificate and height differ")
+    checked_upper(header.state_root, manifest.depth, manifest.nodes)
     return manifest

@@ -22,6 +22,8 @@ from node.model.keys import SigningKey
 from node.model.receipt import decode_events, decode_receipt, decode_results
 from node.received import check_receipt, dump_receipt, parse_receipt
 from node.snapshot.chunks import checked_entries, packed
+from node.snapshot.maker import make_now
+from node.snapshot.shelf import MANIFEST_NAME, Shelf, parse_manifest
 from node.votelog import LOG_NAME, VoteLog
 from testnet.genesis import build_network
 from testnet.sim_disk import Fuse, SimDisk
@@ -193,6 +195,19 @@ def block_results(data: bytes) -> None:
     decode_events(results.events)
     for each in results.receipts:
         decode_receipt(each)
+
+
+@cache
+def _manifests() -> tuple[bytes, ...]:
+    chain = _database()
+    with tempfile.TemporaryDirectory() as scratch:
+        make_now(chain.store, chain.ledger, Shelf(Path(scratch)))
+        return tuple(path.read_bytes() for path in Path(scratch).glob(f"*/{MANIFEST_NAME}"))
+
+
+@target(CodecError, seeds=_manifests)
+def snapshot_manifest(data: bytes) -> None:
+    parse_manifest(data)
 
 
 def _chunks() -> tuple[bytes, ...]:
