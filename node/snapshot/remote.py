@@ -18,7 +18,7 @@ from protos import gateway_pb2_grpc as pb_grpc
 
 T = TypeVar("T")
 
-CALL_TIMEOUT_S = 20.0
+CALL_TIMEOUT_S = 10.0
 PATIENCE_S = 60.0
 """How long a node may say that it is busy."""
 _OPTIONS = [

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import TypeAlias
 
 import grpc.aio
 
@@ -13,13 +14,16 @@ from node.gateway.snapshots import SnapshotService
 from node.ledger.chain import Ledger
 from node.ledger.layout import STATE, after_prefix
 from node.ledger.store import LevelStore, Store
-from node.setup import DATABASE_NAME
+from node.main import DATABASE_NAME
 from node.snapshot.fetch import Verdict
 from node.snapshot.join import JoinPlan, JoinReport, join
 from node.snapshot.maker import make_now
 from node.snapshot.shelf import Shelf
 from protos import gateway_pb2_grpc as pb_grpc
 from tests.ledger.chains import Chain
+from tests.ledger.epoch_chains import EpochChain
+
+AnyChain: TypeAlias = Chain | EpochChain
 
 
 def grown(blocks: int, chain: Chain | None = None, names: int = 60) -> Chain:
@@ -34,7 +38,7 @@ def grown(blocks: int, chain: Chain | None = None, names: int = 60) -> Chain:
     return chain
 
 
-def snapshot(chain: Chain, directory: Path) -> Shelf:
+def snapshot(chain: AnyChain, directory: Path) -> Shelf:
     """A shelf with a snapshot of the chain's head."""
     shelf = Shelf(directory)
     make_now(chain.store, chain.ledger, shelf)
@@ -71,7 +75,7 @@ class Seen:
 
 
 def joined(
-    chain: Chain,
+    chain: AnyChain,
     data: Path,
     services: Sequence[SnapshotService],
     seen: Seen | None = None,
@@ -88,7 +92,7 @@ def joined(
     return asyncio.run(run())
 
 
-def service(chain: Chain, shelf: Shelf) -> SnapshotService:
+def service(chain: AnyChain, shelf: Shelf) -> SnapshotService:
     """An honest node's."""
     return SnapshotService(chain.genesis.chain, chain.ledger, shelf)
 
@@ -98,7 +102,7 @@ def state_of(store: Store) -> list[tuple[bytes, bytes]]:
     return list(store.scan(STATE, after_prefix(STATE)))
 
 
-def opened(chain: Chain, data: Path) -> tuple[LevelStore, Ledger]:
+def opened(chain: AnyChain, data: Path) -> tuple[LevelStore, Ledger]:
     """What a join has left, opened as a node does."""
     store = LevelStore(data / DATABASE_NAME, create=False)
     return store, Ledger.open(store, chain.genesis, chain.registry)
