@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from chaincode.registry import default_registry
+from cli.advice import advised
 from cli.doctor import doctor
 from cli.evidence import verify_evidence
 from cli.join import join, snapshot
@@ -91,12 +92,12 @@ def run(config_path: Path, passphrase_file: Path | None) -> None:
 
     Example: watt node run --config utility/node.toml
     """
-    config = load_config(config_path)
+    config = advised(load_config)(config_path)
     start_log(config.path(config.log_file) if config.log_file else None)
     if passphrase_file is None and config.passphrase_file:
         passphrase_file = config.path(config.passphrase_file)
     passphrase = _passphrase(passphrase_file, f"Passphrase of {config.key_file}", is_new=False)
-    opened = open_node(config, passphrase)
+    opened = advised(open_node)(config, passphrase)
     # When the loop has ended, all is closed and synced. The interpreter's own end would wait for gRPC's threads.
     os._exit(_run_to_end(opened))
 
@@ -179,7 +180,7 @@ node.add_command(snapshot)
 def _run_to_end(opened: Opened) -> int:
     """Run the node; the exit status."""
     try:
-        refusals_to_exit_codes(uvloop.run)(run_node(opened))
+        refusals_to_exit_codes(advised(uvloop.run))(run_node(opened))
     except SystemExit as end:
         return int(end.code or 0)
     finally:
