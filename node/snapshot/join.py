@@ -23,11 +23,11 @@ from node.gateway.codes import UNREACHABLE
 from node.ledger.chain import Ledger
 from node.ledger.store import LevelStore
 from node.limits import MAX_SERVED_BLOCKS, SNAPSHOT_BLOCKS
-from node.main import DATABASE_NAME
 from node.model.block import decode_header
 from node.model.epoch import Boundary, decode_boundary
 from node.model.genesis import Genesis
 from node.model.keys import verify
+from node.setup import DATABASE_NAME
 from node.snapshot.fetch import AskChunk, AskList, Fetch, Listing, Source, Stage, Verdict
 from node.snapshot.follow import Follow
 from node.snapshot.offer import Target, Trust

@@ -24,11 +24,11 @@ from node.errors import CodecError, ConfigError, StoreFault
 from node.ledger import layout
 from node.ledger.chain import Ledger, check_mark
 from node.ledger.store import LevelStore, sync_files
-from node.main import DATABASE_NAME, VOTES_NAME
 from node.model.block import encode_header
 from node.model.certificate import encode_certificate
 from node.model.epoch import Boundary
 from node.model.genesis import Genesis
+from node.setup import DATABASE_NAME, VOTES_NAME
 from node.snapshot.chunks import checked_entries, listed
 from node.snapshot.fetch import TargetName
 from node.snapshot.load import load

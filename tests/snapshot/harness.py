@@ -14,7 +14,7 @@ from node.gateway.snapshots import SnapshotService
 from node.ledger.chain import Ledger
 from node.ledger.layout import STATE, after_prefix
 from node.ledger.store import LevelStore, Store
-from node.main import DATABASE_NAME
+from node.setup import DATABASE_NAME
 from node.snapshot.fetch import Verdict
 from node.snapshot.join import JoinPlan, JoinReport, join
 from node.snapshot.maker import make_now

@@ -10,7 +10,7 @@ from node.errors import ConfigError, RefusedError
 from node.gateway.guard import Context
 from node.gateway.snapshots import SnapshotService
 from node.ledger.store import LevelStore
-from node.main import DATABASE_NAME
+from node.setup import DATABASE_NAME
 from node.snapshot.join import JoinPlan, join
 from node.snapshot.shelf import COMPLETE_NAME, JOINING_NAME, Shelf, require_joined
 from protos import gateway_pb2 as pb
