@@ -25,7 +25,8 @@ _EPOCHS: Final = b"gov-epoch/"
 _SEATS: Final = b"gov-seat/"
 _PEM_FIRST: Final = "-----BEGIN CERTIFICATE-----\n"
 _PEM_LAST: Final = "-----END CERTIFICATE-----\n"
-_PEM_LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=\n"
+_PEM_LINE: Final = 64
+_BASE64: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 
 Get: TypeAlias = Callable[[bytes], Value]
 """The value of a state key, or None."""
@@ -151,11 +152,30 @@ def hex_key(value: Value) -> bytes:
 
 
 def _check_certificate(certificate: str) -> None:
-    """One certificate in PEM, by its form: what is in it, the nodes and those who approve look at."""
-    body = certificate[len(_PEM_FIRST) : -len(_PEM_LAST)]
-    framed = certificate == _PEM_FIRST + body + _PEM_LAST
-    if not framed or not body.endswith("\n") or not all(letter in _PEM_LETTERS for letter in body):
+    """One certificate in PEM, by its form: what is in it, those who approve look at, with their tools.
+
+    There is one text for it: lines of 64, the last one shorter at most. So certificates differ if their texts do.
+    """
+    lines = certificate[len(_PEM_FIRST) : -len(_PEM_LAST)].split("\n")
+    letters = "".join(lines)
+    canonical = "".join([letters[at : at + _PEM_LINE] + "\n" for at in range(0, len(letters), _PEM_LINE)])
+    if certificate != _PEM_FIRST + canonical + _PEM_LAST or not _is_der_sequence(letters):
         raise ContractError("bad-certificate", "not one certificate in PEM")
+
+
+def _is_der_sequence(letters: str) -> bool:
+    """Whether these are the canonical Base64 of one ASN.1 sequence of 256 to 65,535 bytes, as every certificate is."""
+    digits = letters.rstrip("=")
+    padding = len(letters) - len(digits)
+    if len(letters) % 4 or padding > 2 or not all(digit in _BASE64 for digit in digits):
+        return False
+    length = len(letters) // 4 * 3 - padding
+    if length < 4 + 256 or _BASE64.index(digits[-1]) % (1 << 2 * padding):
+        return False
+    first = 0
+    for digit in digits[:8]:
+        first = first * 64 + _BASE64.index(digit)
+    return first >> 32 == 0x3082 and (first >> 16) % (1 << 16) == length - 4
 
 
 def _check_address(address: str) -> None:

@@ -19,7 +19,8 @@ from node.model.block import decode_header, encode_header
 from node.model.certificate import Certificate, decode_certificate, encode_certificate
 from node.model.epoch import Boundary, Epoch, Validator, decode_boundary, encode_boundary
 from node.model.keys import verify
-from tests.ledger.epoch_chains import EpochChain, certify, certify_header, joining, key_of, make_genesis, pem
+from tests.chaincode.town import pem
+from tests.ledger.epoch_chains import EpochChain, certify, certify_header, joining, key_of, make_genesis
 
 
 def grown() -> EpochChain:

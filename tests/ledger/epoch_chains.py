@@ -15,6 +15,7 @@ from node.model.epoch import Epoch
 from node.model.genesis import Genesis, Member, Token
 from node.model.keys import SigningKey
 from node.model.transaction import sign_transaction
+from tests.chaincode.town import pem
 
 FOREVER = 2**40
 NAMES = ("ada", "bob", "cyd", "dan")
@@ -23,11 +24,6 @@ NAMES = ("ada", "bob", "cyd", "dan")
 def key_of(what: str) -> SigningKey:
     """A key made from a name: "ada" is a validator's, "admin of ada" its admin's."""
     return SigningKey(sha256(what.encode()))
-
-
-def pem(what: str) -> str:
-    """Text in the form of a certificate; nobody looks into it here."""
-    return f"-----BEGIN CERTIFICATE-----\n{what.encode().hex()}\n-----END CERTIFICATE-----\n"
 
 
 def make_genesis(names: tuple[str, ...] = NAMES, *, governed: bool = True) -> Genesis:
