@@ -28,10 +28,10 @@ from node.keyfile import load_key
 from node.ledger.chain import Ledger
 from node.ledger.store import LevelStore
 from node.limits import SNAPSHOT_BLOCKS
-from node.main import DATABASE_NAME, VOTES_NAME
 from node.model.block import Batch, encode_batch
 from node.model.certificate import Certificate, commit_bytes
 from node.model.transaction import Transaction, sign_transaction
+from node.setup import DATABASE_NAME, VOTES_NAME
 from node.snapshot.maker import make_now
 from node.snapshot.shelf import SNAPSHOTS_NAME, Shelf
 from node.votelog import OsDirectory, VoteLog
