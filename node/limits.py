@@ -59,6 +59,9 @@ SEND_QUEUE_MESSAGES = 4096
 SEND_QUEUE_BYTES = 64 * 1024 * 1024
 SEND_QUEUE_MESSAGES_WHILE_DOWN = 64
 
+# Whoever connects, to either port, and has not said who it is or which protocol it speaks by then is cut off.
+HANDSHAKE_MS = 10_000
+
 # The gateway: what clients may ask for at once, and how long it bears with those who do not read.
 # Half-sent requests take at most MAX_CLIENT_CALLS * MAX_REQUEST_BYTES, half a GiB.
 MAX_REQUEST_BYTES = 1024 * 1024

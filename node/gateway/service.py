@@ -32,6 +32,7 @@ from node.gateway.snapshots import SERVICE as SNAPSHOTS
 from node.gateway.snapshots import SnapshotService, require_above_base
 from node.ledger.chain import Ledger
 from node.limits import (
+    HANDSHAKE_MS,
     MAX_BOUNDARIES,
     MAX_BOUNDARIES_BYTES,
     MAX_BULK_TRANSACTIONS,
@@ -66,6 +67,7 @@ SERVICE = "watt.gateway.v1.Gateway"
 _args_decoder = msgspec.msgpack.Decoder(dict[str, Any])
 _SERVER_OPTIONS = [
     ("grpc.so_reuseport", 0),
+    ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
     ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
     ("grpc.max_send_message_length", -1),
     ("grpc.max_concurrent_streams", MAX_CALLS_OF_A_CONNECTION),

@@ -22,6 +22,7 @@ import grpc.aio
 
 from node.consensus.messages import Message
 from node.errors import ConfigError, PeerError
+from node.limits import HANDSHAKE_MS
 from node.transport.linkcontrol import LinkControl, LinkState
 from node.transport.outgoing import KEEPALIVE, METHOD, SIZES, Outgoing
 from node.transport.peer import Peer
@@ -37,6 +38,7 @@ _SERVER_OPTIONS = [
     *SIZES,
     *KEEPALIVE,
     ("grpc.so_reuseport", 0),
+    ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
 ]
 
