@@ -19,7 +19,7 @@ ADVICE: Final = {
     "bad-key-file": "restore it from your backup; without one the members have to agree on a new key for you",
     "no-certificate": "restore it: it stands in the genesis document, too",
     "wrong-certificate": "restore it: it stands in the genesis document, too",
-    "db-missing": f"restore the data directory as a whole, or remove it: {_JOIN}",
+    "db-missing": f"this node has run before: put the database back, or {_JOIN}",
     "db-corrupt": f"look at the disk; then {_JOIN}, and keeps the old files until that is done",
     "db-newer-format": "run the program's newer version",
     "db-other-chain": "look at `genesis` and `data_dir` in node.toml: they belong to two networks",

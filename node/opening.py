@@ -1,7 +1,7 @@
 """What lies on disk, opened and checked before a node runs; and the ways in which it may be damaged, told apart.
 
-What is wrong with the configuration, keys or database stops the node, with one line that says which file, what is
-wrong with it, and what to do. A damaged vote log does not: what it held is lost, and what that means the consensus core
+What is wrong with the configuration, keys or database stops the node, with one line that says which file, and what is
+wrong with it; what to do, the command adds (``cli/advice.py``). A damaged vote log does not: what it held is lost, and what that means the consensus core
 knows (``node/votelog.py``).
 """
 
@@ -9,7 +9,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from chaincode.registry import Registry, default_registry
 from node.config import Config
@@ -24,11 +23,6 @@ from node.snapshot.shelf import require_joined
 from node.votelog import VoteLog
 
 log = logging.getLogger("watt.node")
-
-_ADVICE: Final = {
-    "db-missing": "this node has run before: put the database back, or take it over from others with: watt node join",
-    "db-corrupt": "take the database over from others with: watt node join",
-}
 
 
 @dataclass(frozen=True)
@@ -72,11 +66,7 @@ def _open_store(data: Path) -> LevelStore:
         database.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError("cannot-write", f"{database}: {error.strerror}") from error
-    try:
-        return LevelStore(database, create=is_new)
-    except ConfigError as error:
-        advice = _ADVICE.get(error.code)
-        raise ConfigError(error.code, f"{error.message}; {advice}" if advice else error.message) from error
+    return LevelStore(database, create=is_new)
 
 
 def _open_vote_log(data: Path, chain: bytes, ledger: Ledger) -> tuple[VoteLog, list[bytes]]:
