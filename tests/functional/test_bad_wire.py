@@ -137,7 +137,7 @@ async def link_as_member(cluster: Cluster, to: NetworkNode) -> AsyncIterator["gr
     identity = open_identity(me.config, read_passphrase(me.directory / "passphrase") or "")
     pinned = cluster.network.genesis.members[to.index].tls_certificate
     options = [("grpc.ssl_target_name_override", SERVER_NAME), ("grpc.use_local_subchannel_pool", 1)]
-    credentials = channel_credentials(identity.tls, [pinned])
+    credentials = channel_credentials(identity.keys.tls(None), [pinned])
     async with grpc.aio.secure_channel(to.config.peer.listen, credentials, options=options) as channel:
         yield channel.stream_unary(METHOD)()
 
