@@ -23,6 +23,7 @@ from bench import market
 from chaincode.registry import default_registry
 from node.errors import RefusedError
 from node.executor import Executor
+from node.files import OsDirectory
 from node.gateway.client import Client
 from node.keyfile import load_key
 from node.ledger.chain import Ledger
@@ -34,7 +35,7 @@ from node.model.transaction import Transaction, sign_transaction
 from node.setup import DATABASE_NAME, VOTES_NAME
 from node.snapshot.maker import make_now
 from node.snapshot.shelf import SNAPSHOTS_NAME, Shelf
-from node.votelog import OsDirectory, VoteLog
+from node.votelog import VoteLog
 from testnet.cluster import Cluster
 from testnet.genesis import PASSPHRASE_NAME, Network, NetworkNode
 
