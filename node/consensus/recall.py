@@ -70,6 +70,7 @@ class Passivity:
         self._is_lost = False
         self._has_voted = False
         self._reason = MEMORY_LOST
+        self._memory = Memory.KEPT
         self.barrier = 0
         self._answers: dict[int, int] = {}
         self._known: _Known | None = None
@@ -78,17 +79,17 @@ class Passivity:
 
     def begin(self, memory: Memory, logged: LogContents) -> None:
         """The replica has taken up its log: may it vote?"""
+        self._memory = memory
         self.barrier = logged.barrier
+        self._is_lost = logged.is_lost or memory is Memory.LOST
+        if self._is_lost and not logged.is_lost:
+            self._desk.persist(lost_record())
         if self._settings.is_observer:
             self._ordering.may_vote = False
             return
         self._desk.watch_own(self._examine)
-        if memory is Memory.CONTINUED:
-            return
-        self._is_lost = logged.is_lost or memory is Memory.LOST
-        if memory is Memory.LOST and not logged.is_lost:
-            self._desk.persist(lost_record())
-        self._ask()
+        if memory is not Memory.CONTINUED:
+            self._ask()
 
     @property
     def because(self) -> str | None:
@@ -102,10 +103,10 @@ class Passivity:
     @property
     def memory(self) -> Memory:
         """What the replica of the next epoch knows of its votes, if this one ends now."""
-        if self._settings.is_observer:
-            return Memory.CONTINUED
         if self._is_lost or self._ordering.stored < self.barrier:
             return Memory.LOST
+        if self._settings.is_observer:
+            return self._memory  # it may have been a member of the next epoch before it lost its disk
         return Memory.KEPT if self.is_asking else Memory.CONTINUED
 
     @property

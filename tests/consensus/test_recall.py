@@ -5,8 +5,9 @@ from random import Random
 import pytest
 
 from node.consensus.messages import Message, Proposal, Recall, Recollection, Signed
+from node.consensus.records import first_records
 from node.consensus.replica import Anchor, Memory, Replica, Settings
-from node.consensus.settings import WINDOW
+from node.consensus.settings import OBSERVER, WINDOW
 from node.consensus.statements import Commit, Prepare, PrePrepare, Statement, ViewChange
 from node.errors import PeerError
 from node.model.certificate import encode_certificate
@@ -370,6 +371,18 @@ def test_what_the_next_epochs_replica_is_told() -> None:
     settings = Settings(CHAIN, 1, cluster.members, 1, 2)
     following = Replica(settings, keys(4)[1], plain_verify, Anchor(2, GENESIS_HASH, None), [], Memory.CONTINUED)
     assert following.passive_because is None and not following.ready()
+
+
+@pytest.mark.parametrize("memory", list(Memory))
+def test_an_observer_hands_on_what_it_knows_of_its_votes(memory: Memory) -> None:
+    """Checklist 37 and 49: it may be a member again in the next epoch, and have voted there before its loss."""
+    settings = Settings(CHAIN, 0, Cluster(4).members, OBSERVER)
+    replica = Replica(settings, keys(4)[0], plain_verify, Anchor(0, GENESIS_HASH, None), [], memory)
+    records = replica.ready().persist
+    assert replica.memory is memory
+    assert records == first_records(memory)
+    again = Replica(settings, keys(4)[0], plain_verify, Anchor(0, GENESIS_HASH, None), records)
+    assert again.memory is (Memory.LOST if memory is Memory.LOST else Memory.KEPT)
 
 
 def test_a_recollection_nobody_asked_for_is_nothing() -> None:
