@@ -1,8 +1,8 @@
 """What lies on disk, opened and checked before a node runs; and the ways in which it may be damaged, told apart.
 
 What is wrong with the configuration, keys or database stops the node, with one line that says which file, and what is
-wrong with it; what to do, the command adds (``cli/advice.py``). A damaged vote log does not: what it held is lost, and what that means the consensus core
-knows (``node/votelog.py``).
+wrong with it; what to do, the command adds (``cli/advice.py``). A damaged vote log does not: what it held is lost, and
+what that means the consensus core knows (``node/votelog.py``).
 """
 
 import logging
