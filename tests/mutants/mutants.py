@@ -29,7 +29,7 @@ MUTANTS: Final = (
         "no-prepared-shown",
         "a ViewChange carries the prepared certificates",
         f"{CORE}/views.py",
-        "tuple(prepared[height] for height in sorted(prepared))",
+        "self._log.showable",
         "()",
     ),
     Mutant(
@@ -106,7 +106,16 @@ MUTANTS: Final = (
         "distinct members are counted",
         f"{CORE}/ordering.py",
         "slot.prepares[signed.sender] = (statement.digest, signed)",
-        "slot.prepares[len(slot.prepares) + 100] = (statement.digest, signed)",
+        "slot.prepares[len(slot.prepares) % self._settings.n] = (statement.digest, signed)",
+    ),
+    Mutant(
+        "votes-counted-not-voters",
+        "a certificate has each member's vote once",
+        "node/model/certificate.py",
+        "if indices != sorted(set(indices)):",
+        "if indices != sorted(indices):",
+        "tests",
+        ("tests/model/test_block.py", "tests/consensus/test_catch_up.py", "tests/consensus/test_new_view.py"),
     ),
     Mutant(
         "quorum-of-two-thirds-rounded",
@@ -150,8 +159,8 @@ MUTANTS: Final = (
     Mutant(
         "stale-batches-accepted",
         "a new batch's time is near the members' clocks",
-        "node/driver.py",
-        "return not fresh or abs(batch.time - self._now()) <= self._slack_seconds",
+        "node/judge.py",
+        "return not fresh or abs(batch.time - self._clock.now()) <= self._clock.slack_seconds",
         "return True",
         "tests",
         ("tests/test_driver.py",),
@@ -164,10 +173,14 @@ MUTANTS: Final = (
         """        if ready.persist:
             self._vote_log.append(ready.persist)
         for send in ready.send:
-            self._ports.send(self._term.names_of(send.to), send.message)
+            to = self._term.names_of(send.to)
+            guests = self._succession.guests if isinstance(send.message, Status) else ()
+            self._ports.send((*to, *guests), send.message)
 """,
         """        for send in ready.send:
-            self._ports.send(self._term.names_of(send.to), send.message)
+            to = self._term.names_of(send.to)
+            guests = self._succession.guests if isinstance(send.message, Status) else ()
+            self._ports.send((*to, *guests), send.message)
         if ready.persist:
             self._vote_log.append(ready.persist)
 """,
@@ -176,11 +189,10 @@ MUTANTS: Final = (
         "append-without-sync",
         "what is appended is on disk",
         "node/votelog.py",
-        """            file.append(frame)
-            file.sync()
+        """            with self.around_sync():
+                file.sync()
 """,
-        """            file.append(frame)
-""",
+        "",
     ),
     Mutant(
         "body-not-logged",
@@ -220,11 +232,11 @@ MUTANTS: Final = (
         "pass",
     ),
     Mutant(
-        "vote-at-once-after-a-start",
-        "a replica that starts asks the others for its votes before it casts any",
+        "one-answer-is-enough",
+        "a replica that starts hears a quorum, itself included, before it votes",
         f"{CORE}/recall.py",
         "if self.is_asking and len(self._answers) >= self._settings.quorum - 1:",
-        "if self.is_asking:",
+        "if self.is_asking and self._answers:",
     ),
     Mutant(
         "no-barrier-after-loss",
