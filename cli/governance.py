@@ -18,7 +18,7 @@ from cli.units import ID_BYTES, PUBLIC_KEY, Count, hex_id
 from node.errors import RefusedError
 from node.gateway.client import Client, TxStatus
 from node.model.genesis import Member
-from node.transport.tls import certificate_der
+from node.transport.tls import certificate_fault
 
 DEFAULT_AHEAD: Final = 1000
 """Heights until a change takes effect, if nobody says: more than an hour of an idle network, minutes of a busy one."""
@@ -162,6 +162,8 @@ def approve(
         click.confirm("Approve this?", abort=True, err=True)
     if wanted is not None and wanted != found["digest"]:
         raise RefusedError("wrong-digest", f"the digest of proposal {number} is {found['digest'].hex()}")
+    if found["tls_certificate"]:
+        _check_certificate(found["name"], found["tls_certificate"])
 
     async def args(_: Client) -> dict[str, Any]:
         return {"proposal": number, "digest": found["digest"]}
@@ -253,8 +255,15 @@ def _entry(path: Path) -> Member:
         raise RefusedError("bad-entry", f"{path} is no member's entry: {error}") from error
     if len(public_key) != ID_BYTES:
         raise RefusedError("bad-entry", f"{path}: a public key is {2 * ID_BYTES} hex digits")
-    certificate_der(entry.tls_certificate)
+    _check_certificate(entry.name, entry.tls_certificate)
     return entry
+
+
+def _check_certificate(name: str, certificate: str) -> None:
+    """The contract takes whatever looks like a certificate; here it is read. Raises RefusedError("bad-certificate")."""
+    fault = certificate_fault(certificate)
+    if fault is not None:
+        raise RefusedError("bad-certificate", f"of {name}: {fault}")
 
 
 def _keys_of(entry: Member) -> dict[str, bytes]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import grpc
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
@@ -20,6 +21,7 @@ from node.errors import ConfigError
 
 SERVER_NAME = "peer.wattledger"
 """The one name that all peer certificates carry, since TLS wants a name."""
+_NEVER = datetime.datetime(9999, 12, 31, 23, 59, 59, tzinfo=datetime.UTC)
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ def make_certificate(member: str) -> tuple[bytes, bytes]:
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC))
-        .not_valid_after(datetime.datetime(9999, 12, 31, 23, 59, 59, tzinfo=datetime.UTC))
+        .not_valid_after(_NEVER)
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(SERVER_NAME)]), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
@@ -58,6 +60,23 @@ def certificate_der(pem: str) -> bytes:
         return ssl.PEM_cert_to_DER_cert(pem.strip() + "\n")
     except ValueError as error:
         raise ConfigError("bad-certificate", f"not a PEM certificate: {error}") from error
+
+
+def certificate_fault(pem: str) -> str | None:
+    """Why links could not use a certificate, or not for ever; None if it is as ``make_certificate`` makes them."""
+    try:
+        certificate = x509.load_pem_x509_certificate(pem.encode())
+        key = certificate.public_key()
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (ValueError, UnsupportedAlgorithm, x509.ExtensionNotFound) as error:
+        return f"it is no certificate of a link: {error}"
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        return "its key is not ECDSA P-256"
+    if SERVER_NAME not in names.get_values_for_type(x509.DNSName):
+        return f"it is not for {SERVER_NAME}"
+    if certificate.not_valid_after_utc < _NEVER:
+        return f"it expires on {certificate.not_valid_after_utc:%Y-%m-%d}"
+    return None
 
 
 def matches(private_key: bytes, certificate: bytes) -> bool:
@@ -102,14 +121,27 @@ class ServerCertificate:
     def _configure(self) -> None:
         pair = (self._identity.private_key, self._identity.certificate)
         # Without any pin, gRPC would trust the system's authorities.
-        roots = _joined(self._pins or [self._identity.certificate.decode()])
+        roots = _joined(self._pins, self._identity)
         self._unseen.append(grpc.ssl_server_certificate_configuration([pair], roots))
 
 
 def channel_credentials(identity: TlsIdentity, peer: Sequence[str]) -> grpc.ChannelCredentials:
     """Accepts only a server that holds the key of one of ``peer``'s certificates."""
-    return grpc.ssl_channel_credentials(_joined(peer), identity.private_key, identity.certificate)
+    return grpc.ssl_channel_credentials(_joined(peer, identity), identity.private_key, identity.certificate)
 
 
-def _joined(certificates: Sequence[str]) -> bytes:
-    return "".join(pem.strip() + "\n" for pem in certificates).encode()
+def _joined(certificates: Sequence[str], identity: TlsIdentity) -> bytes:
+    """The certificates to trust, or if there is none, this node's own, which nobody else has.
+
+    What cannot be read is left out: TLS would trust none that comes after it, and one member's fault would be all's.
+    """
+    readable = [pem.strip() + "\n" for pem in certificates if _is_readable(pem)]
+    return "".join(readable).encode() or identity.certificate
+
+
+def _is_readable(pem: str) -> bool:
+    try:
+        x509.load_pem_x509_certificate(pem.encode()).public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        return False
+    return True
