@@ -107,12 +107,13 @@ def _identity(config: Config, data: Path) -> Iterator[Finding]:
     except RefusedError as error:
         yield Finding(STALLED, error.code, error.message)
         return
-    has_blocks, has_votes = (data / DATABASE_NAME).is_dir(), (data / VOTES_NAME / LOG_NAME).exists()
-    if not has_blocks and not has_votes:
-        yield Finding(NOTE, "no-data", f"{data} holds no chain yet: `watt node run` or `watt node join` will fetch it")
-    elif not has_blocks:
+    if not (data / DATABASE_NAME).is_dir():
+        if not VoteLog.is_in_use(_Untouched(data / VOTES_NAME)):
+            text = f"{data} holds no chain yet: `watt node run` or `watt node join` will fetch it"
+            yield Finding(NOTE, "no-data", text)
+            return
         yield Finding(STALLED, "db-missing", f"{data / DATABASE_NAME} is gone: restore the data directory as a whole")
-    elif not has_votes:
+    if not (data / VOTES_NAME / LOG_NAME).exists():
         text = f"{data / VOTES_NAME / LOG_NAME} is gone: this member does not know any more what it has voted for"
         yield Finding(PROBLEM, "vote-log-missing", text)
     else:
