@@ -31,7 +31,12 @@ class Pace:
             self._begin(view)
         if is_due:
             self._waited += 1
-        elif self._waited > 0:
+        else:
+            self.on_proposal()
+
+    def on_proposal(self) -> None:
+        """A batch has come: a delay ends, if there was one. Work may wait again at once."""
+        if self._waited > 0:
             self._delays.append(self._waited)
             self._waited = 0
 

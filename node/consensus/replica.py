@@ -189,6 +189,7 @@ class Replica:
         """The answer to ``Commit``: block and certificate are on disk, synced."""
         certificate = self._pipeline.stored(height)
         self._pacemaker.on_stored(in_this_view=self.is_active and certificate.view == self.view)
+        self._pace.on_proposal()
         self._ordering.advance_to(height)
         self._catch_up.on_stored(height)
         self._settle()
