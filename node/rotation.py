@@ -1,26 +1,33 @@
 """New keys for a member that has some: made beside them, and taken up when an epoch names them (``keyring.py``)."""
 
 from pathlib import Path
+from typing import Final
+
+import msgspec
 
 from node.config import Config
 from node.errors import ConfigError
 from node.keyfile import KIND_TLS_KEY, STRONG, Limits, load_key, save_key, seal, write_private
 from node.keyring import NEXT
-from node.model.epoch import Validator
+from node.model.genesis import Member
 from node.model.keys import generate_key
 from node.transport.tls import make_certificate
 
+ENTRY_NAME: Final = "member.next.json"
 
-def make_next_keys(config: Config, passphrase: str, key_limits: Limits = STRONG) -> Validator:
+
+def make_next_keys(config: Config, passphrase: str, key_limits: Limits = STRONG) -> Member:
     """Make a key, a TLS key and a certificate beside those in use, sealed with the same passphrase, which is checked.
 
-    Returns the member as it will be known. Raises ConfigError: "key-exists" if next ones are there already (propose
+    Returns the member as it will be known; ENTRY_NAME, beside the configuration, says the same, for `watt admin propose
+    rotate`. Raises ConfigError: "key-exists" if next ones are there already (propose
     these, or remove them), "cannot-write", and what ``load_key`` raises.
     """
     load_key(config.path(config.key_file), passphrase)
     names = (config.key_file, config.tls_key_file, config.tls_certificate)
     key_file, tls_key_file, certificate_file = (next_path(config.path(name)) for name in names)
-    for path in (key_file, tls_key_file, certificate_file):
+    entry_file = config.path(ENTRY_NAME)
+    for path in (key_file, tls_key_file, certificate_file, entry_file):
         if path.exists():
             raise ConfigError("key-exists", f"{path} is there already; propose what it holds, or remove it")
     key = generate_key()
@@ -28,7 +35,9 @@ def make_next_keys(config: Config, passphrase: str, key_limits: Limits = STRONG)
     save_key(key_file, key, passphrase, key_limits)
     seal(tls_key_file, KIND_TLS_KEY, private, passphrase, limits=key_limits)
     write_private(certificate_file, certificate)
-    return Validator(config.member, key.public_key.hex(), certificate.decode())
+    member = Member(config.member, key.public_key.hex(), certificate.decode())
+    write_private(entry_file, msgspec.json.format(msgspec.json.encode(member), indent=2) + b"\n")
+    return member
 
 
 def next_path(path: Path) -> Path:
