@@ -185,8 +185,8 @@ def verify(
     """Check past auctions, of SLOT or of all products: that each is what the rules demand of its orders.
 
     The auctions are checked as the node shows them. With --genesis FILE no node need be trusted: whatever is read comes
-    with a proof under a block that a quorum of the genesis members certified. With --config FILE the same is read from
-    the data directory of a stopped node.
+    with a proof under a block that the members certified, who are proven from the genesis on. With --config FILE the
+    same is read from the data directory of a stopped node.
 
     Example: watt market verify --genesis .testnet/genesis.json
 

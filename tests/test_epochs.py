@@ -6,6 +6,8 @@ from typing import Any, cast
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from chaincode.contract import ContractError
 from node.audit import verify_chain
@@ -112,6 +114,24 @@ def test_no_lie_about_members_passes(lie: tuple[Boundary, ...]) -> None:
 def test_what_is_no_boundary(data: bytes) -> None:
     with pytest.raises(RefusedError):
         decode_boundary(data)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    turn=st.integers(0, 2),
+    at=st.integers(0, 10_000),
+    byte=st.integers(0, 255),
+    cut=st.booleans(),
+)
+def test_a_damaged_boundary_proves_nothing_else(turn: int, at: int, byte: int, cut: bool) -> None:
+    """Checklist 53: whatever a node sends is refused by its code, or is the truth."""
+    told = [encode_boundary(boundary) for boundary in BOUNDARIES]
+    at %= len(told[turn])
+    told[turn] = told[turn][:at] + (b"" if cut else bytes([byte])) + told[turn][at + 1 :]
+    try:
+        assert verified_epochs(GENESIS, [decode_boundary(data) for data in told], verify) == EPOCHS
+    except RefusedError as refusal:
+        assert refusal.code in ("bad-epochs", "malformed", "non-canonical")
 
 
 def header_and_certificate(height: int) -> tuple[Any, Certificate]:
