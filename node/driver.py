@@ -44,6 +44,7 @@ from node.model.genesis import Genesis
 from node.model.keys import Verify
 from node.model.transaction import MAX_TRANSACTION_BYTES, Transaction
 from node.ports import DriverStatus, Ports
+from node.quarantine import Quarantine
 from node.succession import Succession
 from node.supply import block_reply
 from node.term import Term
@@ -85,6 +86,7 @@ class Driver:
         self._succession = Succession(ledger, me, ports)
         memory = Memory.LOST if vote_log.set_aside else Memory.KEPT
         self._term = self._new_term(ledger.epoch_at(ledger.head.height + 1), records, memory)
+        self._quarantine = Quarantine()
         self._ticks = 0
         self._stored_tick = 0
         self._execution: Execution | None = None
@@ -107,6 +109,8 @@ class Driver:
         """Several at once: what they make durable is synced together. Raises NodeFault."""
         self._refuse_after_fault()
         for peer, message in messages:
+            if not self._quarantine.admits(peer, self._ticks):
+                continue
             try:
                 self._take(peer, message)
             except PeerError as error:
@@ -255,6 +259,8 @@ class Driver:
     def _note_peer_error(self, peer: str, error: PeerError) -> None:
         self.bad_messages[peer, error.code] += 1
         log.debug("%s: %s", peer, error)
+        if self._quarantine.note(peer, error.code, self._ticks):
+            log.warning("muted peer=%s code=%s: it sends what no correct member sends", peer, error.code)
 
     def _stop(self, fault: NodeFault) -> None:
         self._fault = fault
@@ -284,6 +290,7 @@ class Driver:
         self.views.restart(*self._term.seen_view)
         self._pool.untake()
         self._forwarding.view_changed()
+        self._quarantine.keep(frozenset(self._term.others))
         log.info("epoch number=%d first-height=%d members=%d", epoch.number, epoch.first_height, len(epoch.members))
         for peer, message in self._succession.begun(old, self._term):
             try:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from node.consensus.messages import BlockReply, BlockRequest, Evidence, Forward, Message, Proposal, Signed
-from node.consensus.statements import PrePrepare, decode_statement, encode_statement
+from node.consensus.statements import Commit, PrePrepare, decode_statement, encode_statement
 from node.driver import Driver
 from node.errors import NodeFault, RefusedError, StoreFault
 from node.limits import (
@@ -22,6 +22,7 @@ from node.limits import (
 )
 from node.model.block import Batch, decode_batch, encode_batch
 from node.model.transaction import Transaction, decode_transaction, sign_transaction
+from node.quarantine import MOST_FAULTS, MUTE_TICKS
 from testnet.checker import CheckFailed
 from testnet.sim_node import SimNode
 from testnet.sim_world import MS, SECOND, START_CLOCK_MS
@@ -344,3 +345,22 @@ def test_a_batch_that_a_view_change_loses_is_proposed_again(net: Net) -> None:
     net.run(3)
     assert net.driver(1).status.view == 1
     assert None not in net.where(tx)[1:]
+
+
+def test_a_flood_of_forged_votes_is_not_read_for_long(net: Net) -> None:
+    """Checklist 55: bad signatures are checked until there are too many; then the peer is unheard for ten seconds."""
+    for _ in range(500):
+        net.driver(0).receive("n2", forged_vote(net))
+    assert net.driver(0).status.peer_errors == MOST_FAULTS
+    tx = net.pay()
+    net.nodes[0].submit(tx)
+    net.run(0.3)
+    assert None not in net.where(tx)[:2]  # the others go on without it
+    net.run(MUTE_TICKS * TICK_MS / 1000 + 1)
+    net.driver(0).receive("n2", forged_vote(net))
+    assert net.driver(0).status.peer_errors == MOST_FAULTS + 1
+
+
+def forged_vote(net: Net) -> Signed:
+    """A commit vote of n2 for the next height, with a signature that is none."""
+    return Signed(2, encode_statement(Commit(0, net.heights[0] + 1, bytes(32)), net.chain, 0), bytes(64))
