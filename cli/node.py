@@ -15,6 +15,7 @@ from cli.advice import advised
 from cli.doctor import doctor
 from cli.evidence import verify_evidence
 from cli.join import join, snapshot
+from cli.new_keys import new_keys
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
 from cli.session import node_option
 from node.config import load_config
@@ -174,6 +175,7 @@ def verify(
 
 node.add_command(doctor)
 node.add_command(join)
+node.add_command(new_keys)
 node.add_command(snapshot)
 
 
