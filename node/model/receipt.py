@@ -62,7 +62,10 @@ def join_events(events: Sequence[bytes]) -> bytes:
 
 def decode_events(data: bytes) -> tuple[Event, ...]:
     """The events in ``data``, which this node encoded. Raises CodecError("malformed")."""
-    return tuple(Event(*event) for event in cast(tuple[tuple[Any, ...], ...], decode_trusted(data)))
+    try:
+        return tuple([Event(*event) for event in cast(tuple[tuple[Any, ...], ...], decode_trusted(data))])
+    except TypeError as error:
+        raise CodecError("malformed", "not a list of events") from error
 
 
 def encode_results(results: Results) -> bytes:
@@ -72,7 +75,12 @@ def encode_results(results: Results) -> bytes:
 
 def decode_results(data: bytes) -> Results:
     """The results in ``data``, which this node encoded. Raises CodecError("malformed")."""
-    return Results(*_record(data, 2))
+    results = Results(*_record(data, 2))
+    if type(results.receipts) is not tuple or any(
+        type(part) is not bytes for part in (*results.receipts, results.events)
+    ):
+        raise CodecError("malformed", "not a block's results")
+    return results
 
 
 def _record(data: bytes, fields: int) -> tuple[Any, ...]:

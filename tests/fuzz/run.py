@@ -58,8 +58,8 @@ def fuzz(name: str, seconds: int, directory: Path) -> Outcome:
 
 
 def _fault(output: str) -> str:
-    told = re.findall(r"^(?:[\w.]*(?:Error|Exception|Fault)\b.*|.*ERROR: libFuzzer.*)$", output, flags=re.MULTILINE)
-    return str(told[0])[:160] if told else "it ended early: " + output.strip()[-160:]
+    told = re.search(r"Uncaught Python exception: ===\n(.+)|(ERROR: libFuzzer.*)", output)
+    return (told[1] or told[2])[:160] if told else "it ended early: " + output.strip()[-160:]
 
 
 def child(name: str, corpus: Path, options: list[str]) -> None:

@@ -86,6 +86,8 @@ FOUND: list[tuple[str, bytes]] = [
     ("genesis", _genesis(b"9" * 30)),
     ("config", b"a = " + b"[" * 5_000),
     ("database", b"\0\1" + b"\xff" * 20),
+    ("block-results", b"\x92\x90\xc4\x01\x7e"),
+    ("block-results", b"\x92\x01\xc4\x01\x90"),
     ("status-answer", pb.StatusReply(state=7).SerializeToString()),  # type: ignore[arg-type]
     (
         "status-answer",
