@@ -337,6 +337,8 @@ class Replica:
                 if statement.view <= self.view and self._may_answer(peer):
                     self._views.show(peer)
                 self._reconsider_view()
+            case NewView() if self._passivity.is_asking:
+                self._views.hold(signed, statement)
             case NewView():
                 if self._views.on_new_view(signed, statement):
                     self._on_entered()
@@ -367,14 +369,18 @@ class Replica:
             self._views.show(peer)
 
     def _on_recollection(self, peer: int, answer: Recollection) -> None:
-        shown = self._passivity.on_recollection(peer, answer, self.height)
-        self._settle()
-        for signed in shown:
-            self._on_signed(peer, signed, signed, None)
+        for signed in self._passivity.on_recollection(peer, answer, self.height):
+            try:
+                self._on_signed(peer, signed, signed, None)
+            except PeerError as error:
+                self._desk.tray.dropped.append((peer, error))  # the answer counts all the same
 
     def _settle(self) -> None:
         """Something was heard, or stored: this replica may have become able to vote, or unable."""
-        if self._passivity.settle():
+        may_vote = self._passivity.settle()
+        if not self._passivity.is_asking and self._views.release():
+            self._on_entered()
+        if may_vote:
             self._ordering.vote()
             self._reconsider_view()
 

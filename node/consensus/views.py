@@ -44,6 +44,7 @@ class Views:
         self.new_view: Signed | None = None
         self._suspicion: Signed | None = None
         self._suspicion_sent = 0
+        self._held: tuple[Signed, NewView] | None = None
         self._cause = OTHERS
         self.last_cause = ""
 
@@ -137,6 +138,22 @@ class Views:
         self._desk.persist(new_view_record(signed))
         self._enter(signed, statement, outcome)
         return True
+
+    def hold(self, signed: Signed, statement: NewView) -> None:
+        """A NewView that came while this replica asks what it has forgotten: entered, and logged, only when it knows.
+
+        Else a crash in between would make it take the view that it had forgotten for its own. Raises as
+        ``check_new_view`` does.
+        """
+        newest = self._ordering.view if self._held is None else self._held[1].view
+        if statement.view > newest or (statement.view == self._ordering.view and not self._ordering.is_active):
+            check_new_view(signed, statement, self._desk)
+            self._held = (signed, statement)
+
+    def release(self) -> bool:
+        """Now it knows; True if a view was entered."""
+        held, self._held = self._held, None
+        return held is not None and self.on_new_view(*held)
 
     def _enter(self, signed: Signed, statement: NewView, outcome: Outcome) -> None:
         self.new_view = signed

@@ -188,3 +188,28 @@ def test_a_status_of_another_epoch_says_only_where_blocks_are() -> None:
     cluster.replica(0).step(1, Status(1, 5, 40))
     assert cluster.replica(0).best_peer_height == 40
     assert not cluster.replica(0).ready().persist
+
+
+@pytest.mark.parametrize("liar", [0, 1, 2])
+def test_who_withholds_the_newest_blocks_is_not_relied_on(liar: int) -> None:
+    """Checklist 42: it claims all of them and sends the first two; whoever else claims them is asked next."""
+    cluster = with_absentee(9)
+    served: list[int] = []
+
+    def withhold(sender: int, to: int, message: Message) -> bool:
+        if isinstance(message, BlockReply):
+            served.append(sender)
+            if sender == liar and len(message.blocks) > 2:
+                cluster.receive(sender, to, BlockReply(message.blocks[:2]))
+                return False
+            if sender == liar:
+                cluster.receive(sender, to, BlockReply(()))
+                return False
+        return True
+
+    cluster.passes = withhold
+    cluster.restart(3)
+    cluster.tick(count=30)
+    assert cluster.heights() == [9] * 4
+    assert len(set(served)) > 1 or liar not in served
+    assert not cluster.errors

@@ -113,9 +113,9 @@ def test_a_new_view_that_its_view_changes_contradict_is_evidence() -> None:
 
 def test_two_beginnings_of_one_view_are_evidence() -> None:
     """Which of two quorums a primary shows is its choice, but it makes it once."""
-    cluster = Cluster()
-    changes = tuple(sign_as(cluster.keys, m, ViewChange(1, None, ())) for m in range(4))
-    for chosen in (changes[:3], changes[1:], changes[:3]):
+    cluster = Cluster(7)
+    changes = tuple(sign_as(cluster.keys, m, ViewChange(1, None, ())) for m in (0, 1, 3, 4, 5, 6))
+    for chosen in (changes[:5], changes[1:], changes[:5]):
         cluster.receive(1, 2, sign_as(cluster.keys, 1, NewView(1, chosen, ())))
     assert cluster.replica(2).view == 1 and cluster.replica(2).is_active
     assert kinds(cluster, 2) == [(lies.TWO_VOTES, 1)]

@@ -272,6 +272,25 @@ def test_a_view_change_that_was_forgotten_is_taken_up_again() -> None:
     cluster.assert_nobody_voted_twice()
 
 
+def test_the_view_is_learned_before_a_vote_is_cast_in_it() -> None:
+    """Checklist 37 and 41: back with an old copy, in view 0, whose primary it was; the others are in view 1 by now."""
+    cluster = Audited()
+    copy = cluster.backup(0)
+    cluster.crash(0)
+    cluster.tick((1, 2, 3), count=40, pending=True)
+    cluster.work(1, 2, 3, until=2)
+    cluster.network.clear()
+    cluster.passes = lambda sender, to, message: sender != 2
+    cluster.restore(0, copy)
+    cluster.deliver(lambda sender, to, message: sender == 0 or (sender == 1 and to == 0))
+    assert cluster.replica(0).passive_because == "recalling"
+    assert cluster.replica(0).view == 0 and cluster.nodes[0].records == []  # shown, and held back
+    cluster.deliver()
+    assert cluster.replica(0).passive_because is None
+    assert cluster.replica(0).view == 1 and not cluster.replica(0).wants_batch
+    cluster.assert_nobody_voted_twice()
+
+
 def test_a_power_loss_of_all_with_one_disk_lost() -> None:
     """Checklist 37 and 39: the other three recall one another and go on; nobody has to do anything."""
     cluster = Audited()
