@@ -1,9 +1,11 @@
 """What peers send: frames, statements, and what a whole replica makes of them."""
 
+import contextlib
 from functools import cache
 
 from node.consensus.messages import Forward, Message, Signed
 from node.consensus.replica import Anchor, Replica, Settings
+from node.consensus.settings import Memory
 from node.consensus.statements import (
     Commit,
     Prepare,
@@ -75,6 +77,10 @@ def _traffic() -> tuple[tuple[int, Message], ...]:
     cluster.deliver()
     cluster.passes = passes
     cluster.tick(count=20)
+    for member in (2, 0):
+        cluster.crash(member)
+        cluster.restart(member)
+        cluster.tick(count=20)
     return tuple(heard)
 
 
@@ -104,26 +110,27 @@ def _of_peer(public_key: bytes, message: bytes, signature: bytes) -> bool:
 
 @target(PeerError, seeds=_frames)
 def replica(data: bytes) -> None:
-    """A faulty peer with its key: each message of the frame is dropped or obeyed, and the replica goes on."""
-    messages = decode_frame(data)
-    settings = Settings(CHAIN, 0, MEMBERS, 0)
-    core = Replica(settings, KEYS[0], _of_peer, Anchor(0, GENESIS_HASH, None), [])
-    errors: list[PeerError] = []
-    for message in messages:
-        if isinstance(message, Hello | Forward):
-            continue
-        try:
-            core.step(PEER, message)
-        except PeerError as error:
-            errors.append(error)
-        ready = core.ready()
-        for validate in ready.validate:
-            core.validated(validate.digest, True)
-        core.tick(pending=True, overdue=False)
-        core.ready()
-    core.log_snapshot()
-    if errors:
-        raise errors[0]
+    """A faulty peer with its key: each message of the frame is dropped or obeyed, and the replica goes on; one that
+    votes, and one that has lost its memory and asks."""
+    messages = [message for message in decode_frame(data) if not isinstance(message, Hello | Forward)]
+    for memory in (Memory.CONTINUED, Memory.LOST):
+        core = Replica(Settings(CHAIN, 0, MEMBERS, 0), KEYS[0], _of_peer, Anchor(0, GENESIS_HASH, None), [], memory)
+        for message in messages:
+            _step(core, message)
+        core.log_snapshot()
+
+
+def _step(core: Replica, message: Message) -> None:
+    """As a driver does it."""
+    with contextlib.suppress(PeerError):
+        core.step(PEER, message)
+    ready = core.ready()
+    for validate in ready.validate:
+        core.validated(validate.digest, True)
+    for execute in ready.execute:
+        core.executed(execute.height, execute.batch_digest, execute.parent_hash, A)
+    core.tick(pending=True, overdue=False)
+    core.ready()
 
 
 @target(CodecError, seeds=lambda: (_chain().ledger.block(1).body,))  # type: ignore[union-attr]
