@@ -4,6 +4,7 @@ import asyncio
 import time
 import urllib.request
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import msgspec
 import prometheus_client
@@ -84,6 +85,15 @@ def test_a_report_becomes_metrics() -> None:
     assert found[("watt_peers_up", ())] == 2 and found[("watt_link_up", (("peer", "west"),))] == 0
     assert found[("watt_passive", ())] == 1 and found[("watt_snapshot_age_blocks", ())] == 2
     assert found[("process_open_fds", ())] > 0  # of this process
+
+
+def test_every_metric_is_in_the_documentation() -> None:
+    report = msgspec.structs.replace(HEALTHY, snapshot_height=10, view_changes={"silent": 1})
+    page = (Path(__file__).parent.parent / "docs" / "operations.md").read_text()
+    for family in Metrics(lambda: report).registry.collect():
+        if family.name.startswith("watt_"):
+            name = f"{family.name}_total" if family.type == "counter" else family.name
+            assert f"`{name}`" in page, name
 
 
 def test_blocks_and_syncs_are_counted() -> None:
