@@ -19,6 +19,8 @@ from random import Random
 from typing import Final
 
 MEMBERS: Final = 4
+QUORUM: Final = 3
+"""Of four members; written out, since the code under test has its own rule for it."""
 COPY: Final = MEMBERS
 """The participant that is the twin's second copy."""
 VIEWS: Final = 3
@@ -72,14 +74,31 @@ def every_history(twin: int, cut: int) -> list[History]:
 
 
 def drawn_history(seed: int) -> History:
-    """One of the many more in which each view, and there may be four, has a cut of its own, and an ear."""
+    """One of the many more in which each view, and there may be four, has a cut of its own, and an ear.
+
+    Drawn mostly where something can go wrong: cuts in the middle of a view, splits with a side that can decide.
+    """
     dice = Random(seed)
-    views = range(dice.choice((VIEWS, VIEWS + 1)))
-    ears = (*range(MEMBERS), NOBODY)
+    views = dice.choice((VIEWS, VIEWS + 1))
+    twin = dice.randrange(MEMBERS)
+    deciding = [split for split in range(SPLITS) if _has_quorum(split, twin)]
     return History(
-        dice.randrange(MEMBERS),
-        tuple(dice.randrange(SPLITS) for _ in views),
-        tuple(dice.choices(CUTS, (2, 3, 1), k=len(views))),
-        tuple(dice.choice(ears) for _ in views),
+        twin,
+        tuple(dice.choice(deciding) if dice.random() < 0.9 else dice.randrange(SPLITS) for _ in range(views)),
+        tuple(dice.choices(CUTS, (5, 5, 1), k=views)),
+        tuple(dice.choice((*range(MEMBERS), NOBODY)) for _ in range(views)),
         dice.random() < 0.1,
     )
+
+
+def side_of(split: int, participant: int) -> int:
+    """On which side of a split a participant stands: 0, with participant 0, or 1."""
+    return (split << 1) >> participant & 1
+
+
+def _has_quorum(split: int, twin: int) -> bool:
+    """Whether three different members are on one side."""
+    sides: tuple[set[int], set[int]] = (set(), set())
+    for participant in range(COPY + 1):
+        sides[side_of(split, participant)].add(twin if participant == COPY else participant)
+    return max(map(len, sides)) >= QUORUM

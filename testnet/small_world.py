@@ -28,10 +28,8 @@ from node.model.codec import decode_trusted, sha256
 from node.model.keys import TAG_VOTE
 from testnet.checker import CheckFailed
 from testnet.sim_trace import describe, short
-from testnet.small_scope import COPY, MEMBERS, NOBODY, History
+from testnet.small_scope import COPY, MEMBERS, NOBODY, QUORUM, History, side_of
 
-QUORUM: Final = 3
-"""Of four members; written out, since the code under test has its own rule for it."""
 HEAL_TICKS: Final = 60
 VIEW_TICKS: Final = 12
 """A view that has not begun within so many ticks of the split does not begin: no side has a quorum."""
@@ -202,11 +200,8 @@ class SmallWorld:
                 else:
                     self._network.append(item)
         self._split = split
-        sides = [[number for number in range(COPY + 1) if self._side(number) == side] for side in (0, 1)]
+        sides = [[number for number in range(COPY + 1) if side_of(self._split, number) == side] for side in (0, 1)]
         self._say(f"split {' '.join(map(str, sides[0]))} | {' '.join(map(str, sides[1]))}")
-
-    def _side(self, number: int) -> int:
-        return (self._split << 1) >> number & 1
 
     def _reach(self, view: int) -> None:
         """Let time pass until somebody proposes in ``view`` or a later one, if it comes to that."""
@@ -252,7 +247,7 @@ class SmallWorld:
         self._offer_all()
 
     def _deliver(self, sender: int, to: int, message: Message) -> None:
-        if self._side(sender) != self._side(to):
+        if side_of(self._split, sender) != side_of(self._split, to):
             return
         if self._trace is not None:
             self._say(f"{sender} -> {to} {describe(message)}")

@@ -137,13 +137,13 @@ class MessageLog:
 
     @property
     def showable(self) -> tuple[PreparedCertificate, ...]:
-        """What a ViewChange shows: the prepared certificates whose batches are here, by height. One without its batch
-        was not voted to commit here, so nothing rests on showing it; and shown, it may bring back what nobody has."""
-        known = [self.prepared[height] for height in sorted(self.prepared)]
-        return tuple(item for item in known if self.body(item.digest) is not None)
+        """What a ViewChange shows, by height."""
+        return tuple(self.prepared[height] for height in sorted(self.prepared))
 
     def note_prepared(self, certificate: PreparedCertificate) -> None:
-        """Keep it unless one of a higher view is there."""
+        """Keep it unless one of a higher view is there. Only for a batch that is here: what is not here was not voted
+        to commit, so nothing rests on it; shown, it may bring back what nobody has; and it must not hide a
+        certificate that a vote of this replica rests on."""
         known = self.prepared.get(certificate.height)
         if known is None or known.view < certificate.view:
             self.prepared[certificate.height] = certificate

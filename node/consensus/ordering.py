@@ -180,6 +180,8 @@ class Ordering:
         elif judgement is Judgement.NONE and not is_own:
             self._ask_judgement(slot, body, is_new)
         self._look_for_prepared(slot)
+        if slot.prepared is not None:
+            self._log.note_prepared(slot.prepared)  # its batch may have come only now
 
     def _ask_judgement(self, slot: Slot, body: Body, is_new: bool) -> None:
         assert slot.digest is not None
@@ -268,7 +270,8 @@ class Ordering:
         slot.prepared = PreparedCertificate(
             self.view, slot.height, slot.digest, slot.pre_prepare.signature, tuple(sorted(votes)[:needed])
         )
-        self._log.note_prepared(slot.prepared)
+        if self._log.body(slot.digest) is not None:
+            self._log.note_prepared(slot.prepared)
 
     # Commits.
 

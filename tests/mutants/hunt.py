@@ -16,7 +16,7 @@ from typing import Final
 
 SEEDS: Final = 40
 DRAWN: Final = 6_000
-TESTS_SECONDS: Final = 120
+TESTS_SECONDS: Final = 300
 
 Finding = tuple[int, str]
 """After how many, and the first sign."""

@@ -62,6 +62,7 @@ MUTANTS: Final = (
         "if tuple((height, digest) for height, digest, _ in new_view.proposals) != outcome.proposals:",
         "if False:",
         "tests",
+        ("tests/consensus/test_new_view.py",),
     ),
     Mutant(
         "join-the-highest",
@@ -70,6 +71,7 @@ MUTANTS: Final = (
         "return min(higher) if",
         "return max(higher) if",
         "tests",
+        ("tests/consensus/test_view_change.py",),
     ),
     Mutant(
         "one-is-enough-to-leave",
@@ -78,6 +80,7 @@ MUTANTS: Final = (
         "if len(higher) >= self._settings.weak_quorum else None",
         "if higher else None",
         "tests",
+        ("tests/consensus/test_view_change.py",),
     ),
     Mutant(
         "never-leave",
@@ -138,6 +141,7 @@ MUTANTS: Final = (
         "for m, (voted, vote) in slot.commits.items() if voted == block_hash]",
         "for m, (voted, vote) in slot.commits.items()]",
         "tests",
+        ("tests/consensus/test_normal_case.py",),
     ),
     Mutant(
         "second-proposal-wins",
@@ -155,6 +159,7 @@ MUTANTS: Final = (
             if height <= self.carried:""",
         """            if height <= self.carried:""",
         "tests",
+        ("tests/consensus/test_worst_day.py",),
     ),
     Mutant(
         "stale-batches-accepted",
@@ -244,6 +249,8 @@ MUTANTS: Final = (
         f"{CORE}/recall.py",
         "self.barrier = max(self.barrier, proven + WINDOW + 1)",
         "pass",
+        "tests",
+        ("tests/consensus/test_recall.py",),
     ),
     Mutant(
         "own-strange-votes-ignored",
@@ -251,6 +258,8 @@ MUTANTS: Final = (
         f"{CORE}/recall.py",
         "if not is_moot and not is_known and",
         "if False and",
+        "tests",
+        ("tests/consensus/test_recall.py",),
     ),
     # Executing and storing.
     Mutant(
@@ -260,6 +269,7 @@ MUTANTS: Final = (
         "if not self.is_active or slot is None or slot.prepared is None or slot.digest != digest:",
         "if not self.is_active or slot is None:",
         "tests",
+        ("tests/consensus/test_normal_case.py",),
     ),
     Mutant(
         "old-result-for-new-batch",
@@ -267,6 +277,7 @@ MUTANTS: Final = (
         f"{CORE}/pipeline.py",
         "if run is None or (run.height, run.digest) != (height, order.digest):",
         "if run is None or run.height != height:",
+        "small-scope",
     ),
     Mutant(
         "nonces-forgotten",
@@ -285,6 +296,7 @@ MUTANTS: Final = (
         """        fault = None
         if fault is not None:""",
         "tests",
+        ("tests/consensus/test_catch_up.py",),
     ),
     Mutant(
         "catch-up-asks-one-only",
@@ -307,6 +319,7 @@ MUTANTS: Final = (
         "self._early.add(Early(peer, view, height, message))",
         "return",
         "tests",
+        ("tests/consensus/test_normal_case.py",),
     ),
     # Epochs.
     Mutant(
@@ -335,6 +348,7 @@ MUTANTS: Final = (
         "            self._views_without_progress = 0\n",
         "            pass\n",
         "tests",
+        ("tests/consensus/test_view_change.py",),
     ),
     Mutant(
         "back-off-never-doubles",
@@ -343,15 +357,14 @@ MUTANTS: Final = (
         "return min(self._settings.timeout_ticks << doublings, self._settings.timeout_cap_ticks)",
         "return self._settings.timeout_ticks",
         "tests",
+        ("tests/consensus/test_view_change.py",),
     ),
     Mutant(
         "never-said-again",
         "votes that may be lost are sent again",
         f"{CORE}/ordering.py",
-        """                if signed is not None:
-                    self._desk.broadcast(signed)""",
-        """                if signed is None:
-                    self._desk.broadcast(signed)""",
+        "for signed in (slot.pre_prepare, slot.own_prepare, slot.own_commit):",
+        "for signed in ():",
     ),
     Mutant(
         "new-view-not-shown",

@@ -48,6 +48,17 @@ def test_histories_drawn_by_chance() -> None:
     assert failures([drawn_history(seed) for seed in range(120)]) == []
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "3-2112-0029-46b2",  # a certificate for a batch that was not here hid one that a commit vote rested on
+    ],
+)
+def test_histories_that_once_failed(name: str) -> None:
+    """Checklist 9."""
+    assert failures([history_of(name)]) == []
+
+
 def test_a_name_says_all() -> None:
     for seed in range(200):
         history = drawn_history(seed)
