@@ -45,6 +45,7 @@ REQUESTS: tuple[type[Message], ...] = (
     pb.SnapshotsRequest,
     pb.SnapshotChunkRequest,
     pb.BlocksRequest,
+    pb.EpochsRequest,
 )
 
 
