@@ -296,6 +296,8 @@ def status(transaction: str, nodes: tuple[str, ...], as_json: bool) -> None:
         return print_json(
             {"transaction": tx_id, "state": found.state, **(committed if found.state == "committed" else empty)}
         )
+    if found.state == "unknown" and found.base:
+        return click.echo(f"unknown; blocks up to {found.base} are not on this node: ask another, too")
     if found.state != "committed":
         return click.echo(found.state)
     reason = "" if found.code == "ok" else f": {explain('it', found.code, found.details, decimals)}"

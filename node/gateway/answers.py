@@ -16,13 +16,17 @@ _STATES = {pb.StatusReply.UNKNOWN: "unknown", pb.StatusReply.PENDING: "pending",
 
 @dataclass(frozen=True, slots=True)
 class TxStatus:
-    """``state``: "unknown", "pending" or "committed"; then the rest is set. ``code``: "ok" or why it failed."""
+    """``state``: "unknown", "pending" or "committed"; then the rest is set. ``code``: "ok" or why it failed.
+
+    ``base``: an unknown transaction may be in a block up to this one, which the node does not have; 0: it has all.
+    """
 
     state: str
     height: int = 0
     code: str = ""
     details: tuple[int, ...] = ()
     result: Value = None
+    base: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +107,7 @@ def tx_status(reply: pb.StatusReply) -> TxStatus:
     if state is None:
         raise RefusedError("bad-answer", f"the node speaks of a state {reply.state}")
     if state != "committed":
-        return TxStatus(state)
+        return TxStatus(state, base=reply.base)
     details = decoded(reply.details)
     if type(details) is not tuple or any(type(detail) is not int for detail in details):
         raise RefusedError("bad-answer", "the node's details of a receipt are no integers")

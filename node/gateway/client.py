@@ -254,7 +254,7 @@ class Client:
     ) -> T:
         """One call, at the first node that answers; ``failures`` collects what those said that did not."""
         failures = [] if failures is None else failures
-        start = self._current
+        start, absent = self._current, None
         for offset in range(len(self._targets)):
             index = (start + offset) % len(self._targets)
             target = self._targets[index]
@@ -262,14 +262,16 @@ class Client:
                 reply = await call(target.stub())
             except grpc.aio.AioRpcError as failure:
                 error = error_from(failure)
-                if error.code not in (UNREACHABLE, "stopping"):
+                if error.code == "below-base":  # it began later than this block: another may have it
+                    absent = error
+                elif error.code not in (UNREACHABLE, "stopping"):
                     self._current = index
                     raise error from failure
                 failures.append(f"{target.address} {_SILENT.get(error.code, error.message)}")
             else:
                 self._current = index
                 return reply
-        raise RefusedError(UNREACHABLE, "; ".join(failures))
+        raise absent or RefusedError(UNREACHABLE, "; ".join(failures))
 
 
 def addresses_in(texts: Iterable[str]) -> list[str]:

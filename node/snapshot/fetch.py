@@ -13,12 +13,14 @@ from enum import Enum
 from typing import NamedTuple, Protocol, TypeAlias
 
 from node.errors import CodecError, RefusedError
-from node.limits import REQUESTS_PER_SOURCE, REQUESTS_UNDER_WAY
+from node.limits import REQUESTS_PER_SOURCE, REQUESTS_UNDER_WAY, SNAPSHOTS_KEPT
 from node.snapshot.chunks import checked_entries
 from node.snapshot.offer import Offer, Target, Trust, checked_offer
 
 STRIKES = 3
 """So many requests in a row may come to nothing before a source counts as gone."""
+
+MAX_OFFERS = 2 * SNAPSHOTS_KEPT
 
 TargetName: TypeAlias = tuple[int, bytes, int]
 
@@ -190,6 +192,8 @@ class Fetch:
         if not 0 <= listing.base <= source.head:
             raise CodecError("malformed", f"it begins at block {listing.base}, and its head is {source.head}")
         source.base = listing.base
+        if len(listing.offers) > MAX_OFFERS:
+            raise CodecError("malformed", f"it offers {len(listing.offers)} snapshots")
         for offer in listing.offers:
             target = checked_offer(offer, trust)
             source.offers[target.name] = target
