@@ -189,6 +189,8 @@ class Passivity:
 
     def settle(self) -> bool:
         """See what is known by now; True if this replica may vote from now on, and could not before."""
+        if self._ordering.may_vote and not self._found:
+            return False  # as nearly always
         if self._settings.is_observer:
             return False
         if self._found:

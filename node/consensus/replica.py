@@ -377,8 +377,9 @@ class Replica:
 
     def _settle(self) -> None:
         """Something was heard, or stored: this replica may have become able to vote, or unable."""
+        was_asking = self._passivity.is_asking
         may_vote = self._passivity.settle()
-        if not self._passivity.is_asking and self._views.release():
+        if was_asking and not self._passivity.is_asking and self._views.release():
             self._on_entered()
         if may_vote:
             self._ordering.vote()
