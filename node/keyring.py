@@ -125,6 +125,8 @@ def _opened(path: Path, use: Callable[[Path], _T]) -> dict[str, _T]:
 def _advance(path: Path) -> None:
     """The next file takes this one's name, which keeps another."""
     before, coming = path.with_name(path.name + BEFORE), path.with_name(path.name + NEXT)
+    if not coming.exists():
+        return  # it has it already
     if path.exists():
         before.unlink(missing_ok=True)
         os.link(path, before)

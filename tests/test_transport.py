@@ -219,6 +219,73 @@ def test_a_stranger_does_not_get_through_tls(peers: Peers) -> None:
     asyncio.run(scenario())
 
 
+def test_links_come_and_go_with_the_members(peers: Peers) -> None:
+    """Checklist 47 and 49: who is admitted later gets in, who is no more is cut off, and the others notice nothing."""
+
+    async def scenario() -> None:
+        peers.received.clear()
+        a, b, c = peers.transport(0, 1), peers.transport(1, 0), peers.transport(2, 0)
+        async with running(a, b, c):
+            await until(lambda: a.connected() == ["node-1"] and b.connected() == ["node-0"])
+            await asyncio.sleep(0.3)
+            assert c.connected() == []
+            a.admit([peers.peer(1), peers.peer(2)])
+            await until(lambda: a.connected() == ["node-1", "node-2"] and c.connected() == ["node-0"])
+            a.send(["node-1", "node-2", "node-9"], SIGNED)
+            c.send(["node-0"], SIGNED)
+            wanted = {(1, "node-0", SIGNED), (2, "node-0", SIGNED), (0, "node-2", SIGNED)}
+            await until(lambda: set(peers.received) == wanted)
+            peers.received.clear()
+            a.admit([peers.peer(1)])
+            await until(lambda: a.connected() == ["node-1"] and c.connected() == [])
+            c.send(["node-0"], SIGNED)
+            b.send(["node-0"], Status(1, 1, 1))
+            await until(lambda: (0, "node-1", Status(1, 1, 1)) in peers.received)
+            assert peers.received == [(0, "node-1", Status(1, 1, 1))]
+
+    asyncio.run(scenario())
+
+
+def test_a_certificate_is_changed_without_a_gap(peers: Peers) -> None:
+    """Checklist 50: while both are admitted, the old one and the new one may be shown; afterwards the new one alone."""
+
+    async def scenario() -> None:
+        new = TlsIdentity(*make_certificate("node-1"))
+        both = Peer("node-1", peers.addresses[1], (new.certificate.decode(), peers.keys[1].certificate.decode()))
+        after = Peer("node-1", peers.addresses[1], (new.certificate.decode(),))
+        a, b, late = peers.transport(0, 1), peers.transport(1, 0), peers.transport(2, 1)
+        async with running(a, b):
+            await until(lambda: a.connected() == ["node-1"] and b.connected() == ["node-0"])
+            a.admit([both])
+            b.identify(new)
+            assert a.connected() == ["node-1"] and b.connected() == ["node-0"]  # what is up stays up
+            a.admit([after])
+            # b's old link is cut, and comes back with the new certificate; a's own is not touched.
+            peers.received.clear()
+
+            def arrives() -> bool:
+                b.send(["node-0"], SIGNED)
+                return (0, "node-1", SIGNED) in peers.received
+
+            await until(arrives)
+            b.admit([peers.peer(0), peers.peer(2)])
+            async with running(late):
+                await asyncio.sleep(0.5)
+                assert late.connected() == []  # it pins the old one alone
+                late.admit([after])
+                await until(lambda: late.connected() == ["node-1"])
+
+    asyncio.run(scenario())
+
+
+def test_two_members_cannot_have_one_certificate(peers: Peers) -> None:
+    async def scenario() -> None:
+        with pytest.raises(ConfigError, match="bad-certificate"):
+            peers.transport(0).admit([peers.peer(1), Peer("other", "", peers.peer(1).certificates)])
+
+    asyncio.run(scenario())
+
+
 def test_a_port_in_use_is_one_clear_error(peers: Peers) -> None:
     async def scenario() -> None:
         async with running(peers.transport(1)):

@@ -174,6 +174,10 @@ class Transport:
         except PeerError as error:
             self._faults.note(peer, error)
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, error.code)
+        except asyncio.CancelledError:
+            if self._started and der not in self._owners:  # gRPC tells the other end of a cancelled call nothing
+                await context.abort(grpc.StatusCode.UNAUTHENTICATED, "wrong-certificate")
+            raise
         finally:
             if self._incoming.get(der) is task:
                 del self._incoming[der]
