@@ -14,7 +14,7 @@ from node.consensus.messages import Signed
 from node.consensus.statements import Prepare, encode_statement
 from node.evidence import EVIDENCE_FORMAT, EvidenceFile, Said, dump_evidence
 from node.keyfile import load_key
-from node.main import DATABASE_NAME
+from node.setup import DATABASE_NAME
 from testnet.cluster import Cluster
 from testnet.genesis import GENESIS_NAME, PASSPHRASE_NAME
 from testnet.neighbourhood import KEYS_NAME
