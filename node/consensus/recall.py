@@ -81,7 +81,8 @@ class Passivity:
         """The replica has taken up its log: may it vote?"""
         self._memory = memory
         self.barrier = logged.barrier
-        self._is_lost = logged.is_lost or memory is Memory.LOST
+        # A store that lacks blocks that were there lacks their certificates too: a ViewChange would deny them.
+        self._is_lost = logged.is_lost or memory is Memory.LOST or logged.stored > self._ordering.stored
         if self._is_lost and not logged.is_lost:
             self._desk.persist(lost_record())
         if self._settings.is_observer:

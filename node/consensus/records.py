@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from node.consensus.desk import Desk
 from node.consensus.messages import Signed
-from node.consensus.settings import Memory
+from node.consensus.settings import WINDOW, Memory
 from node.consensus.statements import (
     Commit,
     NewView,
@@ -107,6 +107,17 @@ class LogContents:
         if self.view_change is None:
             return True
         return self.new_view is not None and self.new_view[1].view >= self.view_change[1].view
+
+    @property
+    def stored(self) -> int:
+        """A height that this replica had stored when it signed what is logged: a commit vote is for the height after
+        the newest block, any other vote for one in the window, and a ViewChange names its block."""
+        shown = [
+            vote.statement.height - (1 if isinstance(vote.statement, Commit) else WINDOW) for vote in self.votes
+        ]
+        if self.view_change is not None:
+            shown.append(self.view_change[1].stable_height(0))
+        return max(shown, default=0)
 
 
 def read_records(records: Sequence[bytes], desk: Desk) -> LogContents:
