@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
+from threading import Lock
 from typing import Final, TypeVar
 
 from node.config import Config
@@ -38,12 +39,24 @@ class KeyRing:
         self._tls_key_file = config.path(config.tls_key_file)
         self._certificate_file = config.path(config.tls_certificate)
         self._passphrase = passphrase
+        self._reloading = Lock()
         self._keys: dict[str, SigningKey] = {}
         self._tls: dict[str, TlsIdentity] = {}
         self._load()
 
     def reload(self) -> None:
         """Look at the files again: next keys may have been made. What cannot be read is logged, and not used."""
+        with self._reloading:
+            self._read_again()
+
+    def look_for(self, member: Validator) -> SigningKey | None:
+        """``signer``, from the files if need be. To unseal takes seconds: if another thread reads them, wait for it."""
+        with self._reloading:
+            if self.signer(member) is None:
+                self._read_again()
+        return self.signer(member)
+
+    def _read_again(self) -> None:
         try:
             self._load()
         except ConfigError as error:

@@ -174,7 +174,7 @@ class Node:
 
     def signer(self, epoch: Epoch) -> Signer | None:
         seat = self._seat(epoch)
-        key = None if seat is None else self._keys.signer(seat)
+        key = None if seat is None else self._keys.signer(seat) or self._keys.look_for(seat)
         if seat is not None and key is None:
             log.error("key-missing epoch=%d: this node follows and does not vote, for lack of its key", epoch.number)
         return key

@@ -25,11 +25,13 @@ def new_keys(directory: Path, passphrase: str = PASSPHRASE) -> Result:
 def test_next_keys_lie_beside_those_in_use(tmp_path: Path) -> None:
     files = NodeFiles(tmp_path, "north", "genesis.json", "127.0.0.1:7501", "127.0.0.1:7401", {})
     old = init_node(files, PASSPHRASE, TESTNET)
+    early = KeyRing(load_config(tmp_path / CONFIG_NAME), PASSPHRASE)
     told = json.loads(new_keys(tmp_path).stdout)
     entry = json.loads(Path(told["entry"]).read_text())
     assert entry["name"] == told["name"] == "north" and entry["public_key"] == told["public_key"] != old.public_key
     assert certificate_fault(entry["tls_certificate"]) is None
     keys = KeyRing(load_config(tmp_path / CONFIG_NAME), PASSPHRASE)
+    assert early.signer(Validator(**entry)) is None and early.look_for(Validator(**entry)) is not None
     for member in (Validator("north", old.public_key, old.tls_certificate), Validator(**entry)):
         assert keys.signer(member) is not None and keys.has_certificate(member)
     assert keys.main.public_key.hex() == old.public_key
