@@ -9,7 +9,7 @@ import msgspec
 from cli.output import EXIT_REFUSED, json_option, print_json, print_table, refusals_to_exit_codes
 from node.config import Config, load_config
 from node.control import Diagnose, ask
-from node.diagnosis import NOTE, STALLED, Finding, Link, Report, findings, seconds
+from node.diagnosis import NOTE, STALLED, Finding, Link, Report, findings, megabytes, seconds
 from node.errors import RefusedError
 from node.postmortem import findings_on_disk, probe
 from node.setup import CONFIG_NAME
@@ -83,21 +83,25 @@ def _why(link: Link) -> str:
 
 
 def _show(config: Config, report: Report | None, found: list[Finding]) -> None:
-    title = f"{config.member} does not run" if report is None else _title(report)
-    if not found:
-        click.echo(f"{title}\nnothing to do")
-        return
-    rows = [(finding.level, finding.code, finding.text) for finding in found]
+    *above, title = [f"{config.member} does not answer"] if report is None else _standing(report)
+    for line in above:
+        click.echo(line)
+    rows = [(finding.level, finding.code, finding.text) for finding in found] or [("well", "-", "nothing to do")]
     print_table(title, ["level", "code", "what"], rows)
 
 
-def _title(report: Report) -> str:
+def _standing(report: Report) -> list[str]:
+    """Where the node stands, in two lines."""
+    newest = report.snapshot_height
+    snapshot = "no snapshot yet" if newest is None else f"newest snapshot of block {newest}"
     state = "works in" if report.active else "waits for"
-    return (
+    return [
         f"{report.member}: block {report.height}, stored {seconds(report.quiet_ms)} ago; {state} view {report.view} "
         f"(primary {report.primary}); reaches {sum(link.up for link in report.links)} of {len(report.links)} others; "
-        f"{report.mempool_transactions} transactions wait"
-    )
+        f"{report.mempool_transactions} transactions wait",
+        f"epoch {report.epoch}; {snapshot}; "
+        f"vote log {report.vote_log_bytes // 1024} KiB; {megabytes(report.disk_free_bytes)} of disk are free",
+    ]
 
 
 def _plain(value: object) -> object:

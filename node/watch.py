@@ -17,6 +17,7 @@ from node.limits import TICK_MS
 from node.metrics import Metrics
 from node.metrics_server import MetricsServer
 from node.model.genesis import Genesis
+from node.setup import VOTES_NAME
 from node.snapshot.shelf import Shelf
 from node.transport.links import Transport
 from node.verifier import Verifier
@@ -174,7 +175,8 @@ class Watch:
 
 def damaged_files(data: Path) -> tuple[str, ...]:
     """Files in a data directory that a start set aside as damaged."""
-    return tuple(sorted(str(path.relative_to(data)) for path in data.rglob(DAMAGED)))
+    found = [*data.glob(DAMAGED), *(data / VOTES_NAME).glob(DAMAGED)]
+    return tuple(sorted(str(path.relative_to(data)) for path in found))
 
 
 def _ms(seconds: float) -> int:
