@@ -112,9 +112,7 @@ class LogContents:
     def stored(self) -> int:
         """A height that this replica had stored when it signed what is logged: a commit vote is for the height after
         the newest block, any other vote for one in the window, and a ViewChange names its block."""
-        shown = [
-            vote.statement.height - (1 if isinstance(vote.statement, Commit) else WINDOW) for vote in self.votes
-        ]
+        shown = [vote.statement.height - (1 if isinstance(vote.statement, Commit) else WINDOW) for vote in self.votes]
         if self.view_change is not None:
             shown.append(self.view_change[1].stable_height(0))
         return max(shown, default=0)
