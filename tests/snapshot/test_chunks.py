@@ -3,7 +3,7 @@
 from hashlib import sha256
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node.errors import CodecError
@@ -33,6 +33,7 @@ def chunks_of(state: dict[bytes, bytes], depth: int) -> dict[str, bytes]:
     return chunks
 
 
+@settings(deadline=None)
 @given(States, Depths)
 def test_a_state_comes_back_from_its_chunks(state: dict[bytes, bytes], depth: int) -> None:
     root, nodes = tree_of(state)
@@ -50,6 +51,7 @@ def test_a_state_comes_back_from_its_chunks(state: dict[bytes, bytes], depth: in
     assert Tree(store).root == root
 
 
+@settings(deadline=None)
 @given(States.filter(bool), Depths, st.data())
 def test_a_changed_chunk_is_refused(state: dict[bytes, bytes], depth: int, data: st.DataObject) -> None:
     """Checklist 40: every chunk is hashed; another byte, another entry or another chunk in its place does not pass."""
@@ -67,12 +69,14 @@ def test_a_changed_chunk_is_refused(state: dict[bytes, bytes], depth: int, data:
             checked_entries(prefix, expected[prefix], bad)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_noise_is_refused_and_nothing_else_happens(noise: bytes) -> None:
     with pytest.raises(CodecError):
         checked_entries("a", sha256(b"top").digest(), noise)
 
 
+@settings(deadline=None)
 @given(States, Depths, st.data())
 def test_changed_upper_nodes_are_refused(state: dict[bytes, bytes], depth: int, data: st.DataObject) -> None:
     root, nodes = tree_of(state)

@@ -3,7 +3,7 @@
 from functools import cache
 from hashlib import sha256
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node.ledger.store import MemoryStore
@@ -138,6 +138,7 @@ def honest_end(fetch: Fetch, sink: Memory) -> None:
     load(store, chain.genesis, sink.target, (), lambda prefix: sink.chunks[prefix])
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(KINDS), max_size=5), st.integers(0, 5), st.data())
 def test_one_honest_source_is_enough(others: list[str], at: int, data: st.DataObject) -> None:
     """Checklist 40: whatever the others send, withhold or claim, in whichever order it comes."""
@@ -150,6 +151,7 @@ def test_one_honest_source_is_enough(others: list[str], at: int, data: st.DataOb
         assert verdict.lied == (kind in ("corrupt", "forging"))
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(("corrupt", "forging", "gone", "empty", "retired")), min_size=1, max_size=4), st.data())
 def test_without_an_honest_source_it_ends_and_says_why(kinds: list[str], data: st.DataObject) -> None:
     sink = Memory()
@@ -160,6 +162,7 @@ def test_without_an_honest_source_it_ends_and_says_why(kinds: list[str], data: s
     assert not sink.chunks
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_what_an_earlier_attempt_has_kept_is_not_asked_again(data: st.DataObject) -> None:
     first = Memory()
