@@ -21,7 +21,18 @@ from node.consensus.messages import Message, Signed, Status
 from node.model.codec import encode
 from node.model.keys import TAG_VOTE
 from node.model.transaction import Transaction
-from testnet.sim_lies import Censorship, Delay, FalseReplies, FalseStatus, Flood, Lie, Replay, Silence, epoch_of
+from testnet.sim_lies import (
+    Censorship,
+    Delay,
+    FalseMemory,
+    FalseReplies,
+    FalseStatus,
+    Flood,
+    Lie,
+    Replay,
+    Silence,
+    epoch_of,
+)
 from testnet.sim_view_lies import FalseNewViews, FalseViewChanges, Unrest
 from testnet.sim_vote_lies import Accomplice, BadProposals, Equivocation, TwoVotes
 from testnet.sim_world import MS, SECOND, Agenda, RememberedKey
@@ -34,6 +45,7 @@ LIES: Final[tuple[type[Lie], ...]] = (
     Censorship,
     FalseStatus,
     FalseReplies,
+    FalseMemory,
     Replay,
     Flood,
     Equivocation,

@@ -6,7 +6,11 @@ Checked while it happens (``CheckFailed`` at once):
   or backwards, under a certificate that a stranger can verify (checklist 8, 21, 46), and no contract breaks down in it;
 - no member ever signs two different votes for one (epoch, view, height, phase), nor votes in a view that it has
   left; a pre-prepare is the primary's prepare (checklist 2, 20);
-- no vote leaves before it is on the node's disk, synced, and a prepare not before the batch's body (checklist 35).
+- no vote leaves before it is on the node's disk, synced, and a prepare not before the batch's body (checklist 35); the
+  disks themselves are read too, by ``sim_audit``, at every start and at the end;
+- nobody accuses a member that is not faulty; whoever was shown two proposals holds the proof (checklist 5).
+
+Of Byzantine members nothing is demanded. Members whose disks broke their promises must still store the one chain.
 
 Checked at the end (``check_end``): all correct nodes stand at one height and hold every acknowledged transaction where
 it was acknowledged; every transaction took effect at most once; the workload's own bookkeeping agrees.
@@ -14,22 +18,26 @@ it was acknowledged; every transaction took effect at most once; the workload's 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from node.consensus.messages import Evidence, Message, Proposal, Signed
-from node.consensus.quorum import quorum
+from node.consensus.quorum import primary_of, quorum
+from node.errors import RefusedError
+from node.evidence import EVIDENCE_FORMAT, EvidenceFile, Said, check_evidence
 from node.executor import HOOK_FAILED, INTERNAL
 from node.ledger.chain import UNUSED_CODES, Ledger
 from node.ledger.execution import Execution
 from node.model.block import decode_batch
 from node.model.certificate import Certificate, certificate_fault
-from node.model.codec import decode_trusted
 from node.model.genesis import Genesis
-from node.model.keys import TAG_VOTE, Verify
+from node.model.keys import Verify
 from node.model.receipt import Receipt
 from node.model.transaction import Transaction
+from testnet.sim_audit import logged_statements
+from testnet.sim_world import value_of
 
 _VOTES = ("pre-prepare", "prepare", "commit")
+_VOTE_FIELDS = 6
 
 
 class CheckFailed(Exception):
@@ -67,10 +75,13 @@ class Checker:
         verify: Verify,
         byzantine: frozenset[int] = frozenset(),
         forgetful: frozenset[int] = frozenset(),
+        pardoned: frozenset[int] = frozenset(),
     ) -> None:
-        """``byzantine``: members of whom nothing is demanded; ``forgetful``: those whose disks break their promises."""
+        """``byzantine``: members of whom nothing is demanded; ``forgetful``: those whose disks break their promises;
+        ``pardoned``: those of them who may vote twice."""
         self._byzantine = byzantine
         self._forgetful = forgetful
+        self._pardoned = pardoned
         self._genesis = genesis
         self._chain_id = genesis.chain
         self._members = genesis.member_keys
@@ -82,6 +93,7 @@ class Checker:
         self.acknowledged: dict[bytes, int] = {}
         """Transaction id to the height at which a client was first told that it took effect."""
         self._heights: dict[int, int] = {}
+        self._accusations: set[tuple[int, int]] = set()
         self._slots: dict[tuple[int, str, int, int, int], bytes] = {}
         self._sent: set[tuple[int, bytes]] = set()
         self._left_views: dict[int, int] = {}
@@ -101,7 +113,8 @@ class Checker:
         if (node, signed.data) in self._sent:
             return
         self._sent.add((node, signed.data))
-        value: Any = decode_trusted(signed.data[len(TAG_VOTE) :])
+        value = value_of(signed.data)
+        assert value is not None  # the core made it
         kind, chain, epoch, view = value[:4]
         self._expect(chain == self._chain_id, f"n{node} signed for another chain")
         self._expect(self._verify(self._members[node], signed.data, signed.signature), f"n{node} sent a bad signature")
@@ -110,7 +123,7 @@ class Checker:
             self._check_slot(node, kind, epoch, view, height, digest)
             left = self._left_views.get(node, 0)
             self._expect(
-                view >= left or node in self._forgetful,
+                view >= left or node in self._pardoned,
                 f"n{node} sent a {kind} of view {view} after it had left for view {left}",
             )
         elif kind == "view-change":
@@ -135,9 +148,49 @@ class Checker:
         before = self._slots.setdefault(slot, content)
         node, phase, _, view, height = slot
         self._expect(
-            before == content or node in self._forgetful,
+            before == content or node in self._pardoned,
             f"n{node} signed two different statements: {phase} of view {view}, {height}",
         )
+
+    def check_received(self, node: int, message: Message, stand: Callable[[], tuple[int | None, int]]) -> None:
+        """``node`` has worked off ``message``. ``stand()``: the view that it works in, None if it is changing it, and
+        its stored height.
+
+        Whoever has voted for one proposal, and gets another one for the same open place, holds the proof of it.
+        """
+        signed = message.pre_prepare if isinstance(message, Proposal) else message
+        if not isinstance(signed, Signed) or signed.sender not in self._byzantine:
+            return
+        value = value_of(signed.data)
+        if value is None or value[0] != "pre-prepare" or len(value) != _VOTE_FIELDS or value[1] != self._chain_id:
+            return
+        _, _, epoch, said_view, height, digest = value
+        voted = self._slots.get((node, "prepare", epoch, said_view, height))
+        if voted is None or voted == digest or signed.sender != primary_of(said_view, len(self._members)):
+            return
+        view, stored = stand()
+        if (
+            said_view == view
+            and height > stored
+            and self._verify(self._members[signed.sender], signed.data, signed.signature)
+        ):
+            self._expect(
+                (node, signed.sender) in self._accusations,
+                f"n{node} got two proposals of n{signed.sender} for height {height} and holds no evidence",
+            )
+
+    def check_log(self, node: int, log: bytes) -> None:
+        """What ``node`` has signed, as its disk says: another witness than the network (checklist 20, 35)."""
+        for data, signature in logged_statements(log):
+            value = value_of(data)
+            self._expect(value is not None, f"n{node} has logged a statement that says nothing")
+            assert value is not None
+            kind, _, epoch, view = value[:4]
+            self._expect(self._verify(self._members[node], data, signature), f"n{node} has logged a bad signature")
+            if kind in _VOTES:
+                self._check_slot(node, kind, epoch, view, value[4], value[5])
+            elif kind == "view-change":
+                self._claim((node, kind, epoch, view, 0), data)
 
     def check_started(self, node: int, height: int) -> None:
         """``node`` starts with this height on its disk."""
@@ -148,9 +201,25 @@ class Checker:
     def check_evidence(self, node: int, evidence: Evidence) -> None:
         """``node`` accuses a member."""
         self._expect(
-            evidence.member in self._byzantine or evidence.member in self._forgetful,
+            evidence.member in self._byzantine or evidence.member in self._pardoned,
             f"n{node} has evidence against n{evidence.member}, who is correct",
         )
+        member = self._genesis.members[evidence.member]
+        document = EvidenceFile(
+            format=EVIDENCE_FORMAT,
+            kind=evidence.kind,
+            chain=self._chain_id.hex(),
+            epoch=0,
+            member=evidence.member,
+            name=member.name,
+            statements=tuple(Said(each.data, each.signature) for each in evidence.statements),
+            attachment=evidence.attachment,
+        )
+        try:
+            check_evidence(document, self._genesis, self._verify)
+        except RefusedError as error:
+            raise CheckFailed(f"n{node} accuses n{evidence.member} of {evidence.kind}, wrongly: {error}") from error
+        self._accusations.add((node, evidence.member))
 
     def check_stored(self, node: int, execution: Execution, certificate: Certificate) -> None:
         """``node`` has stored a block."""

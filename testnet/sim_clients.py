@@ -52,7 +52,7 @@ class Clients:
         self._stopped = False
         self._submitted_at: dict[bytes, int] = {}
         self.slowest_inclusion = 0
-        """The longest, in virtual microseconds, from the submission to a correct node to a block; see ``measure``."""
+        """The longest, in virtual microseconds, from the submission to a correct node to a block; may be set back."""
         self.submitted = 0
         self.owed: list[bytes] = []
         """Ids of the transactions that must be in the chain at the end."""
@@ -63,19 +63,14 @@ class Clients:
         return len(self._waiting)
 
     def begin(self) -> None:
-        """Every client starts."""
+        """Every client starts, or goes on."""
+        self._stopped = False
         for client in range(len(self._keys)):
             self._pause(lambda client=client: self._act(client))  # type: ignore[misc]
 
     def stop(self) -> None:
         """No new transactions; what waits is still tried again."""
         self._stopped = True
-
-    def measure(self) -> None:
-        """Forget what was slow so far: the weather is fair from now on, and everybody is back."""
-        self.slowest_inclusion = 0
-        self._stopped = False
-        self.begin()
 
     def included(self, tx: Transaction) -> None:
         """A transaction took effect; its rivals for the nonce never will."""

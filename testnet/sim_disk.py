@@ -199,6 +199,14 @@ class SimDisk:
             self._names = {name: _Inode(bytearray(data), data) for name, data in backup.files.items()}
             self._synced_names = dict(self._names)
 
+    def rot_file(self, name: str) -> None:
+        """Some bits of a file turn over."""
+        inode = self._names.get(name)
+        if inode is not None and inode.content:
+            for _ in range(self._dice.choice((1, 1, 3))):
+                inode.content[self._dice.randrange(len(inode.content))] ^= 1 << self._dice.randrange(8)
+            inode.synced = bytes(inode.content)
+
     def rot_store(self) -> None:
         """Some values cannot be read any more: their checksums are wrong."""
         self.store.rot(self._dice)

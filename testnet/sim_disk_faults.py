@@ -8,6 +8,7 @@ from random import Random
 from typing import Final, Protocol
 
 from node.consensus.quorum import max_faulty
+from node.votelog import LOG_NAME
 from testnet.sim_disk import Backup, SimDisk
 from testnet.sim_world import SECOND, Agenda
 
@@ -15,10 +16,13 @@ DISK_KINDS: Final = ("wipe", "backup", "rot", "full", "sync")
 """
 wipe     a disk is wiped: the store, the vote log, or both
 backup   an old copy is put back: of the store, of the vote log, or of both
-rot      values of the store cannot be read any more
+rot      bits turn over in the vote log, or values of the store cannot be read
 full     no space is left; later there is again
 sync     a sync fails, once or a few times
 """
+
+FORGETFUL: Final = frozenset(("wipe", "backup", "rot"))
+"""What makes a node forget what it had synced."""
 
 EXCUSES: Final = {
     "wipe": ("db-corrupt",),
@@ -40,7 +44,10 @@ def draw_faulty(dice: Random, kinds: frozenset[str], count: int) -> dict[int, st
     bag = [kind for kind, weight in weights.items() if kind in kinds for _ in range(weight)]
     f = max_faulty(count)
     number = f if dice.random() < 0.7 else dice.randint(0, f)
-    members = sorted(dice.sample(range(count), number))
+    members = dice.sample(range(count), number)
+    if members and 0 not in members and dice.random() < 0.5:
+        members[0] = 0  # the first primary
+    members.sort()
     return {member: dice.choice(bag) for member in members} if bag else {}
 
 
@@ -79,7 +86,7 @@ class DiskFaults:
             node.disk.ailment.room, node.disk.ailment.failing_syncs = None, 0
             if node.disk.store.is_rotten:
                 node.crash(power_loss=False)
-                node.disk.wipe(store=True, files=True)
+                node.disk.wipe(store=True, files=False)
 
     def excuses(self, index: int, code: str) -> bool:
         """Whether the node at ``index`` may stop with ``code``."""
@@ -100,7 +107,11 @@ class DiskFaults:
                 self._agenda.after(int(dice.uniform(0.2, 8.0) * SECOND), self._restore, node, node.disk.backup())
                 return
             case "rot":
-                node.disk.rot_store()
+                if dice.random() < 0.3:
+                    node.disk.rot_store()
+                else:
+                    node.crash(power_loss=False)
+                    node.disk.rot_file(LOG_NAME)
             case "full":
                 node.disk.ailment.room = dice.choice((0, 0, 100, 3000))
                 self._agenda.after(int(dice.uniform(0.5, 8.0) * SECOND), self._make_room, node)
@@ -118,5 +129,12 @@ class DiskFaults:
         node.disk.ailment.room = None
 
     def _parts(self) -> dict[str, bool]:
-        """Both most often, or the files alone."""
-        return {"store": self._dice.random() < 0.7, "files": True}
+        """Store, files or both: both most often."""
+        return self._dice.choice(
+            (
+                {"store": True, "files": True},
+                {"store": True, "files": True},
+                {"store": True, "files": False},
+                {"store": False, "files": True},
+            )
+        )

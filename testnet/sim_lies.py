@@ -19,6 +19,7 @@ from node.consensus.messages import (
     Forward,
     Message,
     Proposal,
+    Recollection,
     Signed,
     Status,
 )
@@ -213,6 +214,32 @@ class FalseReplies(Lie):
             return self.dice.randbytes(40)
         place = self.dice.randrange(len(data))
         return data[:place] + bytes([data[place] ^ 1 << self.dice.randrange(8)]) + data[place + 1 :]
+
+
+class FalseMemory(Lie):
+    """Of those who ask what they have said it holds nothing, or what others said, or an old certificate (37)."""
+
+    name = "false-memory"
+
+    def outgoing(self, to: int, message: Message) -> Message | None:
+        if not isinstance(message, Recollection):
+            return message
+        dice = self.dice
+        match dice.choice(("nothing", "silence", "forged", "others", "no block", "other start")):
+            case "silence":
+                return None
+            case "forged":
+                forged = [replace(each, signature=dice.randbytes(SIGNATURE_BYTES)) for each in message.statements]
+                return replace(message, statements=tuple(forged))
+            case "others":
+                said = [each for each in (*self.villain.heard, *self.villain.said) if isinstance(each, Signed)]
+                return replace(message, statements=tuple(replace(each, sender=to) for each in said[-20:]))
+            case "no block":
+                return replace(message, certificate=dice.choice((b"", dice.randbytes(60))))
+            case "other start":
+                return replace(message, start=message.start + 1)
+            case _:
+                return replace(message, statements=())
 
 
 class Replay(Lie):

@@ -8,6 +8,7 @@ The nodes are the production code, unchanged, down to the bytes of the vote log.
 """
 
 import functools
+import logging
 import multiprocessing
 import os
 import traceback
@@ -29,7 +30,7 @@ from node.votelog import LOG_NAME
 from testnet.byzantine import BYZANTINE_KINDS, Byzantine, Stage, draw_lies
 from testnet.checker import Checker, CheckFailed
 from testnet.sim_clients import Clients
-from testnet.sim_disk_faults import DISK_KINDS, DiskFaults, draw_faulty
+from testnet.sim_disk_faults import DISK_KINDS, FORGETFUL, DiskFaults, draw_faulty
 from testnet.sim_faults import KINDS, Faults
 from testnet.sim_market import Trading
 from testnet.sim_node import LOG_REWRITE_BYTES, SimNode, Surroundings, member_name
@@ -50,6 +51,8 @@ INCLUSION_LIMIT: Final = 60 * SECOND
 MAX_EVENTS: Final = 2_000_000
 
 Trace = Callable[[str], None]
+
+logging.getLogger("node").addHandler(logging.NullHandler())  # what nodes log, they log in thousands of histories
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +130,12 @@ class Simulation:
         }
         self.correct = [node for node in self.nodes if node.index not in self.byzantine]
         bad_disks = {index: kind for index, kind in faulty.items() if kind not in BYZANTINE_KINDS}
+        forgetful = frozenset(index for index, kind in bad_disks.items() if kind in FORGETFUL)
+        # An old copy of a disk, or a log that lost its tail, cannot be told from the newest if nobody who answers has
+        # seen what is missing; a liar may deny it. Such a node may vote twice: with the liars, these are at most f.
+        pardoned = frozenset(index for index in forgetful if self.byzantine or bad_disks[index] != "wipe")
         self.checker = Checker(
-            genesis, first.head_hash, signatures.verify, frozenset(self.byzantine), frozenset(bad_disks)
+            genesis, first.head_hash, signatures.verify, frozenset(self.byzantine), forgetful, pardoned
         )
         pace_s = self.dice.choice((0.1, 0.3, 1.0))
         doors = [self.byzantine.get(node.index, node) for node in self.nodes]
@@ -137,6 +144,7 @@ class Simulation:
         self.faults = Faults(options.faults, self.agenda, self.dice, self.network, list(machines), self.count)
         self.disk_faults = DiskFaults(bad_disks, self.agenda, self.dice, list(self.nodes))
         self._workload = workload
+        self._is_fair = options.faults <= set(BYZANTINE_KINDS)
         self.fault_time = int(self.dice.uniform(4, 26) * SECOND)
 
     @property
@@ -179,10 +187,14 @@ class Simulation:
         self.tally.recovered_at = self.agenda.now
         if self.byzantine:
             self._say("recovered")
-            self.clients.measure()
+            if not self._is_fair:
+                self.clients.slowest_inclusion = 0
+            self.clients.begin()
             self._settle(2 * SECOND, RECOVERY_LIMIT)
             if self.clients.slowest_inclusion > INCLUSION_LIMIT:
                 raise CheckFailed(f"a transaction waited {self.clients.slowest_inclusion / SECOND:.1f} s for its block")
+        for node in self.correct:
+            self.checker.check_log(node.index, node.disk.durable(LOG_NAME))
         ledgers = [node.ledger for node in self.correct if node.ledger is not None]
         executor = self.correct[0].executor
         assert executor is not None
@@ -254,10 +266,19 @@ class Simulation:
 
     def _deliver(self, sender: int, to: int, message: Message) -> None:
         villain = self.byzantine.get(to)
-        if villain is None:
-            self.nodes[to].receive(sender, message)
-        else:
+        if villain is not None:
             villain.incoming(sender, message)
+            return
+        node = self.nodes[to]
+        node.receive(sender, message)
+        driver = node.driver
+        if self.byzantine and not node.paused and driver is not None:
+
+            def stand() -> tuple[int | None, int]:
+                status = driver.status
+                return status.view if status.active else None, status.height
+
+            self.checker.check_received(to, message, stand)
 
     def _say(self, text: str) -> None:
         if self._trace is not None:
@@ -293,6 +314,7 @@ class Simulation:
         self._say(f"{node.name} starts at h{node.ledger.head.height}")
         if node.index not in self.byzantine:
             self.checker.check_started(node.index, node.ledger.head.height)
+            self.checker.check_log(node.index, node.disk.durable(LOG_NAME))
 
     def on_crash(self, node: SimNode) -> None:
         self.tally.crashes += 1
@@ -305,7 +327,7 @@ class Simulation:
         self.tally.stops += 1
         self._say(f"{node.name} stops: {fault}")
         if fault.code == "db-corrupt":
-            node.disk.wipe(store=True, files=True)
+            node.disk.wipe(store=True, files=False)
         self._restart_later(node)
 
     def _restart_later(self, node: SimNode) -> None:
