@@ -105,12 +105,12 @@ class Cluster:
     def stop(self, node: NetworkNode) -> None:
         """SIGTERM, and wait. Raises RefusedError: "not-running", "still-running" after STOP_TIMEOUT_S."""
         self._signal(node, signal.SIGTERM)
-        self._await_end(node)
+        self.wait_end(node)
 
     def kill(self, node: NetworkNode) -> None:
         """SIGKILL: what a power cut does to a process. Raises RefusedError("not-running")."""
         self._signal(node, signal.SIGKILL)
-        self._await_end(node)
+        self.wait_end(node)
 
     def start_all(self) -> list[NetworkNode]:
         """Start those that do not run; returns them."""
@@ -126,7 +126,7 @@ class Cluster:
             self._signal(node, signal.SIGTERM)
         for node in running:
             try:
-                self._await_end(node)
+                self.wait_end(node)
             except RefusedError:
                 self.kill(node)
         return [node.name for node in running]
@@ -186,7 +186,11 @@ class Cluster:
             raise RefusedError("not-running", f"{node.name} does not run")
         os.kill(pid, number)
 
-    def _await_end(self, node: NetworkNode) -> None:
+    def wait_end(self, node: NetworkNode) -> None:
+        """Wait until a node that was told to stop, or stops by itself, has ended.
+
+        Raises RefusedError("still-running") after STOP_TIMEOUT_S.
+        """
         deadline = time.monotonic() + STOP_TIMEOUT_S
         while self.pid(node) is not None:
             if time.monotonic() > deadline:

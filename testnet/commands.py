@@ -31,7 +31,13 @@ from testnet.partition import Cut, cut
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_MORE = {"partition": "testnet.faults_commands", "heal": "testnet.faults_commands", "demo": "testnet.demo"}
+_MORE = {
+    "partition": "testnet.faults_commands",
+    "heal": "testnet.faults_commands",
+    "add": "testnet.membership_commands",
+    "remove": "testnet.membership_commands",
+    "demo": "testnet.demo",
+}
 """Command to module."""
 directory_option = click.option(
     "--dir",

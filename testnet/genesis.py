@@ -41,6 +41,8 @@ NODES_NAME = "nodes"
 PASSPHRASE_NAME = "passphrase"
 ADMIN_KEY_NAME = "admin.key.json"
 """Decides for the member in questions of membership; sealed under the node's passphrase."""
+REMOVED_NAME = "removed"
+"""An empty file in the directory of a node that is no member any more."""
 DEFAULT_BASE_PORT = 7400
 PEER_PORTS_OFFSET = 100
 MAX_NODES = 40
@@ -70,7 +72,7 @@ class NetworkNode:
 
 @dataclass(frozen=True)
 class Network:
-    """A network on disk; ``nodes`` in the order of the members."""
+    """A network on disk; ``nodes`` in the order of the genesis, then those added."""
 
     directory: Path
     genesis: Genesis
@@ -187,14 +189,18 @@ def _init_nodes(directory: Path, nodes: int, base_port: int | None) -> tuple[tup
 
 
 def load_network(directory: Path) -> Network:
-    """The network in ``directory``. Raises ConfigError: "no-testnet", and what its files are refused with."""
+    """The network in ``directory``: the members of its genesis and those added since, without those removed. Raises
+    ConfigError: "no-testnet", and what its files are refused with."""
     if not (directory / GENESIS_NAME).exists():
         raise ConfigError("no-testnet", f"no network in {directory}; make one with: watt testnet up")
     genesis = load_genesis(directory / GENESIS_NAME)
-    nodes = []
-    for index, member in enumerate(genesis.members):
-        home = directory / NODES_NAME / member.name
-        nodes.append(NetworkNode(member.name, index, home, load_config(home / CONFIG_NAME)))
+    names = [member.name for member in genesis.members]
+    made = sorted(path.parent.name for path in (directory / NODES_NAME).glob(f"*/{CONFIG_NAME}"))
+    nodes: list[NetworkNode] = []
+    for name in [*names, *(name for name in made if name not in names)]:
+        home = directory / NODES_NAME / name
+        if not (home / REMOVED_NAME).exists():
+            nodes.append(NetworkNode(name, len(nodes), home, load_config(home / CONFIG_NAME)))
     return Network(directory, genesis, tuple(nodes))
 
 

@@ -64,7 +64,7 @@ _OPTIONS = [
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.use_local_subchannel_pool", 1),
 ]
-_SILENT = {UNREACHABLE: "does not answer", "stopping": "is stopping"}
+_SILENT = {UNREACHABLE: "does not answer", "stopping": "is stopping", "not-a-member": "is no member now"}
 """What people read of a node that cannot be asked, instead of gRPC's words."""
 
 
@@ -264,7 +264,7 @@ class Client:
                 error = error_from(failure)
                 if error.code == "below-base":  # it began later than this block: another may have it
                     absent = error
-                elif error.code not in (UNREACHABLE, "stopping"):
+                elif error.code not in _SILENT:
                     self._current = index
                     raise error from failure
                 failures.append(f"{target.address} {_SILENT.get(error.code, error.message)}")
