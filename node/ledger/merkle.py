@@ -172,6 +172,17 @@ def child_of(node: bytes, digit: str) -> bytes:
     return node[at : at + (HASH_BYTES if inner & bit else ENTRY_BYTES if leaf & bit else 0)]
 
 
+def is_node(data: bytes) -> bool:
+    """Whether these bytes have the form of a node: as many children as its bit sets say."""
+    if len(data) < HEAD_BYTES or data[0] != 1:
+        return False
+    inner = data[1] << 8 | data[2]
+    leaf = data[3] << 8 | data[4]
+    return (
+        not inner & leaf and len(data) == HEAD_BYTES + HASH_BYTES * inner.bit_count() + ENTRY_BYTES * leaf.bit_count()
+    )
+
+
 def node_of(children: Mapping[str, bytes]) -> bytes:
     """The node with these children by digit, each an inner node's hash or an entry."""
     inner = sum([_BIT[digit] for digit, child in children.items() if len(child) == HASH_BYTES])

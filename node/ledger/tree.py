@@ -20,10 +20,10 @@ from node.ledger.merkle import (
     EMPTY_NODE,
     ENTRY_BYTES,
     HASH_BYTES,
-    HEAD_BYTES,
     TreeUpdate,
     child_of,
     entries_of,
+    is_node,
     node_of,
     only_entry,
     single,
@@ -119,11 +119,17 @@ class Tree:
             dirty = self._dirty.get(path[:STORED_DEPTH])
             node = (dirty.get(path) if dirty is not None else None) or self._young.get(path)
             if node is None:
-                node = self._old.get(path) or self._store.get(_store_key(path))
+                node = self._old.get(path) or self._stored(path)
                 if node is not None:
                     self._remember(path, node)
         if node is None:
             raise StoreFault("db-corrupt", f"the state tree has no node at {path!r}")
+        return node
+
+    def _stored(self, path: str) -> bytes | None:
+        node = self._store.get(_store_key(path))
+        if node is not None and not is_node(node):
+            raise StoreFault("db-corrupt", f"the state tree has no node at {path!r}, but {len(node)} other bytes")
         return node
 
     def _top(self, subtree: str) -> bytes:
@@ -193,8 +199,8 @@ def _load_upper(store: Store) -> dict[str, bytes]:
     for depth in range(STORED_DEPTH, UPPER_LEVELS):
         prefix = _STORE_PREFIX[depth]
         for key, node in store.scan(prefix, after_prefix(prefix)):
-            if len(node) < HEAD_BYTES:
-                raise StoreFault("db-corrupt", f"a node of the state tree has {len(node)} bytes")
+            if not is_node(node):
+                raise StoreFault("db-corrupt", f"a node of the state tree is none, but {len(node)} other bytes")
             upper[key[len(prefix) :].decode()] = node
     children: dict[str, dict[str, bytes]] = {}
     for subtree in _SUBTREES:

@@ -104,6 +104,14 @@ def test_what_was_found_stays_mended(name: str, data: bytes) -> None:
     assert not TARGETS[name](data)
 
 
+@pytest.mark.parametrize("garbage", [b"", b"\0", b"\0\0\0\x08\0", b"\xff" * 40], ids=bytes.hex)
+def test_any_entry_of_a_database_may_be_garbage(garbage: bytes) -> None:
+    """A node of the state tree that claims children and has none was found this way."""
+    target = TARGETS["database"]
+    for number in range(len(target.seeds())):
+        target(number.to_bytes(2, "big") + garbage)
+
+
 def test_a_wait_that_is_no_number_is_not_waited_for() -> None:
     """A gateway says "not now" with milliseconds to wait; a lie neither stops a client nor drives it in circles."""
     for said, expected in (("250", 250), ("0", 1), ("-5", None), ("1e9", None), ("9" * 30, None), ("", None)):
