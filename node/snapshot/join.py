@@ -138,7 +138,7 @@ class _Join:
         await self._list(remote, fetch, snapshots=not self._plan.blocks_only)
         self._require_news(fetch)
         there = self._staging.opened()
-        if there is not None and (fetch.target is None or there.head.height + SNAPSHOT_BLOCKS >= fetch.target.height):
+        if there is not None and self._is_worth_keeping(there, fetch.target):
             return there
 
         def take(request: AskList | AskChunk, data: bytes) -> None:
@@ -156,6 +156,12 @@ class _Join:
             return self._staging.from_genesis()
         self._seconds["chunks"] = time.monotonic() - began
         return self._built(fetch, fetch.target)
+
+    def _is_worth_keeping(self, there: Ledger, target: Target | None) -> bool:
+        """Whether to go on from what an earlier attempt has made."""
+        if self._plan.blocks_only:
+            return there.base == 0
+        return target is None or there.head.height + SNAPSHOT_BLOCKS >= target.height
 
     def _built(self, fetch: Fetch, target: Target) -> Ledger:
         began, written = time.monotonic(), itertools.count(1)
