@@ -148,6 +148,8 @@ class Passivity:
     def tick(self, now: int) -> None:
         """Ask those again who have not answered; if votes are forgotten, the last of them, too."""
         self._now = now
+        if self._settings.is_observer:
+            return
         if self.is_asking:
             is_due = now % RECALL_TICKS == 0
         else:

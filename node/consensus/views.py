@@ -44,6 +44,7 @@ class Views:
         self.new_view: Signed | None = None
         self._suspicion: Signed | None = None
         self._suspicion_sent = 0
+        self._show_again: dict[int, int] = {}
         self._held: tuple[Signed, NewView] | None = None
         self._cause = OTHERS
         self.last_cause = ""
@@ -186,7 +187,9 @@ class Views:
 
     def show(self, peer: int) -> None:
         """``peer`` may not know of the view that is worked in here: the NewView proves it."""
-        if self._ordering.is_active and self.new_view is not None:
+        now = self._pacemaker.now
+        if self._ordering.is_active and self.new_view is not None and now >= self._show_again.get(peer, 0):
+            self._show_again[peer] = now + self._settings.resend_ticks // 2  # it is large, and asking costs nothing
             self._desk.send(peer, self.new_view)
 
     def records(self) -> list[bytes]:

@@ -5,7 +5,7 @@ from random import Random
 import pytest
 
 from node.consensus.messages import Recall, Recollection
-from node.consensus.records import first_records
+from node.consensus.records import barrier_record, first_records
 from node.consensus.replica import Anchor, Memory, Replica, Settings
 from node.consensus.settings import OBSERVER, WINDOW
 from node.consensus.statements import Commit, PrePrepare, ViewChange
@@ -148,3 +148,12 @@ def test_whatever_one_disk_loses_nobody_votes_twice(seed: int) -> None:
     assert cluster.replica(victim).passive_because is None
     cluster.assert_nobody_voted_twice()
     cluster.assert_one_chain()
+
+
+def test_an_observer_asks_nobody_about_its_votes() -> None:
+    """Checklist 49: its log may speak of a barrier, from when it was a member."""
+    settings = Settings(CHAIN, 0, Cluster(4).members, OBSERVER)
+    replica = Replica(settings, keys(4)[0], plain_verify, Anchor(0, GENESIS_HASH, None), [barrier_record(30)])
+    for _ in range(40):
+        replica.tick(pending=True, overdue=True)
+    assert not replica.ready()

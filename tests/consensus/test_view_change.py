@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from node.consensus.messages import Message, Proposal, Signed
+from node.consensus.messages import Message, Proposal, Signed, Status
 from node.consensus.statements import Prepare, PrePrepare, Suspect, ViewChange
 from tests.consensus.harness import Cluster, make_batch, sign_as
 
@@ -279,3 +279,19 @@ def test_time_outs_double_up_to_a_cap_and_start_over_after_progress() -> None:
     assert clock.timeout_ticks == 200
     clock.on_stored(in_this_view=True)
     assert clock.timeout_ticks == 20
+
+
+def test_a_new_view_is_not_shown_to_one_peer_again_and_again() -> None:
+    """Checklist 52: it may be large, and a Status that asks for it is small."""
+    cluster = Cluster(4)
+    cluster.crash(0)
+    cluster.tick((1, 2, 3), count=30, pending=True)
+    assert cluster.replica(2).view == 1 and cluster.replica(2).is_active
+    shown = 0
+    for _ in range(40):
+        for _ in range(3):
+            cluster.replica(2).step(0, Status(0, 0, 0))
+        cluster.replica(2).tick(pending=False, overdue=False)
+        sent = [send for send in cluster.replica(2).ready().send if send.to == 0]
+        shown += sum(cluster.kind(send.message) == "new-view" for send in sent)
+    assert 4 <= shown <= 9
