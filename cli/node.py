@@ -136,6 +136,8 @@ def verify(
 ) -> None:
     """Replay a stopped node's chain from genesis: every hash, signature, certificate, receipt and root.
 
+    Data that began with a snapshot are replayed from the oldest one that the node has kept; `replayed_from` says where.
+
     With --evidence FILE: check by the genesis document alone who did what, or who received what; of a receipt, with
     --data or --config, also what became of the transaction. Exit 0 if the file proves it, 1 if it proves nothing.
 
