@@ -154,11 +154,10 @@ class Succession:
 
     def look(self, term: Term) -> None:
         """Whether the state says by now who comes after the present members, and from which height on."""
-        number = term.epoch.number + 1
-        coming = next((epoch for epoch in self._ledger.epochs() if epoch.number == number), None)
-        if coming is not None and self.coming is None:
-            self.coming = coming
-            term.replica.end_at(coming.base)
+        number, epochs = term.epoch.number + 1, self._ledger.epochs()
+        if self.coming is None and number < len(epochs):
+            self.coming = epochs[number]
+            term.replica.end_at(self.coming.base)
             self._admit(term)
 
     def takes(self, term: Term, peer: str, message: Message) -> bool:

@@ -1,7 +1,9 @@
 """Links between members over real sockets: who may speak, what is dropped, what a slow peer costs."""
 
 import asyncio
+import base64
 import contextlib
+import datetime
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
@@ -9,6 +11,9 @@ import grpc
 import grpc.aio
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from node.consensus.messages import (
     BatchReply,
@@ -278,12 +283,41 @@ def test_a_certificate_is_changed_without_a_gap(peers: Peers) -> None:
     asyncio.run(scenario())
 
 
-def test_two_members_cannot_have_one_certificate(peers: Peers) -> None:
+def test_a_certificate_that_two_bring_is_the_first_ones(peers: Peers, caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
-        with pytest.raises(ConfigError, match="bad-certificate"):
-            peers.transport(0).admit([peers.peer(1), Peer("other", "", peers.peer(1).certificates)])
+        a, b = peers.transport(0, 1), peers.transport(1, 0)
+        a.admit([peers.peer(1), Peer("other", "", peers.peer(1).certificates)])
+        async with running(a, b):
+            await until(lambda: b.connected() == ["node-0"])
+            b.send(["node-0"], Status(2, 2, 2))
+            await until(lambda: (0, "node-1", Status(2, 2, 2)) in peers.received)
 
     asyncio.run(scenario())
+    assert "certificate-shared peer=other" in caplog.text
+
+
+def test_whose_certificate_comes_to_an_end_is_told(peers: Peers, caplog: pytest.LogCaptureFixture) -> None:
+    """Checklist 51: somebody may bring a certificate that was not made here."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "brought")])
+    start = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+    brought = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1, start, start + datetime.timedelta(days=365))
+        .sign(key, hashes.SHA256())
+        .public_bytes(serialization.Encoding.PEM)
+        .decode()
+    )
+    junk = f"-----BEGIN CERTIFICATE-----\n{base64.b64encode(bytes(300)).decode()}\n-----END CERTIFICATE-----\n"
+
+    async def scenario() -> None:
+        a, b = peers.transport(0, 1), peers.transport(1, 0)
+        a.admit([peers.peer(1), Peer("brief", "", (brought,)), Peer("junk", "", (junk,))])
+        async with running(a, b):  # neither is in the others' way
+            await until(lambda: b.connected() == ["node-0"])
+
+    asyncio.run(scenario())
+    told = [record.getMessage().partition(":")[0] for record in caplog.records if "certificate-" in record.getMessage()]
+    assert told == ["certificate-ends peer=brief on=2027-01-01", "certificate-unusable peer=junk"]
 
 
 def test_a_port_in_use_is_one_clear_error(peers: Peers) -> None:

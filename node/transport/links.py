@@ -26,7 +26,7 @@ from node.limits import HANDSHAKE_MS
 from node.transport.linkcontrol import LinkControl, LinkState
 from node.transport.outgoing import KEEPALIVE, METHOD, SIZES, Outgoing
 from node.transport.peer import Peer
-from node.transport.tls import ServerCertificate, TlsIdentity, certificate_der
+from node.transport.tls import FOREVER, ServerCertificate, TlsIdentity, certificate_der, last_day
 from node.transport.wire import Hello, decode_frame, encode_message, is_gossip
 
 __all__ = ["METHOD", "FaultLog", "Peer", "Transport", "TransportSettings", "bind"]
@@ -98,15 +98,16 @@ class Transport:
         await self._server.stop(grace=None)
 
     def admit(self, peers: Sequence[Peer]) -> None:
-        """From now on there are links to and from these peers, and no others.
-
-        Raises ConfigError("bad-certificate"), also if two of them have the same.
-        """
+        """From now on there are links to and from these peers, and no others; a certificate that two of them have is
+        the first one's. Raises ConfigError("bad-certificate")."""
         owners: dict[bytes, str] = {}
         for peer in peers:
             for pem in peer.certificates:
-                if owners.setdefault(certificate_der(pem), peer.name) != peer.name:
-                    raise ConfigError("bad-certificate", f"`{peer.name}` and another member have the same certificate")
+                der = certificate_der(pem)
+                if owners.setdefault(der, peer.name) != peer.name:
+                    log.error("certificate-shared peer=%s: it is that of `%s`", peer.name, owners[der])
+                elif der not in self._owners:
+                    _warn_of_end(peer.name, der)
         self._owners = owners
         self._certificate.pin([pem for peer in peers for pem in peer.certificates])
         for der in [der for der in self._incoming if der not in owners]:
@@ -220,6 +221,15 @@ class FaultLog:
             return
         self._last[peer] = now
         log.warning("peer-error peer=%s code=%s left-out=%d: %s", peer, error.code, self._left_out.pop(peer, 0), error)
+
+
+def _warn_of_end(peer: str, der: bytes) -> None:
+    """Ours have no end; whoever brought one of their own must know when nobody links to them any more."""
+    day = last_day(der)
+    if day is None:
+        log.error("certificate-unusable peer=%s: nothing that TLS could check", peer)
+    elif day < FOREVER:
+        log.warning("certificate-ends peer=%s on=%s: there is no link from then on; new keys go in before", peer, day)
 
 
 def _shown(context: "grpc.aio.ServicerContext[bytes, bytes]") -> bytes:

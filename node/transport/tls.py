@@ -19,6 +19,7 @@ from cryptography.x509.oid import NameOID
 
 from node.errors import ConfigError
 
+FOREVER = datetime.date(9999, 12, 31)
 SERVER_NAME = "peer.wattledger"
 """The one name that all peer certificates carry, since TLS wants a name."""
 _NEVER = datetime.datetime(9999, 12, 31, 23, 59, 59, tzinfo=datetime.UTC)
@@ -77,6 +78,14 @@ def certificate_fault(pem: str) -> str | None:
     if certificate.not_valid_after_utc < _NEVER:
         return f"it expires on {certificate.not_valid_after_utc:%Y-%m-%d}"
     return None
+
+
+def last_day(der: bytes) -> datetime.date | None:
+    """Until when TLS takes a certificate; None if it takes it never, being none."""
+    try:
+        return x509.load_der_x509_certificate(der).not_valid_after_utc.date()
+    except ValueError:
+        return None
 
 
 def matches(private_key: bytes, certificate: bytes) -> bool:
