@@ -34,14 +34,14 @@ def kept(node: NetworkNode) -> list[Path]:
     return sorted((node.directory / "data" / EVIDENCE_NAME).glob("*.json"))
 
 
-def test_a_member_that_votes_twice_is_proven_to_have(three_of_four: Cluster, tmp_path: Path) -> None:
+def test_a_member_that_votes_twice_is_proven_to_have(network: Cluster, tmp_path: Path) -> None:
     """Checklist 5 (process): a portable evidence file is stored; it is checked elsewhere, with the genesis alone."""
-    node = three_of_four.network.nodes[0]
-    frames = votes(three_of_four, node)
+    node = network.network.nodes[0]
+    frames = votes(network, node)
 
     async def lie() -> None:
-        async with link_as_member(three_of_four, node) as call:
-            await call.write(hello(three_of_four))
+        async with link_as_member(network, node) as call:
+            await call.write(hello(network))
             for frame in frames:
                 await call.write(frame)
             await asyncio.sleep(1)
@@ -52,7 +52,7 @@ def test_a_member_that_votes_twice_is_proven_to_have(three_of_four: Cluster, tmp
     assert path.name.startswith("two-votes_node-3_")
     carried = tmp_path / "evidence.json"
     carried.write_bytes(path.read_bytes())
-    genesis = three_of_four.network.directory / GENESIS_NAME
+    genesis = network.network.directory / GENESIS_NAME
     told = CliRunner().invoke(main, ["node", "verify", "--evidence", str(carried), "--genesis", str(genesis), "--json"])
     assert told.exit_code == 0, told.output
     found = json.loads(told.stdout)
