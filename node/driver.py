@@ -246,12 +246,11 @@ class Driver:
             self._supply(supply)
         for evidence in ready.evidence:
             self._ports.evidence(evidence)
-        for signed in ready.forgotten:
+        if ready.forgotten:
             log.error(
-                "vote-forgotten epoch=%d: %d bytes that this member has signed are not in its vote log: an old copy of "
-                "its disk was restored, or another process has its key",
-                self._term.epoch.number,
-                len(signed.data),
+                "vote-forgotten epoch=%d count=%d: what this member has signed is not in its vote log: an old copy of its "
+                "disk was restored, or another process has its key",
+                *(self._term.epoch.number, len(ready.forgotten)),
             )
         for peer, error in ready.dropped:
             self._note_peer_error(self._term.names_of(peer)[0], error)

@@ -187,6 +187,25 @@ def test_keys_rotate_while_a_node_is_down() -> None:
     net.assert_one_chain("ada", "bob", "dan")
 
 
+def test_a_node_that_missed_several_epochs_catches_up() -> None:
+    """Checklist 50: what it says of an epoch long gone makes it no liar, and it is served all the same."""
+    net = EpochNet("eve")
+    net["dan"].crash()
+    first = net.change("add", "eve")
+    net.run_to(first + 1)
+    net.tick(20)
+    for name in ("ada", "bob"):
+        new = {"public_key": key_of(f"new {name}").public_key, "tls_certificate": pem(f"new {name}").encode()}
+        net[name].keys.append(key_of(f"new {name}"))
+        first = net.change("rotate", name, ("ada", "bob", "cyd", "eve"), keys=new)
+        net.run_to(first + 1)
+    net["dan"].start()
+    net.tick(100)
+    assert {machine.epoch for machine in net.up} == {3}
+    net.assert_one_chain()
+    assert not any(machine.driver.bad_messages for machine in net.up if machine.driver)
+
+
 def test_without_its_new_key_a_node_follows_and_signs_nothing() -> None:
     net = EpochNet()
     first = net.change("rotate", "bob", keys=NEW_BOB)
