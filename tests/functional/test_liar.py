@@ -13,14 +13,14 @@ from node.keyfile import load_key
 from node.main import EVIDENCE_NAME
 from node.transport.wire import encode_message
 from testnet.cluster import Cluster
-from testnet.genesis import GENESIS_NAME, PASSPHRASE_NAME, NetworkNode
+from testnet.genesis import GENESIS_NAME, PASSPHRASE_NAME, NetworkNode, load_network
 from tests.functional.test_bad_wire import hello, link_as_member
 from tests.functional.worst_day import info_of, until
 
 
 def votes(cluster: Cluster, to: NetworkNode) -> list[bytes]:
     """Frames with two prepares and two commits of the member whose node is down, for other things at one height."""
-    liar, info = cluster.network.nodes[3], info_of(to)
+    liar, info = load_network(cluster.network.directory).nodes[3], info_of(to)
     key = load_key(liar.directory / "node.key.json", (liar.directory / PASSPHRASE_NAME).read_text().strip())
     frames = []
     for kind in (Prepare, Commit):
