@@ -2,11 +2,13 @@
 
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import click
 import msgspec
 
 from cli.output import EXIT_REFUSED, json_option, print_json, print_table, refusals_to_exit_codes
+from cli.outside import look
 from node.config import Config, load_config
 from node.control import Diagnose, ask
 from node.diagnosis import NOTE, STALLED, Finding, Link, Report, findings, megabytes, seconds
@@ -33,9 +35,10 @@ LOG_NAME = "node.log"
     type=click.Path(path_type=Path),
     help="Where the node's output went, if no log file is configured; else node.log beside the configuration.",
 )
+@click.option("--node", "gateway", metavar="HOST:PORT", help="A node elsewhere, by its gateway: that shows far less.")
 @json_option
 @refusals_to_exit_codes
-def doctor(config_path: Path, log_file: Path | None, as_json: bool) -> None:
+def doctor(config_path: Path, log_file: Path | None, gateway: str | None, as_json: bool) -> None:
     """Say in plain words how a node is: what it waits for, on whom, since when. Run it on the node's own machine.
 
     A running node is asked through its socket; of one that is down, what it left on disk is looked at. Exit status 0 if
@@ -43,15 +46,27 @@ def doctor(config_path: Path, log_file: Path | None, as_json: bool) -> None:
 
     Example: watt node doctor --config utility/node.toml
     """
+    if gateway is not None:
+        info, found = look([gateway])
+        above = [f"{info.member} at {gateway}: block {info.height}, view {info.view}, {info.pending} transactions wait"]
+        _end(above, found, None, as_json)
     config = load_config(config_path)
     if log_file is None and not config.log_file and (config_path.parent / LOG_NAME).exists():
         log_file = config_path.parent / LOG_NAME
     report, found = examine(config, log_file)
+    _end([f"{config.member} does not answer"] if report is None else _standing(report), found, report, as_json)
+
+
+def _end(lines: list[str], found: list[Finding], report: Report | None, as_json: bool) -> NoReturn:
+    """Show it, and end with the status that it deserves. ``lines``: where the node stands."""
     needs_care = any(finding.level != NOTE for finding in found)
     if as_json:
         print_json({"healthy": not needs_care, "findings": _plain(found), "report": _plain(report)})
     else:
-        _show(config, report, found)
+        for line in lines[:-1]:
+            click.echo(line)
+        rows = [(finding.level, finding.code, finding.text) for finding in found] or [("well", "-", "nothing to do")]
+        print_table(lines[-1], ["level", "code", "what"], rows)
     sys.exit(EXIT_REFUSED if needs_care else 0)
 
 
@@ -80,14 +95,6 @@ def _probed(report: Report) -> Report:
 
 def _why(link: Link) -> str:
     return "; ".join(part for part in (link.why or "never reached", probe(link.address)) if part)
-
-
-def _show(config: Config, report: Report | None, found: list[Finding]) -> None:
-    *above, title = [f"{config.member} does not answer"] if report is None else _standing(report)
-    for line in above:
-        click.echo(line)
-    rows = [(finding.level, finding.code, finding.text) for finding in found] or [("well", "-", "nothing to do")]
-    print_table(title, ["level", "code", "what"], rows)
 
 
 def _standing(report: Report) -> list[str]:

@@ -55,6 +55,8 @@ def test_a_dead_peer_is_named(street: Cluster) -> None:
     assert status == 1 and set(told) == {"link-down"}
     assert "no link to node-3" in told["link-down"] and "nothing listens there" in told["link-down"]
     assert report is not None and report["height"] > 0
+    outside = CliRunner().invoke(main, ["node", "doctor", "--node", street.network.nodes[0].gateway])
+    assert outside.exit_code == 1 and "it reaches 3 of 4 members" in outside.stdout
 
 
 def test_a_node_that_never_ran_is_told_from_one_that_was_stopped_or_killed(street: Cluster) -> None:
