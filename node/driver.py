@@ -168,6 +168,10 @@ class Driver:
         self._run()
         self._succession.tick()
 
+    def hears(self, peer: str) -> bool:
+        """Whether messages of ``peer`` are read at present: after a burst of garbage they are not, for a while."""
+        return not self._quarantine.is_muted(peer, self._ticks)
+
     @property
     def epoch(self) -> Epoch:
         """The epoch that this node works in."""
@@ -248,8 +252,8 @@ class Driver:
             self._ports.evidence(evidence)
         if ready.forgotten:
             log.error(
-                "vote-forgotten epoch=%d count=%d: what this member has signed is not in its vote log: an old copy of its "
-                "disk was restored, or another process has its key",
+                "vote-forgotten epoch=%d count=%d: what this member has signed is not in its vote log: an old copy of "
+                "its disk was restored, or another process has its key",
                 *(self._term.epoch.number, len(ready.forgotten)),
             )
         for peer, error in ready.dropped:

@@ -272,7 +272,7 @@ class Simulation:
         node = self.nodes[to]
         node.receive(sender, message)
         driver = node.driver
-        if self.byzantine and not node.paused and driver is not None:
+        if self.byzantine and not node.paused and driver is not None and driver.hears(self.nodes[sender].name):
 
             def stand() -> tuple[int | None, int]:
                 status = driver.status

@@ -352,6 +352,7 @@ def test_a_flood_of_forged_votes_is_not_read_for_long(net: Net) -> None:
     for _ in range(500):
         net.driver(0).receive("n2", forged_vote(net))
     assert net.driver(0).status.peer_errors == MOST_FAULTS
+    assert [net.driver(0).hears(peer) for peer in ("n1", "n2")] == [True, False]
     tx = net.pay()
     net.nodes[0].submit(tx)
     net.run(0.3)
