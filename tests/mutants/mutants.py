@@ -140,8 +140,6 @@ MUTANTS: Final = (
         f"{CORE}/ordering.py",
         "for m, (voted, vote) in slot.commits.items() if voted == block_hash]",
         "for m, (voted, vote) in slot.commits.items()]",
-        "tests",
-        ("tests/consensus/test_normal_case.py",),
     ),
     Mutant(
         "second-proposal-wins",
@@ -262,15 +260,6 @@ MUTANTS: Final = (
         ("tests/consensus/test_recall.py",),
     ),
     # Executing and storing.
-    Mutant(
-        "commit-what-is-not-prepared",
-        "only what is prepared is executed and voted for",
-        f"{CORE}/ordering.py",
-        "if not self.is_active or slot is None or slot.prepared is None or slot.digest != digest:",
-        "if not self.is_active or slot is None:",
-        "tests",
-        ("tests/consensus/test_normal_case.py",),
-    ),
     Mutant(
         "old-result-for-new-batch",
         "what was executed for one batch is not voted for as another's",
