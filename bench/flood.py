@@ -30,7 +30,8 @@ from node.keyfile import KIND_TLS_KEY, load_key, unseal
 from node.model.genesis import Genesis, load_genesis
 from node.model.keys import SIGNATURE_BYTES, SigningKey
 from node.model.transaction import sign_transaction
-from node.transport.outgoing import Outgoing, Peer
+from node.transport.outgoing import Outgoing
+from node.transport.peer import Peer
 from node.transport.tls import TlsIdentity
 from node.transport.wire import encode_message
 

@@ -22,7 +22,7 @@ from node.setup import CONFIG_NAME, NodeFiles, init_node
 from testnet.genesis import ADMIN_KEY_NAME, GENESIS_NAME, NODES_NAME, PASSPHRASE_NAME, Network, NetworkNode, free_ports
 
 VALID_S = 600
-HEIGHTS_TO_APPROVE = 12
+HEIGHTS_TO_APPROVE = 10
 """Blocks that may come between a proposal and its last approval."""
 
 
