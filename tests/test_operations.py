@@ -1,4 +1,4 @@
-"""docs/operations.md cannot lie: it names every code of a node, and every key of its configuration."""
+"""docs/operations.md cannot lie: with docs/evidence.md it names every code of a node, and every key of its settings."""
 
 import ast
 import re
@@ -11,7 +11,7 @@ from node.config import Config, GatewaySection, Limits, MetricsSection, PeerSect
 from node.model.genesis import Genesis
 
 ROOT = Path(__file__).parent.parent
-PAGE = (ROOT / "docs" / "operations.md").read_text()
+PAGE = "".join((ROOT / "docs" / name).read_text() for name in ("operations.md", "evidence.md"))
 ERRORS = {"RefusedError", "ConfigError", "CodecError", "NodeFault", "StoreFault", "DivergenceFault", "NotNowError"}
 SOURCES = [*sorted((ROOT / "node").rglob("*.py")), ROOT / "testnet" / "cluster.py", ROOT / "testnet" / "genesis.py"]
 

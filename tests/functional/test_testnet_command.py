@@ -81,7 +81,10 @@ def test_a_port_in_use_leaves_nothing_running(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", base + 2)):
         up = watt(directory, "up", "--base-port", str(base))
     assert up.exit_code == 1
-    assert up.stderr == f"watt: node-ended: node-1: watt: port-in-use: cannot listen on 127.0.0.1:{base + 2}\n"
+    refused = (
+        f"watt: port-in-use: cannot listen on 127.0.0.1:{base + 2}; stop what listens there, or change node.toml\n"
+    )
+    assert up.stderr == f"watt: node-ended: node-1: {refused}"
     assert all(node["pid"] is None for node in status(directory)["nodes"])
 
 
