@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from bench import market
 from chaincode.registry import default_registry
+from node.consensus.settings import WINDOW
 from node.errors import RefusedError
 from node.executor import Executor
 from node.files import OsDirectory
@@ -51,9 +52,10 @@ PATIENCE_S: Final = 300.0
 def catch_up(blocks: int = 10_000) -> dict[str, float]:
     """Make a chain of ``blocks`` blocks and let a wiped node of four catch up with it, twice.
 
-    Seconds from the start of `watt node join` to the node being level with the others under load, by a snapshot that is
-    half as old as one becomes (``catch_up_s``), and by blocks (``catch_up_blocks_s``); transactions a second that the
-    others commit undisturbed, and while the node joins by a snapshot, on the same cores.
+    Seconds from the start of `watt node join` until the started node is within the window of the others: by a snapshot
+    that is half as old as one becomes, under load (``catch_up_s``), and by blocks, without load, as here it would share
+    the cores with those who make more of them (``catch_up_blocks_s``). Transactions a second that the others commit
+    undisturbed, and while the node joins by the snapshot.
     """
     with tempfile.TemporaryDirectory(prefix="watt-bench-") as directory:
         network = market.build(Path(directory) / "net", 4)
@@ -80,6 +82,7 @@ async def _measure(cluster: Cluster, wiped: NetworkNode, orders: Iterator[Transa
             snapshot, meanwhile = await _joined(cluster, wiped, sources, load)
             await asyncio.to_thread(cluster.stop, wiped)
             shutil.rmtree(wiped.config.path(wiped.config.data_dir))
+            load.is_paused = True
             by_blocks, _ = await _joined(cluster, wiped, sources, load, "--blocks")
         finally:
             for task in loading:
@@ -118,7 +121,7 @@ async def _joined(
         async with Client(wiped.gateway) as own:
             while True:
                 with suppress(RefusedError):  # it is starting
-                    if (await own.node_info()).height + 1 >= load.height:
+                    if (await own.node_info()).height + WINDOW >= load.height:
                         return
                 await asyncio.sleep(0.05)
 
@@ -133,6 +136,7 @@ class _Load:
         self._client = client
         self._orders = orders
         self._waiting: set[bytes] = set()
+        self.is_paused = False
         self.committed = 0
         self.height = 0
 
@@ -141,7 +145,7 @@ class _Load:
         while True:
             due = max(due + ORDERS_AT_ONCE / ORDERS_PER_SECOND, time.monotonic())
             await asyncio.sleep(due - time.monotonic())
-            if len(self._waiting) >= IN_FLIGHT:
+            if self.is_paused or len(self._waiting) >= IN_FLIGHT:
                 continue
             batch = list(islice(self._orders, ORDERS_AT_ONCE))
             self._waiting.update(tx.id for tx in batch)
