@@ -147,7 +147,8 @@ MUTANTS: Final = (
         f"{CORE}/ordering.py",
         "if slot is None or slot.pre_prepare is None:",
         "if slot is None or slot.own_prepare is None or slot.digest != digest:",
-        "small-scope",
+        "tests",
+        ("tests/consensus/test_normal_case.py",),
     ),
     Mutant(
         "relayed-proposals-unchecked",
@@ -240,6 +241,8 @@ MUTANTS: Final = (
         f"{CORE}/recall.py",
         "if self.is_asking and len(self._answers) >= self._settings.quorum - 1:",
         "if self.is_asking and self._answers:",
+        "tests",
+        ("tests/consensus/test_recall.py",),
     ),
     Mutant(
         "no-barrier-after-loss",
@@ -361,6 +364,8 @@ MUTANTS: Final = (
         f"{CORE}/views.py",
         "            self._desk.send(peer, self.new_view)\n",
         "            pass\n",
+        "tests",
+        ("tests/consensus/test_view_change.py",),
     ),
     # Clients.
     Mutant(
@@ -376,5 +381,7 @@ MUTANTS: Final = (
         "node/proposer.py",
         "        self._pool.untake()\n",
         "        pass\n",
+        "tests",
+        ("tests/test_driver.py",),
     ),
 )

@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -108,7 +108,8 @@ def main() -> None:
         sys.exit(1 if faults else 0)
     with ThreadPoolExecutor(options.processes) as pool:
         verdicts = []
-        for verdict in pool.map(lambda mutant: judge(mutant, options.search), chosen):
+        for hunt in as_completed([pool.submit(judge, mutant, options.search) for mutant in chosen]):
+            verdict = hunt.result()
             verdicts.append(verdict)
             if not options.json:
                 print(_line(verdict), flush=True)
