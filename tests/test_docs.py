@@ -1,5 +1,6 @@
 """Docs cannot lie: every command explains itself, and what the README names exists."""
 
+import ast
 import re
 import subprocess
 from collections.abc import Iterator
@@ -59,3 +60,27 @@ def test_the_project_speaks_of_itself_alone() -> None:
         path = ROOT / name
         if path.suffix in {".py", ".md", ".txt", ".cfg", ".toml", ".in", ".proto"} and path.exists():
             assert not foreign.search(path.read_text(errors="replace")), name
+
+
+def test_the_checklist_names_tests_that_say_so() -> None:
+    """Each line of the table in docs/consensus.md names tests that exist, and whose docstrings name the line."""
+    rows = dict(re.findall(r"^\| (\d+) \| .* \| (.*) \|$", (ROOT / "docs/consensus.md").read_text(), re.MULTILINE))
+    assert [int(number) for number in rows] == list(range(1, 61))
+    for number, cell in rows.items():
+        found = re.findall(r"`([^`]+\.py)`(?:: ((?:`\w+`(?:, )?)+))?", cell)
+        assert found, f"line {number} names no test"
+        for name, tests in found:
+            module = ast.parse((ROOT / "tests" / name).read_text())
+            texts = {node.name: ast.get_docstring(node) for node in module.body if isinstance(node, ast.FunctionDef)}
+            for test in re.findall(r"\w+", tests) or [""]:
+                said = ast.get_docstring(module) if not test else texts.get(test)
+                assert int(number) in _numbers(said or ast.get_docstring(module) or ""), (number, name, test)
+
+
+def _numbers(text: str) -> set[int]:
+    """Those in "Checklist 5, 6 and 9 to 11"."""
+    numbers: set[int] = set()
+    for part in re.findall(r"Checklist ((?:\d+(?: to \d+)?(?:, | and )?)+)", text):
+        for first, last in re.findall(r"(\d+)(?: to (\d+))?", part):
+            numbers |= set(range(int(first), int(last or first) + 1))
+    return numbers
