@@ -351,22 +351,6 @@ MUTANTS: Final = (
         "tests",
         ("tests/consensus/test_view_change.py",),
     ),
-    Mutant(
-        "never-said-again",
-        "votes that may be lost are sent again",
-        f"{CORE}/ordering.py",
-        "for signed in (slot.pre_prepare, slot.own_prepare, slot.own_commit):",
-        "for signed in ():",
-    ),
-    Mutant(
-        "new-view-not-shown",
-        "whoever missed a NewView is shown it",
-        f"{CORE}/views.py",
-        "            self._desk.send(peer, self.new_view)\n",
-        "            pass\n",
-        "tests",
-        ("tests/consensus/test_view_change.py",),
-    ),
     # Clients.
     Mutant(
         "never-forwarded",
@@ -374,14 +358,5 @@ MUTANTS: Final = (
         "node/driver.py",
         "for raws in self._forwarding.for_primary():",
         "for raws in ():",
-    ),
-    Mutant(
-        "lost-batches-not-offered",
-        "transactions of a batch that a view change lost are proposed again",
-        "node/proposer.py",
-        "        self._pool.untake()\n",
-        "        pass\n",
-        "tests",
-        ("tests/test_driver.py",),
     ),
 )
