@@ -1,4 +1,4 @@
-"""A disk that is full, and then is not: the node stops without voting, says why, and comes back with what it promised."""
+"""A disk that is full, and then is not: the node stops without voting, says why, and comes back whole."""
 
 import resource
 import shutil
