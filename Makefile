@@ -13,11 +13,12 @@ FUZZ_VENV := .venv-fuzz
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PROTOS := $(wildcard protos/*.proto)
+SOAK_MINUTES ?= 15
 SIM_SEEDS ?= 10000
 FUZZ_SECONDS ?= 60
 SIM_DRAWN ?= 20000
 
-.PHONY: help demo test check unit sim mutants fuzz proto proto-check lock bench clean
+.PHONY: soak help demo test check unit sim mutants fuzz proto proto-check lock bench clean
 
 help:
 	@echo "make demo    a day of trade between 17 real homes on four nodes (about 4 minutes)"
@@ -26,7 +27,8 @@ help:
 	@echo "make sim     the simulator at length: SIM_SEEDS=$(SIM_SEEDS) (about an hour), and every small history"
 	@echo "make fuzz    every decoder under a coverage-guided fuzzer, FUZZ_SECONDS=$(FUZZ_SECONDS) each"
 	@echo "make mutants break the code on purpose, one way after another; something must notice each"
-	@echo "make bench   throughput, latency and auction; results in bench/results"
+	@echo "make bench   throughput, latency, auction, ledger, recovery, members (about 20 minutes); results in bench/results"
+	@echo "make soak    SOAK_MINUTES=$(SOAK_MINUTES) of a member that floods the others: memory and latency"
 	@echo "make proto   regenerate protos/*_pb2*"
 	@echo "make lock    pin the dependencies anew"
 
@@ -84,6 +86,12 @@ bench: $(VENV)/.ready
 	$(BIN)/watt bench latency --nodes 4 --seconds 20 --json > bench/results/latency.json
 	$(BIN)/watt bench auction --orders 10000 --buses 100 --json > bench/results/auction.json
 	$(BIN)/watt bench ledger --json > bench/results/ledger.json
+	$(BIN)/watt bench recovery --json > bench/results/recovery.json
+	$(BIN)/watt bench scale --json > bench/results/scale.json
+
+soak: $(VENV)/.ready
+	mkdir -p bench/results
+	$(BIN)/watt bench soak --minutes $(SOAK_MINUTES) --json > bench/results/soak.json
 
 PROTOC = $(BIN)/python -m grpc_tools.protoc -I.
 # $(1): the directory that receives the generated code

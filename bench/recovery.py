@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from bench import market
+from bench.catch_up import catch_up
 from bench.pulse import Orders, Pulse
 from bench.throughput import show
 from cli.output import json_option, refusals_to_exit_codes
@@ -30,14 +31,17 @@ SPLIT_S = 3.0
 @click.command()
 @click.option("--nodes", default=4, show_default=True, type=click.IntRange(4, 16), help="Validator processes.")
 @click.option("--runs", default=20, show_default=True, type=click.IntRange(1, 100), help="How often each thing breaks.")
+@click.option("--blocks", default=10_000, show_default=True, type=click.IntRange(100, 1_000_000),
+              help="How many a wiped node has to catch up with.")  # fmt: skip
 @json_option
 @refusals_to_exit_codes
-def recovery(nodes: int, runs: int, as_json: bool) -> None:
-    """Seconds without commits when the primary is killed, after a partition heals, after a restart of all.
+def recovery(nodes: int, runs: int, blocks: int, as_json: bool) -> None:
+    """Seconds without commits when the primary is killed, after a partition heals, after a restart of all; and until a
+    wiped node is level again.
 
     Example: watt bench recovery --json
     """
-    show("Recovery", measure(nodes, runs), as_json)
+    show("Recovery", measure(nodes, runs) | catch_up(blocks), as_json)
 
 
 def measure(nodes: int, runs: int) -> dict[str, Any]:
