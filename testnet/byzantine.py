@@ -18,6 +18,7 @@ from random import Random
 from typing import Any, Final, Protocol
 
 from node.consensus.messages import Message, Signed, Status
+from node.driver import Driver
 from node.model.codec import encode
 from node.model.keys import TAG_VOTE
 from node.model.transaction import Transaction
@@ -58,6 +59,7 @@ LIES: Final[tuple[type[Lie], ...]] = (
 )
 
 _HEARD: Final = 200
+_SHY: Final = 0.2
 _ACT_EVERY: Final = 150 * MS
 
 
@@ -103,6 +105,9 @@ class Byzantine:
         self._send = stage.send
         self.lies = [lie(self) for lie in lies]
         self._active = list(self.lies)
+        self._is_shy = stage.dice.random() < _SHY
+        self.told = 0
+        """How many messages were changed, kept or made up."""
         self._sides = dict.fromkeys(self.others, 0)
 
     def __str__(self) -> str:
@@ -113,6 +118,15 @@ class Byzantine:
         """From now on."""
         self._agenda.after(int(self.dice.random() * _ACT_EVERY), self._act)
         self._change()
+
+    def started(self, driver: Driver) -> None:
+        """One of the insides has started.
+
+        An honest node falls silent when it meets votes of its own key that it does not know. The member that it plays
+        here would not, unless it is shy: then the others must see through a member that seems to be honest.
+        """
+        if not self._is_shy:
+            driver._term.replica._desk.watch_own(lambda data, signature: None)
 
     # The ports of the honest inside.
 
@@ -126,9 +140,10 @@ class Byzantine:
         self.said.append(message)
         left: Message | None = message
         for lie in self._active:
-            if left is None:
-                return
-            left = lie.outgoing(to, left)
+            if left is not None:
+                left = lie.outgoing(to, left)
+        if left is not message:
+            self.told += 1
         if left is not None:
             self._send(self.index, to, left)
 
@@ -137,9 +152,10 @@ class Byzantine:
         self.heard.append(message)
         left: Message | None = message
         for lie in self._active:
-            if left is None:
-                return
-            left = lie.incoming(peer, left)
+            if left is not None:
+                left = lie.incoming(peer, left)
+        if left is not message:
+            self.told += 1
         if left is not None:
             self._insides[self._sides[peer]].receive(peer, left)
 
@@ -158,6 +174,7 @@ class Byzantine:
 
     def tell(self, to: int, message: Message, delay: int = 0) -> None:
         """Send, past all lies, after ``delay`` microseconds."""
+        self.told += 1
         if delay:
             self._agenda.after(delay, self._send, self.index, to, message)
         else:

@@ -106,7 +106,11 @@ def _totals(results: list[SeedResult]) -> dict[str, int]:
         "blocks": sum(result.height for result in results),
         "transactions": sum(result.transactions for result in results),
         "crashes": sum(result.crashes for result in results),
+        "stops": sum(result.stops for result in results),
+        "lies": sum(result.lies for result in results),
+        "accusations": sum(result.accusations for result in results),
         "messages": sum(result.messages for result in results),
         "highest_view": max(result.highest_view for result in results),
         "slowest_recovery_ms": max(result.recovery_ms for result in results),
+        "slowest_inclusion_ms": max(result.inclusion_ms for result in results),
     }

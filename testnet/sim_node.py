@@ -19,7 +19,7 @@ from node.limits import TICK_MS
 from node.mempool import Mempool
 from node.model.certificate import Certificate
 from node.model.epoch import Epoch
-from node.model.genesis import Genesis
+from node.model.genesis import GENESIS_FORMAT, Genesis, Member, Token
 from node.model.keys import Signer
 from node.model.transaction import Transaction
 from node.votelog import VoteLog
@@ -82,6 +82,21 @@ def member_name(index: int) -> str:
 
 def _index_of(name: str) -> int:
     return int(name[1:])
+
+
+def simulated_genesis(members: Sequence[bytes], contracts: dict[str, dict[str, object]], time_scale: int) -> Genesis:
+    """The genesis of a history. ``members``: their public keys."""
+    start_s = START_CLOCK_MS // 1000
+    return Genesis(
+        format=GENESIS_FORMAT,
+        name="simulated",
+        token=Token("WATT", 9, 10**6),
+        members=tuple(Member(member_name(index), key.hex(), "") for index, key in enumerate(members)),
+        clock_origin=start_s,
+        time_origin=start_s,
+        time_scale=time_scale,
+        contracts=contracts,
+    )
 
 
 class SimNode:

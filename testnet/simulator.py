@@ -25,7 +25,6 @@ from node.ledger.execution import Execution
 from node.ledger.store import MemoryStore
 from node.limits import MEMPOOL_TRANSACTIONS, PEER_UNVERIFIED_TRANSACTIONS
 from node.model.certificate import Certificate
-from node.model.genesis import GENESIS_FORMAT, Genesis, Member, Token
 from node.votelog import LOG_NAME
 from testnet.byzantine import BYZANTINE_KINDS, Byzantine, Stage, draw_lies
 from testnet.checker import Checker, CheckFailed
@@ -33,10 +32,10 @@ from testnet.sim_clients import Clients
 from testnet.sim_disk_faults import DISK_KINDS, FORGETFUL, DiskFaults, draw_faulty
 from testnet.sim_faults import KINDS, Faults
 from testnet.sim_market import Trading
-from testnet.sim_node import LOG_REWRITE_BYTES, SimNode, Surroundings, member_name
+from testnet.sim_node import LOG_REWRITE_BYTES, SimNode, Surroundings, simulated_genesis
 from testnet.sim_trace import describe, short
 from testnet.sim_workload import Payments, Workload
-from testnet.sim_world import MS, SECOND, START_CLOCK_MS, Agenda, Network, Signatures
+from testnet.sim_world import MS, SECOND, Agenda, Network, Signatures
 
 FAULT_KINDS: Final = (*KINDS, *BYZANTINE_KINDS, *DISK_KINDS)
 ALL_FAULTS: Final = frozenset(FAULT_KINDS)
@@ -66,7 +65,12 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class SeedResult:
-    """What became of one history. ``failure`` is None if all was well; times in virtual milliseconds."""
+    """What became of one history. ``failure`` is None if all was well; times in virtual milliseconds.
+
+    ``stops``: how often a node stopped by itself because of its disk; ``accusations``: findings of evidence;
+    ``inclusion_ms``: the longest that a transaction waited in fair weather with liars among the members, else 0;
+    ``lies``: messages that Byzantine members changed, kept or made up; ``faulty``: who was faulty, and how.
+    """
 
     seed: int
     failure: str | None
@@ -81,6 +85,7 @@ class SeedResult:
     stops: int = 0
     accusations: int = 0
     inclusion_ms: int = 0
+    lies: int = 0
     faulty: str = ""
     detail: str = ""
 
@@ -111,7 +116,7 @@ class Simulation:
         workload = WORKLOADS[options.workload]()
         node_keys = [signatures.signer(bytes([1, index]) * 16) for index in range(self.count)]
         self.client_keys = [signatures.signer(bytes([2, index]) * 16) for index in range(self.dice.randint(2, 5))]
-        genesis = _genesis(
+        genesis = simulated_genesis(
             [key.public_key for key in node_keys],
             workload.contracts([key.public_key for key in self.client_keys]),
             self.dice.choice(workload.time_scales),
@@ -312,7 +317,11 @@ class Simulation:
     def on_start(self, node: SimNode) -> None:
         assert node.ledger is not None
         self._say(f"{node.name} starts at h{node.ledger.head.height}")
-        if node.index not in self.byzantine:
+        villain = self.byzantine.get(node.index)
+        if villain is not None:
+            assert node.driver is not None
+            villain.started(node.driver)
+        else:
             self.checker.check_started(node.index, node.ledger.head.height)
             self.checker.check_log(node.index, node.disk.durable(LOG_NAME))
 
@@ -345,20 +354,6 @@ class Simulation:
         self.checker.check_evidence(node.index, evidence)
 
 
-def _genesis(members: Sequence[bytes], contracts: dict[str, dict[str, object]], time_scale: int) -> Genesis:
-    start_s = START_CLOCK_MS // 1000
-    return Genesis(
-        format=GENESIS_FORMAT,
-        name="simulated",
-        token=Token("WATT", 9, 10**6),
-        members=tuple(Member(member_name(index), key.hex(), "") for index, key in enumerate(members)),
-        clock_origin=start_s,
-        time_origin=start_s,
-        time_scale=time_scale,
-        contracts=contracts,
-    )
-
-
 def run_seed(seed: int, options: Options, trace: Trace | None = None) -> SeedResult:
     """Simulate one history. Never raises for what goes wrong in it: that is the result's ``failure``."""
     simulation = Simulation(seed, options, trace)
@@ -385,6 +380,7 @@ def run_seed(seed: int, options: Options, trace: Trace | None = None) -> SeedRes
         stops=tally.stops,
         accusations=tally.accused,
         inclusion_ms=simulation.clients.slowest_inclusion // MS if simulation.byzantine else 0,
+        lies=sum(villain.told for villain in simulation.byzantine.values()),
         faulty=simulation.faulty,
         detail=detail,
     )

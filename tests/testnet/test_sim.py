@@ -1,6 +1,6 @@
 """Whole networks under every fault, from seeds: the largest test of consensus, driver, pool, vote log and ledger.
 
-The histories here cover checklist 2, 6, 8-14, 16, 19-25, 27-29, 35, 36, 39, 43-46 by chance, many times over;
+The histories here cover checklist 2, 5-16, 19-25, 27-29, 32, 35-40, 42-46, 52, 55, 57, 58 by chance, many times over;
 ``tests/consensus`` has them one by one.
 """
 
@@ -33,6 +33,9 @@ def test_two_hundred_histories_keep_every_promise() -> None:
     assert sum(result.height for result in results) > 20 * SEEDS
     assert sum(result.highest_view > 0 for result in results) > SEEDS // 4
     assert {result.nodes for result in results} == {4, 7}
+    assert sum(result.lies for result in results) > 10 * SEEDS
+    assert sum(result.accusations > 0 for result in results) > SEEDS // 20
+    assert any(result.stops for result in results)
 
 
 def test_without_faults_nothing_is_ever_late() -> None:
