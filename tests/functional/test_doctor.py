@@ -27,7 +27,9 @@ def street(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     directory = tmp_path_factory.mktemp("doctor")
     network = build_network(directory, {}, base_port=None)
     config = network.nodes[0].config_path
-    config.write_text(config.read_text() + f'\n[metrics]\nlisten = "127.0.0.1:{free_ports(1)[0]}"\n')
+    taken = {address for node in network.nodes for address in (node.gateway, node.config.peer.listen)}
+    free = next(address for port in free_ports(2 * len(taken)) if (address := f"127.0.0.1:{port}") not in taken)
+    config.write_text(config.read_text() + f'\n[metrics]\nlisten = "{free}"\n')
     cluster = Cluster(load_network(directory))
     for node in cluster.network.nodes[:3]:
         cluster.start(node)

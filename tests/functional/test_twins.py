@@ -92,7 +92,9 @@ def switched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cluster
     directory = tmp_path_factory.mktemp("twins")
     network = build_neighbourhood(directory, nodes=4, base_port=None)
     original = network.nodes[TWICE]
-    ports = [f"127.0.0.1:{port}" for port in free_ports(3)]
+    taken = {address for node in network.nodes for address in (node.gateway, node.config.peer.listen)}
+    free = [f"127.0.0.1:{port}" for port in free_ports(3 + len(taken))]
+    ports = [address for address in free if address not in taken]
     home = original.directory.parent / "twin"
     shutil.copytree(original.directory, home)
     replace(home / "node.toml", original.config.peer.listen, ports[0])
