@@ -7,15 +7,23 @@ put it into no batch. An honest primary is never late by this measure, because o
 it had; while batches are full, what counts is how many others were served first, a mempool's worth being one
 ``FORWARD_RETRY_TICKS``.
 
+A transaction that was seen in a batch is waited for a while longer (GRACE_TICKS), once in a view, and not for ever: a
+primary that shows one batch here and another to the quorum has not included what only the first one holds.
+
+Whatever is in the pool is told to everyone in the end, not only what own clients gave: the node that had it from its
+client may have died, and who told this one may have told nobody else.
+
 All waiting starts again when the view changes: a new primary owes nothing yet.
 """
 
 from collections.abc import Iterable, Sequence
 from heapq import heapify, heappop, heappush
 from itertools import islice
+from typing import Final
 
 from node.limits import (
     FORWARD_BYTES,
+    FORWARD_HEARD_TICKS,
     FORWARD_RETRY_MAX_TICKS,
     FORWARD_RETRY_TICKS,
     FORWARD_TRANSACTIONS,
@@ -26,6 +34,8 @@ from node.model.transaction import Transaction
 
 _LOOK_AT = 64
 """How many of the longest waiting are looked at in one tick."""
+GRACE_TICKS: Final = 2 * FORWARD_RETRY_TICKS
+"""How much longer a transaction in a batch is waited for: what a batch takes to be stored with several before it."""
 _SLACK = 4096
 """How many entries of transactions that are gone are not worth a cleaning."""
 
@@ -39,11 +49,15 @@ class Forwarding:
         self._last_was_full = False
         self._committed = 0
         self._since: dict[bytes, int] = {}
-        """Not in a batch yet; timed from then on, oldest first but for the time that the own clients' have more."""
+        """Not in a block yet; timed from then on, oldest first but for the time that some have more."""
+        self._granted: set[bytes] = set()
+        """Seen in a batch of this view, and waited for a while longer because of it."""
         self._untold: dict[bytes, None] = {}
         """Given by this node's own clients, and the primary of this view not told yet."""
         self._told: list[tuple[int, int, bytes]] = []
         """A heap (when to tell everyone, delay before that, id) of those that the primary was told of."""
+        self._heard: list[tuple[int, int, bytes]] = []
+        """The same of those that peers forwarded; their own nodes come first."""
 
     def submitted(self, tx_id: bytes) -> None:
         """A client's transaction entered the pool here; it is timed from when everyone is told."""
@@ -53,11 +67,15 @@ class Forwarding:
     def received(self, tx_id: bytes) -> None:
         """A peer's transaction entered the pool here: its own node forwards it, this one times the primary."""
         self._since[tx_id] = self._clock
+        heappush(self._heard, (self._clock + FORWARD_HEARD_TICKS, FORWARD_HEARD_TICKS, tx_id))
 
     def proposed(self, tx_ids: Iterable[bytes]) -> None:
-        """The primary put these into a batch: from here on the batch is timed, not they."""
+        """The primary put these into a batch: they are waited for a while longer, once in a view."""
         for tx_id in tx_ids:
-            self._since.pop(tx_id, None)
+            if tx_id in self._since and tx_id not in self._granted:
+                self._granted.add(tx_id)
+                del self._since[tx_id]  # to the end: it is among the youngest now
+                self._since[tx_id] = self._clock + GRACE_TICKS
 
     def committed(self, transactions: Sequence[Transaction], *, full: bool) -> None:
         """A block with these was stored; ``full``: no more would have fitted into it."""
@@ -65,6 +83,7 @@ class Forwarding:
         for tx in transactions:
             self._since.pop(tx.id, None)
             self._untold.pop(tx.id, None)
+            self._granted.discard(tx.id)
         worth = max(1, self._pool.max_transactions // FORWARD_RETRY_TICKS)
         if full:
             self._clock += (self._committed + len(transactions)) // worth - self._committed // worth
@@ -78,12 +97,17 @@ class Forwarding:
             if tx_id in self._since:
                 self._since[tx_id] += FORWARD_RETRY_TICKS
         self._told.clear()
+        self._granted.clear()
+        # A sorted list is a heap, and all are due at once: those that own nodes tell again will be gone by then.
+        due = self._clock + FORWARD_HEARD_TICKS
+        self._heard = [(due, FORWARD_HEARD_TICKS, tx_id) for tx_id in sorted({heard[2] for heard in self._heard})]
 
     def tick(self) -> None:
         """One tick has passed."""
         if not self._last_was_full:
             self._clock += 1
-        if len(self._since) + len(self._untold) + len(self._told) > 4 * len(self._pool) + _SLACK:
+        held = len(self._since) + len(self._untold) + len(self._told) + len(self._heard) + len(self._granted)
+        if held > 4 * len(self._pool) + _SLACK:
             self._forget_what_the_pool_forgot()
 
     def overdue(self, patience_ticks: int, now: int) -> bool:
@@ -92,10 +116,11 @@ class Forwarding:
         result = False
         for tx_id, since in islice(self._since.items(), _LOOK_AT):
             tx = self._pool.get(tx_id)
-            if tx is not None and self._pool.includable(tx, now):
-                result = self._clock - since > patience_ticks
+            if tx is None or not self._pool.includable(tx, now):
+                gone.append(tx_id)
+            elif self._clock - since > patience_ticks:
+                result = True
                 break
-            gone.append(tx_id)
         for tx_id in gone:
             del self._since[tx_id]
         return result
@@ -117,19 +142,19 @@ class Forwarding:
         """Raw transactions that the primary was told of in vain, one message; each again due after twice the delay."""
         message: list[bytes] = []
         size = 0
-        while self._told and self._told[0][0] <= self._clock and len(message) < FORWARD_TRANSACTIONS:
-            _, delay, tx_id = self._told[0]
-            tx = self._pool.get(tx_id)
-            waits = tx is not None and tx_id in self._since
-            if waits and tx is not None:
-                if size + len(tx.raw) > FORWARD_BYTES:
-                    break
-                size += len(tx.raw)
-                message.append(tx.raw)
-                delay = min(2 * delay, FORWARD_RETRY_MAX_TICKS)
-            heappop(self._told)
-            if tx is not None:
-                heappush(self._told, (self._clock + delay, delay, tx_id))
+        for waiting in (self._told, self._heard):
+            while waiting and waiting[0][0] <= self._clock and len(message) < FORWARD_TRANSACTIONS:
+                _, delay, tx_id = waiting[0]
+                tx = self._pool.get(tx_id)
+                if tx is not None and self._since.get(tx_id, self._clock + 1) <= self._clock:
+                    if size + len(tx.raw) > FORWARD_BYTES:
+                        return tuple(message)
+                    size += len(tx.raw)
+                    message.append(tx.raw)
+                    delay = min(2 * delay, FORWARD_RETRY_MAX_TICKS)
+                heappop(waiting)
+                if tx is not None:
+                    heappush(waiting, (self._clock + delay, delay, tx_id))
         return tuple(message)
 
     def _forget_what_the_pool_forgot(self) -> None:
@@ -138,6 +163,9 @@ class Forwarding:
         self._untold = {tx_id: None for tx_id in self._untold if tx_id in pool}
         self._told = [told for told in self._told if told[2] in pool]
         heapify(self._told)
+        self._heard = [heard for heard in self._heard if heard[2] in pool]
+        heapify(self._heard)
+        self._granted = {tx_id for tx_id in self._granted if tx_id in pool}
 
     def _next_message(self) -> tuple[bytes, ...]:
         message: list[bytes] = []
