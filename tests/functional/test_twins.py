@@ -95,7 +95,7 @@ def switched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cluster
     taken = {address for node in network.nodes for address in (node.gateway, node.config.peer.listen)}
     free = [f"127.0.0.1:{port}" for port in free_ports(3 + len(taken))]
     ports = [address for address in free if address not in taken]
-    home = original.directory.parent / "twin"
+    home = directory / "elsewhere" / "twin"  # as deep as the others, for the genesis' sake, and not among them
     shutil.copytree(original.directory, home)
     replace(home / "node.toml", original.config.peer.listen, ports[0])
     replace(home / "node.toml", original.config.gateway.listen, ports[1])
