@@ -68,7 +68,6 @@ class Passivity:
         self.asked_at = 0
         self._now = 0
         self._is_lost = False
-        self._has_voted = False
         self._reason = MEMORY_LOST
         self._memory = Memory.KEPT
         self.barrier = 0
@@ -213,7 +212,6 @@ class Passivity:
             self._reason = VOTE_FORGOTTEN
             self._desk.tray.forgotten.extend(statements)
             self._desk.persist(lost_record())
-        self._has_voted = True
         if not self.is_asking:
             self._ask()
 
@@ -224,8 +222,7 @@ class Passivity:
             return
         self._is_lost = False
         proven = max(self._ordering.stored, *self._answers.values())
-        if proven > 0 or self._has_voted:  # else this is the first start of a new network
-            self.barrier = max(self.barrier, proven + WINDOW + 1)
+        self.barrier = max(self.barrier, proven + WINDOW + 1)
         self._desk.persist(barrier_record(self.barrier))
         if self._view_change is not None:
             self._views.adopt(*self._view_change)

@@ -108,11 +108,13 @@ def test_who_is_merely_behind_votes_at_once() -> None:
 # Forgotten votes.
 
 
+@pytest.mark.parametrize("stored", [0, 5])
 @pytest.mark.parametrize("index", [0, 2])
-def test_a_wiped_replica_votes_above_the_barrier_only(index: int) -> None:
-    """Checklist 37: a backup, or the primary itself, loses everything; what it signed before is never contradicted."""
+def test_a_wiped_replica_votes_above_the_barrier_only(index: int, stored: int) -> None:
+    """Checklist 37: a backup, or the primary itself, loses everything, be it before the very first block; what it signed
+    before is never contradicted."""
     cluster = Audited()
-    cluster.work(0, 1, 2, 3, until=5)
+    cluster.work(0, 1, 2, 3, until=stored)
     cluster.passes = lambda sender, to, message: cluster.kind(message) != "commit"
     primary = cluster.replica(0).primary
     for _ in range(WINDOW):
@@ -125,7 +127,7 @@ def test_a_wiped_replica_votes_above_the_barrier_only(index: int) -> None:
     cluster.tick(count=3, pending=True)
     replica = cluster.replica(index)
     assert replica.passive_because == "memory-lost"
-    assert 5 + WINDOW + 1 <= replica.barrier <= 5 + 2 * WINDOW + 1
+    assert stored + WINDOW + 1 <= replica.barrier <= stored + 2 * WINDOW + 1
     cluster.work(*others, until=replica.barrier - 1)
     cluster.tick(count=10)
     assert replica.height == replica.barrier - 1 and replica.passive_because == "memory-lost"
