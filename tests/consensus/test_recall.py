@@ -111,7 +111,7 @@ def test_who_is_merely_behind_votes_at_once() -> None:
 @pytest.mark.parametrize("stored", [0, 5])
 @pytest.mark.parametrize("index", [0, 2])
 def test_a_wiped_replica_votes_above_the_barrier_only(index: int, stored: int) -> None:
-    """Checklist 37: a backup, or the primary itself, loses everything, be it before the very first block; what it signed
+    """Checklist 37: a backup, or the primary itself, loses everything, even before the first block; what it signed
     before is never contradicted."""
     cluster = Audited()
     cluster.work(0, 1, 2, 3, until=stored)
