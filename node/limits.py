@@ -111,6 +111,8 @@ SERVED_BYTES_PER_SECOND = 16 * 1024 * 1024
 SERVED_BYTES_BURST = 64 * 1024 * 1024
 REQUESTS_PER_SOURCE = 2
 REQUESTS_UNDER_WAY = 8
+# Of blocks that were fetched and wait for those before them: above this, only what is next is asked for.
+FETCHED_AHEAD_BYTES = 64 * 1024 * 1024
 
 # The metrics' port: a scrape is one short request.
 METRICS_REQUEST_BYTES = 8 * 1024

@@ -12,14 +12,22 @@ from typing import NamedTuple
 from node.errors import CodecError, DivergenceFault
 from node.executor import Executor
 from node.ledger.chain import Ledger
-from node.limits import MAX_SERVED_BLOCKS, REQUESTS_PER_SOURCE, REQUESTS_UNDER_WAY
-from node.model.block import NULL_BATCH, NULL_DIGEST, DecodedBatch, Header, decode_batch
+from node.limits import (
+    FETCHED_AHEAD_BYTES,
+    MAX_SERVED_BLOCKS,
+    MAX_SERVED_BYTES,
+    REQUESTS_PER_SOURCE,
+    REQUESTS_UNDER_WAY,
+)
+from node.model.block import MAX_BATCH_BYTES, NULL_BATCH, NULL_DIGEST, DecodedBatch, Header, decode_batch
 from node.model.certificate import Certificate
 from node.snapshot.fetch import STRIKES, Source, Verdict
 from node.snapshot.offer import Trust
 
 AHEAD_BLOCKS = 2 * REQUESTS_UNDER_WAY * MAX_SERVED_BLOCKS
 """How far above the head blocks are asked for, and kept until it is their turn."""
+MAX_ANSWER_BYTES = max(MAX_SERVED_BYTES, MAX_BATCH_BYTES) + 1024 * 1024
+"""No correct node sends more at once: bodies up to the first of these, and their headers and certificates."""
 
 
 class AskBlocks(NamedTuple):
@@ -36,6 +44,11 @@ class RawBlock(NamedTuple):
     header: bytes
     body: bytes
     certificate: bytes
+
+    @property
+    def size(self) -> int:
+        """All of its bytes."""
+        return len(self.header) + len(self.body) + len(self.certificate)
 
 
 class _Ready(NamedTuple):
@@ -54,6 +67,7 @@ class Follow:
         self._trust = trust
         self._under_way: dict[AskBlocks, range] = {}
         self._ready: dict[int, _Ready] = {}
+        self._ready_bytes = 0
         self._unasked: list[range] = []
         self._asked_up_to = ledger.head.height
         self.sources = {source.name: source for source in sources}
@@ -80,8 +94,11 @@ class Follow:
             self._unasked.append(range(first, self._asked_up_to + 1))
         asked: list[AskBlocks] = []
         for heights in sorted(self._unasked, key=lambda each: each.start):
+            is_next = heights.start == self._ledger.head.height + 1
+            if len(self._under_way) >= REQUESTS_UNDER_WAY or (self._ready_bytes > FETCHED_AHEAD_BYTES and not is_next):
+                continue
             source = self._free_for(heights)
-            if len(self._under_way) >= REQUESTS_UNDER_WAY or source is None:
+            if source is None:
                 continue
             request = AskBlocks(source.name, heights.start, len(heights))
             source.under_way += 1
@@ -97,9 +114,15 @@ class Follow:
         if heights is None or source is None:
             return
         source.under_way -= 1
+        size = sum([block.size for block in blocks])
+        if size > MAX_ANSWER_BYTES:
+            self._unasked.append(heights)
+            self._drop(source, Verdict("oversize", f"it sends {size} bytes at once", lied=True))
+            return
         got = min(len(blocks), len(heights))
         for height, block in zip(heights, blocks, strict=False):
             self._ready[height] = _Ready(source.name, block)
+            self._ready_bytes += block.size
         if got < len(heights):
             self._unasked.append(heights[got:])
         if got:
@@ -123,9 +146,9 @@ class Follow:
     def apply(self) -> bool:
         """Execute and store the next block, if it is there. Raises DivergenceFault("diverged"), NodeFault."""
         height = self._ledger.head.height + 1
-        ready = self._ready.pop(height, None)
-        if ready is None:
+        if height not in self._ready:
             return False
+        ready = self._take(height)
         try:
             header, certificate, decoded = self._checked(height, ready.block)
         except CodecError as error:
@@ -143,6 +166,11 @@ class Follow:
             )
         self._ledger.commit(execution, certificate)
         return True
+
+    def _take(self, height: int) -> _Ready:
+        ready = self._ready.pop(height)
+        self._ready_bytes -= ready.block.size
+        return ready
 
     def _checked(self, height: int, raw: RawBlock) -> tuple[Header, Certificate, DecodedBatch | None]:
         header, certificate = self._trust().certified(raw.header, raw.certificate)
@@ -169,5 +197,5 @@ class Follow:
         for request in [each for each in self._under_way if each.source == source.name]:
             self._unasked.append(self._under_way.pop(request))
         for height in [each for each, ready in self._ready.items() if ready.source == source.name]:
-            del self._ready[height]
+            self._take(height)
             self._unasked.append(range(height, height + 1))

@@ -10,12 +10,12 @@ from node.errors import DivergenceFault
 from node.executor import Executor
 from node.ledger.chain import Ledger
 from node.ledger.store import MemoryStore
-from node.limits import REQUESTS_PER_SOURCE, REQUESTS_UNDER_WAY
-from node.model.block import encode_header
+from node.limits import FETCHED_AHEAD_BYTES, REQUESTS_PER_SOURCE, REQUESTS_UNDER_WAY
+from node.model.block import MAX_BATCH_BYTES, encode_header
 from node.model.certificate import encode_certificate
 from node.model.keys import verify
 from node.snapshot.fetch import Source
-from node.snapshot.follow import AskBlocks, Follow, RawBlock
+from node.snapshot.follow import MAX_ANSWER_BYTES, AskBlocks, Follow, RawBlock
 from node.snapshot.offer import Trust
 from tests.ledger.chains import Chain, certify
 from tests.snapshot.harness import grown, state_of
@@ -102,6 +102,31 @@ def test_a_source_is_asked_only_for_what_it_has() -> None:
     asked = follow.requests()
     assert asked and {request.source for request in asked if request.first <= 100} <= {"short"}
     assert all(request.first <= 20 for request in asked if request.source == "short")
+
+
+def test_who_sends_more_at_once_than_any_node_serves_is_dropped() -> None:
+    """Checklist 52: what waits to be checked is bounded, whoever sends it."""
+    _, _, follow = follower(Source("fat", head=HEAD), Source("honest", head=HEAD))
+    request = next(each for each in follow.requests() if each.source == "fat")
+    follow.blocks(request, [RawBlock(b"", bytes(MAX_ANSWER_BYTES), b"x")])
+    assert follow.verdicts["fat"].code == "oversize" and follow.verdicts["fat"].lied
+    assert request.first in {each.first for each in follow.requests()}
+
+
+def test_what_is_fetched_ahead_of_its_turn_is_bounded_in_bytes() -> None:
+    """Checklist 52: a liar that withholds the next block and pours out the later ones fills no memory."""
+    _, _, follow = follower(Source("liar", head=100_000), Source("silent", head=100_000))
+    junk = RawBlock(b"", bytes(MAX_BATCH_BYTES), b"")
+    poured, waiting = 0, follow.requests()
+    first = next(each for each in waiting if each.first == 1)
+    while answered := [each for each in waiting if each is not first]:
+        for request in answered:
+            follow.blocks(request, [junk])
+            poured += junk.size
+        waiting = follow.requests()
+        assert poured < 2 * FETCHED_AHEAD_BYTES
+    follow.failed(first, "unreachable", "")
+    assert [each.first for each in follow.requests()] == [1], "what is next is asked for, however much waits"
 
 
 def test_when_nobody_has_the_next_block_nothing_is_asked_and_it_is_not_done() -> None:
