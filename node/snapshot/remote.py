@@ -71,6 +71,6 @@ class Remote:
                 error = error_from(failure)
                 if not isinstance(error, NotNowError) or patience_s <= 0:
                     raise error from failure
-                pause_s = error.retry_ms / 1000
+                pause_s = min(error.retry_ms / 1000, patience_s)
                 patience_s -= pause_s
                 await asyncio.sleep(pause_s)

@@ -144,7 +144,8 @@ class Shelf:
     @property
     def kept(self) -> Sequence[Manifest]:
         """All, the newest first."""
-        return [self._kept[height] for height in sorted(self._kept, reverse=True)]
+        # Not key by key: another thread may finish a snapshot, or find a damaged one, meanwhile.
+        return sorted(self._kept.values(), key=lambda manifest: manifest.height, reverse=True)
 
     def draft(self, height: int) -> Draft:
         """A new one; what an earlier attempt has left is removed. Raises OSError."""
