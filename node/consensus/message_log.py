@@ -16,7 +16,7 @@ from enum import Enum
 from node.consensus.messages import Proposal, Signed
 from node.consensus.records import LogContents, body_record, certificate_record
 from node.consensus.settings import EARLY_BYTES_PER_PEER, EARLY_MESSAGES_PER_PEER, MAX_BODIES
-from node.consensus.statements import PreparedCertificate
+from node.consensus.statements import Commit, PreparedCertificate
 from node.errors import CodecError, PeerError
 from node.model.block import NULL_BATCH, NULL_DIGEST, DecodedBatch, decode_batch
 from node.model.certificate import Certificate
@@ -119,15 +119,24 @@ class MessageLog:
         return [body_record(*item) for item in sorted(logged)] + [certificate_record(item) for item in certificates]
 
     def restore(self, memory: LogContents, stored: int) -> None:
-        """Take up what the vote log holds above the stored height."""
-        for height, digest, raw in memory.bodies:
-            if height > stored:
-                body = Body(raw, None, height, Judgement.VALID)
+        """Take up what the vote log holds above the stored height.
+
+        A batch is logged once, with the height that it was voted for first; a lying primary may have proposed it at
+        others, too.
+        """
+        claimed = () if memory.view_change is None else memory.view_change[1].prepared
+        certificates = [item for item in (*memory.certificates, *claimed) if item.height > stored]
+        highest = {digest: height for height, digest, _ in sorted(memory.bodies)}
+        votes = [vote.statement for vote in memory.votes if not isinstance(vote.statement, Commit)]
+        for item in (*votes, *certificates):
+            highest[item.digest] = max(highest.get(item.digest, 0), item.height)
+        for _, digest, raw in memory.bodies:
+            if highest[digest] > stored:
+                body = Body(raw, None, highest[digest], Judgement.VALID)
                 body.is_logged = True
                 self.add_body(digest, body)
-        claimed = () if memory.view_change is None else memory.view_change[1].prepared
-        for certificate in (*memory.certificates, *claimed):
-            if certificate.height > stored:
+        for certificate in certificates:
+            if self.body(certificate.digest) is not None:
                 self.note_prepared(certificate)
 
     def commits_of(self, member: int) -> list[Signed]:

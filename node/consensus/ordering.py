@@ -123,6 +123,7 @@ class Ordering:
         if body is None:
             body = Body(raw, decoded, slot.height, Judgement.VALID)
             self._log.add_body(digest, body)
+        body.height = max(body.height, slot.height)
         self.next_height += 1
         slot.pre_prepare = self._desk.sign(PrePrepare(self.view, slot.height, digest))
         slot.digest = digest

@@ -272,3 +272,31 @@ def test_a_restarted_primary_does_not_propose_again_at_a_height_it_proposed_for(
     assert cluster.replica(0).next_height == 2
     cluster.tick(count=8)  # the backups hear of it, and ask for the batch
     assert cluster.digests(3) == ["a"]
+
+
+def test_a_batch_at_two_heights_is_there_for_both_after_a_power_loss() -> None:
+    """Checklist 35: a lying primary proposes one batch twice. The vote for the second height rests on it, too, and the
+    new view must propose it again: were it logged for the first height alone, no view would ever go on."""
+    cluster = Cluster(4)
+    raw, digest = make_batch(1)
+    cluster.names[digest] = "a"
+
+    def passes(sender: int, to: int, message: Message) -> bool:
+        said = cluster.statement(message) if isinstance(message, Signed) else None
+        return not (isinstance(said, Commit) and said.height == 2)
+
+    cluster.passes = passes
+    for _ in range(2):
+        cluster.replica(0).propose(raw, digest)
+        cluster.obey(0)
+    cluster.deliver()
+    assert cluster.heights() == [1] * 4
+    assert all(cluster.replica(node).diagnosis().waits[0].what == "commits" for node in range(4))
+    for node in range(4):
+        cluster.crash(node)
+    cluster.network.clear()
+    cluster.passes = lambda sender, to, message: True
+    for node in (1, 2, 3):  # the liar does not come back
+        cluster.restart(node)
+    cluster.tick(count=100, pending=True)
+    assert [cluster.digests(node) for node in (1, 2, 3)] == [["a", "a"]] * 3
