@@ -18,12 +18,10 @@ from random import Random
 from typing import Final
 
 from node.consensus.messages import Evidence, Message
-from node.consensus.settings import most_held
 from node.errors import NodeFault
 from node.ledger.chain import UNUSED_CODES, Ledger
 from node.ledger.execution import Execution
 from node.ledger.store import MemoryStore
-from node.limits import MEMPOOL_TRANSACTIONS, PEER_UNVERIFIED_TRANSACTIONS
 from node.model.certificate import Certificate
 from node.votelog import LOG_NAME
 from testnet.byzantine import BYZANTINE_KINDS, Byzantine, Stage, draw_lies
@@ -32,7 +30,8 @@ from testnet.sim_clients import Clients
 from testnet.sim_disk_faults import DISK_KINDS, FORGETFUL, DiskFaults, draw_faulty
 from testnet.sim_faults import KINDS, Faults
 from testnet.sim_market import Trading
-from testnet.sim_node import LOG_REWRITE_BYTES, SimNode, Surroundings, simulated_genesis
+from testnet.sim_node import SimNode, Surroundings, simulated_genesis
+from testnet.sim_stand import bounds_fault, is_silent, standing
 from testnet.sim_trace import describe, short
 from testnet.sim_workload import Payments, Workload
 from testnet.sim_world import MS, SECOND, Agenda, Network, Signatures
@@ -43,6 +42,9 @@ WORKLOADS: Final[dict[str, Callable[[], Workload]]] = {"payments": Payments, "ma
 
 RECOVERY_LIMIT: Final = 60 * SECOND
 """After the last fault everything is done within this: the longest time-out (10 s), a few views, and catching up."""
+
+VOTING_LIMIT: Final = 60 * SECOND
+"""Who has forgotten its votes votes again after some two windows of blocks, which clients make meanwhile."""
 
 INCLUSION_LIMIT: Final = 60 * SECOND
 """In fair weather, a transaction that a correct node took in may wait so long for its block, whoever is primary."""
@@ -198,6 +200,7 @@ class Simulation:
             self._settle(2 * SECOND, RECOVERY_LIMIT)
             if self.clients.slowest_inclusion > INCLUSION_LIMIT:
                 raise CheckFailed(f"a transaction waited {self.clients.slowest_inclusion / SECOND:.1f} s for its block")
+        self._until_all_vote()
         for node in self.correct:
             self.checker.check_log(node.index, node.disk.durable(LOG_NAME))
         ledgers = [node.ledger for node in self.correct if node.ledger is not None]
@@ -220,40 +223,36 @@ class Simulation:
         self.clients.stop()
         while not self._is_quiet():
             if self.agenda.now > since + limit:
-                raise CheckFailed(f"no recovery within {limit // SECOND} s: {self._where_all_stand()}")
+                raise CheckFailed(f"no recovery within {limit // SECOND} s: {self._standing()}")
             self.until(self.agenda.now + 100 * MS)
+
+    def _until_all_vote(self) -> None:
+        """Whoever has forgotten its votes must vote again, too, and then without contradicting itself."""
+        if not any(map(is_silent, self.correct)):
+            return
+        self._say("recovered, but not all vote yet")
+        since = self.agenda.now
+        self.clients.begin()
+        while silent := [node.name for node in self.correct if is_silent(node)]:
+            if self.agenda.now > since + VOTING_LIMIT:
+                raise CheckFailed(f"{', '.join(silent)} did not vote again within {VOTING_LIMIT // SECOND} s")
+            self.until(self.agenda.now + 100 * MS)
+        self._settle(SECOND, RECOVERY_LIMIT)
 
     def _is_quiet(self) -> bool:
         heights = {node.ledger.head.height if node.ledger is not None else -1 for node in self.correct}
         return self.clients.waiting == 0 and len(heights) == 1 and all(node.is_up for node in self.correct)
 
-    def _where_all_stand(self) -> str:
-        stands = []
-        for node in self.nodes:
-            note = " (Byzantine)" if node.index in self.byzantine else ""
-            if node.driver is None:
-                stands.append(f"{node.name}{note} down")
-            else:
-                status = node.driver.status
-                state = "" if status.active else " waiting"
-                stands.append(f"{node.name}{note} height {status.height} view {status.view}{state}")
-        return f"{', '.join(stands)}; {self.clients.waiting} transactions waiting"
+    def _standing(self) -> str:
+        return f"{standing(self.nodes, self.byzantine)}; {self.clients.waiting} transactions waiting"
 
     def _check_bounds(self) -> None:
         if self.agenda.done > MAX_EVENTS:
             raise CheckFailed(f"{MAX_EVENTS} events and no end")
         for node in self.correct:
-            if node.driver is None:
-                continue
-            status = node.driver.status
-            if status.mempool_transactions > MEMPOOL_TRANSACTIONS:
-                raise CheckFailed(f"{node.name} holds {status.mempool_transactions} transactions")
-            if status.unverified_transactions > PEER_UNVERIFIED_TRANSACTIONS * self.count:
-                raise CheckFailed(f"{node.name} has {status.unverified_transactions} transactions to check")
-            if status.consensus_items > most_held(self.count):
-                raise CheckFailed(f"{node.name} holds {status.consensus_items} messages and batches")
-            if status.vote_log_bytes > 64 * LOG_REWRITE_BYTES:
-                raise CheckFailed(f"{node.name} has a vote log of {status.vote_log_bytes} bytes")
+            fault = bounds_fault(node, self.count)
+            if fault is not None:
+                raise CheckFailed(fault)
 
     # The way of a message: out of a node, through the network, into a node; at Byzantine ones, through lies.
 
