@@ -13,6 +13,7 @@ import msgspec
 from node.consensus import diagnosis as core
 from node.consensus.quorum import quorum
 from node.limits import FRESH_SECONDS, HEARTBEAT_TICKS, TICK_MS
+from node.quarantine import COUNTED
 from node.viewlog import ViewChanged
 
 STALLED: Final = "stalled"
@@ -97,7 +98,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     view_changes: dict[str, int]
     """By cause, since the start."""
     bad_messages: dict[str, dict[str, int]]
-    """Peer to code to how many, since the start."""
+    """Peer to code to how many were refused, since the start; not all are a fault (``node/quarantine.py``)."""
     evidence: tuple[str, ...]
     """The members against whom there is proof."""
     damaged: tuple[str, ...]
@@ -256,8 +257,9 @@ def _peers(report: Report) -> Iterator[Finding]:
         text = f"{peer} has signed what no correct member signs: `watt node verify --evidence` shows the proof"
         yield Finding(PROBLEM, "evidence", text)
     for peer, codes in sorted(report.bad_messages.items()):
-        if sum(codes.values()) >= MANY_BAD_MESSAGES:
-            listed = ", ".join(f"{code} {count}" for code, count in sorted(codes.items()))
+        bad = {code: count for code, count in codes.items() if code in COUNTED}  # an answer may just come too late
+        if sum(bad.values()) >= MANY_BAD_MESSAGES:
+            listed = ", ".join(f"{code} {count}" for code, count in sorted(bad.items()))
             yield Finding(PROBLEM, "bad-messages", f"{peer} sends what no correct member sends: {listed}")
     recent = [change for change in report.recent_view_changes if report.now_ms - change.began_ms < RECENT_MS]
     if len(recent) >= MANY_VIEW_CHANGES:

@@ -114,7 +114,7 @@ def _peers(report: Report) -> Iterator[Metric]:
         size.add_metric([link.peer], link.waiting_bytes)
         dropped.add_metric([link.peer], link.dropped)
     bad = CounterMetricFamily(
-        "watt_bad_messages", "Messages that no correct member sends, by code", labels=["peer", "code"]
+        "watt_bad_messages", "Messages of peers that were refused, by code", labels=["peer", "code"]
     )
     for peer, codes in sorted(report.bad_messages.items()):
         for code, count in sorted(codes.items()):

@@ -156,6 +156,8 @@ def test_disk_files_and_peers() -> None:
     assert "west" in the("evidence", evidence=("west",)).text
     assert "bad-signature 40" in the("bad-messages", bad_messages={"west": {"bad-signature": 40}}).text
     assert found(bad_messages={"west": {"malformed": 1}}) == []
+    # Correct members answer too late now and then, and send what belongs to an epoch that is over.
+    assert found(bad_messages={"west": {"not-asked": 1000, "wrong-epoch": 20, "malformed": 15}}) == []
     silent = tuple(msgspec.structs.replace(link, is_heard=link.peer != "west") for link in LINKS)
     assert the("link-one-way", links=silent).text.startswith("west")
     assert the("behind", best_peer_height=900).level == NOTE
