@@ -90,6 +90,10 @@ class Desk:
             self._accused.add((member, kind))
             self.tray.evidence.append(Evidence(member, kind, statements, attachment))
 
+    def is_accused(self, member: int, kind: str) -> bool:
+        """Whether a finding of that kind is kept: another one is not worth a look at its signature."""
+        return (member, kind) in self._accused
+
     def watch_own(self, on_own: Callable[[bytes, bytes], None]) -> None:
         """Tell ``on_own`` (statement's bytes, signature) whenever a signature by the own key is found good."""
         self.verify.on_own = on_own

@@ -53,7 +53,9 @@ def note_omission(
 
 def note_second_new_view(desk: Desk, entered: Signed | None, signed: Signed) -> None:
     """A NewView for the view that ``entered`` began: the same one again, or a lie if its primary signed both."""
-    if entered is not None and signed.sender == entered.sender and signed.data != entered.data:
+    if entered is None or desk.is_accused(entered.sender, TWO_VOTES):
+        return
+    if signed.sender == entered.sender and signed.data != entered.data:
         desk.require_genuine(signed)
         desk.accuse(TWO_VOTES, entered, signed)
 
@@ -67,5 +69,7 @@ def note_wrong_blocks(desk: Desk, certificate: Certificate, commits: dict[int, t
 
 def note_late_commit(desk: Desk, certificate: Certificate, signed: Signed, vote: Commit) -> None:
     """A commit vote that is not needed any more: looked at only if it is for another block than the certified one."""
-    if vote.view == certificate.view and vote.block_hash != certificate.block_hash and desk.is_genuine(signed):
+    if vote.view != certificate.view or vote.block_hash == certificate.block_hash:
+        return
+    if not desk.is_accused(signed.sender, WRONG_BLOCK) and desk.is_genuine(signed):
         note_wrong_blocks(desk, certificate, {signed.sender: (vote.block_hash, signed)})

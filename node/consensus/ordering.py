@@ -152,9 +152,10 @@ class Ordering:
             slot = self._log.slot(height)
             slot.pre_prepare, slot.digest = signed, digest
         elif slot.digest != digest:
-            self._desk.require_genuine(signed)
-            self._desk.accuse(lies.TWO_VOTES, slot.pre_prepare, signed)
-            self.primary_is_faulty = True
+            if not self.primary_is_faulty:
+                self._desk.require_genuine(signed)
+                self._desk.accuse(lies.TWO_VOTES, slot.pre_prepare, signed)
+                self.primary_is_faulty = True
             return
         if raw is not None and self._log.body(digest) is None:
             self._file_body(slot, raw)
@@ -326,7 +327,9 @@ class Ordering:
 
     def _compare(self, known: tuple[bytes, Signed], signed: Signed, voted: bytes) -> None:
         """The same vote again is nothing; another one is evidence."""
-        if known[0] != voted and self._desk.is_genuine(signed):
+        if known[0] == voted or self._desk.is_accused(signed.sender, lies.TWO_VOTES):
+            return
+        if self._desk.is_genuine(signed):
             self._desk.accuse(lies.TWO_VOTES, known[1], signed)
 
     # Lost messages.

@@ -31,6 +31,8 @@ MAX_STATEMENT_BYTES: Final = 2 * 1024 * 1024
 ANSWERS_PER_TICK: Final = 4
 """Requests of one peer answered within one tick, each kind; no peer can make this node send without bound."""
 
+CHANGES_PER_TICK: Final = 8
+"""Suspects and ViewChanges for new views of one member looked at within one tick."""
 
 RECALL_TICKS: Final = 4
 """How often a starting replica asks those again who have not told it yet what they hold of its votes."""

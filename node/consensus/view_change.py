@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from node.consensus import lies
 from node.consensus.desk import Desk
 from node.consensus.messages import Signed
-from node.consensus.settings import WINDOW, Settings
+from node.consensus.settings import CHANGES_PER_TICK, WINDOW, Settings
 from node.consensus.statements import NewView, Prepare, PreparedCertificate, PrePrepare, Suspect, ViewChange
 from node.errors import PeerError
 from node.model.block import NULL_DIGEST
@@ -146,20 +146,27 @@ class ViewChanges:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._settings: Settings = desk.settings
+        self._now = 0
+        self._heard = [0] * desk.settings.n
         self._suspects: dict[int, tuple[int, int]] = {}
         self._view_changes: dict[int, tuple[Signed, ViewChange]] = {}
 
     def on_suspect(self, signed: Signed, statement: Suspect, now: int) -> None:
         """``now``: in ticks. The newest of each member counts, until it lapses."""
         known = self._suspects.get(signed.sender)
+        is_new = known is None or known[0] < statement.view
         if known is None or known[0] <= statement.view:
+            if is_new and not self._may_check(signed.sender, now):
+                return
             self._desk.require_genuine(signed)
             self._suspects[signed.sender] = (statement.view, now)
 
-    def on_view_change(self, signed: Signed, statement: ViewChange) -> bool:
+    def on_view_change(self, signed: Signed, statement: ViewChange, now: int) -> bool:
         """A higher one replaces a member's lower one (True); the same or a lower one is ignored."""
         known = self._view_changes.get(signed.sender)
         if known is None or known[1].view < statement.view:
+            if not self._may_check(signed.sender, now):
+                return False
             self._desk.require_genuine(signed)
             try:
                 check_view_change(statement, self._desk)
@@ -168,9 +175,20 @@ class ViewChanges:
                 raise
             self._view_changes[signed.sender] = (signed, statement)
             return True
-        if known[1].view == statement.view and known[0].data != signed.data and self._desk.is_genuine(signed):
+        if known[1].view != statement.view or known[0].data == signed.data:
+            return False
+        if not self._desk.is_accused(signed.sender, lies.TWO_VOTES) and self._desk.is_genuine(signed):
             self._desk.accuse(lies.TWO_VOTES, known[0], signed)
         return False
+
+    def _may_check(self, member: int, now: int) -> bool:
+        """Whether what a member says is worth its signature's cost: only so many new views within a tick. What is
+        ignored is said again, if the member means it."""
+        if now != self._now:
+            self._now = now
+            self._heard = [0] * self._settings.n
+        self._heard[member] += 1
+        return self._heard[member] <= CHANGES_PER_TICK
 
     def add_own(self, signed: Signed, statement: ViewChange) -> None:
         """The one that this replica sent, or sent before a restart."""

@@ -105,7 +105,7 @@ class Views:
 
     def on_view_change(self, signed: Signed, statement: ViewChange) -> None:
         """Another member's ViewChange."""
-        if self.changes.on_view_change(signed, statement):
+        if self.changes.on_view_change(signed, statement, self._pacemaker.now):
             lies.note_omission(self._desk, signed, statement, self._log, self._pipeline.head.certificate)
 
     # Entering.

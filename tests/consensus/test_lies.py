@@ -1,10 +1,16 @@
 """The core hands out every lie that shows by itself where it meets it, once; and none against a correct member."""
 
+from collections.abc import Callable
+
+import pytest
+
 from node.consensus import lies
 from node.consensus.messages import Signed
-from node.consensus.statements import Commit, NewView, ViewChange
+from node.consensus.settings import CHANGES_PER_TICK
+from node.consensus.statements import Commit, NewView, Prepare, PrePrepare, Statement, Suspect, ViewChange
 from node.model.certificate import decode_certificate
-from tests.consensus.harness import Cluster, make_batch, sign_as
+from node.model.codec import sha256
+from tests.consensus.harness import Cluster, make_batch, plain_verify, sign_as
 from tests.consensus.proofs import A, B
 
 
@@ -168,3 +174,37 @@ def test_honest_view_changes_leave_no_evidence() -> None:
     cluster.tick(count=100, pending=True)
     assert min(cluster.heights()) >= 1
     assert [node.evidence for node in cluster.nodes] == [[], [], [], []]
+
+
+def _different(number: int) -> bytes:
+    return sha256(b"batch", bytes([number]))
+
+
+@pytest.mark.parametrize(
+    ("liar", "say", "most"),
+    [
+        (3, Suspect, CHANGES_PER_TICK),
+        (3, lambda number: ViewChange(1 + number, None, ()), CHANGES_PER_TICK),
+        (3, lambda number: Prepare(0, 1, _different(number)), 2),
+        (3, lambda number: Commit(0, 1, _different(number)), 2),
+        (0, lambda number: PrePrepare(0, 1, _different(number)), 2),
+    ],
+)
+def test_whoever_signs_much_does_not_have_much_checked(
+    liar: int, say: Callable[[int], Statement], most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Checklist 55: each statement is another one and genuine, so that none of them is a fault by itself."""
+    cluster = Cluster()
+    checked: list[bytes] = []
+
+    def verify(public_key: bytes, message: bytes, signature: bytes) -> bool:
+        checked.append(message)
+        return plain_verify(public_key, message, signature)
+
+    monkeypatch.setattr(cluster.replica(1)._desk.verify, "_verify", verify)
+    for number in range(200):
+        cluster.replica(1).step(liar, sign_as(cluster.keys, liar, say(number)))
+    assert len(checked) == most
+    cluster.replica(1).tick(pending=False, overdue=False)
+    cluster.replica(1).step(liar, sign_as(cluster.keys, liar, Suspect(2**40)))
+    assert len(checked) == most + 1  # later it is heard again
