@@ -11,7 +11,18 @@ from cli.output import EXIT_REFUSED, json_option, print_json, print_table, refus
 from cli.outside import look
 from node.config import Config, load_config
 from node.control import Diagnose, ask
-from node.diagnosis import NOTE, STALLED, Finding, Link, Report, findings, megabytes, seconds
+from node.diagnosis import (
+    NOTE,
+    STALLED,
+    Finding,
+    Link,
+    Report,
+    findings,
+    megabytes,
+    member_links,
+    out_of_reach,
+    seconds,
+)
 from node.errors import RefusedError
 from node.postmortem import findings_on_disk, probe
 from node.setup import CONFIG_NAME
@@ -99,12 +110,12 @@ def _why(link: Link) -> str:
 
 def _standing(report: Report) -> list[str]:
     """Where the node stands, in two lines."""
-    newest = report.snapshot_height
+    newest, others = report.snapshot_height, len(member_links(report))
     snapshot = "no snapshot yet" if newest is None else f"newest snapshot of block {newest}"
     state = "works in" if report.active else "waits for"
     return [
         f"{report.member}: block {report.height}, stored {seconds(report.quiet_ms)} ago; {state} view {report.view} "
-        f"(primary {report.primary}); reaches {sum(link.up for link in report.links)} of {len(report.links)} others; "
+        f"(primary {report.primary}); reaches {others - len(out_of_reach(report))} of {others} others; "
         f"{report.mempool_transactions} transactions wait",
         f"epoch {report.epoch}; {snapshot}; "
         f"vote log {report.vote_log_bytes // 1024} KiB; {megabytes(report.disk_free_bytes)} of disk are free",

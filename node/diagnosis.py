@@ -122,6 +122,17 @@ def findings(report: Report) -> list[Finding]:
     return sorted(found, key=lambda finding: (STALLED, PROBLEM, NOTE).index(finding.level))
 
 
+def member_links(report: Report) -> tuple[Link, ...]:
+    """The links with the other members in force. There are more: a member that was removed may still need the block
+    that says so, and one that is to be added follows already; nobody waits for either."""
+    return tuple(link for link in report.links if link.peer in report.members)
+
+
+def out_of_reach(report: Report) -> list[str]:
+    """The members that nothing of this node reaches."""
+    return [link.peer for link in member_links(report) if not link.up or link.cut_to]
+
+
 def is_stalled(report: Report) -> bool:
     """Whether a block should have come and did not."""
     busy = (
@@ -172,7 +183,7 @@ def _progress(report: Report) -> Iterator[Finding]:
     if not is_stalled(report):
         return
     needed = quorum(len(report.members))
-    gone = [link.peer for link in report.links if not link.up or link.cut_to]
+    gone = out_of_reach(report)
     reached = len(report.members) - len(gone)
     if reached < needed:
         text = (
@@ -213,11 +224,15 @@ def _named(member: str, report: Report) -> str:
 
 
 def _links(report: Report) -> Iterator[Finding]:
+    members = set(report.members)
     for link in report.links:
         if link.cut_to or link.cut_from:
             ways = " and ".join(word for cut, word in ((link.cut_to, "to"), (link.cut_from, "from")) if cut)
-            text = f"the operator has cut the link {ways} {link.peer}: `links` on the control socket, or testnet heal"
+            text = f"the operator has cut the link {ways} {link.peer}: `watt testnet heal` or a restart joins it again"
             yield Finding(PROBLEM, "link-cut", text)
+        elif link.peer not in members:
+            if not link.up:
+                yield Finding(NOTE, "link-idle", f"no link to {link.peer}, which is no member now: nobody waits for it")
         elif not link.up:
             why = link.why or "it was not reached since the start"
             text = f"no link to {link.peer} at {link.address} for {seconds(link.for_ms)}: {why}"

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessColl
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from node.diagnosis import Report
+from node.diagnosis import Report, member_links
 
 _BLOCK_BUCKETS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 _SYNC_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2.0)
@@ -107,9 +107,11 @@ def _peers(report: Report) -> Iterator[Metric]:
     waiting = GaugeMetricFamily("watt_outbox_messages", "Messages that wait to be sent", labels=["peer"])
     size = GaugeMetricFamily("watt_outbox_bytes", "Their bytes", labels=["peer"])
     dropped = CounterMetricFamily("watt_outbox_dropped", "Messages that never left", labels=["peer"])
-    for link in report.links:
+    members = member_links(report)
+    for link in members:  # nobody need be called for the link of a member that was removed
         up.add_metric([link.peer], link.up)
         heard.add_metric([link.peer], link.is_heard)
+    for link in report.links:
         waiting.add_metric([link.peer], link.waiting_messages)
         size.add_metric([link.peer], link.waiting_bytes)
         dropped.add_metric([link.peer], link.dropped)
@@ -120,7 +122,7 @@ def _peers(report: Report) -> Iterator[Metric]:
         for code, count in sorted(codes.items()):
             bad.add_metric([peer, code], count)
     yield from (up, heard, waiting, size, dropped, bad)
-    yield _gauge("watt_peers_up", "Peers that this node's own links have reached", sum(x.up for x in report.links))
+    yield _gauge("watt_peers_up", "Members that this node's own links have reached", sum(x.up for x in members))
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

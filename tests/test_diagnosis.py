@@ -148,6 +148,15 @@ def test_clocks_are_compared() -> None:
     assert "this node's own clock" in the("clock", links=every).text
 
 
+def test_nobody_waits_for_who_is_no_member() -> None:
+    """A removed member's link may stay down for ever, and one to be added is no member yet."""
+    gone = msgspec.structs.replace(LINKS[0], peer="gone", up=False, is_heard=False)
+    (idle,) = found(links=(*LINKS, gone))
+    assert (idle.level, idle.code) == (NOTE, "link-idle") and "gone" in idle.text
+    codes = {line.code for line in found(links=(*down("west"), gone), quiet_ms=QUIET_MS + 1)}
+    assert codes == {"no-progress", "link-down", "link-idle"}
+
+
 def test_disk_files_and_peers() -> None:
     assert the("disk-low", disk_free_bytes=500_000_000).level == PROBLEM
     assert the("disk-low", disk_free_bytes=1_000_000).level == STALLED

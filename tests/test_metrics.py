@@ -87,6 +87,12 @@ def test_a_report_becomes_metrics() -> None:
     assert found[("process_open_fds", ())] > 0  # of this process
 
 
+def test_links_of_who_is_no_member_raise_no_alarm() -> None:
+    gone = msgspec.structs.replace(down("west")[-2], peer="gone", up=True)
+    found = shown(msgspec.structs.replace(HEALTHY, links=(*down("west"), gone)))
+    assert found[("watt_peers_up", ())] == 2 and ("watt_link_up", (("peer", "gone"),)) not in found
+
+
 def test_every_metric_is_in_the_documentation() -> None:
     report = msgspec.structs.replace(HEALTHY, snapshot_height=10, view_changes={"silent": 1})
     page = (Path(__file__).parent.parent / "docs" / "operations.md").read_text()
