@@ -183,11 +183,12 @@ class Succession:
         """What this node knows of its votes in the coming epoch, which begins now.
 
         Who observes until then has asked nobody about them, and may have voted before its disk was wiped. If a quorum
-        has said, since this process runs, that it is not done with the present epoch, there was nothing to vote for.
+        has said, since this process runs, that it had not even the block before the last of the present epoch, none of
+        its correct members had voted for the last one. So that was not certified then, and there was nothing to vote for.
         """
         if not term.settings.is_observer:
             return term.replica.memory
-        still_here = [name for name in term.others if self._lowest.get(name, coming.base) < coming.base]
+        still_here = [name for name in term.others if self._lowest.get(name, coming.base) < coming.base - 1]
         return Memory.CONTINUED if len(still_here) >= term.settings.quorum else term.memory
 
     def begun(self, old: Term, term: Term) -> list[tuple[str, Message]]:
