@@ -184,7 +184,7 @@ class Succession:
 
         Who observes until then has asked nobody about them, and may have voted before its disk was wiped. If a quorum
         has said, since this process runs, that it had not even the block before the last of the present epoch, none of
-        its correct members had voted for the last one. So that was not certified then, and there was nothing to vote for.
+        its correct members had voted for the last one. So that was not certified yet, and there was no vote to cast.
         """
         if not term.settings.is_observer:
             return term.replica.memory

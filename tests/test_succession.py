@@ -272,7 +272,7 @@ def test_only_who_heard_that_the_epoch_goes_on_knows_that_it_has_not_voted_in_th
 @pytest.mark.parametrize(("before", "memory"), [(3, Memory.CONTINUED), (2, Memory.KEPT)])
 def test_who_hears_of_the_block_before_the_last_only_may_have_voted_after_the_last(before: int, memory: Memory) -> None:
     """Checklist 37: whoever votes for the last block of an epoch has stored the one before. So while all others stand
-    there, one may have had the last one's certificate already, and this member have followed it, before it was wiped."""
+    there, one may have had the last one's certificate already, and this member have followed it, before its wipe."""
     net = EpochNet("eve")
     first = net.change("add", "eve")
     net["eve"].crash()
