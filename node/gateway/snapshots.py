@@ -41,6 +41,7 @@ class SnapshotService(pb_grpc.SnapshotsServicer):
         self._bytes = Pace(SERVED_BYTES_PER_SECOND, SERVED_BYTES_BURST, 1)
 
     async def List(self, request: pb.SnapshotsRequest, context: Context) -> pb.SnapshotsReply:
+        self._keep_pace()
         ledger, certificate = self._ledger, self._ledger.head_certificate
         snapshots = [
             pb.Snapshot(header=each.header, certificate=each.certificate, depth=each.depth, nodes=each.nodes)

@@ -10,12 +10,15 @@ from node.errors import ConfigError, RefusedError
 from node.gateway.guard import Context
 from node.gateway.snapshots import SnapshotService
 from node.ledger.store import LevelStore
+from node.limits import SERVED_BYTES_BURST
 from node.setup import DATABASE_NAME
+from node.snapshot.fetch import AskList
 from node.snapshot.join import JoinPlan, join
+from node.snapshot.remote import Remote
 from node.snapshot.shelf import COMPLETE_NAME, JOINING_NAME, Shelf, require_joined
 from protos import gateway_pb2 as pb
 from tests.ledger.chains import Chain, make_genesis
-from tests.snapshot.harness import Seen, grown, joined, opened, service, snapshot, state_of
+from tests.snapshot.harness import Seen, grown, joined, opened, served, service, snapshot, state_of
 
 
 def same(chain: Chain, data: Path) -> int:
@@ -125,6 +128,23 @@ def test_who_lies_is_named_and_another_is_asked(tmp_path: Path, blocks_only: boo
     codes = {verdict.code for verdict in verdicts}
     assert "withheld" in codes and codes & {"wrong-hash", "malformed", "non-canonical", "bad-signature"}
     assert len(verdicts) == 3 and dict(report.dropped).keys() == seen.verdicts.keys()
+
+
+def test_whoever_asks_for_lists_without_end_leaves_the_others_their_share(tmp_path: Path) -> None:
+    """Checklist 52: a list is served while there are bytes left for this second, like all else, and not on credit."""
+    chain = grown(20)
+    host = service(chain, snapshot(chain, tmp_path / "shelf"))
+    host._bytes.spend("", 4 * SERVED_BYTES_BURST)
+
+    async def ask() -> None:
+        async with served(host) as addresses, Remote() as remote:
+            asked = asyncio.create_task(remote.listing(AskList(addresses[0])))
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(asked), 0.05)
+            host._bytes.spend("", -4 * SERVED_BYTES_BURST)
+            assert (await asked).chain == chain.genesis.chain
+
+    asyncio.run(ask())
 
 
 def test_when_nobody_can_be_used_it_says_why(tmp_path: Path) -> None:
