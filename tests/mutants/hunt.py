@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 SEEDS: Final = 40
 DRAWN: Final = 6_000
 TESTS_SECONDS: Final = 300
@@ -50,7 +52,11 @@ def hunt_tests(tests: list[str]) -> Finding | None:
     """Unit tests; the first that fails."""
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--no-header", *tests]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=TESTS_SECONDS, check=False)
-    failed = [line for line in ran.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    if ran.returncode not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        raise SystemExit(
+            f"the tests did not run: {ran.stdout.strip().splitlines()[-1:]}"
+        )  # no test has noticed anything
+    failed = [line for line in ran.stdout.splitlines() if line.startswith("FAILED")]
     return (len(tests), failed[0].removeprefix("FAILED ")) if failed else None
 
 

@@ -3,7 +3,7 @@
 Each mutant (``mutants.py``) is one exact piece of text and what to put in its place. The packages are copied into a
 scratch directory, the mutant is applied there, and ``hunt.py`` searches: first with what caught it when it was written
 down, then with everything else. Exit status 1 if one is not caught, or if its text is no longer in its file exactly
-once.
+once; or if the same search finds something in the code as it is: then it would find it in every mutant, too.
 
     python -m tests.mutants.run                       all of them
     python -m tests.mutants.run --only skip-null      one; --search: simulator first, whatever caught it before
@@ -30,6 +30,14 @@ ROOT: Final = Path(__file__).resolve().parent.parent.parent
 COPIED: Final = ("broker", "chaincode", "cli", "node", "protos", "testnet", "tests", "setup.cfg", "pyproject.toml")
 ORDER: Final = ("seeds", "small-scope", "tests")
 LIMIT_SECONDS: Final = 600
+UNBROKEN: Final = Mutant(
+    "(nothing broken)",
+    "nothing",
+    "setup.cfg",
+    "[metadata]",
+    "[metadata]",
+    tests=tuple(sorted({test for mutant in MUTANTS for test in mutant.tests})),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +115,7 @@ def main() -> None:
     if options.check or faults:
         sys.exit(1 if faults else 0)
     with ThreadPoolExecutor(options.processes) as pool:
+        control = None if options.only else pool.submit(judge, UNBROKEN, search=True)
         verdicts = []
         for hunt in as_completed([pool.submit(judge, mutant, options.search) for mutant in chosen]):
             verdict = hunt.result()
@@ -117,7 +126,16 @@ def main() -> None:
         print(json.dumps([_value(verdict) for verdict in verdicts], indent=1))
     missed = [verdict for verdict in verdicts if verdict.by is None]
     print(f"{len(verdicts)} mutants, {len(missed)} not caught", file=sys.stderr)
-    sys.exit(1 if missed else 0)
+    is_sound = control is None or _is_clean(control.result())
+    sys.exit(1 if missed or not is_sound else 0)
+
+
+def _is_clean(control: Verdict) -> bool:
+    """Whether the search ran through the code as it is, and found nothing."""
+    if control.by is None and not control.sign:
+        return True
+    print(f"nothing was broken, and yet: {control.by} {control.sign}", file=sys.stderr)
+    return False
 
 
 def _chosen(only: str | None) -> Sequence[Mutant]:
