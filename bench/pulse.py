@@ -1,4 +1,4 @@
-"""A steady trickle of orders, and when blocks with orders in them come back: the pulse of a network that suffers."""
+"""A steady trickle of transactions, and when the blocks with them come back: the pulse of a network that suffers."""
 
 import asyncio
 import contextlib
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from random import Random
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 from bench import market
 from node.errors import RefusedError
@@ -15,7 +15,7 @@ from node.gateway.client import Client
 from node.model.transaction import Transaction, sign_transaction
 from testnet.genesis import Network
 
-ORDERS_PER_SECOND: Final = 50
+PER_SECOND: Final = 50
 """Little enough that no machine is busy with it, often enough that a block comes every 20 ms."""
 STEADY_S: Final = 0.5
 STEADY_COMMITS: Final = 5
@@ -23,8 +23,16 @@ PATIENCE_S: Final = 60.0
 RETRY_S: Final = 0.02
 
 
+class Source(Protocol):
+    """Where a pulse's transactions come from."""
+
+    def next(self) -> Transaction:
+        """The next one, signed."""
+        ...
+
+
 class Orders:
-    """Signed orders of all devices in turn, each nonce once."""
+    """Orders of all devices in turn, each nonce once."""
 
     def __init__(self, network: Network, now: int) -> None:
         self._chain = network.genesis.chain
@@ -48,18 +56,36 @@ class Orders:
         return sign_transaction(trader.key, self._chain, nonce, "market", "place", args, market.not_after())
 
 
-class Pulse:
-    """Use as ``async with Pulse(orders, gateways) as pulse``: sends and listens. Times: ``time.monotonic``."""
+class Vain:
+    """Cancellations of orders that nobody placed, of all devices in turn: they are verified, ordered, executed and
+    refused, and leave the state as large as it was. Whatever grows under them is a leak."""
 
-    def __init__(self, orders: Orders, gateways: Sequence[str]) -> None:
-        self._orders = orders
+    def __init__(self, network: Network) -> None:
+        self._chain = network.genesis.chain
+        self._traders = market.traders()
+        self._count = 0
+
+    def next(self) -> Transaction:
+        """The next cancellation."""
+        trader = self._traders[self._count % len(self._traders)]
+        nonce = self._count // len(self._traders) + 1
+        self._count += 1
+        args = {"order": self._count.to_bytes(32, "big")}
+        return sign_transaction(trader.key, self._chain, nonce, "market", "cancel", args, market.not_after())
+
+
+class Pulse:
+    """Use as ``async with Pulse(source, gateways) as pulse``: sends and listens. Times: ``time.monotonic``."""
+
+    def __init__(self, source: Source, gateways: Sequence[str]) -> None:
+        self._source = source
         self._gateways = gateways
         self._tasks: list[asyncio.Task[None]] = []
         self._sent_at: dict[bytes, float] = {}
         self.commits: list[float] = []
-        """When each block with orders in it came back."""
+        """When each block with transactions in it came back."""
         self.latencies_ms: list[float] = []
-        """From an order's submission to its block, of all orders so far."""
+        """From a transaction's submission to its block, of all so far."""
 
     async def __aenter__(self) -> Self:
         self._tasks = [asyncio.create_task(self._send()), asyncio.create_task(self._follow())]
@@ -93,18 +119,18 @@ class Pulse:
         return max(later - earlier for earlier, later in pairwise(times))
 
     def first_after(self, since: float) -> float:
-        """How long after ``since`` the first block with orders came, in seconds."""
+        """How long after ``since`` the first block with transactions came, in seconds."""
         return next(t for t in self.commits if t > since) - since
 
     async def _send(self) -> None:
         async with Client(self._gateways) as client:
             while True:
                 began = time.monotonic()
-                order = self._orders.next()
-                self._sent_at[order.id] = began
-                with contextlib.suppress(RefusedError):  # full, or nobody answers just now: the next order comes soon
-                    await client.submit(order.raw)
-                await asyncio.sleep(max(0.0, 1 / ORDERS_PER_SECOND - (time.monotonic() - began)))
+                tx = self._source.next()
+                self._sent_at[tx.id] = began
+                with contextlib.suppress(RefusedError):  # full, or nobody answers just now: the next comes soon
+                    await client.submit(tx.raw)
+                await asyncio.sleep(max(0.0, 1 / PER_SECOND - (time.monotonic() - began)))
 
     async def _follow(self) -> None:
         async with Client(self._gateways) as client:

@@ -1,6 +1,7 @@
 """Does a network with f flooding members keep its memory and its pace? Real processes, for as long as you like.
 
-The highest member of four is replaced by ``bench/flood.py``: the others are measured with it dead, then flooding.
+The highest member of four is replaced by ``bench/flood.py``: the others are measured with it dead, then flooding. What
+their clients send leaves the state as large as it was, so that memory should be, too.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ import click
 
 from bench import market
 from bench.processes import rss_mb
-from bench.pulse import Orders, Pulse
+from bench.pulse import Pulse, Vain
 from bench.throughput import show
 from cli.output import json_option, refusals_to_exit_codes
 from testnet.cluster import Cluster
@@ -51,20 +52,18 @@ def measure(seconds: float, per_second: int) -> dict[str, Any]:
         cluster = Cluster(market.build(Path(directory) / "net", NODES))
         try:
             cluster.start_all()
-            ready = cluster.wait_ready()
-            asyncio.run(market.fund(cluster.network))
-            assert ready[0].info is not None
+            cluster.wait_ready()
             *honest, bad = cluster.network.nodes
             cluster.kill(bad)
-            return asyncio.run(_watch(cluster, honest, bad, ready[0].info.now, seconds, per_second))
+            return asyncio.run(_watch(cluster, honest, bad, seconds, per_second))
         finally:
             cluster.stop_all()
 
 
 async def _watch(
-    cluster: Cluster, honest: list[NetworkNode], bad: NetworkNode, now: int, seconds: float, per_second: int
+    cluster: Cluster, honest: list[NetworkNode], bad: NetworkNode, seconds: float, per_second: int
 ) -> dict[str, Any]:
-    async with Pulse(Orders(cluster.network, now), [node.gateway for node in honest]) as pulse:
+    async with Pulse(Vain(cluster.network), [node.gateway for node in honest]) as pulse:
         await pulse.steady(time.monotonic())
         await asyncio.sleep(CALM_S)
         calm = list(pulse.latencies_ms)
