@@ -9,7 +9,11 @@ from node.consensus.desk import Desk
 from node.consensus.message_log import Body, Judgement, MessageLog, read_batch
 from node.consensus.messages import MAX_BATCHES_ASKED, MAX_REPLY_BYTES, BatchReply, BatchRequest
 from node.consensus.ordering import Ordering
+from node.errors import PeerError
 from node.model.block import NULL_DIGEST
+
+_MOST_ASKED = 4 * MAX_BATCHES_ASKED
+"""Digests remembered for each member that has not answered yet."""
 
 
 class Bodies:
@@ -21,6 +25,8 @@ class Bodies:
         self._log = log
         self._ordering = ordering
         self._asks = 0
+        self._asked: dict[int, tuple[bytes, ...]] = {}
+        """What each member was asked for, and has not answered."""
 
     def ask(self) -> None:
         """Ask one member, another each time, for the batches that proposals name and that are not here."""
@@ -38,7 +44,10 @@ class Bodies:
         self._asks += 1
         everyone_in_turn = likely if self._asks % 2 else others
         peer = everyone_in_turn[self._asks // 2 % len(everyone_in_turn)]
-        self._desk.send(peer, BatchRequest(tuple(missing[:MAX_BATCHES_ASKED])))
+        wanted = tuple(missing[:MAX_BATCHES_ASKED])
+        known = dict.fromkeys((*self._asked.get(peer, ()), *wanted))
+        self._asked[peer] = tuple(known)[-_MOST_ASKED:]
+        self._desk.send(peer, BatchRequest(wanted))
 
     def on_request(self, peer: int, request: BatchRequest) -> None:
         """Send what is here of the batches asked for, as many as fit."""
@@ -52,12 +61,19 @@ class Bodies:
         if found:
             self._desk.send(peer, BatchReply(tuple(found)))
 
-    def on_reply(self, reply: BatchReply) -> None:
-        """File the batches that a proposal here waits for."""
-        for raw in reply.batches[:MAX_BATCHES_ASKED]:
+    def on_reply(self, peer: int, reply: BatchReply) -> None:
+        """File the batches that a proposal here waits for.
+
+        Only of who was asked, once for each question, and up to the first batch that was not asked for: to decode one
+        takes longer than to make it. Raises PeerError("wrong-body") for that one.
+        """
+        asked = self._asked.pop(peer, ())
+        for raw in reply.batches[:MAX_BATCHES_ASKED] if asked else ():
             if all(slot.digest is None or self._log.body(slot.digest) for slot in self._log.slots.values()):
                 return  # not asked for, or not any more: not worth decoding
             decoded = read_batch(raw)
+            if decoded.digest not in asked:
+                raise PeerError("wrong-body", "a batch that nobody asked for")
             slots = [slot for slot in self._log.slots.values() if slot.digest == decoded.digest]
             if slots and self._log.body(decoded.digest) is None:
                 self._log.add_body(decoded.digest, Body(raw, decoded, slots[0].height, Judgement.NONE))

@@ -116,7 +116,7 @@ class Replica:
             case BatchRequest() if self._may_answer(sender):
                 self._bodies.on_request(sender, message)
             case BatchReply():
-                self._bodies.on_reply(message)
+                self._bodies.on_reply(sender, message)
             case BlockRequest(first) if self._may_answer(sender) and 1 <= first <= self.height:
                 self._desk.tray.supply.append(Supply(sender, first))
             case BlockReply():

@@ -5,11 +5,12 @@ from random import Random
 
 import pytest
 
+from node.consensus.message_log import read_batch
 from node.consensus.messages import BatchReply, BatchRequest, Message, Proposal, Ready, Signed
 from node.consensus.settings import EARLY_MESSAGES_PER_PEER, WINDOW
 from node.consensus.statements import Commit, Prepare, PrePrepare
 from node.errors import DivergenceFault, PeerError
-from node.model.block import NULL_DIGEST
+from node.model.block import NULL_DIGEST, DecodedBatch
 from tests.consensus.harness import CHAIN, GENESIS_HASH, Cluster, make_batch, make_header, sign_as
 
 OTHER = b"\x07" * 32
@@ -184,6 +185,40 @@ def test_bodies_are_given_by_digest_and_only_what_was_asked_for_is_taken() -> No
     assert answer == BatchReply((make_batch(1)[0],))
     cluster.receive(2, 3, BatchReply((b"garbage", make_batch(5)[0])))  # nobody asked: not even decoded
     assert not cluster.errors
+
+
+def test_one_answer_is_read_for_each_question_and_none_beyond_a_batch_not_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Checklist 52: to decode a batch takes longer than to make one, and a primary can make others ask for them."""
+    decoded: list[bytes] = []
+
+    def read(raw: bytes) -> DecodedBatch:
+        decoded.append(raw)
+        return read_batch(raw)
+
+    monkeypatch.setattr("node.consensus.bodies.read_batch", read)
+    cluster = Cluster(4)
+    cluster.passes = lambda sender, to, message: 3 not in (sender, to)
+    digest = cluster.propose(0, "a")
+    cluster.deliver()
+    cluster.receive(0, 3, sign_as(cluster.keys, 0, PrePrepare(0, 1, digest)))
+    others = [make_batch(time) for time in range(5, 21)]
+    cluster.names.update((other, "junk") for _, other in others)
+    junk = BatchReply(tuple(raw for raw, _ in others))
+    for _ in range(50):
+        cluster.receive(1, 3, junk)
+    assert decoded == []
+    cluster.tick([3], count=5)
+    (asked,) = [line.split()[2] for line in cluster.trace if "batch-request" in line]  # "3 -> asked batch-request a"
+    for _ in range(50):
+        cluster.receive(int(asked), 3, junk)
+    assert len(decoded) == 1
+    assert [(to, error.code) for to, error in cluster.errors] == [(3, "wrong-body")]
+    cluster.tick([3], count=5)
+    for peer in range(3):
+        cluster.receive(peer, 3, BatchReply((make_batch(1)[0],)))
+    assert cluster.replica(3).diagnosis().waits[0].what == "prepares"
 
 
 def test_no_proposal_above_the_high_mark() -> None:
