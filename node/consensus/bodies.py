@@ -13,7 +13,8 @@ from node.errors import PeerError
 from node.model.block import NULL_DIGEST
 
 _MOST_ASKED = 4 * MAX_BATCHES_ASKED
-"""Digests remembered for each member that has not answered yet."""
+"""Digests remembered for each member: answers may come late."""
+_MOST_UNANSWERED = 4
 
 
 class Bodies:
@@ -26,7 +27,8 @@ class Bodies:
         self._ordering = ordering
         self._asks = 0
         self._asked: dict[int, tuple[bytes, ...]] = {}
-        """What each member was asked for, and has not answered."""
+        """What each member was asked for, the newest last."""
+        self._unanswered = [0] * desk.settings.n
 
     def ask(self) -> None:
         """Ask one member, another each time, for the batches that proposals name and that are not here."""
@@ -47,6 +49,7 @@ class Bodies:
         wanted = tuple(missing[:MAX_BATCHES_ASKED])
         known = dict.fromkeys((*self._asked.get(peer, ()), *wanted))
         self._asked[peer] = tuple(known)[-_MOST_ASKED:]
+        self._unanswered[peer] = min(self._unanswered[peer] + 1, _MOST_UNANSWERED)
         self._desk.send(peer, BatchRequest(wanted))
 
     def on_request(self, peer: int, request: BatchRequest) -> None:
@@ -67,12 +70,14 @@ class Bodies:
         Only of who was asked, once for each question, and up to the first batch that was not asked for: to decode one
         takes longer than to make it. Raises PeerError("wrong-body") for that one.
         """
-        asked = self._asked.pop(peer, ())
-        for raw in reply.batches[:MAX_BATCHES_ASKED] if asked else ():
+        if not self._unanswered[peer]:
+            return
+        self._unanswered[peer] -= 1
+        for raw in reply.batches[:MAX_BATCHES_ASKED]:
             if all(slot.digest is None or self._log.body(slot.digest) for slot in self._log.slots.values()):
                 return  # not asked for, or not any more: not worth decoding
             decoded = read_batch(raw)
-            if decoded.digest not in asked:
+            if decoded.digest not in self._asked[peer]:
                 raise PeerError("wrong-body", "a batch that nobody asked for")
             slots = [slot for slot in self._log.slots.values() if slot.digest == decoded.digest]
             if slots and self._log.body(decoded.digest) is None:
