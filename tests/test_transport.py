@@ -283,6 +283,25 @@ def test_a_certificate_is_changed_without_a_gap(peers: Peers) -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("newest_first", [True, False])
+def test_new_links_with_either_certificate_while_both_are_admitted(peers: Peers, newest_first: bool) -> None:
+    """Checklist 50: a member whose keys are being rotated is restarted. TLS finds a certificate by its subject."""
+
+    async def scenario(shown: TlsIdentity, other: TlsIdentity) -> None:
+        both = tuple(identity.certificate.decode() for identity in (shown, other))
+        member = Peer("node-1", peers.addresses[1], both if newest_first else both[::-1])
+        a, b = peers.transport(0, 1), peers.transport(1, 0)
+        a.admit([member])
+        b.identify(shown)
+        async with running(a, b):
+            await until(lambda: a.connected() == ["node-1"] and b.connected() == ["node-0"])
+            await until(lambda: all(link.is_heard for link in (*a.links(), *b.links())))
+
+    old, new = peers.keys[1], TlsIdentity(*make_certificate("node-1"))
+    asyncio.run(scenario(new, old))
+    asyncio.run(scenario(old, new))
+
+
 def test_a_certificate_that_two_bring_is_the_first_ones(peers: Peers, caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
         a, b = peers.transport(0, 1), peers.transport(1, 0)

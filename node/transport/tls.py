@@ -1,7 +1,8 @@
 """Certificates of peer links: self-signed ECDSA P-256, pinned by genesis and by every later change of the members.
 
 gRPC's TLS accepts neither Ed25519 nor expired certificates, hence P-256 and no practical expiry (RFC 5280,
-4.1.2.5: 99991231235959Z). Names mean nothing here: who a peer is follows from the exact certificate.
+4.1.2.5: 99991231235959Z). Names mean nothing here: who a peer is follows from the exact certificate. But TLS looks for
+a trusted certificate by its subject, and compares the first of that name alone: so each key has a subject of its own.
 """
 
 import datetime
@@ -9,6 +10,7 @@ import ssl
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 
 import grpc
 from cryptography import x509
@@ -36,7 +38,8 @@ class TlsIdentity:
 def make_certificate(member: str) -> tuple[bytes, bytes]:
     """A new private key (PKCS 8, PEM, unencrypted: seal it) and its self-signed certificate (PEM)."""
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, member[:64])])
+    named = x509.NameAttribute(NameOID.COMMON_NAME, member[:64])
+    subject = x509.Name([named, x509.NameAttribute(NameOID.SERIAL_NUMBER, _fingerprint(key.public_key()))])
     certificate = (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -53,6 +56,12 @@ def make_certificate(member: str) -> tuple[bytes, bytes]:
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     return private, certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def _fingerprint(key: ec.EllipticCurvePublicKey) -> str:
+    """SHA-256 of the public key, in hex: the 64 characters that X.520 allows for a subject's serial number."""
+    info = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return sha256(info).hexdigest()
 
 
 def certificate_der(pem: str) -> bytes:
