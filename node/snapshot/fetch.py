@@ -1,9 +1,10 @@
 """How a snapshot is fetched from several nodes at once, none of which is trusted. Without sockets, clocks or files.
 
 ``requests`` says what to ask whom; every answer goes into ``listed``, ``chunk`` or ``failed``. First all sources are
-asked what they have; the newest certified snapshot is chosen, and its chunks are asked of all who offer it. What does
-not check is thrown away, its source is not asked again, and ``verdicts`` says why. A chunk that was not had from one
-source is asked of another; when no source of a snapshot is left, the next one is chosen.
+asked what they have; the newest certified snapshot is chosen, of those that several have if there are any, since one
+source alone could be slow on purpose. Its chunks are asked of all who offer it. What does not check is thrown away, its
+source is not asked again, and ``verdicts`` says why. A chunk that was not had from one source is asked of another; when
+no source of a snapshot is left, the next one is chosen.
 """
 
 from collections import deque
@@ -242,9 +243,12 @@ class Fetch:
             self.stage = Stage.NOTHING if self.sources else Stage.NO_SOURCE
             return
         sources = {target.name: sum(target.name in each.offers for each in self.sources.values()) for target in offers}
-        self.target = max(
-            offers, key=lambda each: (each.name == self._preferred, each.height, sources[each.name], -each.depth)
-        )
+
+        def worth(offer: Target) -> tuple[bool, bool, int, int, int]:
+            count = sources[offer.name]
+            return offer.name == self._preferred, count > 1, offer.height, count, -offer.depth
+
+        self.target = max(offers, key=worth)
         have = self._sink.begin(self.target)
         self._queue.extend([prefix for prefix in self.target.tops if prefix not in have])
         self._left = set(self._queue)

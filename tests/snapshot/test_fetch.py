@@ -3,6 +3,7 @@
 from functools import cache
 from hashlib import sha256
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -160,6 +161,21 @@ def test_without_an_honest_source_it_ends_and_says_why(kinds: list[str], data: s
     assert fetch.stage is (Stage.NOTHING if left else Stage.NO_SOURCE)
     assert len(fetch.verdicts) == sum(kind not in left for kind in kinds)
     assert not sink.chunks
+
+
+@pytest.mark.parametrize(("kinds", "height"), [(("old", "old", "flaky"), 0), (("old", "flaky", "flaky"), 1)])
+def test_what_one_source_alone_has_is_not_preferred(kinds: tuple[str, ...], height: int) -> None:
+    """It may be slow on purpose: what several have is had from any of them, though it is older."""
+    chain, offers, _ = world()
+    head, certificate = encode_header(chain.ledger.head), chain.ledger.head_certificate
+    assert certificate is not None
+    trust = Trust(chain.genesis.chain, (chain.genesis.epoch,), verify)
+    fetch = Fetch([f"{kind}{number}" for number, kind in enumerate(kinds)], lambda source, listing: trust, Memory())
+    for request in fetch.requests():
+        assert isinstance(request, AskList)
+        had = [offers[each, 1] for each in (HEIGHTS[:1] if request.source.startswith("old") else HEIGHTS)]
+        fetch.listed(request, Listing(chain.genesis.chain, 0, head, encode_certificate(certificate), (), tuple(had)))
+    assert fetch.target is not None and fetch.target.height == HEIGHTS[height]
 
 
 @settings(deadline=None)

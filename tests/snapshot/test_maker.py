@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import resource
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,8 +17,8 @@ from node.model.keys import verify
 from node.snapshot.join import JoinPlan, join
 from node.snapshot.load import load
 from node.snapshot.maker import Maker, Making
-from node.snapshot.offer import Trust, checked_offer
-from node.snapshot.shelf import Shelf
+from node.snapshot.offer import Offer, Trust, checked_offer
+from node.snapshot.shelf import Draft, Shelf
 from tests.ledger.chains import Chain
 from tests.snapshot.harness import Seen, grown, served, service, snapshot, state_of
 
@@ -83,7 +84,8 @@ def test_the_newest_are_kept_and_drafts_of_crashes_removed(tmp_path: Path) -> No
     assert [manifest.height for manifest in Shelf(tmp_path).kept] == heights
 
 
-def test_a_stopped_node_leaves_nothing_half_done(tmp_path: Path) -> None:
+def test_a_stopped_node_leaves_nothing_half_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("node.snapshot.maker.SNAPSHOT_SLICE_MS", 0)  # it is always in the middle of it
     chain = grown(EVERY)
     shelf = Shelf(tmp_path / "shelf")
     maker = Maker(chain.store, chain.ledger, shelf, fatal, EVERY)
@@ -97,6 +99,38 @@ def test_a_stopped_node_leaves_nothing_half_done(tmp_path: Path) -> None:
     asyncio.run(run())
     assert not shelf.kept
     assert list((tmp_path / "shelf").iterdir()) == []
+
+
+class SlowShelf(Shelf):
+    """Waits with a finished snapshot until it is told to go on."""
+
+    entered = threading.Event()
+    go_on = threading.Event()
+
+    def add(self, draft: Draft, offer: Offer, height: int) -> None:
+        self.entered.set()
+        assert self.go_on.wait(10)
+        super().add(draft, offer, height)
+
+
+def test_a_node_that_stops_at_the_last_moment_leaves_the_whole_snapshot(tmp_path: Path) -> None:
+    chain = grown(EVERY)
+    shelf = SlowShelf(tmp_path)
+    maker = Maker(chain.store, chain.ledger, shelf, fatal, EVERY)
+
+    async def run() -> None:
+        maker.committed()
+        await asyncio.to_thread(shelf.entered.wait, 10)
+        stopping = asyncio.create_task(maker.stop())
+        await asyncio.sleep(0.05)
+        assert not stopping.done()
+        shelf.go_on.set()
+        await stopping
+
+    asyncio.run(run())
+    again = Shelf(tmp_path)
+    (manifest,) = again.kept
+    assert all(again.chunk(EVERY, manifest.depth, chunk.prefix) for chunk in manifest.chunks)
 
 
 def test_a_full_disk_is_logged_and_the_next_one_is_made(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
