@@ -32,17 +32,19 @@ class Receipts:
         self._own.add(path)
 
 
-def _note(context: click.Context, parameter: click.Parameter, path: Path | None) -> None:
-    if path is None:
+def _note(context: click.Context, parameter: click.Parameter, text: str | None) -> None:
+    if text is None:
         return
+    path = Path(text)
     if path.exists() and not path.is_dir():
         raise click.BadParameter(f"{path} is there already; it is not overwritten", param=parameter)
+    if text.endswith("/") and not path.is_dir():
+        raise click.BadParameter(f"there is no directory {path}; make it first", param=parameter)
     context.meta[_KEY] = Receipts(path)
 
 
 receipt_option = click.option(
     "--receipt",
-    type=click.Path(path_type=Path),
     metavar="PATH",
     expose_value=False,
     callback=_note,

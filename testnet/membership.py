@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from chaincode.governance import NOTICE
+from cli.refusals import explain
 from node.config import load_config
-from node.errors import RefusedError
+from node.errors import ConfigError, RefusedError
 from node.gateway.client import Client, TxStatus
 from node.keyfile import TESTNET, load_key, save_key, write_private
-from node.model.genesis import Member
+from node.model.genesis import Member, member_name_fault
 from node.model.keys import SigningKey, generate_key
 from node.model.transaction import sign_transaction
 from node.rotation import make_next_keys
@@ -39,8 +40,14 @@ def admin_key(node: NetworkNode) -> SigningKey:
 def make_node(network: Network, name: str) -> tuple[NetworkNode, Member]:
     """A new node's files, beside those of the others, whose addresses it knows; and the member's entry.
 
-    Raises ConfigError: "key-exists", "cannot-write", "bad-config".
+    Raises ConfigError: "bad-config", "cannot-write"; RefusedError("node-exists").
     """
+    if fault := member_name_fault(name):
+        raise ConfigError("bad-config", fault)
+    if (network.directory / NODES_NAME / name).exists():
+        raise RefusedError(
+            "node-exists", f"there is, or was, a node `{name}` in {network.directory}: choose another name"
+        )
     gateway, peer = (f"127.0.0.1:{port}" for port in free_ports(2))
     directory = network.directory / NODES_NAME / name
     directory.mkdir(parents=True, exist_ok=True)
@@ -119,5 +126,5 @@ async def _send(client: Client, key: SigningKey, method: str, args: dict[str, An
 
 def _result(status: TxStatus) -> object:
     if status.code != "ok":
-        raise RefusedError(status.code, f"the network refuses the change: {status.code}")
+        raise RefusedError(status.code, explain("governance", status.code, status.details, 0))
     return status.result

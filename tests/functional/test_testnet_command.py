@@ -13,6 +13,7 @@ from cli.main import main
 from node.errors import ConfigError, RefusedError
 from testnet.cluster import Cluster
 from testnet.genesis import PEER_PORTS_OFFSET, build_network
+from testnet.membership import make_node
 from testnet.neighbourhood import build_neighbourhood
 
 
@@ -187,3 +188,14 @@ def test_a_pid_file_with_a_foreign_pid_is_not_believed(tmp_path: Path) -> None:
     assert cluster.stop_all() == []
     with pytest.raises(RefusedError, match="not-running"):
         cluster.kill(network.nodes[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "code"), [("node-1", "node-exists"), ("../x", "bad-config"), ("Bad Name", "bad-config")]
+)
+def test_a_name_that_no_new_node_can_have_leaves_nothing_behind(tmp_path: Path, name: str, code: str) -> None:
+    network = build_network(tmp_path / "net", {}, base_port=None)
+    before = sorted(network.directory.rglob("*"))
+    with pytest.raises(RefusedError) as refusal:
+        make_node(network, name)
+    assert refusal.value.code == code and sorted(network.directory.rglob("*")) == before
