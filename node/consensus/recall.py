@@ -213,6 +213,7 @@ class Passivity:
             self._desk.tray.forgotten.extend(statements)
             self._desk.persist(lost_record())
         if not self.is_asking:
+            self._start += 1  # a late answer to the first question is none to this one
             self._ask()
 
     def _conclude(self) -> None:

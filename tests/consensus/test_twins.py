@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from node.consensus.messages import Recall, Recollection
+from node.consensus.messages import Message, Recall, Recollection
 from node.consensus.records import barrier_record, first_records
 from node.consensus.replica import Anchor, Memory, Replica, Settings
 from node.consensus.settings import OBSERVER, WINDOW
@@ -34,6 +34,29 @@ def test_the_proposal_of_a_twin_makes_a_primary_passive() -> None:
     cluster.tick(count=10)
     assert cluster.replica(0).passive_because is None
     cluster.assert_one_chain()
+
+
+def test_a_late_answer_to_the_first_question_does_not_answer_the_second() -> None:
+    """Checklist 38: it says how far things were at the start, and the twin may have voted since."""
+    cluster = Audited()
+    late: list[tuple[int, Recollection]] = []
+
+    def passes(sender: int, to: int, message: Message) -> bool:
+        if to == 0 and sender != 3 and isinstance(message, Recollection):
+            late.append((sender, message))
+        return True
+
+    cluster.crash(0)
+    cluster.passes = passes
+    cluster.restart(0)
+    cluster.deliver()
+    assert {sender for sender, _ in late} == {1, 2}
+    cluster.work(0, 1, 2, 3, until=1)
+    cluster.receive(1, 0, sign_as(cluster.keys, 0, PrePrepare(0, 2, A)))
+    cluster.network.clear()
+    for sender, message in late:
+        cluster.receive(sender, 0, message)
+    assert cluster.replica(0).passive_because == "recalling"
 
 
 def test_a_twin_is_seen_in_certificates_and_new_views() -> None:
