@@ -29,7 +29,8 @@ NODES: Final = 4
 CALM_S: Final = 30.0
 SAMPLE_S: Final = 10.0
 SETTLED_SHARE: Final = 0.2
-"""The first fifth fills buffers and caches to their bounds; memory is compared from there on."""
+"""The first fifth fills buffers and caches to their bounds. Of the rest, the mean of the first third is compared with that
+of the last: in between, the store's write buffers fill and empty."""
 
 
 @click.command()
@@ -76,12 +77,14 @@ async def _watch(
         flooded = pulse.latencies_ms[len(calm) :]
     agreement = await asyncio.to_thread(cluster.agreement)
     settled = samples[int(len(samples) * SETTLED_SHARE) :]
+    third = max(1, len(settled) // 3)
+    early, late = _means(settled[:third]), _means(settled[-third:])
     return {
         "minutes": round(seconds / 60, 1),
         "flood_per_second": per_second,
-        "rss_mb_settled": settled[0],
-        "rss_mb_end": settled[-1],
-        "rss_mb_growth_max": round(max(end - start for start, end in zip(settled[0], settled[-1], strict=True)), 1),
+        "rss_mb_early": early,
+        "rss_mb_late": late,
+        "rss_mb_growth_max": round(max(end - start for start, end in zip(early, late, strict=True)), 1),
         "rss_mb_samples": samples[:: max(1, len(samples) // 30)],
         **_latencies("calm", calm),
         **_latencies("flooded", flooded),
@@ -109,6 +112,10 @@ async def _sample(
         samples.append([round(rss_mb(pid), 1) for pid in pids if pid is not None])
         await asyncio.sleep(SAMPLE_S)
     return samples
+
+
+def _means(samples: list[list[float]]) -> list[float]:
+    return [round(statistics.mean(of_node), 1) for of_node in zip(*samples, strict=True)]
 
 
 def _latencies(name: str, milliseconds: list[float]) -> dict[str, float]:
