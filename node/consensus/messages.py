@@ -216,7 +216,8 @@ class Ready:
     """Messages that came too early, were kept, and turned out to be bad: (peer, why). For the log."""
     log_cut: int | None = None
     """If set: records of heights up to this one are no longer needed; the vote log may be rewritten from
-    ``Replica.log_snapshot()``. Only ever a height that is stored."""
+    ``Replica.log_snapshot()``. Only ever a height that is stored; said again with each view, since ViewChanges and
+    NewViews of views that bring no block would fill the log for ever."""
 
     def __bool__(self) -> bool:
         return (

@@ -102,6 +102,7 @@ class Views:
         self.changes.add_own(signed, statement)
         self._desk.persist(view_change_record(signed))
         self._desk.broadcast(signed)
+        self._desk.tray.log_cut = self._pipeline.head.height
 
     def on_view_change(self, signed: Signed, statement: ViewChange) -> None:
         """Another member's ViewChange."""
@@ -158,6 +159,7 @@ class Views:
 
     def _enter(self, signed: Signed, statement: NewView, outcome: Outcome) -> None:
         self.new_view = signed
+        self._desk.tray.log_cut = self._pipeline.head.height
         self.withdraw()
         self._pacemaker.on_view()
         if outcome.stable is not None and self._ordering.in_window(outcome.start):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from node.consensus.messages import Message, Proposal, Signed, Status
+from node.consensus.messages import Message, Proposal, Ready, Signed, Status
 from node.consensus.statements import Prepare, PrePrepare, Suspect, ViewChange
 from tests.consensus.harness import Cluster, make_batch, sign_as
 
@@ -295,3 +295,26 @@ def test_a_new_view_is_not_shown_to_one_peer_again_and_again() -> None:
         sent = [send for send in cluster.replica(2).ready().send if send.to == 0]
         shown += sum(cluster.kind(send.message) == "new-view" for send in sent)
     assert 4 <= shown <= 9
+
+
+def test_a_log_of_views_that_bring_nothing_can_be_cut() -> None:
+    """Checklist 22 and 52: the log would grow for as long as no block is stored."""
+    cluster = Cluster(4, timeout_ticks=4)
+    cluster.passes = lambda sender, to, message: cluster.kind(message) not in ("proposal", "pre-prepare")
+    cuts: list[int | None] = []
+    drain = cluster.replica(1).ready
+
+    def ready() -> Ready:
+        found = drain()
+        cuts.append(found.log_cut)
+        return found
+
+    cluster.replica(1).ready = ready  # type: ignore[method-assign]
+    cluster.tick(count=200, pending=True)
+    view = cluster.replica(1).view
+    assert view > 3 and cluster.heights() == [0] * 4
+    assert cuts.count(0) >= view
+    assert len(cluster.replica(1).log_snapshot()) <= 2
+    cluster.compact(1)
+    cluster.restart(1)
+    assert cluster.replica(1).view >= view
