@@ -29,8 +29,8 @@ NODES: Final = 4
 CALM_S: Final = 30.0
 SAMPLE_S: Final = 10.0
 SETTLED_SHARE: Final = 0.2
-"""The first fifth fills buffers and caches to their bounds. Of the rest, the mean of the first third is compared with that
-of the last: in between, the store's write buffers fill and empty."""
+"""The first fifth fills buffers and caches to their bounds. Of the rest, the mean of the first third is compared with
+that of the last: in between, the store's write buffers fill and empty."""
 
 
 @click.command()
