@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ParamSpec, TypeVar
@@ -75,6 +76,16 @@ def print_table(
     console.print(table)
     if left_out:
         console.print(Text(f"without {', '.join(left_out)}: a wider terminal or --json shows all"), soft_wrap=True)
+
+
+def print_trace(line: str, *, err: bool) -> None:
+    """A line of many, on stdout or stderr. If nobody reads them any more (``| head``), the command ends here: it is no
+    failure of what is traced."""
+    try:
+        click.echo(line, err=err)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2 if err else 1)
+        sys.exit(EXIT_REFUSED)
 
 
 def plain(text: str) -> str:

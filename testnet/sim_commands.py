@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import click
 
-from cli.output import EXIT_REFUSED, json_option, print_json, print_table
+from cli.output import EXIT_REFUSED, json_option, print_json, print_table, print_trace
 from testnet.simulator import FAULT_KINDS, WORKLOADS, Options, SeedResult, run_seed, run_seeds
 from testnet.small_scope_commands import small_scope
 
@@ -67,7 +67,7 @@ def run(
     if trace:
         if seeds != 1:
             raise click.UsageError("--trace is for one seed")
-        results = [run_seed(seed, options, trace=lambda line: click.echo(line, err=as_json))]
+        results = [run_seed(seed, options, trace=lambda line: print_trace(line, err=as_json))]
     else:
         results = _run_many(range(seed, seed + seeds), options, processes or 0)
     _report(sorted(results, key=lambda result: result.seed), faults, nodes, workload, as_json)

@@ -6,7 +6,7 @@ from typing import Final
 
 import click
 
-from cli.output import EXIT_REFUSED, json_option, print_json, print_table
+from cli.output import EXIT_REFUSED, json_option, print_json, print_table, print_trace
 from testnet.small_scope import (
     AT_THE_END,
     BEFORE_COMMITS,
@@ -62,7 +62,7 @@ def small_scope(
              watt sim small-scope --history 0-222-999-3a7
     """
     if name is not None:
-        results = [run_history(_named(name), trace=lambda line: click.echo(line, err=as_json))]
+        results = [run_history(_named(name), trace=lambda line: print_trace(line, err=as_json))]
     else:
         results = _run(_histories(twin, CUTS[cut], everything, drawn)[::every], processes or 0)
     failed = sorted((result for result in results if result.failure), key=lambda result: result.history)
@@ -81,7 +81,7 @@ def _named(name: str) -> History:
     try:
         return history_of(name)
     except ValueError as error:
-        raise click.BadParameter(str(error)) from error
+        raise click.BadParameter(f"{name!r} names no history", param_hint="--history") from error
 
 
 def _histories(twin: int, cut: int, everything: bool, drawn: int | None) -> list[History]:

@@ -54,3 +54,10 @@ def test_output_that_cannot_be_written(words: list[str], tmp_path: Path) -> None
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
     assert done.returncode == 1
     assert done.stderr == "watt: cannot-write: No space left on device\n"
+
+
+def test_a_trace_that_nobody_reads_on_is_no_failure() -> None:
+    command = f"{sys.executable} -m cli.main sim small-scope --history 0-222-999-3a7"
+    shell = ["bash", "-c", f"{command} | head -1"]
+    done = subprocess.run(shell, capture_output=True, text=True, timeout=60, check=False)
+    assert len(done.stdout.splitlines()) == 1 and done.stderr == ""
