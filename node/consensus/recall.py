@@ -118,7 +118,8 @@ class Passivity:
         """What the vote log must hold of this."""
         if self._is_lost:
             return [lost_record()]
-        return [barrier_record(self.barrier)] if self._ordering.stored < self.barrier else []
+        # "lost" is what the next epoch keeps of this log, if the process dies before it has begun it.
+        return [lost_record(), barrier_record(self.barrier)] if self._ordering.stored < self.barrier else []
 
     # Asking.
 

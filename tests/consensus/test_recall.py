@@ -3,6 +3,7 @@
 import pytest
 
 from node.consensus.messages import Recall, Recollection, Signed
+from node.consensus.records import first_records
 from node.consensus.replica import Memory
 from node.consensus.settings import WINDOW
 from node.consensus.statements import Commit, Prepare, PrePrepare, ViewChange
@@ -156,6 +157,7 @@ def test_a_lost_memory_stays_lost_over_restarts_until_the_barrier() -> None:
     barrier = cluster.replica(2).barrier
     assert barrier == 3 + WINDOW + 1 and cluster.replica(2).passive_because == "memory-lost"
     cluster.compact(2)
+    assert first_records(Memory.LOST)[0] in cluster.nodes[2].records  # what is left of it in the next epoch
     for _ in range(2):
         cluster.crash(2)
         cluster.restart(2)
