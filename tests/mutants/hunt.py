@@ -2,7 +2,7 @@
 
 Run inside the copy that holds a mutant, where all that it imports comes from. In the order asked for:
 
-    seeds        histories of the simulator, from seed 0 on: whole nodes, every fault
+    seeds        histories of the simulator, from seed 0 on: whole nodes, and the kinds of faults that were named
     small-scope  histories drawn from the small scope, from seed 0 on: the core alone, a twin, splits
     tests        the unit tests that were named
 """
@@ -24,15 +24,16 @@ Finding = tuple[int, str]
 """After how many, and the first sign."""
 
 
-def hunt_seeds(_tests: list[str]) -> Finding | None:
+def hunt_seeds(faults: str, _tests: list[str]) -> Finding | None:
     """The simulator."""
-    from testnet.simulator import Options, run_seed  # noqa: PLC0415 - a mutant may break the import: that is a finding
+    from testnet.simulator import ALL_FAULTS, Options, run_seed  # noqa: PLC0415 - a mutant may break the import
 
-    failures = (run_seed(seed, Options()).failure for seed in range(SEEDS))
+    options = Options(ALL_FAULTS if faults == "all" else frozenset(faults.split(",")))
+    failures = (run_seed(seed, options).failure for seed in range(SEEDS))
     return _first(failures)
 
 
-def hunt_small_scope(_tests: list[str]) -> Finding | None:
+def hunt_small_scope(_faults: str, _tests: list[str]) -> Finding | None:
     """The small scope."""
     from testnet.small_scope import drawn_history  # noqa: PLC0415
     from testnet.small_world import run_history  # noqa: PLC0415
@@ -48,7 +49,7 @@ def _first(failures: Iterator[str | None]) -> Finding | None:
     return None
 
 
-def hunt_tests(tests: list[str]) -> Finding | None:
+def hunt_tests(_faults: str, tests: list[str]) -> Finding | None:
     """Unit tests; the first that fails."""
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--no-header", *tests]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=TESTS_SECONDS, check=False)
@@ -60,7 +61,7 @@ def hunt_tests(tests: list[str]) -> Finding | None:
     return (len(tests), failed[0].removeprefix("FAILED ")) if failed else None
 
 
-HUNTERS: Final[dict[str, Callable[[list[str]], Finding | None]]] = {
+HUNTERS: Final[dict[str, Callable[[str, list[str]], Finding | None]]] = {
     "seeds": hunt_seeds,
     "small-scope": hunt_small_scope,
     "tests": hunt_tests,
@@ -68,15 +69,15 @@ HUNTERS: Final[dict[str, Callable[[list[str]], Finding | None]]] = {
 
 
 def main() -> None:
-    """``hunt.py by[,by...] [test...]``, in the copy's directory."""
-    order, tests = sys.argv[1].split(","), sys.argv[2:]
+    """``hunt.py by[,by...] all|fault[,fault...] [test...]``, in the copy's directory."""
+    order, faults, tests = sys.argv[1].split(","), sys.argv[2], sys.argv[3:]
     import node  # noqa: PLC0415 - only to see where from
 
     here = Path.cwd()
     if here not in Path(next(iter(node.__path__))).parents:
         raise SystemExit(f"the code under test is imported from {list(node.__path__)}, not from {here}")
     for by in order:
-        finding = HUNTERS[by](tests)
+        finding = HUNTERS[by](faults, tests)
         if finding is not None:
             print(json.dumps({"by": by, "count": finding[0], "sign": finding[1].splitlines()[0][:200]}))
             return

@@ -12,7 +12,8 @@ CORE = "node/consensus"
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """``old`` stands in ``file`` exactly once; ``breaks``: what no longer holds."""
+    """``old`` stands in ``file`` exactly once; ``breaks``: what no longer holds; ``faults``: what strikes the
+    histories, for a mistake that shows only in a trouble that is rare among all kinds."""
 
     name: str
     breaks: str
@@ -21,6 +22,7 @@ class Mutant:
     new: str
     caught_by: str = "seeds"
     tests: tuple[str, ...] = ("tests/consensus",)
+    faults: str = "all"
 
 
 MUTANTS: Final = (
@@ -250,8 +252,8 @@ MUTANTS: Final = (
         f"{CORE}/recall.py",
         "self.barrier = max(self.barrier, proven + WINDOW + 1)",
         "pass",
-        "tests",
-        ("tests/consensus/test_recall.py",),
+        tests=("tests/consensus/test_recall.py",),
+        faults="wipe,crash,loss,mute,partition,delay",
     ),
     Mutant(
         "own-strange-votes-ignored",

@@ -20,7 +20,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -65,7 +65,7 @@ def judge(mutant: Mutant, search: bool) -> Verdict:
         _copy(Path(scratch))
         path = Path(scratch, mutant.file)
         path.write_text(path.read_text().replace(mutant.old, mutant.new))
-        command = [sys.executable, "-m", "tests.mutants.hunt", ",".join(order), *mutant.tests]
+        command = [sys.executable, "-m", "tests.mutants.hunt", ",".join(order), mutant.faults, *mutant.tests]
         environment = {**os.environ, "PYTHONPATH": scratch, "PYTHONDONTWRITEBYTECODE": "1"}
         try:
             ran = subprocess.run(
@@ -115,7 +115,8 @@ def main() -> None:
     if options.check or faults:
         sys.exit(1 if faults else 0)
     with ThreadPoolExecutor(options.processes) as pool:
-        control = None if options.only else pool.submit(judge, UNBROKEN, search=True)
+        kinds = () if options.only else sorted({mutant.faults for mutant in chosen})
+        controls = [pool.submit(judge, replace(UNBROKEN, faults=faults), search=True) for faults in kinds]
         verdicts = []
         for hunt in as_completed([pool.submit(judge, mutant, options.search) for mutant in chosen]):
             verdict = hunt.result()
@@ -126,7 +127,7 @@ def main() -> None:
         print(json.dumps([_value(verdict) for verdict in verdicts], indent=1))
     missed = [verdict for verdict in verdicts if verdict.by is None]
     print(f"{len(verdicts)} mutants, {len(missed)} not caught", file=sys.stderr)
-    is_sound = control is None or _is_clean(control.result())
+    is_sound = all(_is_clean(control.result()) for control in controls)
     sys.exit(1 if missed or not is_sound else 0)
 
 
