@@ -46,7 +46,7 @@ from node.model.transaction import MAX_TRANSACTION_BYTES, Transaction
 from node.ports import DriverStatus, Ports
 from node.quarantine import Quarantine
 from node.succession import Succession
-from node.supply import block_reply
+from node.supply import Supplier
 from node.term import Term
 from node.viewlog import ViewLog
 from node.votelog import VoteLog
@@ -83,7 +83,8 @@ class Driver:
         self._judge = Judge(self._chain, self._clock, self._verified, ports.check_signatures)
         self._forwarding = Forwarding(pool)
         self._intake = Intake(pool, self._forwarding, self._verified, self._chain, ports.check_signatures)
-        self._succession = Succession(ledger, me, ports)
+        self._supplier = Supplier(ledger)
+        self._succession = Succession(ledger, me, ports, self._supplier)
         memory = Memory.LOST if vote_log.set_aside else Memory.KEPT
         self._term = self._new_term(ledger.epoch_at(ledger.head.height + 1), records, memory)
         self._quarantine = Quarantine()
@@ -364,9 +365,10 @@ class Driver:
         self._succession.look(self._term)
 
     def _supply(self, supply: Supply) -> None:
-        reply = block_reply(self._ledger, supply.first)
+        to = self._term.names_of(supply.peer)
+        reply = self._supplier.for_member(to[0], supply.first)
         if reply is not None:
-            self._ports.send(self._term.names_of(supply.peer), reply)
+            self._ports.send(to, reply)
 
     # Forwarding.
 

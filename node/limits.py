@@ -41,6 +41,10 @@ AHEAD_MESSAGES = 512
 AHEAD_BYTES = 16 * 1024 * 1024
 LEAVE_TICKS = 10 * TICKS_PER_SECOND
 
+# Blocks for a peer that lags behind: several replies of 4 MiB at once, then more than it can execute.
+SUPPLY_BYTES_PER_SECOND = 16 * 1024 * 1024
+SUPPLY_BYTES_BURST = 16 * 1024 * 1024
+
 # Batches seen and not yet stored, of which the ids of the transactions are kept: a few windows of 16 heights.
 BATCHES_REMEMBERED = 128
 

@@ -22,7 +22,7 @@ from node.model.codec import decode
 from node.model.epoch import Epoch
 from node.model.keys import TAG_VOTE
 from node.ports import Ports
-from node.supply import Guests, block_reply
+from node.supply import Supplier
 from node.term import Term
 from node.transport.peer import Peer
 
@@ -133,12 +133,12 @@ class Leave:
 class Succession:
     """The epochs around the one that a driver lives in: which one comes, who is a guest here, and when to go."""
 
-    def __init__(self, ledger: Ledger, me: str, ports: Ports) -> None:
+    def __init__(self, ledger: Ledger, me: str, ports: Ports, supplier: Supplier) -> None:
         self._ledger = ledger
         self._me = me
         self._ports = ports
         self._ahead = Ahead()
-        self._rations = Guests()
+        self._supplier = supplier
         self._leave: Leave | None = None
         self._lowest: dict[str, int] = {}
         """Member to the lowest height that it has said, since this process runs, to be its newest."""
@@ -168,8 +168,8 @@ class Succession:
             self._ahead.keep(peer, message)
             return True
         if term.index_of(peer) is None:
-            if isinstance(message, BlockRequest) and self._rations.may_ask(peer):
-                reply = block_reply(self._ledger, message.first)
+            if isinstance(message, BlockRequest):
+                reply = self._supplier.for_guest(peer, message.first)
                 if reply is not None:
                     self._ports.send((peer,), reply)
             return True
@@ -203,7 +203,7 @@ class Succession:
 
     def tick(self) -> None:
         """One tick has passed."""
-        self._rations.tick()
+        self._supplier.tick()
         if self._leave is not None and self._leave.tick():
             self._ports.removed(self._leave.epoch.first_height)
 

@@ -8,6 +8,7 @@ counts.
 from node.consensus.messages import MAX_REPLY_BLOCKS, MAX_REPLY_BYTES, BlockReply
 from node.consensus.settings import ANSWERS_PER_TICK
 from node.ledger.chain import Ledger
+from node.limits import SUPPLY_BYTES_BURST, SUPPLY_BYTES_PER_SECOND, TICKS_PER_SECOND
 from node.model.block import encode_header
 from node.model.certificate import encode_certificate
 
@@ -26,17 +27,34 @@ def block_reply(ledger: Ledger, first: int) -> BlockReply | None:
     return BlockReply(tuple(blocks)) if blocks else None
 
 
-class Guests:
-    """Rations the answers to guests: ANSWERS_PER_TICK for each, as the core rations those to members."""
+class Supplier:
+    """Gives blocks out, so many bytes a second to each: to read and send megabytes costs far more than to ask for them,
+    and a peer that catches up executes fewer. Guests are answered ANSWERS_PER_TICK times a tick at most, as members
+    are by the core."""
 
-    def __init__(self) -> None:
-        self._answered: dict[str, int] = {}
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._asked: dict[str, int] = {}
+        self._given: dict[str, int] = {}
+        """Bytes given, less what time has made up for; whoever has none is left out."""
 
     def tick(self) -> None:
         """One tick has passed."""
-        self._answered.clear()
+        self._asked.clear()
+        share = SUPPLY_BYTES_PER_SECOND // TICKS_PER_SECOND
+        self._given = {peer: size - share for peer, size in self._given.items() if size > share}
 
-    def may_ask(self, guest: str) -> bool:
-        """Whether this request of ``guest`` is to be answered; counts it."""
-        self._answered[guest] = asked = self._answered.get(guest, 0) + 1
-        return asked <= ANSWERS_PER_TICK
+    def for_member(self, peer: str, first: int) -> BlockReply | None:
+        """The blocks from height ``first`` on for ``peer``; None if there are none, or it has had enough for now."""
+        if self._given.get(peer, 0) >= SUPPLY_BYTES_BURST:
+            return None
+        reply = block_reply(self._ledger, first)
+        if reply is not None:
+            size = sum(len(part) for block in reply.blocks for part in block)
+            self._given[peer] = self._given.get(peer, 0) + size
+        return reply
+
+    def for_guest(self, guest: str, first: int) -> BlockReply | None:
+        """The same for one who is no member; counts the request."""
+        self._asked[guest] = asked = self._asked.get(guest, 0) + 1
+        return self.for_member(guest, first) if asked <= ANSWERS_PER_TICK else None

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from node.consensus.messages import BlockReply, BlockRequest, Evidence, Forward, Message, Proposal, Signed
+from node.consensus.settings import ANSWERS_PER_TICK
 from node.consensus.statements import Commit, PrePrepare, decode_statement, encode_statement
 from node.driver import Driver
 from node.errors import NodeFault, RefusedError, StoreFault
@@ -299,6 +300,29 @@ def test_blocks_are_supplied_within_a_bound(net: Net) -> None:
     replies = [(to, message) for _, to, message in net.sent if isinstance(message, BlockReply)]
     assert [to for to, _ in replies] == [3]
     assert len(replies[0][1].blocks) == net.heights[0] - 1
+
+
+def test_blocks_are_supplied_as_fast_as_they_can_be_used_and_no_faster(
+    net: Net, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Checklist 52: a request of a few bytes makes a reply of megabytes."""
+    monkeypatch.setattr("node.supply.SUPPLY_BYTES_BURST", 4_000)
+    monkeypatch.setattr("node.supply.SUPPLY_BYTES_PER_SECOND", 20_000)
+    for _ in range(5):
+        net.nodes[0].submit(net.pay())
+        net.run(0.2)
+    net.drop = lambda sender, to, message: isinstance(message, BlockReply)
+    net.sent.clear()
+    for _ in range(40):
+        for _ in range(2 * ANSWERS_PER_TICK):
+            net.nodes[0].receive(3, BlockRequest(1))
+        net.run(TICK_MS / 1000)
+    replies = [message for _, to, message in net.sent if isinstance(message, BlockReply)]
+    sizes = [sum(len(part) for block in reply.blocks for part in block) for reply in replies]
+    assert 20_000 < sum(sizes) <= 4_000 + max(sizes) + 2 * 20_000 + 1_000
+    net.sent.clear()
+    net.nodes[0].receive(2, BlockRequest(1))
+    assert [type(message) for _, to, message in net.sent if to == 2] == [BlockReply]  # what one has costs no other
 
 
 def test_a_node_whose_result_differs_stops_alone(net: Net, monkeypatch: pytest.MonkeyPatch) -> None:
