@@ -20,16 +20,20 @@ def make_next_keys(config: Config, passphrase: str, key_limits: Limits = STRONG)
     """Make a key, a TLS key and a certificate beside those in use, sealed with the same passphrase, which is checked.
 
     Returns the member as it will be known; ENTRY_NAME, beside the configuration, says the same, for `watt admin propose
-    rotate`. Raises ConfigError: "key-exists" if next ones are there already (propose
-    these, or remove them), "cannot-write", and what ``load_key`` raises.
+    rotate`; one that names the key in use has done its work, and makes room. Raises ConfigError: "key-exists" if next
+    ones are there already (propose these, or remove them), "cannot-write", and what ``load_key`` raises.
     """
-    load_key(config.path(config.key_file), passphrase)
+    in_use = load_key(config.path(config.key_file), passphrase).public_key.hex()
     names = (config.key_file, config.tls_key_file, config.tls_certificate)
     key_file, tls_key_file, certificate_file = (next_path(config.path(name)) for name in names)
     entry_file = config.path(ENTRY_NAME)
     for path in (key_file, tls_key_file, certificate_file, entry_file):
-        if path.exists():
+        if path.exists() and not (path == entry_file and _names(path, in_use)):
             raise ConfigError("key-exists", f"{path} is there already; propose what it holds, or remove it")
+    try:
+        entry_file.unlink(missing_ok=True)
+    except OSError as error:
+        raise ConfigError("cannot-write", f"{entry_file}: {error.strerror}") from error
     key = generate_key()
     private, certificate = make_certificate(config.member)
     save_key(key_file, key, passphrase, key_limits)
@@ -38,6 +42,13 @@ def make_next_keys(config: Config, passphrase: str, key_limits: Limits = STRONG)
     member = Member(config.member, key.public_key.hex(), certificate.decode())
     write_private(entry_file, msgspec.json.format(msgspec.json.encode(member), indent=2) + b"\n")
     return member
+
+
+def _names(entry_file: Path, public_key: str) -> bool:
+    try:
+        return msgspec.json.decode(entry_file.read_bytes(), type=Member).public_key == public_key
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        return False
 
 
 def next_path(path: Path) -> Path:

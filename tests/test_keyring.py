@@ -62,6 +62,12 @@ def test_next_keys_are_made_once_and_taken_up_when_they_are_named(home: tuple[Co
         assert ring.tls(new).certificate.decode() == new.tls_certificate
         assert ring.tls(old).certificate.decode() == new.tls_certificate  # the others are ahead
     assert not list(config.path("").glob("*.next"))
+    # The entry of the keys in use stays until others are made; one that says nothing is not touched.
+    assert known_as(make_next_keys(config, SECRET, TESTNET)).public_key != new.public_key
+    for made in config.path("").glob("*.next"):
+        made.unlink()
+    config.path(ENTRY_NAME).write_bytes(b"\xff{")
+    assert code_of(lambda: make_next_keys(config, SECRET, TESTNET)) == "key-exists"
 
 
 @pytest.mark.parametrize("done", range(4))
