@@ -206,7 +206,9 @@ def _progress(report: Report) -> Iterator[Finding]:
 def _waiting(wait: Wait, report: Report, needed: int) -> str:
     words = WAITS[wait.what].format(height=report.height + 1, view=report.view, barrier=report.barrier)
     there = f"; {len(wait.have)} of {needed} are there" if wait.what in _COUNTED else ""
-    on = f"; missing: {', '.join(_named(member, report) for member in wait.members)}" if wait.members else ""
+    # What this node holds of its own votes, it does not need to be told.
+    lacking = [member for member in wait.members if wait.what != core.RECOLLECTIONS or member != report.member]
+    on = f"; missing: {', '.join(_named(member, report) for member in lacking)}" if lacking else ""
     return f"it waits for {words}, for {seconds(wait.for_ms)}{there}{on}"
 
 

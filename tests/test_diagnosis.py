@@ -148,6 +148,11 @@ def test_clocks_are_compared() -> None:
     assert "this node's own clock" in the("clock", links=every).text
 
 
+def test_a_node_that_recalls_its_votes_does_not_name_itself() -> None:
+    asked = Wait(core.RECOLLECTIONS, ("north", "west"), ("south",), 4_000)
+    assert the("waits-recollections", waits=(asked,), quiet_ms=QUIET_MS + 1).text.endswith("missing: west")
+
+
 def test_nobody_waits_for_who_is_no_member() -> None:
     """A removed member's link may stay down for ever, and one to be added is no member yet."""
     gone = msgspec.structs.replace(LINKS[0], peer="gone", up=False, is_heard=False)
