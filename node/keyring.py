@@ -39,28 +39,23 @@ class KeyRing:
         self._tls_key_file = config.path(config.tls_key_file)
         self._certificate_file = config.path(config.tls_certificate)
         self._passphrase = passphrase
-        self._reloading = Lock()
+        self._reading = Lock()
         self._keys: dict[str, SigningKey] = {}
         self._tls: dict[str, TlsIdentity] = {}
         self._load()
 
-    def reload(self) -> None:
-        """Look at the files again: next keys may have been made. What cannot be read is logged, and not used."""
-        with self._reloading:
-            self._read_again()
-
     def look_for(self, member: Validator) -> SigningKey | None:
-        """``signer``, from the files if need be. To unseal takes seconds: if another thread reads them, wait for it."""
-        with self._reloading:
-            if self.signer(member) is None:
-                self._read_again()
-        return self.signer(member)
+        """``signer``, from the files if need be: next keys may have been made. What cannot be read is logged.
 
-    def _read_again(self) -> None:
-        try:
-            self._load()
-        except ConfigError as error:
-            log.error("keys-unreadable code=%s: %s", error.code, error.message)
+        To unseal takes seconds: if another thread reads them, wait for it. What is known already is not read again, as
+        ``take_up`` may be renaming the files."""
+        with self._reading:
+            if self.signer(member) is None:
+                try:
+                    self._load()
+                except ConfigError as error:
+                    log.error("keys-unreadable code=%s: %s", error.code, error.message)
+        return self.signer(member)
 
     def signer(self, member: Validator) -> SigningKey | None:
         """The key that ``member`` is known by, or None if it is not here."""

@@ -46,7 +46,7 @@ def test_next_keys_are_made_once_and_taken_up_when_they_are_named(home: tuple[Co
     assert known_as(entry) == new and new.public_key != old.public_key
     assert code_of(lambda: make_next_keys(config, SECRET, TESTNET)) == "key-exists"
     assert running.signer(new) is None  # made while it runs
-    running.reload()
+    assert running.look_for(new) is not None
     for ring in (running, KeyRing(config, SECRET)):
         signer = ring.signer(new)
         assert signer is not None and signer.public_key.hex() == new.public_key
