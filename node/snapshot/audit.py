@@ -139,7 +139,7 @@ class _Audit:
                     self._genesis,
                     target,
                     boundaries,
-                    lambda prefix, at=target: shelf.chunk(at.height, at.depth, prefix),  # type: ignore[misc]
+                    lambda prefix, at=target: shelf.read(at.height, at.depth, prefix),  # type: ignore[misc]
                 )
             except RefusedError:
                 continue
