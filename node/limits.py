@@ -37,8 +37,8 @@ PEER_UNVERIFIED_TRANSACTIONS = 8_000
 PEER_BAN_TICKS = 10 * TICKS_PER_SECOND
 
 # What members say of the next epoch before it has begun here, and how long a removed one stays for the others.
-AHEAD_MESSAGES = 512
-AHEAD_BYTES = 16 * 1024 * 1024
+AHEAD_MESSAGES_PER_PEER = 64
+AHEAD_BYTES_PER_PEER = 4 * 1024 * 1024
 LEAVE_TICKS = 10 * TICKS_PER_SECOND
 
 # Blocks for a peer that lags behind: several replies of 4 MiB at once, then more than it can execute.

@@ -17,7 +17,7 @@ from node.consensus.messages import BlockRequest, Message, Proposal, Signed, Sta
 from node.consensus.settings import WINDOW, Memory
 from node.errors import CodecError
 from node.ledger.chain import Ledger
-from node.limits import AHEAD_BYTES, AHEAD_MESSAGES, LEAVE_TICKS
+from node.limits import AHEAD_BYTES_PER_PEER, AHEAD_MESSAGES_PER_PEER, LEAVE_TICKS
 from node.model.codec import decode
 from node.model.epoch import Epoch
 from node.model.keys import TAG_VOTE
@@ -78,27 +78,29 @@ def epoch_said(message: Message) -> int | None:
 
 class Ahead:
     """Votes and proposals of the next epoch that came before its base was stored here: without them, its first blocks
-    would wait until they are sent again. Bounded in messages and bytes; beyond that, what comes is dropped."""
+    would wait until they are sent again. Bounded in messages and bytes for each peer, since nothing of it is checked;
+    beyond that, what comes is dropped."""
 
     def __init__(self) -> None:
         self._messages: deque[tuple[str, Message]] = deque()
-        self._size = 0
+        self._held: dict[str, tuple[int, int]] = {}
 
     def __len__(self) -> int:
         return len(self._messages)
 
     def keep(self, peer: str, message: Message) -> None:
-        """Keep it, if there is room."""
-        size = _size(message)
-        if len(self._messages) < AHEAD_MESSAGES and self._size + size <= AHEAD_BYTES:
+        """Keep it, if the peer's room is not full."""
+        count, size = self._held.get(peer, (0, 0))
+        size += _size(message)
+        if count < AHEAD_MESSAGES_PER_PEER and size <= AHEAD_BYTES_PER_PEER:
             self._messages.append((peer, message))
-            self._size += size
+            self._held[peer] = (count + 1, size)
 
     def take(self) -> list[tuple[str, Message]]:
         """All of them, in the order of their coming; none are left."""
         messages = list(self._messages)
         self._messages.clear()
-        self._size = 0
+        self._held.clear()
         return messages
 
 
@@ -165,7 +167,8 @@ class Succession:
         blocks."""
         coming = self.coming
         if coming is not None and term.replica.height + WINDOW >= coming.base and epoch_said(message) == coming.number:
-            self._ahead.keep(peer, message)
+            if coming.index_of(peer) is not None:
+                self._ahead.keep(peer, message)
             return True
         if term.index_of(peer) is None:
             if isinstance(message, BlockRequest):

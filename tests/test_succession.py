@@ -8,7 +8,7 @@ import pytest
 from node.consensus.messages import BlockReply, BlockRequest, Message, Proposal, Signed, Status
 from node.consensus.settings import ANSWERS_PER_TICK, Memory
 from node.errors import RefusedError
-from node.limits import AHEAD_MESSAGES, LEAVE_TICKS
+from node.limits import AHEAD_MESSAGES_PER_PEER, LEAVE_TICKS
 from node.succession import Ahead, epoch_said
 from tests.chaincode.town import pem
 from tests.epoch_net import EpochNet, Machine
@@ -243,13 +243,16 @@ def test_a_guest_gets_blocks_and_nothing_else() -> None:
 
 def test_what_is_kept_for_the_next_epoch_is_bounded() -> None:
     ahead = Ahead()
-    for _ in range(2 * AHEAD_MESSAGES):
+    for _ in range(2 * AHEAD_MESSAGES_PER_PEER):
         ahead.keep("ada", Signed(0, b"x", b""))
-    assert len(ahead) == AHEAD_MESSAGES
-    assert len(ahead.take()) == AHEAD_MESSAGES and ahead.take() == []
+    assert len(ahead) == AHEAD_MESSAGES_PER_PEER
+    ahead.keep("bob", Signed(0, b"x", b""))  # who has as much room as if there were no flood
+    assert len(ahead.take()) == AHEAD_MESSAGES_PER_PEER + 1 and ahead.take() == []
     for _ in range(40):
         ahead.keep("ada", Signed(0, bytes(1 << 20), b""))
-    assert len(ahead) <= 16
+    assert len(ahead) <= 4
+    ahead.keep("bob", Signed(0, b"x", b""))
+    assert ("bob", Signed(0, b"x", b"")) in ahead.take()
 
 
 @pytest.mark.parametrize("hears", [True, False])
