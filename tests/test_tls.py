@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime
+from hashlib import sha256
 
 import pytest
 from cryptography import x509
@@ -15,6 +16,9 @@ from testnet.genesis import free_ports
 from tests.chaincode.town import pem
 from tests.test_transport import CHAIN, running, until
 
+KEY = ec.generate_private_key(ec.SECP256R1())
+IDENTITIES = [TlsIdentity(*make_certificate(f"node-{i}")) for i in range(3)]
+VICTIM = x509.load_pem_x509_certificate(IDENTITIES[0].certificate)
 NEVER = datetime.datetime(9999, 12, 31, 23, 59, 59, tzinfo=datetime.UTC)
 
 
@@ -29,8 +33,11 @@ def signed(
     digest: hashes.SHA256 | None,
     name: str = SERVER_NAME,
     until: datetime.datetime = NEVER,
+    subject: x509.Name | None = None,
 ) -> str:
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "eve")])
+    info = key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    if subject is None:
+        subject = x509.Name([x509.NameAttribute(NameOID.SERIAL_NUMBER, sha256(info).hexdigest())])
     certificate = (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -56,6 +63,8 @@ def signed(
         (made(name="eve.example"), "it is not for peer.wattledger"),
         (made(curve=ec.SECP384R1()), "its key is not ECDSA P-256"),
         (signed(ed25519.Ed25519PrivateKey.generate(), None), "its key is not ECDSA P-256"),
+        (signed(KEY, hashes.SHA256(), subject=VICTIM.subject), "its subject does not name its key"),
+        (signed(KEY, hashes.SHA256(), subject=x509.Name([])), "its subject does not name its key"),
         (made(until=datetime.datetime(2031, 5, 1, tzinfo=datetime.UTC)), "it expires on 2031-05-01"),
     ],
 )
@@ -65,13 +74,17 @@ def test_what_links_can_use(certificate: str, why: str | None) -> None:
     assert fault is None if why is None else fault is not None and fault.startswith(why)
 
 
-def test_a_member_whose_certificate_cannot_be_read_harms_nobody_else() -> None:
-    """Checklist 47: it was admitted by its form; links between all others stand, before and behind it in the list."""
-    identities = [TlsIdentity(*make_certificate(f"node-{i}")) for i in range(3)]
+@pytest.mark.parametrize("bad", [pem("eve"), "of another's name"])
+def test_a_member_whose_certificate_is_of_no_use_harms_nobody_else(bad: str) -> None:
+    """Checklist 47: it was admitted by its form, be it one that carries another member's name; links between all others
+    stand, before and behind it in the list."""
+    identities = IDENTITIES
+    if bad != pem("eve"):
+        bad = signed(KEY, hashes.SHA256(), subject=VICTIM.subject)
     addresses = [f"127.0.0.1:{port}" for port in free_ports(4)]
     certificates = [identity.certificate.decode() for identity in identities]
     peers = [Peer(f"node-{i}", addresses[i], (certificates[i],)) for i in range(3)]
-    peers.insert(0, Peer("eve", addresses[3], (pem("eve"),)))
+    peers.insert(0, Peer("eve", addresses[3], (bad,)))
 
     async def scenario() -> None:
         transports = [

@@ -84,6 +84,8 @@ def certificate_fault(pem: str) -> str | None:
         return "its key is not ECDSA P-256"
     if SERVER_NAME not in names.get_values_for_type(x509.DNSName):
         return f"it is not for {SERVER_NAME}"
+    if not _is_named_by_key(certificate):
+        return "its subject does not name its key: it could stand in the way of another's"
     if certificate.not_valid_after_utc < _NEVER:
         return f"it expires on {certificate.not_valid_after_utc:%Y-%m-%d}"
     return None
@@ -151,15 +153,23 @@ def channel_credentials(identity: TlsIdentity, peer: Sequence[str]) -> grpc.Chan
 def _joined(certificates: Sequence[str], identity: TlsIdentity) -> bytes:
     """The certificates to trust, or if there is none, this node's own, which nobody else has.
 
-    What cannot be read is left out: TLS would trust none that comes after it, and one member's fault would be all's.
+    What cannot be read is left out: TLS would trust none that comes after it, and one member's fault would be all's. So
+    is what does not carry its own key's name: TLS would find it in place of the certificate whose name it has.
     """
-    readable = [pem.strip() + "\n" for pem in certificates if _is_readable(pem)]
-    return "".join(readable).encode() or identity.certificate
+    usable = [pem.strip() + "\n" for pem in certificates if _is_usable(pem)]
+    return "".join(usable).encode() or identity.certificate
 
 
-def _is_readable(pem: str) -> bool:
+def _is_usable(pem: str) -> bool:
     try:
-        x509.load_pem_x509_certificate(pem.encode()).public_key()
+        return _is_named_by_key(x509.load_pem_x509_certificate(pem.encode()))
     except (ValueError, UnsupportedAlgorithm):
         return False
-    return True
+
+
+def _is_named_by_key(certificate: x509.Certificate) -> bool:
+    key = certificate.public_key()
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        return False
+    names = certificate.subject.get_attributes_for_oid(NameOID.SERIAL_NUMBER)
+    return [name.value for name in names] == [_fingerprint(key)]
