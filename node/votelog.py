@@ -5,12 +5,13 @@ however many records it holds: the next frame is written only after the one befo
 damage the last frame alone, and a damaged frame *before* a sound one means that the disk lost what it had
 promised to keep: nobody knows what else it has forgotten.
 
-    file    "watt vote log 2\n" | chain (32) | epoch (8) | salt (8) | CRC32 of these
-    frame   "VOTE" | length (4) | sequence (8) | CRC32 over salt, length, sequence, payload | payload
+    file    "watt vote log 3\n" | chain (32) | epoch (8) | salt (8) | CRC32 of these
+    frame   the salt's first 4 bytes | length (4) | sequence (8) | CRC32 over salt, length, sequence, payload | payload
     payload records, each length (4) | bytes
 
 All integers are big-endian. The salt is random per file: without knowing it nobody can put bytes into a
-transaction that look like a sound frame once the frame around them is torn.
+transaction that look like a sound frame once the frame around them is torn, or like the beginnings of thousands, each
+of which would have to be looked at.
 
 The log is rewritten (``rewrite``) as a new file that takes the old one's name: write, sync, rename, sync the directory.
 
@@ -42,11 +43,11 @@ ASIDE_NAME: Final = "votes.log.damaged-"
 MOST_ASIDE: Final = 8
 """So many are kept; the last gives way to a newer one."""
 
-_MAGIC = b"watt vote log 2\n"
+_MAGIC = b"watt vote log 3\n"
 _SALT_BYTES = 8
 _HEADER = struct.Struct(">16s32sQ8sI")
 _NO_CHAIN = bytes(32)
-_MARK = b"VOTE"
+_MARK_BYTES = 4
 _FRAME = struct.Struct(">4sIQI")
 _FRAME_HEAD = struct.Struct(">IQ")
 _LENGTH = struct.Struct(">I")
@@ -263,7 +264,7 @@ def _read_header(data: bytes) -> tuple[bytes, int, bytes]:
 
 def _frame(salt: bytes, sequence: int, records: Sequence[bytes]) -> bytes:
     payload = b"".join(part for record in records for part in (_LENGTH.pack(len(record)), record))
-    return _FRAME.pack(_MARK, len(payload), sequence, _checksum(salt, sequence, payload)) + payload
+    return _FRAME.pack(salt[:_MARK_BYTES], len(payload), sequence, _checksum(salt, sequence, payload)) + payload
 
 
 def _checksum(salt: bytes, sequence: int, payload: bytes) -> int:
@@ -276,7 +277,7 @@ def _frame_end(data: bytes, offset: int, salt: bytes, sequence: int) -> int | No
         return None
     mark, length, found, checksum = _FRAME.unpack_from(data, offset)
     end = offset + _FRAME.size + length
-    if mark != _MARK or found != sequence or length > _MAX_FRAME_BYTES or end > len(data):
+    if mark != salt[:_MARK_BYTES] or found != sequence or length > _MAX_FRAME_BYTES or end > len(data):
         return None
     payload = data[offset + _FRAME.size : end]
     return end if checksum == _checksum(salt, sequence, payload) else None
@@ -284,12 +285,13 @@ def _frame_end(data: bytes, offset: int, salt: bytes, sequence: int) -> int | No
 
 def _holds_frame(data: bytes, start: int, salt: bytes, sequence: int) -> bool:
     """Whether a sound frame that follows ``sequence`` stands anywhere from ``start`` on."""
-    offset = data.find(_MARK, start)
+    mark = salt[:_MARK_BYTES]
+    offset = data.find(mark, start)
     while offset != -1 and offset + _FRAME.size <= len(data):
         found = _FRAME.unpack_from(data, offset)[2]
         if found > sequence and _frame_end(data, offset, salt, found) is not None:
             return True
-        offset = data.find(_MARK, offset + 1)
+        offset = data.find(mark, offset + 1)
     return False
 
 

@@ -1,7 +1,7 @@
 """Reads a vote log as an auditor would: from its documented form alone, with no code of the node's.
 
-    file    "watt vote log 2\\n" | chain (32) | epoch (8) | salt (8) | CRC32
-    frame   "VOTE" | length (4) | sequence (8) | CRC32 over salt, length, sequence, payload | payload
+    file    "watt vote log 3\\n" | chain (32) | epoch (8) | salt (8) | CRC32
+    frame   the salt's first 4 bytes | length (4) | sequence (8) | CRC32 over salt, length, sequence, payload | payload
     payload records, each length (4) | MessagePack: ("vote", signed bytes, signature, ...), ("view-change", ...), ...
 
 What is damaged ends the reading: the node must not have relied on it either.
@@ -28,7 +28,7 @@ def logged_statements(log: bytes) -> Iterator[tuple[bytes, bytes]]:
 def _records(log: bytes) -> Iterator[bytes]:
     salt = log[_SALT]
     start, sequence = _HEADER_BYTES, 0
-    while log[start : start + 4] == b"VOTE":
+    while log[start : start + 4] == salt[:4]:
         length = int.from_bytes(log[start + 4 : start + 8], "big")
         payload = log[start + _FRAME_HEAD_BYTES : start + _FRAME_HEAD_BYTES + length]
         checksum = int.from_bytes(log[start + 16 : start + 20], "big")

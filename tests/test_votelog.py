@@ -6,6 +6,7 @@ from random import Random
 
 import pytest
 
+from node import votelog
 from node.errors import NodeFault, StoreFault
 from node.files import OsDirectory
 from node.votelog import ASIDE_NAME, LOG_NAME, MOST_ASIDE, VoteLog
@@ -147,8 +148,10 @@ def test_only_so_many_damaged_logs_are_kept(tmp_path: Path) -> None:
 
 
 def test_a_frame_inside_a_torn_record_does_not_pass_for_a_sound_one(tmp_path: Path) -> None:
-    """Somebody puts a whole frame, as a log of another salt would hold it, into a transaction."""
-    other, _ = VoteLog.open(OsDirectory(tmp_path / "other"), CHAIN, salt=lambda size: b"\1" * size)
+    """Somebody puts a whole frame, as a log of another salt would hold it, into a transaction; and has even guessed how
+    frames begin."""
+    salt = b"\7" * 4 + b"\1" * 4
+    other, _ = VoteLog.open(OsDirectory(tmp_path / "other"), CHAIN, salt=lambda size: salt)
     other.append([b"a"])
     other.append([b"b"])
     planted = (tmp_path / "other" / LOG_NAME).read_bytes()
@@ -157,6 +160,30 @@ def test_a_frame_inside_a_torn_record_does_not_pass_for_a_sound_one(tmp_path: Pa
     path = tmp_path / "log" / LOG_NAME
     path.write_bytes(path.read_bytes()[:-1])
     assert open_log(OsDirectory(tmp_path / "log"))[1] == []
+
+
+def test_the_search_for_sound_frames_in_a_torn_one_cannot_be_made_long(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Checklist 36: a transaction full of beginnings of frames; each that is looked at costs as much as its length."""
+    log, _ = new_log(tmp_path)
+    log.append([b"one"])
+    begun = b"VOTE" + (100_000).to_bytes(4, "big") + (50).to_bytes(8, "big") + bytes(4)
+    log.append([begun * 10_000])
+    log.close()
+    path = tmp_path / LOG_NAME
+    path.write_bytes(path.read_bytes()[:-1])
+    checked: list[int] = []
+
+    def checksum(salt: bytes, sequence: int, payload: bytes) -> int:
+        checked.append(len(payload))
+        return real(salt, sequence, payload)
+
+    real = votelog._checksum
+    monkeypatch.setattr(votelog, "_checksum", checksum)
+    log, records = open_log(OsDirectory(tmp_path))
+    assert (records, log.set_aside, log.torn_bytes > 200_000) == ([b"one"], "", True)
+    assert len(checked) == 1
 
 
 def test_a_log_of_another_chain_is_refused_and_garbage_set_aside(tmp_path: Path) -> None:
