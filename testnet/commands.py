@@ -5,7 +5,7 @@ import functools
 import importlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeVar, cast
 
 import click
 import msgspec
@@ -30,6 +30,9 @@ from testnet.partition import Cut, cut
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+STANDSTILL_S: Final = 15
+"""Three heartbeats without a block."""
 
 _MORE = {
     "partition": "testnet.faults_commands",
@@ -235,29 +238,35 @@ def _print(cluster: Cluster, nodes: list[NodeStatus], as_json: bool) -> None:
     answering = [status for status in nodes if status.info is not None]
     agreement = cluster.agreement() if answering else None
     agree = agreement is not None and agreement.root is not None
-    rows = [_row(status, cut(status.node) if status.info else None) for status in nodes]
+    scale = cluster.network.genesis.time_scale
+    rows = [_row(status, cut(status.node) if status.info else None, scale) for status in nodes]
     if as_json:
         at = {"height": agreement.height, "root": agreement.root} if agreement is not None else {}
         print_json({"nodes": rows, "agree": agree, **at})
         return
     parted = ["cut_off_from"] if any(row["cut_off_from"] for row in rows) else []
-    columns = ["node", ">pid", "gateway", ">height", ">view", ">pending", "root", *parted]
+    columns = ["node", ">pid", "gateway", ">height", ">age_s", ">view", ">pending", "root", *parted]
     print_table(str(cluster.network.directory), columns, [[_cell(row[c.lstrip(">")]) for c in columns] for row in rows])
     if agreement is None:
         click.echo("no node answers", err=True)
     elif agree:
         click.echo(f"{agreement.nodes} of {len(nodes)} nodes answer and agree at height {agreement.height}", err=True)
+        age_s = min(cast("int", row["age_s"]) for row in rows if row["age_s"] is not None)
+        if age_s >= STANDSTILL_S:
+            click.echo(f"no block for {age_s} s: `watt node doctor` says what a node waits for", err=True)
     else:
         click.echo(f"the nodes DISAGREE at height {agreement.height}", err=True)
 
 
-def _row(status: NodeStatus, links: Cut | None) -> dict[str, object]:
+def _row(status: NodeStatus, links: Cut | None, time_scale: int) -> dict[str, object]:
+    """``age_s``: of the newest block, in real seconds."""
     info = status.info
     return {
         "node": status.node.name,
         "pid": status.pid,
         "gateway": status.node.gateway,
         "height": info.height if info else None,
+        "age_s": max(0, info.now - info.head_time) // time_scale if info else None,
         "view": info.view if info else None,
         "primary": info.primary if info else None,
         "pending": info.pending if info else None,
