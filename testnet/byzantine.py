@@ -20,8 +20,10 @@ from typing import Any, Final, Protocol
 from node.consensus.messages import Message, Signed, Status
 from node.driver import Driver
 from node.model.codec import encode
+from node.model.epoch import Epoch
 from node.model.keys import TAG_VOTE
 from node.model.transaction import Transaction
+from testnet.sim_epochs import machine_of, member_name
 from testnet.sim_lies import (
     Censorship,
     Delay,
@@ -32,7 +34,6 @@ from testnet.sim_lies import (
     Lie,
     Replay,
     Silence,
-    epoch_of,
 )
 from testnet.sim_view_lies import FalseNewViews, FalseViewChanges, Unrest
 from testnet.sim_vote_lies import Accomplice, BadProposals, Equivocation, TwoVotes
@@ -66,6 +67,10 @@ _ACT_EVERY: Final = 150 * MS
 class Inside(Protocol):
     """An honest node that runs in a Byzantine member."""
 
+    driver: Driver | None
+
+    def signer(self, epoch: Epoch) -> RememberedKey | None: ...
+
     def receive(self, peer: int, message: Message) -> None: ...
 
     def submit(self, tx: Transaction) -> str: ...
@@ -89,7 +94,9 @@ class Byzantine:
     def __init__(
         self, index: int, insides: Sequence[Inside], key: RememberedKey, lies: Sequence[type[Lie]], stage: Stage
     ) -> None:
+        self.machine = index
         self.index = index
+        """As what it signs: its place in the newest epoch that it has been in."""
         self.chain = stage.chain
         self.epoch = 0
         self.view = 0
@@ -112,7 +119,7 @@ class Byzantine:
 
     def __str__(self) -> str:
         names = ", ".join(lie.name for lie in self.lies)
-        return f"n{self.index}: {'twins, ' if len(self._insides) > 1 else ''}{names or 'no lies'}"
+        return f"{member_name(self.machine)}: {'twins, ' if len(self._insides) > 1 else ''}{names or 'no lies'}"
 
     def begin(self) -> None:
         """From now on."""
@@ -132,11 +139,12 @@ class Byzantine:
 
     def outgoing(self, inside: Inside, to: int, message: Message) -> None:
         """One of the insides sends."""
-        if self._insides[self._sides[to]] is not inside:
+        if self._insides[self._sides.get(to, 0)] is not inside:
             return
         if isinstance(message, Status):
             self.view, self.height = message.view, message.stored
-        self.epoch = epoch_of(message) or self.epoch
+        if inside.driver is not None and inside.driver.epoch.number > self.epoch:
+            self._enter(inside.driver.epoch, inside)
         self.said.append(message)
         left: Message | None = message
         for lie in self._active:
@@ -145,7 +153,14 @@ class Byzantine:
         if left is not message:
             self.told += 1
         if left is not None:
-            self._send(self.index, to, left)
+            self._send(self.machine, to, left)
+
+    def _enter(self, epoch: Epoch, inside: Inside) -> None:
+        """There are other members now, and its own index and key may be others, too."""
+        self.epoch = epoch.number
+        self.others = [machine for each in epoch.members if (machine := machine_of(each.name)) != self.machine]
+        self.index = epoch.index_of(member_name(self.machine)) or 0
+        self._key = inside.signer(epoch) or self._key
 
     def incoming(self, peer: int, message: Message) -> None:
         """Another member's message arrives."""
@@ -157,7 +172,7 @@ class Byzantine:
         if left is not message:
             self.told += 1
         if left is not None:
-            self._insides[self._sides[peer]].receive(peer, left)
+            self._insides[self._sides.get(peer, 0)].receive(peer, left)
 
     def submit(self, tx: Transaction) -> str:
         """A client submits: it may be ignored, and may be told anything."""
@@ -176,9 +191,9 @@ class Byzantine:
         """Send, past all lies, after ``delay`` microseconds."""
         self.told += 1
         if delay:
-            self._agenda.after(delay, self._send, self.index, to, message)
+            self._agenda.after(delay, self._send, self.machine, to, message)
         else:
-            self._send(self.index, to, message)
+            self._send(self.machine, to, message)
 
     # Its moods.
 

@@ -4,6 +4,8 @@ Checked while it happens (``CheckFailed`` at once):
 
 - one canonical chain: at each height every node stores the same block, on the block before it, in order, never again
   or backwards, under a certificate that a stranger can verify (checklist 8, 21, 46), and no contract breaks down in it;
+- the members of each height are those that the governance transactions in the chain make them (``sim_epochs``), and
+  nobody else's votes or certificates count (checklist 47);
 - no member ever signs two different votes for one (epoch, view, height, phase), nor votes in a view that it has
   left; a pre-prepare is the primary's prepare (checklist 2, 20);
 - no vote leaves before it is on the node's disk, synced, and a prepare not before the batch's body (checklist 35); the
@@ -29,11 +31,13 @@ from node.ledger.chain import UNUSED_CODES, Ledger
 from node.ledger.execution import Execution
 from node.model.block import decode_batch
 from node.model.certificate import Certificate, certificate_fault
+from node.model.epoch import Boundary, Epoch, encode_boundary
 from node.model.genesis import Genesis
 from node.model.keys import Verify
 from node.model.receipt import Receipt
 from node.model.transaction import Transaction
 from testnet.sim_audit import logged_statements
+from testnet.sim_epochs import EpochBooks, member_name
 from testnet.sim_world import value_of
 
 _VOTES = ("pre-prepare", "prepare", "commit")
@@ -84,8 +88,7 @@ class Checker:
         self._pardoned = pardoned
         self._genesis = genesis
         self._chain_id = genesis.chain
-        self._members = genesis.member_keys
-        self._quorum = quorum(len(self._members))
+        self._epochs = EpochBooks(genesis)
         self._verify = verify
         self._genesis_hash = genesis_hash
         self.chain: list[ChainBlock] = []
@@ -96,7 +99,7 @@ class Checker:
         self._accusations: set[tuple[int, int]] = set()
         self._slots: dict[tuple[int, str, int, int, int], bytes] = {}
         self._sent: set[tuple[int, bytes]] = set()
-        self._left_views: dict[int, int] = {}
+        self._left_views: dict[tuple[int, int], int] = {}
         self._bodies: dict[bytes, bytes] = {}
 
     # While it happens.
@@ -106,8 +109,18 @@ class Checker:
         if isinstance(message, Proposal):
             self._bodies.setdefault(decode_batch(message.batch).digest, message.batch)
             self._check_vote(node, message.pre_prepare, durable)
-        elif isinstance(message, Signed) and message.sender == node:
+        elif isinstance(message, Signed) and self._author(message) == node:
             self._check_vote(node, message, durable)
+
+    @property
+    def members(self) -> Epoch:
+        """The epoch of the block after the newest."""
+        return self._epochs.at(len(self.chain) + 1)
+
+    def _author(self, signed: Signed) -> int | None:
+        """On which machine the member runs that a statement is said to be of."""
+        value = value_of(signed.data)
+        return None if value is None or type(value[2]) is not int else self._epochs.machine(value[2], signed.sender)
 
     def _check_vote(self, node: int, signed: Signed, durable: Callable[[], bytes]) -> None:
         if (node, signed.data) in self._sent:
@@ -117,18 +130,18 @@ class Checker:
         assert value is not None  # the core made it
         kind, chain, epoch, view = value[:4]
         self._expect(chain == self._chain_id, f"n{node} signed for another chain")
-        self._expect(self._verify(self._members[node], signed.data, signed.signature), f"n{node} sent a bad signature")
+        self._expect(self._is_signed(node, epoch, signed), f"n{node} sent a bad signature")
         if kind in _VOTES:
             _, _, _, _, height, digest = value
             self._check_slot(node, kind, epoch, view, height, digest)
-            left = self._left_views.get(node, 0)
+            left = self._left_views.get((node, epoch), 0)
             self._expect(
                 view >= left or node in self._pardoned,
                 f"n{node} sent a {kind} of view {view} after it had left for view {left}",
             )
         elif kind == "view-change":
             self._claim((node, kind, epoch, view, 0), signed.data)
-            self._left_views[node] = max(view, self._left_views.get(node, 0))
+            self._left_views[node, epoch] = max(view, self._left_views.get((node, epoch), 0))
         elif kind == "new-view":
             self._claim((node, kind, epoch, view, 0), signed.data)
             for height, digest, _ in value[5]:
@@ -139,6 +152,10 @@ class Checker:
             if kind == "prepare":
                 body = self._bodies.get(value[5])
                 self._expect(body is None or body in log, f"n{node} prepared a batch that its disk does not hold")
+
+    def _is_signed(self, node: int, epoch: int, signed: Signed) -> bool:
+        key = self._epochs.key(epoch, node)
+        return key is not None and self._verify(key, signed.data, signed.signature)
 
     def _check_slot(self, node: int, kind: str, epoch: int, view: int, height: int, digest: bytes) -> None:
         phase = "commit" if kind == "commit" else "prepare"
@@ -152,31 +169,32 @@ class Checker:
             f"n{node} signed two different statements: {phase} of view {view}, {height}",
         )
 
-    def check_received(self, node: int, message: Message, stand: Callable[[], tuple[int | None, int]]) -> None:
-        """``node`` has worked off ``message``. ``stand()``: the view that it works in, None if it is changing it, and
-        its stored height.
+    def check_received(self, node: int, message: Message, stand: Callable[[], tuple[int, int | None, int]]) -> None:
+        """``node`` has worked off ``message``. ``stand()``: the epoch and the view that it works in, None if it is
+        changing it, and its stored height.
 
         Whoever has voted for one proposal, and gets another one for the same open place, holds the proof of it.
         """
         signed = message.pre_prepare if isinstance(message, Proposal) else message
-        if not isinstance(signed, Signed) or signed.sender not in self._byzantine:
+        if not isinstance(signed, Signed):
             return
+        author = self._author(signed)
+        if author not in self._byzantine:
+            return
+        assert author is not None
         value = value_of(signed.data)
         if value is None or value[0] != "pre-prepare" or len(value) != _VOTE_FIELDS or value[1] != self._chain_id:
             return
         _, _, epoch, said_view, height, digest = value
         voted = self._slots.get((node, "prepare", epoch, said_view, height))
-        if voted is None or voted == digest or signed.sender != primary_of(said_view, len(self._members)):
+        members = self._epochs.epochs[epoch].members
+        if voted is None or voted == digest or signed.sender != primary_of(said_view, len(members)):
             return
-        view, stored = stand()
-        if (
-            said_view == view
-            and height > stored
-            and self._verify(self._members[signed.sender], signed.data, signed.signature)
-        ):
+        at, view, stored = stand()
+        if (epoch, said_view) == (at, view) and height > stored and self._is_signed(author, epoch, signed):
             self._expect(
-                (node, signed.sender) in self._accusations,
-                f"n{node} got two proposals of n{signed.sender} for height {height} and holds no evidence",
+                (node, author) in self._accusations,
+                f"n{node} got two proposals of n{author} for height {height} and holds no evidence",
             )
 
     def check_log(self, node: int, log: bytes) -> None:
@@ -186,7 +204,8 @@ class Checker:
             self._expect(value is not None, f"n{node} has logged a statement that says nothing")
             assert value is not None
             kind, _, epoch, view = value[:4]
-            self._expect(self._verify(self._members[node], data, signature), f"n{node} has logged a bad signature")
+            signed = Signed(0, data, signature)
+            self._expect(self._is_signed(node, epoch, signed), f"n{node} has logged a bad signature")
             if kind in _VOTES:
                 self._check_slot(node, kind, epoch, view, value[4], value[5])
             elif kind == "view-change":
@@ -198,28 +217,38 @@ class Checker:
         self._expect(height >= before, f"n{node} had stored height {before} and starts with {height}")
         self._heights[node] = height
 
-    def check_evidence(self, node: int, evidence: Evidence) -> None:
-        """``node`` accuses a member."""
+    def check_removed(self, node: int, height: int) -> None:
+        """``node`` says that it is no member any more from this height on."""
+        before, since = (self._epochs.at(each).index_of(member_name(node)) for each in (height - 1, height))
+        self._expect(before is not None and since is None, f"n{node} ends at {height}, and was not removed there")
+
+    def check_evidence(self, node: int, evidence: Evidence, boundaries: Sequence[Boundary] = ()) -> None:
+        """``node`` accuses a member. ``boundaries``: what it has to prove the epochs by."""
+        said = value_of(evidence.statements[0].data)
+        assert said is not None  # the core has read it
+        epoch = said[2]
+        accused = self._epochs.machine(epoch, evidence.member)
+        assert accused is not None
         self._expect(
-            evidence.member in self._byzantine or evidence.member in self._pardoned,
-            f"n{node} has evidence against n{evidence.member}, who is correct",
+            accused in self._byzantine or accused in self._pardoned,
+            f"n{node} has evidence against n{accused}, who is correct",
         )
-        member = self._genesis.members[evidence.member]
         document = EvidenceFile(
             format=EVIDENCE_FORMAT,
             kind=evidence.kind,
             chain=self._chain_id.hex(),
-            epoch=0,
+            epoch=epoch,
             member=evidence.member,
-            name=member.name,
+            name=member_name(accused),
             statements=tuple(Said(each.data, each.signature) for each in evidence.statements),
             attachment=evidence.attachment,
+            boundaries=tuple(encode_boundary(boundary) for boundary in boundaries[:epoch]),
         )
         try:
             check_evidence(document, self._genesis, self._verify)
         except RefusedError as error:
-            raise CheckFailed(f"n{node} accuses n{evidence.member} of {evidence.kind}, wrongly: {error}") from error
-        self._accusations.add((node, evidence.member))
+            raise CheckFailed(f"n{node} accuses n{accused} of {evidence.kind}, wrongly: {error}") from error
+        self._accusations.add((node, accused))
 
     def check_stored(self, node: int, execution: Execution, certificate: Certificate) -> None:
         """``node`` has stored a block."""
@@ -236,13 +265,21 @@ class Checker:
             (certificate.height, certificate.block_hash) == (height, execution.block_hash),
             f"n{node} stored height {height} under the certificate of another block",
         )
-        fault = certificate_fault(certificate, self._chain_id, self._members, self._quorum, self._verify)
-        self._expect(fault is None, f"n{node} stored height {height} under a certificate that proves nothing: {fault}")
         if height > len(self.chain) + 1:
             raise CheckFailed(f"n{node} stored height {height}, and nobody has stored {height - 1}")
+        epoch = self._epochs.at(height)
+        needed = quorum(len(epoch.members))
+        self._expect(certificate.epoch == epoch.number, f"n{node} stored height {height} of epoch {certificate.epoch}")
+        fault = certificate_fault(certificate, self._chain_id, epoch.keys, needed, self._verify)
+        self._expect(fault is None, f"n{node} stored height {height} under a certificate that proves nothing: {fault}")
         if height == len(self.chain) + 1:
             parent = self.chain[-1].block_hash if self.chain else self._genesis_hash
             self._expect(header.parent_hash == parent, f"block {height} does not stand on block {height - 1}")
+            said = (header.epoch, header.members_hash, header.next_members_hash)
+            broken = self._epochs.block(height, header.parent_hash, execution.transactions, execution.receipts)
+            self._expect(broken is None, str(broken))
+            right = (epoch.number, self._epochs.hash_at(height), self._epochs.hash_at(height + 1))
+            self._expect(said == right, f"block {height} names other members than the chain has")
             self.chain.append(
                 ChainBlock(
                     execution.block_hash,
@@ -273,6 +310,8 @@ class Checker:
         self._expect(len(set(heights)) == 1, f"nodes stand at heights {heights}")
         roots = {ledger.head.state_root for ledger in ledgers}
         self._expect(len(roots) == 1, f"nodes have {len(roots)} different states")
+        for ledger in ledgers:
+            self._expect(list(ledger.epochs()) == self._epochs.epochs, "a node knows other epochs than the chain has")
         effective = self._effective()
         for tx_id in submitted:
             self._expect(tx_id in effective, f"transaction {tx_id.hex()[:12]} was submitted and never included")

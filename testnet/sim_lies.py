@@ -26,7 +26,7 @@ from node.consensus.messages import (
 from node.errors import CodecError
 from node.model.keys import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, TAG_VOTE
 from node.model.transaction import Transaction, decode_transaction
-from testnet.sim_world import MS, kind_of, value_of
+from testnet.sim_world import MS, kind_of
 
 
 class Villain(Protocol):
@@ -302,13 +302,3 @@ class Flood(Lie):
 
     def _transactions(self) -> Message:
         return Forward((self.dice.randbytes(PUBLIC_KEY_BYTES + SIGNATURE_BYTES),))
-
-
-def epoch_of(message: Message) -> int | None:
-    """The epoch that a message names, if any."""
-    if isinstance(message, Status):
-        return message.epoch
-    if isinstance(message, Signed):
-        value = value_of(message.data)
-        return None if value is None else value[2]
-    return None

@@ -4,8 +4,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Protocol
+from typing import Any, Protocol
 
+from chaincode.governance import ADD
 from chaincode.registry import Registry
 from node.consensus.messages import Evidence, Message
 from node.consensus.records import first_records
@@ -22,8 +23,11 @@ from node.model.epoch import Epoch
 from node.model.genesis import GENESIS_FORMAT, Genesis, Member, Token
 from node.model.keys import Signer
 from node.model.transaction import Transaction
+from node.succession import near_epochs
 from node.votelog import VoteLog
 from testnet.sim_disk import Crash, Fuse, SimDisk
+from testnet.sim_epochs import machine_of, member_name
+from testnet.sim_members import Change, certificate
 from testnet.sim_world import MS, START_CLOCK_MS, Agenda, RememberedKey, Signatures
 
 LOG_REWRITE_BYTES = 8 * 1024
@@ -70,28 +74,26 @@ class Observer(Protocol):
         """The node has stopped by itself: none does here whose disk keeps its promises."""
         ...
 
+    def on_removed(self, node: "SimNode", height: int) -> None:
+        """The node has stopped, or does not start: it is no member any more from this height on."""
+        ...
+
     def on_evidence(self, node: "SimNode", evidence: Evidence) -> None:
         """The node holds proof against another: no correct node gives any."""
         ...
 
 
-def member_name(index: int) -> str:
-    """What the genesis calls the member with this index."""
-    return f"n{index}"
-
-
-def _index_of(name: str) -> int:
-    return int(name[1:])
-
-
-def simulated_genesis(members: Sequence[bytes], contracts: dict[str, dict[str, object]], time_scale: int) -> Genesis:
-    """The genesis of a history. ``members``: their public keys."""
+def simulated_genesis(members: Sequence[bytes], contracts: dict[str, dict[str, Any]], time_scale: int) -> Genesis:
+    """The genesis of a history. ``members``: their public keys. They have certificates if governance is a contract."""
     start_s = START_CLOCK_MS // 1000
     return Genesis(
         format=GENESIS_FORMAT,
         name="simulated",
         token=Token("WATT", 9, 10**6),
-        members=tuple(Member(member_name(index), key.hex(), "") for index, key in enumerate(members)),
+        members=tuple(
+            Member(name, key.hex(), certificate(name) if "governance" in contracts else "")
+            for name, key in zip(map(member_name, range(len(members))), members, strict=True)
+        ),
         clock_origin=start_s,
         time_origin=start_s,
         time_scale=time_scale,
@@ -105,8 +107,15 @@ class SimNode:
     def __init__(self, index: int, key: RememberedKey, around: Surroundings, name: str = "") -> None:
         self.index = index
         self.name = name or f"n{index}"
-        """How the trace calls it; ``index`` is its identity, which a twin shares."""
+        """How the trace calls it; ``index`` is its identity, which a twin shares. In every epoch: what index the chain
+        gives it there is another thing."""
         self.key = key
+        self.keys = [key]
+        """What it signs with: the first of them, and the next ones."""
+        self.in_service = True
+        """Whether it is to run: not before it was added, nor after it was removed."""
+        self.links: frozenset[int] = frozenset()
+        """From whom it takes anything."""
         self.around = around
         self.fuse = Fuse()
         self.disk = SimDisk(around.dice, self.fuse)
@@ -126,13 +135,15 @@ class SimNode:
         return self.driver is not None
 
     def start(self) -> None:
-        """Start from what the disk holds; may die on the way."""
+        """Start from what the disk holds, if it is to run; may die on the way."""
+        if not self.in_service:
+            return
         self.incarnation += 1
         self._guarded(self._open)
 
     def receive(self, peer: int, message: Message) -> None:
         """A message arrives."""
-        if self.driver is None:
+        if self.driver is None or peer not in self.links:
             return
         if self.paused:
             self._inbox.append((peer, message))
@@ -179,6 +190,11 @@ class SimNode:
     def _open(self) -> None:
         around = self.around
         ledger = Ledger.open(self.disk.store, around.genesis, around.registry)
+        gone_since = self._gone_since(ledger)
+        if gone_since is not None:
+            self.retire(gone_since)
+            return
+        self.link(ledger)
         vote_log, records = VoteLog.open(
             self.disk,
             around.genesis.chain,
@@ -202,6 +218,30 @@ class SimNode:
         )
         around.observer.on_start(self)
         around.agenda.after(int(around.dice.random() * TICK_MS * MS), self._tick, self.incarnation)
+
+    def link(self, ledger: Ledger) -> None:
+        """Take messages from the members of the epochs around the present one, and of nobody else."""
+        names = {member.name for epoch in near_epochs(ledger) for member in epoch.members}
+        self.links = frozenset(map(machine_of, names)) - {self.index}
+
+    def signer(self, epoch: Epoch) -> RememberedKey | None:
+        """The key that the epoch knows it by; None if it is no member."""
+        index = epoch.index_of(member_name(self.index))
+        wanted = None if index is None else epoch.keys[index]
+        return next((key for key in self.keys if key.public_key == wanted), None)
+
+    def _gone_since(self, ledger: Ledger) -> int | None:
+        """From which height on it is no member any more, as a node finds out at its start."""
+        me, epochs = member_name(self.index), ledger.epochs()
+        was = [epoch.number for epoch in epochs if epoch.index_of(me) is not None]
+        now = ledger.epoch_at(ledger.head.height + 1)
+        return epochs[was[-1] + 1].first_height if was and was[-1] < now.number else None
+
+    def retire(self, height: int) -> None:
+        """It is no member any more from this height on: it ends for good."""
+        self.in_service = False
+        self._end(power_loss=False)
+        self.around.observer.on_removed(self, height)
 
     def _tick(self, incarnation: int) -> None:
         if incarnation != self.incarnation or self.driver is None:
@@ -251,7 +291,7 @@ class _Ports:
 
     def send(self, to: Sequence[str], message: Message) -> None:
         node, around = self._node, self._around
-        for receiver in map(_index_of, to):
+        for receiver in map(machine_of, to):
             node.fuse.burn(on_disk=False)
             around.observer.on_send(node, receiver, message)
             around.send(node, receiver, message)
@@ -274,10 +314,20 @@ class _Ports:
         self._around.observer.on_evidence(self._node, evidence)
 
     def signer(self, epoch: Epoch) -> Signer | None:
-        return self._node.key if self._node.key.public_key in epoch.keys else None
+        return self._node.signer(epoch)
 
     def epochs_changed(self) -> None:
-        """Everyone is linked to everyone here, always."""
+        if self._node.ledger is not None:
+            self._node.link(self._node.ledger)
 
     def removed(self, height: int) -> None:
-        """It goes on following."""
+        self._around.agenda.after(0, self._node.in_this_life(lambda: self._node.retire(height)))
+
+
+def newcomers(plan: Sequence[Change], count: int, signatures: Signatures, around: Surroundings) -> list[SimNode]:
+    """The nodes that are to be added to ``count`` members: with a key, a disk with nothing on it, and switched off."""
+    added = sorted(change.machine for change in plan if change.kind == ADD)
+    nodes = [SimNode(machine, signatures.signer(bytes([1, machine]) * 16), around) for machine in added]
+    for node in nodes:
+        node.in_service = False
+    return nodes

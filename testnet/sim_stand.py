@@ -18,11 +18,12 @@ def standing(nodes: Sequence[SimNode], byzantine: Collection[int]) -> str:
     for node in nodes:
         note = " (Byzantine)" if node.index in byzantine else ""
         if node.driver is None:
-            stands.append(f"{node.name}{note} down")
+            stands.append(f"{node.name}{note} {'down' if node.in_service else 'no member'}")
         else:
             status = node.driver.status
             state = "" if status.active else " waiting"
-            stands.append(f"{node.name}{note} height {status.height} view {status.view}{state}")
+            era = f" epoch {node.driver.epoch.number}" if node.driver.epoch.number else ""
+            stands.append(f"{node.name}{note}{era} height {status.height} view {status.view}{state}")
     return ", ".join(stands)
 
 

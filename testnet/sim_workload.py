@@ -9,11 +9,12 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any, ClassVar, Protocol
 
+from chaincode.governance import Governance
 from chaincode.registry import Registry
 from node.ledger.chain import UNUSED_CODES
-from node.model.codec import sha256
 from testnet.checker import Books, ChainBlock
 from testnet.sim_contract import CHIME_S, Bank
+from testnet.sim_epochs import execution_order
 
 OPENING_BALANCE = 500
 
@@ -36,7 +37,7 @@ class Workload(Books, Protocol):
 
 @functools.cache
 def _bank_registry() -> Registry:
-    return Registry([Bank()])
+    return Registry([Bank(), Governance()])
 
 
 class Payments:
@@ -76,13 +77,9 @@ class Payments:
 
     def _pay(self, block: ChainBlock, balances: dict[bytes, int]) -> str | None:
         codes = {receipt.tx_id: receipt.code for receipt in block.receipts}
-        order = sorted(
-            block.transactions,
-            key=lambda tx: (sha256(block.parent_hash, tx.payload.sender), tx.payload.nonce, tx.id),
-        )
-        for tx in order:
+        for tx in execution_order(block.parent_hash, block.transactions):
             code = codes[tx.id]
-            if code in UNUSED_CODES:
+            if code in UNUSED_CODES or tx.payload.contract != "bank":
                 continue
             source, target, amount = tx.payload.sender, tx.payload.args["to"], tx.payload.args["amount"]
             right = "ok" if balances[source] >= amount else "insufficient-funds"

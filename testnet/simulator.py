@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
+from chaincode.governance import ROTATE
 from node.consensus.messages import Evidence, Message
 from node.errors import NodeFault
 from node.ledger.chain import UNUSED_CODES, Ledger
@@ -30,13 +31,15 @@ from testnet.sim_clients import Clients
 from testnet.sim_disk_faults import DISK_KINDS, FORGETFUL, DiskFaults, draw_faulty
 from testnet.sim_faults import KINDS, Faults
 from testnet.sim_market import Trading
-from testnet.sim_node import SimNode, Surroundings, simulated_genesis
+from testnet.sim_members import GOVERNED_SHARE, MEMBER_KINDS, Council, draw_plan, governance_settings
+from testnet.sim_node import SimNode, Surroundings, newcomers, simulated_genesis
+from testnet.sim_result import SeedResult, Tally
 from testnet.sim_stand import bounds_fault, is_silent, standing
 from testnet.sim_trace import describe, short
 from testnet.sim_workload import Payments, Workload
 from testnet.sim_world import MS, SECOND, Agenda, Network, Signatures
 
-FAULT_KINDS: Final = (*KINDS, *BYZANTINE_KINDS, *DISK_KINDS)
+FAULT_KINDS: Final = (*KINDS, *BYZANTINE_KINDS, *DISK_KINDS, *MEMBER_KINDS)
 ALL_FAULTS: Final = frozenset(FAULT_KINDS)
 WORKLOADS: Final[dict[str, Callable[[], Workload]]] = {"payments": Payments, "market": Trading}
 
@@ -45,6 +48,9 @@ RECOVERY_LIMIT: Final = 60 * SECOND
 
 VOTING_LIMIT: Final = 60 * SECOND
 """Who has forgotten its votes votes again after some two windows of blocks, which clients make meanwhile."""
+
+CHANGE_LIMIT: Final = 180 * SECOND
+"""Recovery with a change of the membership under way: some fifty blocks, each as late as a lying primary dares."""
 
 INCLUSION_LIMIT: Final = 60 * SECOND
 """In fair weather, a transaction that a correct node took in may wait so long for its block, whoever is primary."""
@@ -65,63 +71,31 @@ class Options:
     workload: str = "payments"
 
 
-@dataclass(frozen=True, slots=True)
-class SeedResult:
-    """What became of one history. ``failure`` is None if all was well; times in virtual milliseconds.
-
-    ``stops``: how often a node stopped by itself because of its disk; ``accusations``: findings of evidence;
-    ``inclusion_ms``: the longest that a transaction waited in fair weather with liars among the members, else 0;
-    ``lies``: messages that Byzantine members changed, kept or made up; ``faulty``: who was faulty, and how.
-    """
-
-    seed: int
-    failure: str | None
-    nodes: int
-    height: int
-    transactions: int
-    highest_view: int
-    crashes: int
-    messages: int
-    fault_ms: int
-    recovery_ms: int
-    stops: int = 0
-    accusations: int = 0
-    inclusion_ms: int = 0
-    lies: int = 0
-    faulty: str = ""
-    detail: str = ""
-
-
-@dataclass(slots=True)
-class _Tally:
-    crashes: int = 0
-    stops: int = 0
-    accused: int = 0
-    highest_view: int = 0
-    healed_at: int = 0
-    recovered_at: int = 0
-
-
 class Simulation:
     """One history. ``run`` returns when it is over, or raises CheckFailed, or whatever the code under test raised.
 
-    ``nodes``: by member; ``byzantine``: those of them that do what they like, and whose twins are in ``twins``.
+    ``nodes``: by machine: the members of the genesis, then those that are added; ``byzantine``: those of them that do
+    what they like, and whose twins are in ``twins``.
     """
 
     def __init__(self, seed: int, options: Options, trace: Trace | None = None) -> None:
         self.dice = Random(seed)
         self.agenda = Agenda()
         self.count = options.nodes or self.dice.choice((4, 4, 4, 7))
-        self.tally = _Tally()
+        self.tally = Tally()
         self._trace = trace
         signatures = Signatures()
         workload = WORKLOADS[options.workload]()
         node_keys = [signatures.signer(bytes([1, index]) * 16) for index in range(self.count)]
         self.client_keys = [signatures.signer(bytes([2, index]) * 16) for index in range(self.dice.randint(2, 5))]
+        contracts = workload.contracts([key.public_key for key in self.client_keys])
+        # Dice of its own, so that histories in which members stay are the same ones with and without this kind.
+        fate = Random(f"members of {seed}")
+        is_governed = "members" in options.faults and fate.random() < GOVERNED_SHARE
+        if is_governed:
+            contracts["governance"] = governance_settings(signatures, self.count)
         genesis = simulated_genesis(
-            [key.public_key for key in node_keys],
-            workload.contracts([key.public_key for key in self.client_keys]),
-            self.dice.choice(workload.time_scales),
+            [key.public_key for key in node_keys], contracts, self.dice.choice(workload.time_scales)
         )
         registry = workload.registry()
         first = Ledger.open(MemoryStore(), genesis, registry)
@@ -129,6 +103,8 @@ class Simulation:
         around = Surroundings(genesis, registry, signatures, self.agenda, self.dice, self._post, self, self.count)
         self.nodes = [SimNode(index, key, around) for index, key in enumerate(node_keys)]
         faulty = draw_faulty(self.dice, options.faults, self.count)
+        self.plan = draw_plan(fate, self.count, faulty) if is_governed else []
+        self.nodes += newcomers(self.plan, self.count, signatures, around)
         self.twins: list[SimNode] = []
         self.byzantine = {
             index: self._villain(kind, self.nodes[index], around)
@@ -146,25 +122,32 @@ class Simulation:
         )
         pace_s = self.dice.choice((0.1, 0.3, 1.0))
         doors = [self.byzantine.get(node.index, node) for node in self.nodes]
-        self.clients = Clients(self.agenda, self.dice, genesis, self.client_keys, doors, self.correct, workload, pace_s)
+        going = {change.machine for change in self.plan if change.kind != ROTATE}
+        homes = [node for node in self.correct if node.index not in going]
+        self.clients = Clients(self.agenda, self.dice, genesis, self.client_keys, doors, homes, workload, pace_s)
+        self.council = Council(
+            self.plan, self.agenda, fate, genesis, signatures, self.nodes, self.correct, doors, self._say
+        )
         machines = [*self.nodes, *self.twins]
-        self.faults = Faults(options.faults, self.agenda, self.dice, self.network, list(machines), self.count)
+        self.faults = Faults(options.faults, self.agenda, self.dice, self.network, list(machines), len(self.nodes))
         self.disk_faults = DiskFaults(bad_disks, self.agenda, self.dice, list(self.nodes))
         self._workload = workload
         self._is_fair = options.faults <= set(BYZANTINE_KINDS)
-        self.fault_time = int(self.dice.uniform(4, 26) * SECOND)
+        self.fault_time = max(int(self.dice.uniform(4, 26) * SECOND), 12 * SECOND if self.plan else 0)
 
     @property
     def faulty(self) -> str:
-        """Who is faulty, and how."""
+        """Who is faulty, and how; and which members are to change."""
         named = [str(villain) for villain in self.byzantine.values()]
         named += [f"n{index}: {kind}" for index, kind in self.disk_faults.kinds.items()]
+        named += [str(change) for change in self.plan]
         return "; ".join(named)
 
     def _villain(self, kind: str, node: SimNode, around: Surroundings) -> Byzantine:
         insides = [node]
         if kind == "twin":
             twin = SimNode(node.index, node.key, around, f"{node.name}'")
+            twin.keys = node.keys
             self.twins.append(twin)
             insides.append(twin)
         keys = [key.public_key for key in self.client_keys]
@@ -185,12 +168,14 @@ class Simulation:
         self.clients.begin()
         self.faults.begin()
         self.disk_faults.begin()
+        self.council.begin()
         self.until(self.fault_time)
         self._say("healed")
         self.disk_faults.heal()
+        self.council.heal()
         self.faults.heal()
         self.tally.healed_at = self.agenda.now
-        self._settle(SECOND, RECOVERY_LIMIT)
+        self._settle(SECOND, CHANGE_LIMIT if self.plan else RECOVERY_LIMIT)
         self.tally.recovered_at = self.agenda.now
         if self.byzantine:
             self._say("recovered")
@@ -203,8 +188,8 @@ class Simulation:
         self._until_all_vote()
         for node in self.correct:
             self.checker.check_log(node.index, node.disk.durable(LOG_NAME))
-        ledgers = [node.ledger for node in self.correct if node.ledger is not None]
-        executor = self.correct[0].executor
+        ledgers = [node.ledger for node in self._lasting if node.ledger is not None]
+        executor = self._lasting[0].executor
         assert executor is not None
         query = lambda contract, method, **args: executor.query(contract, method, args)  # noqa: E731
         self.checker.check_end(ledgers, self.clients.owed, self._workload, query)
@@ -228,29 +213,40 @@ class Simulation:
 
     def _until_all_vote(self) -> None:
         """Whoever has forgotten its votes must vote again, too, and then without contradicting itself."""
-        if not any(map(is_silent, self.correct)):
+        if not any(map(is_silent, self._lasting)):
             return
         self._say("recovered, but not all vote yet")
         since = self.agenda.now
         self.clients.begin()
-        while silent := [node.name for node in self.correct if is_silent(node)]:
+        while silent := [node.name for node in self._lasting if is_silent(node)]:
             if self.agenda.now > since + VOTING_LIMIT:
                 raise CheckFailed(f"{', '.join(silent)} did not vote again within {VOTING_LIMIT // SECOND} s")
             self.until(self.agenda.now + 100 * MS)
         self._settle(SECOND, RECOVERY_LIMIT)
 
     def _is_quiet(self) -> bool:
-        heights = {node.ledger.head.height if node.ledger is not None else -1 for node in self.correct}
-        return self.clients.waiting == 0 and len(heights) == 1 and all(node.is_up for node in self.correct)
+        if self.clients.waiting or not self.council.is_done:
+            return False
+        lasting = self._lasting
+        heights = {node.ledger.head.height if node.ledger is not None else -1 for node in lasting}
+        return len(heights) == 1 and all(node.is_up for node in lasting)
+
+    @property
+    def _lasting(self) -> list[SimNode]:
+        """The correct ones among the members of the newest epoch."""
+        members = self.checker.members
+        return [node for node in self.correct if members.index_of(node.name) is not None]
 
     def _standing(self) -> str:
-        return f"{standing(self.nodes, self.byzantine)}; {self.clients.waiting} transactions waiting"
+        return f"{standing(self.nodes, self.byzantine)}; {self.clients.waiting} transactions waiting" + (
+            "" if self.council.is_done else ", and members to change"
+        )
 
     def _check_bounds(self) -> None:
         if self.agenda.done > MAX_EVENTS:
             raise CheckFailed(f"{MAX_EVENTS} events and no end")
         for node in self.correct:
-            fault = bounds_fault(node, self.count)
+            fault = bounds_fault(node, len(self.nodes))
             if fault is not None:
                 raise CheckFailed(fault)
 
@@ -278,9 +274,9 @@ class Simulation:
         driver = node.driver
         if self.byzantine and not node.paused and driver is not None and driver.hears(self.nodes[sender].name):
 
-            def stand() -> tuple[int | None, int]:
+            def stand() -> tuple[int, int | None, int]:
                 status = driver.status
-                return status.view if status.active else None, status.height
+                return driver.epoch.number, status.view if status.active else None, status.height
 
             self.checker.check_received(to, message, stand)
 
@@ -348,9 +344,15 @@ class Simulation:
     def on_evidence(self, node: SimNode, evidence: Evidence) -> None:
         if node.index in self.byzantine:
             return
-        self._say(f"{node.name} holds evidence against n{evidence.member}")
+        self._say(f"{node.name} holds evidence against member {evidence.member}")
         self.tally.accused += 1
-        self.checker.check_evidence(node.index, evidence)
+        assert node.ledger is not None
+        self.checker.check_evidence(node.index, evidence, node.ledger.boundaries())
+
+    def on_removed(self, node: SimNode, height: int) -> None:
+        self._say(f"{node.name} ends: it is no member from h{height} on")
+        if node.index not in self.byzantine:
+            self.checker.check_removed(node.index, height)
 
 
 def run_seed(seed: int, options: Options, trace: Trace | None = None) -> SeedResult:
@@ -380,6 +382,7 @@ def run_seed(seed: int, options: Options, trace: Trace | None = None) -> SeedRes
         accusations=tally.accused,
         inclusion_ms=simulation.clients.slowest_inclusion // MS if simulation.byzantine else 0,
         lies=sum(villain.told for villain in simulation.byzantine.values()),
+        epochs=simulation.checker.members.number,
         faulty=simulation.faulty,
         detail=detail,
     )

@@ -14,7 +14,8 @@ import pytest
 from click.testing import CliRunner
 
 from cli.main import main
-from testnet.simulator import FAULT_KINDS, Options, SeedResult, run_seed, run_seeds
+from testnet.sim_result import SeedResult
+from testnet.simulator import FAULT_KINDS, Options, run_seed, run_seeds
 
 SEEDS = 200
 
