@@ -9,7 +9,7 @@ from node.consensus.quorum import max_faulty
 from testnet.sim_members import Change
 from testnet.simulator import Options, Simulation, run_seed
 
-GOVERNED = (0, 2, 11, 12)
+GOVERNED = (2, 11, 12)
 """In these histories members change: of seven and of four; one of them loses the first primary."""
 
 
