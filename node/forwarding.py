@@ -5,7 +5,7 @@ all of them time the primary. A transaction is *overdue* when the primary has kn
 put it into no batch. An honest primary is never late by this measure, because of how the waiting is counted
 (``_clock``): a tick counts only while batches are not full, and such a batch of an honest primary holds everything that
 it had; while batches are full, what counts is how many others were served first, a mempool's worth being one
-``FORWARD_RETRY_TICKS``.
+``POOL_TICKS``.
 
 A transaction that was seen in a batch is waited for a while longer (GRACE_TICKS), once in a view, and not for ever: a
 primary that shows one batch here and another to the quorum has not included what only the first one holds.
@@ -28,13 +28,16 @@ from node.limits import (
     FORWARD_RETRY_TICKS,
     FORWARD_TRANSACTIONS,
     FORWARDS_PER_TICK,
+    TICKS_PER_SECOND,
 )
 from node.mempool import Mempool
 from node.model.transaction import Transaction
 
 _LOOK_AT = 64
 """How many of the longest waiting are looked at in one tick."""
-GRACE_TICKS: Final = 2 * FORWARD_RETRY_TICKS
+POOL_TICKS: Final = TICKS_PER_SECOND
+"""As so much waiting counts a mempool's worth of others that were served first: as a replica's first patience."""
+GRACE_TICKS: Final = 2 * TICKS_PER_SECOND
 """How much longer a transaction in a batch is waited for: what a batch takes to be stored with several before it."""
 _SLACK = 4096
 """How many entries of transactions that are gone are not worth a cleaning."""
@@ -84,7 +87,7 @@ class Forwarding:
             self._since.pop(tx.id, None)
             self._untold.pop(tx.id, None)
             self._granted.discard(tx.id)
-        worth = max(1, self._pool.max_transactions // FORWARD_RETRY_TICKS)
+        worth = max(1, self._pool.max_transactions // POOL_TICKS)
         if full:
             self._clock += (self._committed + len(transactions)) // worth - self._committed // worth
         self._committed += len(transactions)
