@@ -99,6 +99,8 @@ class Machine(Protocol):
 
     def start(self) -> None: ...
 
+    def ask(self, question: Callable[[], None]) -> None: ...
+
 
 class Council:
     """The admins of all members, and the operators of nodes that come."""
@@ -147,29 +149,34 @@ class Council:
         """Whether all changes that are wanted are in force."""
         if not self._plan:
             return True
-        ledger = self._best[0]
-        if ledger is None:
+        node = self._best
+        if node is None or node.ledger is None:
             return False
+        ledger = node.ledger
         epochs = ledger.epochs()
         return len(epochs) > self._wanted and epochs[-1].first_height <= ledger.head.height + 1
 
     @property
-    def _best(self) -> tuple[Ledger | None, Executor | None]:
-        """What the node says that has got furthest."""
+    def _best(self) -> Machine | None:
+        """The node that has got furthest, of those that are up."""
         up = [node for node in self._correct if node.ledger is not None]
-        if not up:
-            return None, None
-        node = max(up, key=lambda node: node.ledger.head.height if node.ledger is not None else 0)
-        return node.ledger, node.executor
+        return max(up, key=lambda node: node.ledger.head.height if node.ledger is not None else 0, default=None)
 
     def _act(self) -> None:
-        self._agenda.after(self._meet(), self._act)
+        delay = SECOND
+        node = self._best
 
-    def _meet(self) -> int:
+        def ask() -> None:
+            nonlocal delay
+            if node is not None and node.ledger is not None and node.executor is not None:
+                delay = self._meet(node.ledger, node.executor)
+
+        if node is not None:
+            node.ask(ask)
+        self._agenda.after(delay, self._act)
+
+    def _meet(self, ledger: Ledger, executor: Executor) -> int:
         """Do what is next; returns after how many microseconds to look again."""
-        ledger, executor = self._best
-        if ledger is None or executor is None:
-            return SECOND
         epochs = ledger.epochs()
         if epochs[-1].first_height > ledger.head.height + 1:  # scheduled: blocks are wanted, and this makes some
             self._submit(self._dice.choice(epochs[-2].members).name, "approve", proposal=_NO_PROPOSAL, digest=b"")

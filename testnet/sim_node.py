@@ -169,6 +169,10 @@ class SimNode:
         self._guarded(call)
         return code
 
+    def ask(self, question: Callable[[], None]) -> None:
+        """Somebody asks this node: if its disk fails at that, it ends, as a gateway would end it."""
+        self._guarded(question)
+
     def crash(self, *, power_loss: bool) -> None:
         """Die now."""
         if self.driver is not None:
