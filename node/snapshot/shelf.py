@@ -174,14 +174,14 @@ class Shelf:
         try:
             return self.read(height, depth, prefix)
         except RefusedError as error:
-            if error.code == "damaged":
+            if error.code == "damaged-snapshot":
                 if height in self._kept:
                     log.error("snapshot-damaged height=%d chunk=%s: it is removed; look at the disk", height, prefix)
                 self.drop(height)
             raise RefusedError("no-snapshot", error.message) from error
 
     def read(self, height: int, depth: int, prefix: str) -> bytes:
-        """A chunk's bytes, for who only looks. Raises RefusedError: "no-snapshot", "damaged"."""
+        """A chunk's bytes, for who only looks. Raises RefusedError: "no-snapshot", "damaged-snapshot"."""
         manifest = self._kept.get(height)
         if manifest is None or manifest.depth != depth:
             raise RefusedError("no-snapshot", f"no snapshot of block {height} in chunks of depth {depth}")
@@ -193,7 +193,7 @@ class Shelf:
         except OSError:
             data = b""
         if sha256(data).digest() != chunk.digest:
-            raise RefusedError("damaged", f"the snapshot of block {height} was damaged")
+            raise RefusedError("damaged-snapshot", f"the snapshot of block {height} was damaged")
         return data
 
 
