@@ -25,7 +25,7 @@ that fails is undone alone, and the event ``market-parked`` with (what, code) te
 A slot that cannot open is left out; an auction that fails is held with the next 5,000 new orders or at the gate, and
 if it fails there too the product closes without it; an order that cannot expire is taken out of the book.
 
-Genesis settings (all in seconds but the last):
+Genesis settings (in seconds, if they end in _s):
 
     slot_seconds       length of a slot; divides a day                          default 1800
     open_before_s      how long before delivery starts a product opens          default 86400
@@ -33,6 +33,11 @@ Genesis settings (all in seconds but the last):
     tick_s             auctions at multiples of this; 0 = in every block        default 10
     metering_window_s  how long after the slot's end readings are taken         default 3600
     dispute_window_s   how long after that the slot becomes final               default 604800
+    retention_s        how long a final slot's details are kept, 0 for ever     default 0
+    outage_s           how late a due block may be before readings get more time  default 300
+    internal_permille  the internal price, from feed-in (0) to retail (1,000)   default 0
+    mix_permille       how much of the utility's energy is renewable            default 0
+    max_estimates      standing estimates of a period before a device may not sell  default 48
     tariffs            the utility's prices by time of use: arrays [second of the UTC day, retail, feed-in],
                        in base units per Wh, ascending, the first from second 0; required
 
@@ -40,37 +45,26 @@ State: ``market_products``, ``market_orders``, ``market_book``, ``market_calenda
 their tables.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Final
 
 from chaincode import (
-    budget,
     grid,
     market_book,
     market_calendar,
     market_certificate,
-    market_clearing,
+    market_events,
     market_orders,
     market_products,
     market_trading,
 )
-from chaincode.contract import Context, Contract, ContractError, Value, query, transaction
-from chaincode.market_calendar import DELIVERED, GATE, MARKET, METERED, OPEN, SETTLEMENT, TICK, Entry
+from chaincode.contract import Context, Contract, Value, query, transaction
+from chaincode.market_calendar import MARKET, OPEN, Entry
 from chaincode.market_orders import SIDE_NAMES, Order
 from chaincode.market_products import Product
 
-WORK_PER_BLOCK: Final = 2_500
-"""Calendar work of one block: an order that is cleared or expires is one, every entry ENTRY_WORK besides.
-
-About a tenth of a second: an auction of everything at once would stop the chain for longer than its members wait for
-one another before they suspect the primary.
-"""
-ENTRY_WORK: Final = 10
 MAX_ROWS: Final = 10_000
 """A query's answer has at most so many rows; of trades and auctions the newest."""
-
-
-_KINDS: Final = {OPEN: "open", TICK: "tick", DELIVERED: "delivered"}
 
 
 class Market(Contract):
@@ -85,12 +79,7 @@ class Market(Contract):
             market_calendar.put(ctx, MARKET, Entry(ctx.time, OPEN, 0, 0))
 
     def begin_block(self, ctx: Context) -> None:
-        work = WORK_PER_BLOCK
-        while work > 0:
-            entry = market_calendar.first(ctx, MARKET)
-            if entry is None or entry.time > ctx.time:
-                return
-            work -= ENTRY_WORK + _happen(ctx, entry, work)
+        market_events.go_on(ctx)
 
     def end_block(self, ctx: Context) -> None:
         failure = ctx.attempt(lambda: market_trading.decide_waiting(ctx))
@@ -133,7 +122,7 @@ class Market(Contract):
 
     @query
     def settings(self, ctx: Context) -> Value:
-        """(slot_seconds, open_before_s, gate_before_end_s, tick_s, metering_window_s, dispute_window_s, tariffs)."""
+        """The rules as they are now, the fields of ``market_products.Settings``."""
         return tuple(market_products.settings_of(ctx))
 
     @query
@@ -157,7 +146,7 @@ class Market(Contract):
     @query
     def product(self, ctx: Context, *, slot: int) -> Value:
         """(slot, state, opens, starts, ends, gate, metered by, final at, grid version, retail, feed-in, period,
-        auctions, trades, energy_wh, paid, received, tolls, rent).
+        tick_s, internal price, mix_permille, auctions, trades, energy_wh, paid, received, tolls, rent).
         """
         return _product_row(ctx, slot, market_products.require(ctx, slot))
 
@@ -253,125 +242,6 @@ class Market(Contract):
         orders = market_certificate.read_orders(ctx, slot, number, auction)
         trades = market_certificate.read_trades(ctx, slot, number, auction)
         return tuple(auction), tuple([tuple(row) for row in orders]), tuple([tuple(trade) for trade in trades])
-
-
-def _happen(ctx: Context, entry: Entry, work: int) -> int:
-    """Let a due entry of the calendar happen, or park it; the work that it took, in orders."""
-    if entry.kind == GATE:
-        return _gate(ctx, entry, work)
-    took, failure = _apart(ctx, lambda: _event(ctx, entry))
-    if failure is None:
-        return took
-    market_trading.park(ctx, f"{_KINDS[entry.kind]} {entry.slot}", failure)
-    market_calendar.remove(ctx, MARKET, entry.time, entry.kind, entry.slot)
-    if entry.kind == OPEN:
-        _leave_out(ctx, entry)
-    return work  # nobody knows what it took
-
-
-def _event(ctx: Context, entry: Entry) -> int:
-    time, kind, slot, _ = entry
-    market_calendar.remove(ctx, MARKET, time, kind, slot)
-    if kind == OPEN:
-        _open(ctx, slot)
-        return 0
-    product = market_products.require(ctx, slot)
-    if kind == TICK:
-        return market_clearing.run(ctx, slot, product)
-    market_products.enter(ctx, slot, product, market_products.DELIVERED)
-    market_calendar.put(ctx, SETTLEMENT, Entry(product.metered_by, METERED, slot, ()))
-    return 0
-
-
-def _apart(ctx: Context, unit: Callable[[], int]) -> tuple[int, ContractError | None]:
-    """(the work that a unit took, None), or (0, why it failed and was undone)."""
-    took: list[int] = []
-    failure = ctx.attempt(lambda: took.append(unit()))
-    return (took[0], None) if failure is None else (0, failure)
-
-
-def _open(ctx: Context, slot: int) -> None:
-    """Open a product, pinning its terms; a chain's first block begins with the first slot that can be traded."""
-    settings = market_products.settings_of(ctx)
-    if market_products.next_to_open(ctx) is None:
-        slot = (ctx.time + settings.gate_before_end_s) // settings.slot_seconds
-    starts = slot * settings.slot_seconds
-    opens = starts - settings.open_before_s
-    market_products.set_next_to_open(ctx, slot)
-    if opens > ctx.time:
-        market_calendar.put(ctx, MARKET, Entry(opens, OPEN, slot, 0))
-        return
-    ends = starts + settings.slot_seconds
-    retail, feed_in = settings.tariff(slot)
-    product = Product(
-        state=market_products.OPEN,
-        opens=opens,
-        starts=starts,
-        ends=ends,
-        gate=ends - settings.gate_before_end_s,
-        metered_by=ends + settings.metering_window_s,
-        final_at=ends + settings.metering_window_s + settings.dispute_window_s,
-        grid_version=grid.current_version(ctx),
-        retail=retail,
-        feed_in=feed_in,
-        period=budget.period_of(ctx, slot),
-    )
-    market_products.enter(ctx, slot, product, market_products.OPEN)
-    market_products.set_next_to_open(ctx, slot + 1)
-    market_calendar.put(ctx, MARKET, Entry(product.gate, GATE, slot, 0))
-    market_calendar.put(ctx, MARKET, Entry(max(opens + settings.slot_seconds, 0), OPEN, slot + 1, 0))
-
-
-def _leave_out(ctx: Context, entry: Entry) -> None:
-    """A slot that could not be opened never is; the next one has its turn."""
-    slot = entry.slot
-    if market_products.next_to_open(ctx) is not None:
-        slot += 1
-        market_products.set_next_to_open(ctx, slot)
-    market_calendar.put(ctx, MARKET, Entry(entry.time + market_products.settings_of(ctx).slot_seconds, OPEN, slot, 0))
-
-
-def _gate(ctx: Context, entry: Entry, work: int) -> int:
-    """The last auction, then what rests expires: as much as one block may do, the rest in the next."""
-    slot = entry.slot
-    product = market_products.require(ctx, slot)
-    done = 0
-    if product.state == market_products.OPEN:
-        done = _clear_last(ctx, slot, product, work)
-        product = market_products.enter(ctx, slot, product, market_products.CLOSED)
-    resting: list[market_book.Entry] = []
-    for resting_order in market_book.entries(ctx, slot):
-        if done + len(resting) >= work:
-            break
-        resting.append(resting_order)
-    else:
-        market_calendar.remove(ctx, MARKET, entry.time, GATE, slot)
-        market_calendar.put(ctx, MARKET, Entry(product.ends, DELIVERED, slot, 0))
-    for found in resting:
-        _expire(ctx, slot, found)
-    return done + len(resting)
-
-
-def _clear_last(ctx: Context, slot: int, product: Product, work: int) -> int:
-    """The auction at the gate, or none if it fails; the work that it took."""
-    took, failure = _apart(ctx, lambda: market_clearing.run(ctx, slot, product))
-    if failure is None:
-        return took
-    market_trading.park(ctx, f"gate {slot}", failure)
-    market_clearing.forget(ctx, slot)
-    market_book.take_instant(ctx, slot)
-    return work
-
-
-def _expire(ctx: Context, slot: int, found: market_book.Entry) -> None:
-    def unit() -> None:
-        order = market_orders.require_order(ctx, found.order)
-        market_trading.end(ctx, found.order, order, market_orders.EXPIRED)
-
-    failure = ctx.attempt(unit)
-    if failure is not None:
-        market_trading.park(ctx, f"order {found.order.hex()}", failure)
-        market_book.drop(ctx, slot, found)
 
 
 def _slots(ctx: Context, slot: int | None) -> Iterable[int]:

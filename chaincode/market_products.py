@@ -45,7 +45,9 @@ class Product(NamedTuple):
     """One delivery slot. Times in s since the epoch; retail and feed-in in base units per Wh.
 
     Orders are taken from ``opens`` until ``gate``, energy flows from ``starts`` to ``ends``, readings are taken until
-    ``metered_by``, and after ``final_at`` nothing changes any more. ``period``: the billing period that it belongs to.
+    ``metered_by``, and after ``final_at`` nothing changes any more. ``period``: the billing period that it belongs to;
+    ``tick_s``: auctions are held at multiples of it; ``internal``: what devices of one network pay one another, in base
+    units per Wh; ``mix_permille``: how much of the utility's energy is renewable.
     """
 
     state: str
@@ -59,6 +61,9 @@ class Product(NamedTuple):
     retail: int
     feed_in: int
     period: int
+    tick_s: int
+    internal: int
+    mix_permille: int
 
 
 class Totals(NamedTuple):
@@ -79,8 +84,14 @@ class Totals(NamedTuple):
 
 
 class Settings(NamedTuple):
-    """The market's part of the genesis document, in seconds. ``tariffs``: (second of the UTC day from which it holds,
-    retail, feed-in), ascending, the first from 0."""
+    """The market's rules as they are now: at first those of the genesis document. Times in seconds.
+
+    ``retention_s``: how long a final slot's details are kept, 0 for ever; ``outage_s``: how late a block may be before
+    the time lost is given back; ``internal_permille``: where the internal price lies between feed-in (0) and retail
+    (1,000); ``mix_permille``: the renewable share of the utility's energy; ``max_estimates``: how many estimates of a
+    period may stand before the device may not sell; ``tariffs``: (second of the UTC day from which it holds, retail,
+    feed-in), ascending, the first from 0.
+    """
 
     slot_seconds: int
     open_before_s: int
@@ -88,6 +99,11 @@ class Settings(NamedTuple):
     tick_s: int
     metering_window_s: int
     dispute_window_s: int
+    retention_s: int
+    outage_s: int
+    internal_permille: int
+    mix_permille: int
+    max_estimates: int
     tariffs: tuple[tuple[int, int, int], ...]
 
     def tariff(self, slot: int) -> tuple[int, int]:
@@ -98,6 +114,11 @@ class Settings(NamedTuple):
             if tariff[0] <= second:
                 in_force = tariff
         return in_force[1], in_force[2]
+
+    def internal(self, slot: int) -> int:
+        """What devices of one network pay one another in a slot, in base units per Wh."""
+        retail, feed_in = self.tariff(slot)
+        return feed_in + (retail - feed_in) * self.internal_permille // 1_000
 
 
 def max_price(slot_seconds: int) -> int:
@@ -118,6 +139,11 @@ def configure(ctx: Context, raw: dict[str, Value]) -> Settings:
         tick_s=_seconds(raw, "tick_s", 10, 0),
         metering_window_s=_seconds(raw, "metering_window_s", 3_600, 0),
         dispute_window_s=_seconds(raw, "dispute_window_s", 7 * DAY_S, 0),
+        retention_s=_seconds(raw, "retention_s", 0, 0),
+        outage_s=_seconds(raw, "outage_s", 300, 1),
+        internal_permille=_number(raw, "internal_permille", 0, 1_000),
+        mix_permille=_number(raw, "mix_permille", 0, 1_000),
+        max_estimates=_number(raw, "max_estimates", 48, 100_000),
         tariffs=_tariffs(raw.get("tariffs")),
     )
     if DAY_S % settings.slot_seconds:
@@ -205,6 +231,13 @@ def _seconds(raw: dict[str, Value], name: str, default: int, least: int) -> int:
     value = raw.get(name, default)
     if type(value) is not int or not least <= value <= 400 * DAY_S:
         raise ContractError("bad-settings", f"{name} is an integer of seconds, {least} to {400 * DAY_S}, not {value!r}")
+    return value
+
+
+def _number(raw: dict[str, Value], name: str, default: int, most: int) -> int:
+    value = raw.get(name, default)
+    if type(value) is not int or not 0 <= value <= most:
+        raise ContractError("bad-settings", f"{name} is an integer from 0 to {most}, not {value!r}")
     return value
 
 

@@ -159,7 +159,7 @@ def _count_new(ctx: Context, order: Order) -> int:
     """
     pending = market_book.find_pending(ctx, order.slot)
     if pending is None:
-        tick_s = market_products.settings_of(ctx).tick_s
+        tick_s = market_products.require(ctx, order.slot).tick_s
         tick = ctx.time if tick_s == 0 else (ctx.time // tick_s + 1) * tick_s
         market_calendar.put(ctx, MARKET, market_calendar.Entry(tick, TICK, order.slot, 0))
         pending = Pending(market_products.totals_of(ctx, order.slot).auctions, 0, 0, 0, tick)

@@ -19,30 +19,22 @@ in ``settlement_run``. There are no genesis settings of its own: the windows are
 State: as these modules say, and the table ``settling/`` of ``market_calendar``.
 """
 
-from typing import Final, cast
+from typing import Final
 
 from chaincode import (
-    accounts,
     identity,
     market_calendar,
-    market_products,
+    settlement_events,
     settlement_parking,
     settlement_readings,
     settlement_run,
 )
 from chaincode.contract import Context, Contract, ContractError, Value, query, transaction
-from chaincode.market_calendar import FINAL, METERED, SETTLEMENT, Entry
-from chaincode.market_products import Product
+from chaincode.market_calendar import SETTLEMENT
 from chaincode.settlement_run import Settled
 
-WORK_PER_BLOCK: Final = 1_000
-"""Devices estimated or settled in one block."""
-ENTRY_WORK: Final = 5
 MAX_BILL_SLOTS: Final = 10_000
 MAX_LISTED: Final = 500
-
-_ESTIMATING: Final = 0
-_SETTLING: Final = 1
 
 
 class Settlement(Contract):
@@ -52,12 +44,7 @@ class Settlement(Contract):
     indexed = (market_calendar.SETTLEMENT,)
 
     def begin_block(self, ctx: Context) -> None:
-        work = WORK_PER_BLOCK
-        while work > 0:
-            entry = market_calendar.first(ctx, SETTLEMENT)
-            if entry is None or entry.time > ctx.time:
-                return
-            work -= ENTRY_WORK + _happen(ctx, entry, work)
+        settlement_events.go_on(ctx)
 
     def next_event(self, ctx: Context) -> int | None:
         entry = market_calendar.first(ctx, SETTLEMENT)
@@ -128,79 +115,3 @@ class Settlement(Contract):
                 sums = Settled(*[one + other for one, other in zip(sums, settled, strict=True)])
         cost = sums.bought + sums.tolls + sums.retail - sums.sold - sums.feed_in
         return (slots_settled, cost, sums.utility_only, *sums)
-
-
-def _happen(ctx: Context, entry: Entry, work: int) -> int:
-    """Let a due entry of the calendar happen, as far as ``work`` devices go; how many it was.
-
-    An entry that fails outside of its units is struck out, and parked with the slot.
-    """
-    done: list[int] = []
-    failure = ctx.attempt(lambda: done.append(_final(ctx, entry) if entry.kind == FINAL else _go_on(ctx, entry, work)))
-    if failure is None:
-        return done[0]
-    market_calendar.remove(ctx, SETTLEMENT, entry.time, entry.kind, entry.slot)
-    return settlement_parking.park(ctx, "", entry.slot, failure)
-
-
-def _final(ctx: Context, entry: Entry) -> int:
-    market_calendar.remove(ctx, SETTLEMENT, entry.time, FINAL, entry.slot)
-    market_products.enter(ctx, entry.slot, market_products.require(ctx, entry.slot), market_products.FINAL)
-    return 0
-
-
-def _go_on(ctx: Context, entry: Entry, work: int) -> int:
-    """Estimate or settle the networks of a slot from its cursor on, each a unit by itself."""
-    product = market_products.require(ctx, entry.slot)
-    step, index, estimated = cast("tuple[int, int, int]", entry.cursor or (_ESTIMATING, 0, 0))
-    networks = identity.networks_of(ctx)
-    done = 0
-    while index < len(networks) and done < work:
-        if step == _ESTIMATING:
-            devices, missing = _estimate(ctx, networks[index], entry.slot, product)
-            estimated += missing
-        else:
-            devices = _settle(ctx, networks[index], entry.slot, product)
-        done += devices + 1
-        index += 1
-    if index < len(networks):
-        market_calendar.put(ctx, SETTLEMENT, entry._replace(cursor=(step, index, estimated)))
-    elif step == _ESTIMATING:
-        state = market_products.ESTIMATED if estimated else market_products.METERED
-        market_products.enter(ctx, entry.slot, product, state)
-        market_calendar.put(ctx, SETTLEMENT, entry._replace(cursor=(_SETTLING, 0, estimated)))
-    else:
-        _finish(ctx, entry, product)
-    return done
-
-
-def _estimate(ctx: Context, network: str, slot: int, product: Product) -> tuple[int, int]:
-    """(work, readings estimated). A network whose estimates fail is parked when it is settled: "not-metered"."""
-    done: list[tuple[int, int]] = []
-    failure = ctx.attempt(lambda: done.append(settlement_run.estimate_network(ctx, network, slot, product)))
-    return done[0] if failure is None else (settlement_parking.UNIT_WORK, 0)
-
-
-def _settle(ctx: Context, network: str, slot: int, product: Product) -> int:
-    """Settle one network, or park it; the work."""
-    done: list[int] = []
-    failure = ctx.attempt(lambda: done.append(settlement_run.settle_network(ctx, network, slot, product)))
-    return done[0] if failure is None else settlement_parking.park(ctx, network, slot, failure)
-
-
-def _finish(ctx: Context, entry: Entry, product: Product) -> None:
-    """All networks are settled or parked: the slot's end, and on to FINAL."""
-    failure = ctx.attempt(lambda: _close(ctx, entry.slot))
-    if failure is not None:
-        settlement_parking.park(ctx, "", entry.slot, failure)
-    market_calendar.remove(ctx, SETTLEMENT, entry.time, METERED, entry.slot)
-    market_products.enter(ctx, entry.slot, product, market_products.SETTLED)
-    market_calendar.put(ctx, SETTLEMENT, Entry(product.final_at, FINAL, entry.slot, ()))
-
-
-def _close(ctx: Context, slot: int) -> None:
-    """Tolls and rent leave the escrow; nothing is left in it but the proceeds of what is parked."""
-    totals = market_products.totals_of(ctx, slot)
-    settlement_run.pay_lines(ctx, slot, totals.tolls, totals.rent)
-    left = accounts.balance(ctx, f"escrow:{slot}")
-    assert left == 0 or settlement_parking.in_slot(ctx, slot), "a settled slot leaves money in escrow"

@@ -203,7 +203,7 @@ def _pay(ctx: Context, this: _Slot, network: str, netted: Sequence[tuple[_Accoun
         accounts.transfer(ctx, accounts.UTILITY, this.escrow, advance, "advance", this.reference)
     for book, share in netted:
         device, bus, cause = book.device, book.bus, book.reading.cause
-        money = share.internal_wh * this.product.feed_in
+        money = share.internal_wh * this.product.internal
         if share.deviation_wh < 0:
             _credit(ctx, this, device, money, this.escrow, INTERNAL)
             if share.internal_wh:
@@ -223,7 +223,7 @@ def _from_proceeds(ctx: Context, this: _Slot, book: _Account, share: Netted) -> 
     """
     retail = internal = 0
     if share.deviation_wh > 0:
-        retail, internal = share.utility_wh * this.product.retail, share.internal_wh * this.product.feed_in
+        retail, internal = share.utility_wh * this.product.retail, share.internal_wh * this.product.internal
     to_utility = min(book.proceeds(), retail)
     inside = min(book.proceeds() - to_utility, internal)
     if to_utility:

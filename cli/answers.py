@@ -15,7 +15,8 @@ ORDER = (
 )  # fmt: skip
 PRODUCT = (
     "slot", "state", "opens", "starts", "ends", "gate", "metered_by", "final_at", "grid_version", "retail", "feed_in",
-    "period", "auctions", "trades", "energy_wh", "paid", "received", "tolls", "rent",
+    "period", "tick_s", "internal", "mix_permille", "auctions", "trades", "energy_wh", "paid", "received", "tolls",
+    "rent",
 )  # fmt: skip
 BOOK_LEVEL = ("bus", "side", "price", "energy_wh", "orders")
 BUDGET = (

@@ -97,7 +97,7 @@ class Auditor:
 
     def _product(self, slot: int) -> None:
         row = cast("tuple[Any, ...]", self.world.query("market", "product", slot=slot))
-        energy_wh, paid, received, tolls, rent = row[14:19]
+        energy_wh, paid, received, tolls, rent = row[17:22]
         of_slot = [sums for (_, number), sums in self.contracts.items() if number == slot]
         assert sum(sums[0] for sums in of_slot) == sum(sums[1] for sums in of_slot) == energy_wh
         assert sum(sums[2] for sums in of_slot) == paid

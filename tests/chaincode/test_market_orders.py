@@ -188,7 +188,7 @@ def test_at_the_gate_the_book_is_cleared_then_emptied_then_closed() -> None:
 
 
 def test_more_than_a_block_can_expire_goes_on_in_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chaincode.market.WORK_PER_BLOCK", 30)
+    monkeypatch.setattr("chaincode.market_events.WORK_PER_BLOCK", 30)
     world = marketplace()
     for _ in range(10):
         order(world, "home-1/load", "buy", slot=0, wh=100)

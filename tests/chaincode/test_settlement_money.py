@@ -177,7 +177,7 @@ def test_every_entry_names_its_cause() -> None:
 
 
 def test_settlement_takes_as_many_blocks_as_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chaincode.settlement.WORK_PER_BLOCK", 3)
+    monkeypatch.setattr("chaincode.settlement_events.WORK_PER_BLOCK", 3)
     world = marketplace()
     order(world, "home-1/load", "buy", wh=1_000, price=50)
     order(world, "home-2/pv", "sell", wh=1_200, price=30)
