@@ -3,12 +3,18 @@
 A version never changes. The market pins the newest one when a product opens, so that tolls and limits of an open
 product stay what they were. A new version holds every bus of the one before: meters and devices hang on them.
 
-Genesis settings: ``root``: name of the root bus (the transformer); ``lines``: arrays ``[from, to, metres, toll,
-limit_down_w, limit_up_w]``: parent, child, length in m, toll in base units per Wh, power limits in W from parent to
-child and from child to parent, or null for none; ``version`` (optional): the number of the first version, default 1.
+A line's toll is the rate times its metres, plus a step of its own, as a transformer has one.
 
-State: ``grid/`` -> the newest version's number; ``grid/`` version(4) -> (root, lines), a line as in the settings;
-``grid-bus/`` bus -> the version that brought it.
+The feeder's meter, at the root, has a key; it belongs to the grid operator, who may name another at any time.
+
+Genesis settings: ``root``: name of the root bus (the transformer); ``rate`` (optional): base units per Wh and metre,
+default 0; ``lines``: arrays ``[from, to, metres, step, limit_down_w, limit_up_w]``: parent, child, length in m, step in
+base units per Wh, power limits in W from parent to child and from child to parent, or null for none; ``version``
+(optional): the number of the first version, default 1; ``feeder_meter`` (optional): its public key, hex.
+
+State: ``grid/`` -> the newest version's number; ``grid/`` version(4) -> (root, rate, number of lines); ``grid/``
+version(4), part(2) -> at most ``LINES_OF_A_PART`` lines as in the settings; ``grid-bus/`` bus -> the version that
+brought it; ``grid-feeder/`` -> the feeder meter's key.
 """
 
 import functools
@@ -17,9 +23,10 @@ from typing import Final, NamedTuple, TypeAlias, cast
 from chaincode import roles, slots
 from chaincode.contract import Context, Contract, ContractError, Value, query, transaction
 from chaincode.tree import GridError, Line, Tree
+from chaincode.validators import hex_key
 
 LineSettings: TypeAlias = tuple[str, str, int, int, int | None, int | None]
-"""From (parent), to (child), metres, toll in base units per Wh, limit_down_w, limit_up_w."""
+"""From (parent), to (child), metres, step in base units per Wh, limit_down_w, limit_up_w."""
 
 MAX_LINES: Final = 2_000
 MAX_METRES: Final = 1_000_000
@@ -27,11 +34,15 @@ MAX_LIMIT_W: Final = 10**12
 MAX_BUS: Final = 48
 MAX_TOLLS: Final = 2**46
 """All tolls of a grid together, base units per Wh: an indicative price may lie that far from any order's limit."""
+MAX_RATE: Final = MAX_TOLLS
+LINES_OF_A_PART: Final = 256
+"""So that a part, with names and figures at their longest, is below what a transaction may write as one value."""
 
 _FIRST: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 _REST: Final = _FIRST + "._/-"
 _GRID: Final = b"grid/"
 _BUSES: Final = b"grid-bus/"
+_FEEDER: Final = b"grid-feeder/"
 
 
 class Pinned(NamedTuple):
@@ -52,8 +63,7 @@ def current_version(ctx: Context) -> int:
 
 def pinned(ctx: Context, version: int) -> Pinned:
     """The tree of ``version``. Raises ContractError("unknown-grid")."""
-    root, lines = _version(ctx, version)
-    return _build(root, lines, slots.seconds(ctx))
+    return build(*_version(ctx, version), slots.seconds(ctx))
 
 
 def has_bus(ctx: Context, bus: str) -> bool:
@@ -67,6 +77,27 @@ def require_bus(ctx: Context, bus: str) -> None:
         raise ContractError("unknown-bus", f"the grid has no bus {bus[:60]!r}")
 
 
+def feeder_meter(ctx: Context) -> bytes | None:
+    """The public key of the meter at the root; None if it has none."""
+    return cast("bytes | None", ctx.get(_FEEDER))
+
+
+@functools.lru_cache(maxsize=16)
+def build(root: str, rate: int, lines: tuple[LineSettings, ...], slot_seconds: int) -> Pinned:
+    """The tree of a version, whose limits are Wh per slot. Raises what ``Tree.build`` raises.
+
+    A pure function of its arguments, remembered because every auction asks for it.
+    """
+    tree = Tree.build(
+        root,
+        [
+            Line(parent, child, rate * metres + step, _per_slot(down_w, slot_seconds), _per_slot(up_w, slot_seconds))
+            for parent, child, metres, step, down_w, up_w in lines
+        ],
+    )
+    return Pinned(tree, tree.buses, tree.index_of())
+
+
 class Grid(Contract):
     """Publishing and reading the grid."""
 
@@ -75,28 +106,45 @@ class Grid(Contract):
     def genesis(self, ctx: Context, settings: dict[str, Value]) -> None:
         if not settings:
             return
-        version = settings.get("version", 1)
+        version, rate = settings.get("version", 1), settings.get("rate", 0)
         lines = tuple(cast("LineSettings", line) for line in cast("tuple[Value, ...]", settings["lines"]))
-        if type(version) is not int or version < 1 or any(len(line) != 6 for line in lines):
-            raise ContractError("bad-settings", "grid: version is a number from 1, each line has six entries")
-        _publish(ctx, version, str(settings["root"]), lines)
+        if type(version) is not int or version < 1 or type(rate) is not int or any(len(line) != 6 for line in lines):
+            raise ContractError("bad-settings", "grid: version is a number from 1, rate one, each line has six entries")
+        _publish(ctx, version, str(settings["root"]), rate, lines)
+        if settings.get("feeder_meter") is not None:
+            ctx.put(_FEEDER, hex_key(settings["feeder_meter"]))
+
+    def knows(self, ctx: Context, key: bytes) -> bool:
+        return feeder_meter(ctx) == key
 
     @transaction
-    def publish(self, ctx: Context, *, root: str, lines: tuple[LineSettings, ...]) -> Value:
+    def publish(self, ctx: Context, *, root: str, lines: tuple[LineSettings, ...], rate: int = 0) -> Value:
         """A new version, for products that open from now on; returns its number. Grid operator only.
 
-        Raises ContractError: not-allowed, missing-bus, bad-bus, bad-limit, bad-metres, bad-toll, too-many-buses, and
-        what ``Tree.build`` raises.
+        Raises ContractError: not-allowed, missing-bus, bad-bus, bad-limit, bad-metres, bad-rate, bad-step, bad-toll,
+        too-many-buses, and what ``Tree.build`` raises.
         """
         roles.require_right(ctx, "publish-grid")
         before = current_version(ctx)
-        old_root, old_lines = _version(ctx, before)
-        named = [root, *(line[1] for line in lines)]
-        missing = [bus for bus in (old_root, *(line[1] for line in old_lines)) if bus not in dict.fromkeys(named)]
+        old_root, _, old_lines = _version(ctx, before)
+        named = dict.fromkeys((root, *(line[1] for line in lines)))
+        missing = [bus for bus in (old_root, *(line[1] for line in old_lines)) if bus not in named]
         if missing:
             raise ContractError("missing-bus", f"a new version keeps every bus; {missing[0]} is gone")
-        _publish(ctx, before + 1, root, lines)
+        _publish(ctx, before + 1, root, rate, lines)
         return before + 1
+
+    @transaction
+    def set_feeder_meter(self, ctx: Context, *, key: bytes) -> Value:
+        """Name the meter at the root, whose readings count from now on. Grid operator only.
+
+        Raises ContractError: not-allowed, bad-key.
+        """
+        roles.require_right(ctx, "publish-grid")
+        roles.check_key(key)
+        ctx.put(_FEEDER, key)
+        ctx.emit("feeder-meter-set", (), key)
+        return None
 
     @query
     def version(self, ctx: Context) -> Value:
@@ -105,37 +153,47 @@ class Grid(Contract):
 
     @query
     def tree(self, ctx: Context, *, version: int | None = None) -> Value:
-        """(version, root, lines) of a version, the newest if none is named; a line is as in the settings."""
+        """(version, root, rate, lines) of a version, the newest if none is named; a line is as in the settings."""
         number = current_version(ctx) if version is None else version
         return (number, *_version(ctx, number))
 
+    @query
+    def feeder(self, ctx: Context) -> Value:
+        """The public key of the meter at the root; None if it has none."""
+        return feeder_meter(ctx)
 
-def _version(ctx: Context, version: int) -> tuple[str, tuple[LineSettings, ...]]:
-    value = ctx.get(_GRID + version.to_bytes(4, "big")) if 0 < version < 2**32 else None
-    if value is None:
+
+def _version(ctx: Context, version: int) -> tuple[str, int, tuple[LineSettings, ...]]:
+    key = _GRID + version.to_bytes(4, "big") if 0 < version < 2**32 else None
+    value = None if key is None else ctx.get(key)
+    if key is None or value is None:
         raise ContractError("unknown-grid", f"the grid has no version {version}")
-    return cast("tuple[str, tuple[LineSettings, ...]]", value)
+    root, rate, count = cast("tuple[str, int, int]", value)
+    parts = [ctx.get(key + part.to_bytes(2, "big")) for part in range(-(-count // LINES_OF_A_PART))]
+    lines = [line for part in cast("list[tuple[LineSettings, ...]]", parts) for line in part]
+    return root, rate, tuple(lines)
 
 
-def _publish(ctx: Context, version: int, root: str, lines: tuple[LineSettings, ...]) -> None:
+def _publish(ctx: Context, version: int, root: str, rate: int, lines: tuple[LineSettings, ...]) -> None:
+    if not 0 <= rate <= MAX_RATE:
+        raise ContractError("bad-rate", f"a rate is 0 to {MAX_RATE} base units per Wh and metre")
     if len(lines) > MAX_LINES:
         raise ContractError("too-many-buses", f"{len(lines)} lines, at most {MAX_LINES}")
     for bus in (root, *(line[1] for line in lines)):
         _check_bus(bus)
     for line in lines:
-        metres, limits = line[2], line[4:]
-        if type(metres) is not int or not 0 <= metres <= MAX_METRES:
-            raise ContractError("bad-metres", f"line {line[0]} -> {line[1]}: 0 to {MAX_METRES} m")
-        if any(limit is not None and (type(limit) is not int or not 0 <= limit <= MAX_LIMIT_W) for limit in limits):
-            raise ContractError("bad-limit", f"line {line[0]} -> {line[1]}: a limit is 0 to {MAX_LIMIT_W} W, or none")
+        _check_figures(line)
     # Built once with slots of an hour, only to be told what is wrong with it: the market's settings come later.
-    built = _build(root, lines, 3600)
+    built = build(root, rate, lines, 3600)
     if sum(built.tree.toll) > MAX_TOLLS:
         raise ContractError("bad-toll", f"the tolls of a grid add up to at most {MAX_TOLLS}")
     for bus in built.buses:
         if ctx.get(_BUSES + bus.encode()) is None:
             ctx.put(_BUSES + bus.encode(), version)
-    ctx.put(_GRID + version.to_bytes(4, "big"), (root, lines))
+    key = _GRID + version.to_bytes(4, "big")
+    ctx.put(key, (root, rate, len(lines)))
+    for part, first in enumerate(range(0, len(lines), LINES_OF_A_PART)):
+        ctx.put(key + part.to_bytes(2, "big"), lines[first : first + LINES_OF_A_PART])
     ctx.put(_GRID, version)
     ctx.emit("grid-published", (), version)
 
@@ -147,17 +205,15 @@ def _check_bus(name: str) -> None:
         raise GridError("bad-bus", f"{name!r:.60}: 1 to {MAX_BUS} of A-Z a-z 0-9 . _ / -, the first a letter or digit")
 
 
-@functools.lru_cache(maxsize=16)
-def _build(root: str, lines: tuple[LineSettings, ...], slot_seconds: int) -> Pinned:
-    """A pure function of its arguments, remembered because every auction asks for it."""
-    tree = Tree.build(
-        root,
-        [
-            Line(parent, child, toll, _per_slot(down_w, slot_seconds), _per_slot(up_w, slot_seconds))
-            for parent, child, _, toll, down_w, up_w in lines
-        ],
-    )
-    return Pinned(tree, tree.buses, tree.index_of())
+def _check_figures(line: LineSettings) -> None:
+    """Each by itself: no product or sum of them passes 63 bits before it is compared."""
+    name, (metres, step, *limits) = f"line {line[0]} -> {line[1]}", line[2:]
+    if type(metres) is not int or not 0 <= metres <= MAX_METRES:
+        raise ContractError("bad-metres", f"{name}: 0 to {MAX_METRES} m")
+    if type(step) is not int or not 0 <= step <= MAX_TOLLS:
+        raise ContractError("bad-step", f"{name}: a step is 0 to {MAX_TOLLS} base units per Wh")
+    if any(limit is not None and (type(limit) is not int or not 0 <= limit <= MAX_LIMIT_W) for limit in limits):
+        raise ContractError("bad-limit", f"{name}: a limit is 0 to {MAX_LIMIT_W} W, or none")
 
 
 def _per_slot(limit_w: int | None, slot_seconds: int) -> int | None:

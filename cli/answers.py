@@ -58,6 +58,7 @@ EVENTS: Mapping[str, Sequence[str]] = {
     "estimated": ("slot", "import_wh", "export_wh"),
     "settled": ("slot", *_SETTLED),
     "grid-published": ("version",),
+    "feeder-meter-set": ("key",),
     "member-registered": ("roles",),
     "network-registered": ("bus",),
     "device-registered": ("kind",),

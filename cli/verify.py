@@ -10,8 +10,9 @@ from typing import NamedTuple, cast
 
 from chaincode.auction_types import Trade
 from chaincode.contract import ContractError
+from chaincode.grid import LineSettings, build
 from chaincode.market_certificate import Auction, OrderRow, check
-from chaincode.tree import Line, Tree
+from chaincode.tree import Tree
 from cli.answers import PRODUCT, Reader, as_rows, record
 from node.errors import RefusedError
 from node.model.codec import Value
@@ -101,17 +102,16 @@ async def slot_seconds_of(read: Reader) -> int:
 
 async def _tree(read: Reader, version: int, slot_seconds: int) -> Tree:
     match await read("grid", "tree", {"version": version}):
-        case (_, str(root), tuple(lines)):
-            return Tree.build(root, [_line(line, slot_seconds) for line in lines])
+        case (_, str(root), int(rate), tuple(lines)):
+            return build(root, rate, tuple(_line(line) for line in lines), slot_seconds).tree
         case _:
             raise RefusedError("bad-answer", "the node's answer is no grid: another version?")
 
 
-def _line(line: Value, slot_seconds: int) -> Line:
+def _line(line: Value) -> LineSettings:
     match line:
-        case (str(parent), str(child), _, int(toll), (int() | None) as down_w, (int() | None) as up_w):
-            down_wh, up_wh = (None if watt is None else watt * slot_seconds // 3600 for watt in (down_w, up_w))
-            return Line(parent, child, toll, down_wh, up_wh)
+        case (str(parent), str(child), int(metres), int(step), (int() | None) as down_w, (int() | None) as up_w):
+            return parent, child, metres, step, down_w, up_w
         case _:
             raise RefusedError("bad-answer", "the node's answer is no line of a grid: another version?")
 

@@ -171,7 +171,7 @@ Limits = dict[str, tuple[int | None, int | None]]
 
 
 async def _limits(client: Client) -> Limits:
-    _, _, lines = as_rows(await client.query("grid", "tree"))
+    *_, lines = as_rows(await client.query("grid", "tree"))
     limits: Limits = {}
     for line in as_rows(lines):
         match line:

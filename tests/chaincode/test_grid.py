@@ -21,7 +21,7 @@ def test_a_pinned_version_has_limits_per_slot() -> None:
     assert buses == ("t", "b1", "b2") and index_of == {"t": 0, "b1": 1, "b2": 2}
     assert tree.toll == (0, 50, 100)
     assert tree.limit_down_wh == (None, 3_500, None) and tree.limit_up_wh == (None, None, 1_800)
-    assert world.query("grid", "tree") == (1, "t", LINES)
+    assert world.query("grid", "tree") == (1, "t", 0, LINES)
 
 
 def test_a_new_version_leaves_the_old_one_as_it_was() -> None:
@@ -29,8 +29,8 @@ def test_a_new_version_leaves_the_old_one_as_it_was() -> None:
     lines = (*LINES[:1], ("b1", "b2", 10, 7, None, None), ("b2", "b3", 10, 1, None, None))
     assert world.call(OPERATOR, "grid", "publish", root="t", lines=lines) == 2
     assert world.query("grid", "version") == 2
-    assert world.query("grid", "tree", version=1) == (1, "t", LINES)
-    assert world.query("grid", "tree") == (2, "t", lines)
+    assert world.query("grid", "tree", version=1) == (1, "t", 0, LINES)
+    assert world.query("grid", "tree") == (2, "t", 0, lines)
     with world.transaction() as ctx:
         assert grid.has_bus(ctx, "b3") and not grid.has_bus(ctx, "b4")
         assert grid.pinned(ctx, 1).tree.parent == (-1, 0, 0)
@@ -47,8 +47,9 @@ def test_a_new_version_leaves_the_old_one_as_it_was() -> None:
         ((*LINES, ("b2", "t", 1, 1, None, None)), "cyclic-grid"),
         ((*LINES, ("b2", "b2", 1, 1, None, None)), "self-loop"),
         ((*LINES, ("b2", "b3", -1, 1, None, None)), "bad-metres"),
-        ((*LINES, ("b2", "b3", 1, -1, None, None)), "bad-toll"),
-        ((*LINES, ("b2", "b3", 1, 2**64 - 1, None, None)), "bad-toll"),
+        ((*LINES, ("b2", "b3", 1, -1, None, None)), "bad-step"),
+        ((*LINES, ("b2", "b3", 1, 2**64 - 1, None, None)), "bad-step"),
+        ((*LINES, ("b2", "b3", 1, grid.MAX_TOLLS, None, None)), "bad-toll"),
         ((*LINES, ("b2", "b3", 1, 1, -1, None)), "bad-limit"),
         ((*LINES, ("b2", "b3", 1, 1, None, 2**62)), "bad-limit"),
         ((*LINES, ("b2", "", 1, 1, None, None)), "bad-bus"),
@@ -89,7 +90,68 @@ def test_versions_that_do_not_exist() -> None:
             world.query("grid", "tree", version=version)
 
 
-@pytest.mark.parametrize("settings", [{"root": "t", "lines": (("t", "b"),)}, {"root": "t", "lines": (), "version": 0}])
+def test_a_toll_is_the_rate_times_the_metres_and_a_step() -> None:
+    """Checklist 4."""
+    world = neighbourhood()
+    assert world.call(OPERATOR, "grid", "publish", root="t", lines=LINES, rate=7) == 2
+    assert world.query("grid", "tree") == (2, "t", 7, LINES)
+    with world.transaction() as ctx:
+        assert grid.pinned(ctx, 2).tree.toll == (0, 7 * 100 + 50, 7 * 200 + 100)
+        assert grid.pinned(ctx, 1).tree.toll == (0, 50, 100)
+
+
+@pytest.mark.parametrize(
+    ("rate", "code"),
+    [
+        (-1, "bad-rate"),
+        (2**64 - 1, "bad-rate"),
+        (grid.MAX_RATE, "bad-toll"),  # times the metres more than 63 bits
+        (grid.MAX_TOLLS // 300, "bad-toll"),  # each within 63 bits, together too much
+        (True, "bad-args"),
+    ],
+)
+def test_what_is_no_rate(rate: Any, code: str) -> None:
+    world = neighbourhood()
+    assert world.refused(OPERATOR, "grid", "publish", root="t", lines=LINES, rate=rate) == code
+
+
+def test_a_large_grid_comes_back_line_by_line() -> None:
+    world = neighbourhood()
+    more = tuple((f"b{i // 2 or 1}", f"b{i}", i, i, None, i) for i in range(3, grid.MAX_LINES + 1))
+    world.call(OPERATOR, "grid", "publish", root="t", lines=LINES + more)
+    assert world.query("grid", "tree") == (2, "t", 0, LINES + more)
+
+
+def test_the_feeder_meter_is_named_by_the_grid_operator() -> None:
+    world = neighbourhood()
+    key = bytes(range(32))
+    assert world.query("grid", "feeder") is None
+    assert world.refused(UTILITY, "grid", "set_feeder_meter", key=key) == "not-allowed"
+    assert world.refused(OPERATOR, "grid", "set_feeder_meter", key=key[1:]) == "bad-key"
+    with world.transaction() as ctx:
+        assert not world.registry.knows(ctx, key)
+    world.call(OPERATOR, "grid", "set_feeder_meter", key=key)
+    assert world.query("grid", "feeder") == key
+    with world.transaction() as ctx:
+        assert grid.feeder_meter(ctx) == key
+        assert world.registry.knows(ctx, key) and world.registry.knows(ctx, OPERATOR)
+        assert not world.registry.knows(ctx, STRANGER)
+
+
+def test_the_genesis_may_name_rate_and_feeder_meter() -> None:
+    world = World([Grid()], {"grid": {"root": "t", "rate": 3, "lines": LINES, "feeder_meter": "ab" * 32}})
+    assert world.query("grid", "tree") == (1, "t", 3, LINES) and world.query("grid", "feeder") == b"\xab" * 32
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"root": "t", "lines": (("t", "b"),)},
+        {"root": "t", "lines": (), "version": 0},
+        {"root": "t", "lines": (), "rate": "3"},
+        {"root": "t", "lines": (), "feeder_meter": "AB" * 32},
+    ],
+)
 def test_bad_settings(settings: dict[str, Any]) -> None:
     with pytest.raises(ContractError, match="bad-settings"):
         World([Grid()], {"grid": settings})
