@@ -25,7 +25,7 @@ PAGE_ROWS: Final = 128
 
 
 class Auction(NamedTuple):
-    """One auction of one product. Money in base units; ``time``: the block's.
+    """One auction of one product. Money in base units; ``time`` and ``height``: the block's.
 
     ``key_prices`` per bus, in base units per Wh times the auction's KEY_SCALE; ``flows_before`` and ``flows`` per line
     in Wh, from parent to child positive: contracted before, and by this auction.
@@ -45,6 +45,7 @@ class Auction(NamedTuple):
     prices: tuple[int, ...]
     flows_before: tuple[int, ...]
     flows: tuple[int, ...]
+    height: int
 
 
 class OrderRow(NamedTuple):

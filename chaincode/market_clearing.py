@@ -52,12 +52,12 @@ def run(ctx: Context, slot: int, product: Product) -> int:
         if trade.toll:
             tolls_of[trade.buy] = tolls_of.get(trade.buy, 0) + trade.toll * trade.energy_wh
     for order_id, wh in clearing.fills.items():
-        _fill(ctx, order_id, wh, price_at, tolls_of.get(order_id, 0))
+        _fill(ctx, totals.auctions, order_id, wh, price_at, tolls_of.get(order_id, 0))
     energy_wh = sum([trade.energy_wh for trade in clearing.trades])
     auction = market_certificate.Auction(
         ctx.time, product.grid_version, len(orders), len(clearing.trades), energy_wh,
         clearing.paid, clearing.received, clearing.tolls, clearing.rent, clearing.welfare,
-        clearing.key_prices, clearing.prices, flows_before, clearing.flows,
+        clearing.key_prices, clearing.prices, flows_before, clearing.flows, ctx.height,
     )  # fmt: skip
     market_certificate.write(ctx, slot, totals.auctions, auction, orders, clearing)
     market_products.put_totals(
@@ -120,14 +120,15 @@ def _clear(
             reads[index] = market_book.read(ctx, slot, groups[index], depths[index], pending.auction)
 
 
-def _fill(ctx: Context, order_id: bytes, wh: int, price_at: dict[str, int], tolls: int) -> None:
-    """Fill ``wh`` of an order at its bus's price: book, order, position, and a buyer's money."""
+def _fill(ctx: Context, number: int, order_id: bytes, wh: int, price_at: dict[str, int], tolls: int) -> None:
+    """Fill ``wh`` of an order in auction ``number`` at its bus's price: book, order, position, and a buyer's money."""
     order = market_orders.require_order(ctx, order_id)
     price = price_at[order.bus]
     filled_wh = order.filled_wh + wh
     done = filled_wh == order.energy_wh
     state = market_orders.FILLED if done else market_orders.PARTIAL
-    order = OrderRecord(*order[:11], state, filled_wh, order.money + wh * price, order.before)
+    auctions = market_orders.filled_in(order.auctions, number)
+    order = OrderRecord(*order[:11], state, filled_wh, order.money + wh * price, *order[14:16], order.height, auctions)
     market_orders.put_order(ctx, order_id, order)
     if done:
         market_book.remove(ctx, order, order_id)

@@ -32,6 +32,9 @@ OPEN_STATES: Final = (ACCEPTED, PARTIAL)
 SIDES: Final = {"buy": BUY, "sell": SELL}
 SIDE_NAMES: Final = ("buy", "sell")
 
+MAX_AUCTIONS: Final = 256
+"""So many auctions that filled it an order remembers; the later ones are found by walking through auctions."""
+
 _ORDER: Final = b"order/"
 _POSITION: Final = b"position/"
 _SIDE: Final = b"side/"
@@ -41,7 +44,8 @@ class Order(NamedTuple):
     """``energy_wh`` and ``filled_wh`` in Wh, ``price`` (the limit) in base units per Wh, ``money`` in base units: paid
     by a buyer or due to a seller so far. ``instant``: for one auction only; ``renewable``: a buyer's wish or a
     seller's tag; ``age``: the number of the first auction that it took part in; ``before``: the device's order before
-    this one in the same product, empty if it is the first.
+    this one in the same product, empty if it is the first; ``tx`` and ``height``: the transaction that placed it, and
+    its block; ``auctions``: the numbers of those that filled it, ascending, 4 bytes each, the first MAX_AUCTIONS.
     """
 
     device: str
@@ -59,6 +63,9 @@ class Order(NamedTuple):
     filled_wh: int
     money: int
     before: bytes
+    tx: bytes
+    height: int
+    auctions: bytes = b""
 
 
 class Position(NamedTuple):
@@ -111,6 +118,11 @@ def require_order(ctx: Context, order: bytes) -> Order:
     if found is None:
         raise ContractError("unknown-order", "no order has this id")
     return found
+
+
+def filled_in(auctions: bytes, number: int) -> bytes:
+    """What an order remembers (``Order.auctions``) when the auction ``number`` has filled it, too."""
+    return auctions + number.to_bytes(4, "big") if len(auctions) < 4 * MAX_AUCTIONS else auctions
 
 
 def put_order(ctx: Context, order_id: bytes, order: Order) -> None:

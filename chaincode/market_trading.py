@@ -62,7 +62,7 @@ def place(
     covered = side == SELL or price == 0 or budget.hold(ctx, device_id, product.period, order_id, energy_wh * price)
     order = Order(
         device_id, device.network, slot, bus, side, energy_wh, price, instant, tag, ctx.time, 0,
-        market_orders.WAITING, 0, 0, position.last_order,
+        market_orders.WAITING, 0, 0, position.last_order, ctx.tx_id, ctx.height,
     )  # fmt: skip
     market_orders.open_order(ctx, position, order, order_id)
     if covered:

@@ -72,7 +72,7 @@ class Settlement(Contract):
 
     @query
     def reading(self, ctx: Context, *, device: str, slot: int) -> Value:
-        """(import_wh, export_wh, import register, export register, estimated, cause), or None."""
+        """(import_wh, export_wh, import register, export register, estimated, cause, block), or None."""
         reading = settlement_readings.find(ctx, device, slot)
         return None if reading is None else tuple(reading)
 

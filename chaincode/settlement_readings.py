@@ -27,7 +27,7 @@ HISTORY_DAYS: Final = 7
 
 class Reading(NamedTuple):
     """Wh in and out during the slot; the meter's registers at its end in Wh, 0 if ``estimated``; the transaction (of an
-    estimate: the block's hook) that it comes from."""
+    estimate: the block's hook) that it comes from, and its block."""
 
     import_wh: int
     export_wh: int
@@ -35,6 +35,7 @@ class Reading(NamedTuple):
     export_register: int
     estimated: bool
     cause: bytes
+    height: int
 
 
 def find(ctx: Context, device: str, slot: int) -> Reading | None:
@@ -53,7 +54,7 @@ def report(ctx: Context, device_id: str, slot: int, energy: tuple[int, int], reg
     if min(*energy, *registers) < 0:
         raise ContractError("negative", "energies and registers are not below zero")
     product = market_products.require(ctx, slot)
-    reading = Reading(*energy, *registers, False, ctx.tx_id)
+    reading = Reading(*energy, *registers, False, ctx.tx_id, ctx.height)
     _check_window(ctx, product)
     if identity.place_at(device, slot) is None:
         raise ContractError("not-connected", "the device was connected nowhere in this slot")
@@ -80,7 +81,7 @@ def estimate(ctx: Context, device: str, slot: int, slot_seconds: int, position: 
     """Stand in for a missing reading, and keep it."""
     net = 0 if position is None else position.bought_wh - position.sold_wh
     mean_import, mean_export = _means(ctx, device, slot, DAY_S // slot_seconds)
-    reading = Reading(max(net, 0, mean_import), min(max(-net, 0), mean_export), 0, 0, True, ctx.tx_id)
+    reading = Reading(max(net, 0, mean_import), min(max(-net, 0), mean_export), 0, 0, True, ctx.tx_id, ctx.height)
     _put(ctx, device, slot, reading)
     return reading
 
