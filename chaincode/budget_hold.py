@@ -1,31 +1,30 @@
 """Holds: money of a device's budget set aside for an order, then posted, released, or both in parts.
 
-``hold`` succeeds at once if the device has enough available. If not, it records a need, and ``resolve_needs`` decides
-all needs of the block together at its end, so that no order within a block is better off for standing first: a
-network's needs are met in full out of the devices' own money and what others can spare, or not at all. While they are
-more than can be met, the one that lacks most is refused (equal ones: the larger reference).
+``hold`` succeeds at once if the device has enough available. If not, it records a need, which ``budget_needs`` decides
+together with all others at the end of the block. ``hold_all`` does the same for several holds that stand or fall
+together: while one of them waits, none of them holds anything.
 
 What shares put into a hold is spent last, first giver first; what is released unspent goes back to the givers first,
 last in, first out, and then to the device itself.
 
 State: ``bud-hold/`` reference -> (device, period, amount still held, gifts unspent in the order given);
-``bud-need/`` -> count; ``bud-need/`` index(4) -> (reference, device, period, amount).
+``bud-need/`` -> count; ``bud-need/`` index(4) -> Asked.
 """
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple, TypeAlias, cast
 
-from chaincode import accounts, budget_share, budget_state, identity
-from chaincode.budget_share import Gift, Need
+from chaincode import accounts, budget_share, budget_state
+from chaincode.budget_share import Gift
 from chaincode.contract import Context, ContractError
 
-MAX_NEEDS: Final = 64
-"""Needs of one network and period that one block considers; further ones are refused."""
 MAX_REFERENCE: Final = 64
 
 _HOLDS: Final = b"bud-hold/"
 _NEEDS: Final = b"bud-need/"
 
-Decision: TypeAlias = tuple[bytes, bool]
+Part: TypeAlias = tuple[bytes, int]
+"""The reference of a hold, and its amount."""
 
 
 class Hold(NamedTuple):
@@ -37,22 +36,74 @@ class Hold(NamedTuple):
     gifts: tuple[Gift, ...]
 
 
+class Asked(NamedTuple):
+    """Holds of ``device`` in ``period`` that its own money did not cover. ``reference``: the hold's; of ``hold_all``
+    the one given there, under which there is one need for each period.
+    """
+
+    reference: bytes
+    device: str
+    period: int
+    parts: tuple[Part, ...]
+
+
 def hold(ctx: Context, device: str, period: int, ref: bytes, amount: int) -> bool:
     """Set ``amount`` aside under the new reference ``ref`` (1 to 64 bytes, such as an order's id).
 
-    True: done. False: too little is available, and a need is recorded, which ``resolve_needs`` decides at the end
+    True: done. False: too little is available, and a need is recorded, which ``budget_needs`` decides at the end
     of the block. Raises ContractError("bad-amount").
     """
     before = accounts.hold(ctx, device, period, amount, ref)
     if before is None:
-        count = cast("int | None", ctx.get(_NEEDS)) or 0
-        ctx.put(_NEEDS + count.to_bytes(4, "big"), (ref, device, period, amount))
-        ctx.put(_NEEDS, count + 1)
+        _ask(ctx, Asked(ref, device, period, ((ref, amount),)))
         return False
     ctx.put(_HOLDS + ref, (device, period, amount, ()))
     if budget_state.matters(ctx, before, -amount):
         budget_state.note_change(ctx, device, period, before)
     return True
+
+
+def hold_all(ctx: Context, device: str, group: bytes, parts: Sequence[tuple[int, bytes, int]]) -> bool:
+    """``hold`` for every (period, reference, amount) of ``parts``, or for none of them.
+
+    True: done. False: in some period too little is available; nothing is held, and the needs of all periods are decided
+    together at the end of the block, under the reference ``group``. Raises ContractError("bad-amount").
+    """
+    of_period: dict[int, list[Part]] = {}
+    for period, ref, amount in parts:
+        of_period.setdefault(period, []).append((ref, amount))
+    for period, holds in of_period.items():
+        if accounts.device_book(ctx, device, period).available < sum([amount for _, amount in holds]):
+            break
+    else:
+        for period, ref, amount in parts:
+            hold(ctx, device, period, ref, amount)
+        return True
+    for period, holds in of_period.items():
+        _ask(ctx, Asked(group, device, period, tuple(holds)))
+    return False
+
+
+def take_needs(ctx: Context) -> list[Asked]:
+    """The needs that were recorded in this block, in that order; forgotten hereby."""
+    count = cast("int | None", ctx.get(_NEEDS)) or 0
+    needs = []
+    for index in range(count):
+        key = _NEEDS + index.to_bytes(4, "big")
+        needs.append(Asked(*cast("Asked", ctx.get(key))))
+        ctx.delete(key)
+    if count:
+        ctx.delete(_NEEDS)
+    return needs
+
+
+def write(ctx: Context, ref: bytes, found: Hold) -> None:
+    """What is held under ``ref`` from now on; nothing, and no record, if the amount is 0."""
+    device, period, amount, gifts = found
+    if amount:
+        ctx.put(_HOLDS + ref, (device, period, amount, tuple([tuple(gift) for gift in gifts]) if gifts else ()))
+    else:
+        ctx.delete(_HOLDS + ref)
 
 
 def hold_of(ctx: Context, ref: bytes) -> Hold | None:
@@ -74,7 +125,7 @@ def post(ctx: Context, ref: bytes, amount: int, target: str, reason: str) -> Non
     if left < 0:
         raise ContractError("over-budget", f"{found.amount} is held", (found.amount,))
     accounts.pay_reserved(ctx, found.device, found.period, amount, 0, target, reason, ref)
-    _put(ctx, ref, Hold(found.device, found.period, left, _spent_down(found.gifts, left)))
+    write(ctx, ref, Hold(found.device, found.period, left, _spent_down(found.gifts, left)))
 
 
 def settle(ctx: Context, ref: bytes, amount: int, back: int, target: str, reason: str) -> None:
@@ -92,7 +143,7 @@ def settle(ctx: Context, ref: bytes, amount: int, back: int, target: str, reason
     before = accounts.pay_reserved(ctx, found.device, found.period, amount, back, target, reason, ref)
     if back and budget_state.matters(ctx, before, back):
         budget_state.note_change(ctx, found.device, found.period, before)
-    _put(ctx, ref, Hold(found.device, found.period, left, ()))
+    write(ctx, ref, Hold(found.device, found.period, left, ()))
 
 
 def release(ctx: Context, ref: bytes, amount: int | None) -> None:
@@ -118,93 +169,7 @@ def release(ctx: Context, ref: bytes, amount: int | None) -> None:
         before = accounts.unhold(ctx, found.device, found.period, own, ref)
         if budget_state.matters(ctx, before, own):
             budget_state.note_change(ctx, found.device, found.period, before)
-    _put(ctx, ref, Hold(found.device, found.period, found.amount - back, tuple(gifts)))
-
-
-def resolve_needs(ctx: Context) -> tuple[Decision, ...]:
-    """Decide all needs of this block: (reference, whether it is held now), by network, period and recording.
-
-    A refused device that is depleted is stopped, unless the period is still planned: LIMITED, or GRACE if critical.
-    A network whose needs cannot be decided, by a mistake in the rules or in its records, is refused them all and
-    the event ``needs-refused`` says why: no other network waits for it.
-    """
-    count = cast("int | None", ctx.get(_NEEDS)) or 0
-    if count == 0:
-        return ()
-    groups: dict[tuple[str, int], list[Need]] = {}
-    for index in range(count):
-        key = _NEEDS + index.to_bytes(4, "big")
-        ref, device, period, amount = cast("tuple[bytes, str, int, int]", ctx.get(key))
-        ctx.delete(key)
-        network = identity.device_of(ctx, device).network
-        groups.setdefault((network, period), []).append(Need(ref, device, amount))
-    ctx.delete(_NEEDS)
-    decisions: list[Decision] = []
-    for network, period in sorted(groups):
-        decisions += _resolve_apart(ctx, network, period, groups[network, period])
-    return tuple(decisions)
-
-
-def _resolve_apart(ctx: Context, network: str, period: int, needs: list[Need]) -> list[Decision]:
-    """``_resolve`` as a unit that can fail alone."""
-    decided: list[Decision] = []
-    failure = ctx.attempt(lambda: _resolve(ctx, network, period, needs, decided))
-    if failure is None:
-        return decided
-    ctx.emit("needs-refused", (network,), (period, failure.code))
-    return [(need.reference, False) for need in needs]
-
-
-def _resolve(ctx: Context, network: str, period: int, needs: list[Need], decided: list[Decision]) -> None:
-    """Decide the needs of one network and period; append to ``decided``."""
-    needy = [need.device for need in needs]
-    donors = budget_share.spares(ctx, network, period, needy)
-    in_reach = sum([donor.amount for donor in donors])
-    available = {device: accounts.device_book(ctx, device, period).available for device in needy}
-    met = _affordable(needs[:MAX_NEEDS], available, in_reach)
-    short = [need for need in _shortages(met, available) if need.amount]
-    gifts_of = dict(
-        zip([need.reference for need in short], budget_share.give(ctx, network, period, short, donors), strict=True)
-    )
-    for need in met:
-        before = accounts.device_book(ctx, need.device, period)
-        held = accounts.hold(ctx, need.device, period, need.amount, need.reference)
-        assert held is not None, "a need was met, but not with enough"
-        gifts = tuple(gifts_of.get(need.reference, ()))
-        _put(ctx, need.reference, Hold(need.device, period, need.amount, gifts))
-        budget_state.note_change(ctx, need.device, period, before)
-    granted = dict.fromkeys([need.reference for need in met])
-    is_planned = budget_state.status_of(ctx, period) == "planned"  # nobody runs short before it begins
-    settings = budget_state.settings_of(ctx)
-    for need in needs:
-        if need.reference not in granted and not is_planned:
-            book = accounts.device_book(ctx, need.device, period)
-            if budget_state.level_of(book, settings) == budget_state.DEPLETED:
-                budget_state.stop(ctx, need.device, period)
-    decided += [(need.reference, need.reference in granted) for need in needs]
-
-
-def _affordable(needs: list[Need], available: dict[str, int], in_reach: int) -> list[Need]:
-    """The needs that can all be met in full, in the order given: those that lack most are left out one by one."""
-    kept = list(needs)
-    while kept:
-        lacking = _shortages(kept, available)
-        if sum([need.amount for need in lacking]) <= in_reach:
-            return kept
-        worst = max(range(len(kept)), key=lambda i: (lacking[i].amount, lacking[i].reference))
-        del kept[worst]
-    return kept
-
-
-def _shortages(needs: list[Need], available: dict[str, int]) -> list[Need]:
-    """What each need lacks once the devices' own money has gone to their needs in the order given."""
-    left = dict(available)
-    lacking = []
-    for need in needs:
-        own = min(left[need.device], need.amount)
-        left[need.device] -= own
-        lacking.append(need._replace(amount=need.amount - own))
-    return lacking
+    write(ctx, ref, Hold(found.device, found.period, found.amount - back, tuple(gifts)))
 
 
 def _spent_down(gifts: tuple[Gift, ...], left: int) -> tuple[Gift, ...]:
@@ -228,9 +193,7 @@ def _require(ctx: Context, ref: bytes) -> Hold:
     return found
 
 
-def _put(ctx: Context, ref: bytes, found: Hold) -> None:
-    device, period, amount, gifts = found
-    if amount:
-        ctx.put(_HOLDS + ref, (device, period, amount, tuple([tuple(gift) for gift in gifts]) if gifts else ()))
-    else:
-        ctx.delete(_HOLDS + ref)
+def _ask(ctx: Context, asked: Asked) -> None:
+    count = cast("int | None", ctx.get(_NEEDS)) or 0
+    ctx.put(_NEEDS + count.to_bytes(4, "big"), tuple(asked))
+    ctx.put(_NEEDS, count + 1)
