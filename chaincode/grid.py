@@ -5,6 +5,9 @@ product stay what they were. A new version holds every bus of the one before: me
 
 A line's toll is the rate times its metres, plus a step of its own, as a transformer has one.
 
+One transaction holds some thousand lines. The first lines of a larger grid are handed in before, as the operator's
+draft; ``publish`` takes them.
+
 The feeder's meter, at the root, has a key; it belongs to the grid operator, who may name another at any time.
 
 Genesis settings: ``root``: name of the root bus (the transformer); ``rate`` (optional): base units per Wh and metre,
@@ -14,7 +17,8 @@ base units per Wh, power limits in W from parent to child and from child to pare
 
 State: ``grid/`` -> the newest version's number; ``grid/`` version(4) -> (root, rate, number of lines); ``grid/``
 version(4), part(2) -> at most ``LINES_OF_A_PART`` lines as in the settings; ``grid-bus/`` bus -> the version that
-brought it; ``grid-feeder/`` -> the feeder meter's key.
+brought it; ``grid-draft/`` -> number of lines drafted; ``grid-draft/`` part(2) -> lines; ``grid-feeder/`` -> the feeder
+meter's key.
 """
 
 import functools
@@ -42,6 +46,7 @@ _FIRST: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 _REST: Final = _FIRST + "._/-"
 _GRID: Final = b"grid/"
 _BUSES: Final = b"grid-bus/"
+_DRAFT: Final = b"grid-draft/"
 _FEEDER: Final = b"grid-feeder/"
 
 
@@ -98,6 +103,53 @@ def build(root: str, rate: int, lines: tuple[LineSettings, ...], slot_seconds: i
     return Pinned(tree, tree.buses, tree.index_of())
 
 
+def check(root: str, rate: int, lines: tuple[LineSettings, ...]) -> Pinned:
+    """What the ledger asks of a version, whoever publishes it; its tree for slots of an hour.
+
+    Raises ContractError: bad-rate, too-many-buses, bad-toll (all together); GridError: bad-bus, bad-limit, bad-metres,
+    bad-step, and what ``Tree.build`` raises.
+    """
+    if not 0 <= rate <= MAX_RATE:
+        raise ContractError("bad-rate", f"a rate is 0 to {MAX_RATE} base units per Wh and metre")
+    if len(lines) > MAX_LINES:
+        raise ContractError("too-many-buses", f"{len(lines)} lines, at most {MAX_LINES}")
+    check_bus(root)
+    for line in lines:
+        check_line(line)
+    built = build(root, rate, lines, 3600)
+    if sum(built.tree.toll) > MAX_TOLLS:
+        raise ContractError("bad-toll", f"the tolls of a grid add up to at most {MAX_TOLLS}")
+    return built
+
+
+def check_bus(name: str, ends: tuple[str, str] | None = None) -> None:
+    """A bus's name is part of keys: it has no separator of theirs in it, and is as long in bytes as in letters.
+
+    Raises GridError("bad-bus").
+    """
+    good = type(name) is str and 0 < len(name) <= MAX_BUS and name[0] in _FIRST
+    if not good or not all(letter in _REST for letter in name):
+        allowed = f"1 to {MAX_BUS} of A-Z a-z 0-9 . _ / -, the first a letter or digit"
+        raise GridError("bad-bus", f"{name!r:.60}: {allowed}", ends)
+
+
+def check_line(line: LineSettings) -> None:
+    """A line by itself: no product or sum of its figures passes 63 bits before it is compared.
+
+    Raises GridError: bad-bus, bad-metres, bad-step, bad-limit.
+    """
+    parent, child, metres, step, *limits = line
+    for bus in (parent, child):
+        check_bus(bus, (parent, child))
+    of = Line(parent, child, 0)
+    if type(metres) is not int or not 0 <= metres <= MAX_METRES:
+        raise of.fault("bad-metres", f"0 to {MAX_METRES} m")
+    if type(step) is not int or not 0 <= step <= MAX_TOLLS:
+        raise of.fault("bad-step", f"a step is 0 to {MAX_TOLLS} base units per Wh")
+    if any(limit is not None and (type(limit) is not int or not 0 <= limit <= MAX_LIMIT_W) for limit in limits):
+        raise of.fault("bad-limit", f"a limit is 0 to {MAX_LIMIT_W} W, or none")
+
+
 class Grid(Contract):
     """Publishing and reading the grid."""
 
@@ -118,19 +170,42 @@ class Grid(Contract):
         return feeder_meter(ctx) == key
 
     @transaction
-    def publish(self, ctx: Context, *, root: str, lines: tuple[LineSettings, ...], rate: int = 0) -> Value:
-        """A new version, for products that open from now on; returns its number. Grid operator only.
+    def draft(self, ctx: Context, *, lines: tuple[LineSettings, ...], after: int = 0) -> Value:
+        """Keep lines of a version too large for one transaction; returns how many are drafted. Grid operator only.
 
-        Raises ContractError: not-allowed, missing-bus, bad-bus, bad-limit, bad-metres, bad-rate, bad-step, bad-toll,
-        too-many-buses, and what ``Tree.build`` raises.
+        ``after``: how many are drafted already; 0 forgets an older draft. Raises ContractError: not-allowed,
+        wrong-draft (details: how many are), too-many-buses.
         """
         roles.require_right(ctx, "publish-grid")
+        drafted = _drafted(ctx, after) + lines
+        if len(drafted) > MAX_LINES:
+            raise ContractError("too-many-buses", f"{len(drafted)} lines, at most {MAX_LINES}")
+        for line in lines:
+            check_line(line)
+        _forget_draft(ctx)
+        ctx.put(_DRAFT, len(drafted))
+        _put_lines(ctx, _DRAFT, drafted)
+        return len(drafted)
+
+    @transaction
+    def publish(
+        self, ctx: Context, *, root: str, lines: tuple[LineSettings, ...], rate: int = 0, drafted: int = 0
+    ) -> Value:
+        """A new version, for products that open from now on; returns its number. Grid operator only.
+
+        ``drafted``: so many lines of the draft come before ``lines``, all that there are; the draft is gone then.
+        Raises ContractError: not-allowed, wrong-draft, missing-bus, and what ``check`` raises.
+        """
+        roles.require_right(ctx, "publish-grid")
+        lines = _drafted(ctx, drafted) + lines
         before = current_version(ctx)
         old_root, _, old_lines = _version(ctx, before)
         named = dict.fromkeys((root, *(line[1] for line in lines)))
         missing = [bus for bus in (old_root, *(line[1] for line in old_lines)) if bus not in named]
         if missing:
             raise ContractError("missing-bus", f"a new version keeps every bus; {missing[0]} is gone")
+        if drafted:
+            _forget_draft(ctx)
         _publish(ctx, before + 1, root, rate, lines)
         return before + 1
 
@@ -158,6 +233,11 @@ class Grid(Contract):
         return (number, *_version(ctx, number))
 
     @query
+    def drafted(self, ctx: Context) -> Value:
+        """How many lines are drafted."""
+        return ctx.get(_DRAFT) or 0
+
+    @query
     def feeder(self, ctx: Context) -> Value:
         """The public key of the meter at the root; None if it has none."""
         return feeder_meter(ctx)
@@ -169,51 +249,48 @@ def _version(ctx: Context, version: int) -> tuple[str, int, tuple[LineSettings, 
     if key is None or value is None:
         raise ContractError("unknown-grid", f"the grid has no version {version}")
     root, rate, count = cast("tuple[str, int, int]", value)
-    parts = [ctx.get(key + part.to_bytes(2, "big")) for part in range(-(-count // LINES_OF_A_PART))]
-    lines = [line for part in cast("list[tuple[LineSettings, ...]]", parts) for line in part]
-    return root, rate, tuple(lines)
+    return root, rate, _get_lines(ctx, key, count)
+
+
+def _get_lines(ctx: Context, key: bytes, count: int) -> tuple[LineSettings, ...]:
+    parts = [ctx.get(key + part.to_bytes(2, "big")) for part in range(_parts(count))]
+    return tuple(line for part in cast("list[tuple[LineSettings, ...]]", parts) for line in part)
+
+
+def _put_lines(ctx: Context, key: bytes, lines: tuple[LineSettings, ...]) -> None:
+    for part in range(_parts(len(lines))):
+        ctx.put(key + part.to_bytes(2, "big"), lines[part * LINES_OF_A_PART : (part + 1) * LINES_OF_A_PART])
+
+
+def _parts(count: int) -> int:
+    return -(-count // LINES_OF_A_PART)
+
+
+def _drafted(ctx: Context, expected: int) -> tuple[LineSettings, ...]:
+    """The draft's lines; none if none are expected. Raises ContractError("wrong-draft")."""
+    if not expected:
+        return ()
+    count = cast("int", ctx.get(_DRAFT) or 0)
+    if count != expected:
+        raise ContractError("wrong-draft", f"{count} lines are drafted, not {expected}", (count,))
+    return _get_lines(ctx, _DRAFT, count)
+
+
+def _forget_draft(ctx: Context) -> None:
+    for part in range(_parts(cast("int", ctx.get(_DRAFT) or 0))):
+        ctx.delete(_DRAFT + part.to_bytes(2, "big"))
+    ctx.delete(_DRAFT)
 
 
 def _publish(ctx: Context, version: int, root: str, rate: int, lines: tuple[LineSettings, ...]) -> None:
-    if not 0 <= rate <= MAX_RATE:
-        raise ContractError("bad-rate", f"a rate is 0 to {MAX_RATE} base units per Wh and metre")
-    if len(lines) > MAX_LINES:
-        raise ContractError("too-many-buses", f"{len(lines)} lines, at most {MAX_LINES}")
-    for bus in (root, *(line[1] for line in lines)):
-        _check_bus(bus)
-    for line in lines:
-        _check_figures(line)
-    # Built once with slots of an hour, only to be told what is wrong with it: the market's settings come later.
-    built = build(root, rate, lines, 3600)
-    if sum(built.tree.toll) > MAX_TOLLS:
-        raise ContractError("bad-toll", f"the tolls of a grid add up to at most {MAX_TOLLS}")
-    for bus in built.buses:
+    for bus in check(root, rate, lines).buses:
         if ctx.get(_BUSES + bus.encode()) is None:
             ctx.put(_BUSES + bus.encode(), version)
     key = _GRID + version.to_bytes(4, "big")
     ctx.put(key, (root, rate, len(lines)))
-    for part, first in enumerate(range(0, len(lines), LINES_OF_A_PART)):
-        ctx.put(key + part.to_bytes(2, "big"), lines[first : first + LINES_OF_A_PART])
+    _put_lines(ctx, key, lines)
     ctx.put(_GRID, version)
     ctx.emit("grid-published", (), version)
-
-
-def _check_bus(name: str) -> None:
-    """A bus's name is part of keys: it has no separator of theirs in it, and is as long in bytes as in letters."""
-    good = type(name) is str and 0 < len(name) <= MAX_BUS and name[0] in _FIRST
-    if not good or not all(letter in _REST for letter in name):
-        raise GridError("bad-bus", f"{name!r:.60}: 1 to {MAX_BUS} of A-Z a-z 0-9 . _ / -, the first a letter or digit")
-
-
-def _check_figures(line: LineSettings) -> None:
-    """Each by itself: no product or sum of them passes 63 bits before it is compared."""
-    name, (metres, step, *limits) = f"line {line[0]} -> {line[1]}", line[2:]
-    if type(metres) is not int or not 0 <= metres <= MAX_METRES:
-        raise ContractError("bad-metres", f"{name}: 0 to {MAX_METRES} m")
-    if type(step) is not int or not 0 <= step <= MAX_TOLLS:
-        raise ContractError("bad-step", f"{name}: a step is 0 to {MAX_TOLLS} base units per Wh")
-    if any(limit is not None and (type(limit) is not int or not 0 <= limit <= MAX_LIMIT_W) for limit in limits):
-        raise ContractError("bad-limit", f"{name}: a limit is 0 to {MAX_LIMIT_W} W, or none")
 
 
 def _per_slot(limit_w: int | None, slot_seconds: int) -> int | None:

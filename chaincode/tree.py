@@ -16,7 +16,14 @@ MAX_BUSES = 100_000
 
 
 class GridError(ContractError):
-    """A grid that is no radial tree, or has impossible figures. The message names the line."""
+    """A grid that is no radial tree, or has impossible figures. The message names the line.
+
+    ``ends``: the line's parent and child, as far as it is one line's fault.
+    """
+
+    def __init__(self, code: str, message: str, ends: tuple[str, str] | None = None) -> None:
+        super().__init__(code, message)
+        self.ends = ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +41,10 @@ class Line:
 
     def __str__(self) -> str:
         return f"line {self.parent} -> {self.child}"
+
+    def fault(self, code: str, message: str) -> GridError:
+        """What is wrong with this line."""
+        return GridError(code, f"{self}: {message}", (self.parent, self.child))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +73,13 @@ class Tree:
         for line in lines:
             _check_line(line)
             if line.child in line_of:
-                raise GridError("two-parents", f"{line}: {line.child} already hangs on {line_of[line.child].parent}")
+                raise line.fault("two-parents", f"{line.child} already hangs on {line_of[line.child].parent}")
             if len(line_of) + 1 >= MAX_BUSES:
-                raise GridError("too-many-buses", f"{line}: a grid has at most {MAX_BUSES} buses")
+                raise line.fault("too-many-buses", f"a grid has at most {MAX_BUSES} buses")
             line_of[line.child] = line
             children.setdefault(line.parent, []).append(line.child)
         if root in line_of:
-            raise GridError("cyclic-grid", f"{line_of[root]}: the root {root} cannot hang on another bus")
+            raise line_of[root].fault("cyclic-grid", f"the root {root} cannot hang on another bus")
         order, parent = [root], [-1]
         for index, bus in enumerate(order):  # grows while we walk it: breadth first
             for child in sorted(children.get(bus, ())):
@@ -99,12 +110,12 @@ def _check_line(line: Line) -> None:
     _check_name(line.parent, str(line))
     _check_name(line.child, str(line))
     if line.parent == line.child:
-        raise GridError("self-loop", f"{line}: a line joins two buses")
+        raise line.fault("self-loop", "a line joins two buses")
     if type(line.toll) is not int or not 0 <= line.toll <= MAX_AMOUNT:
-        raise GridError("bad-toll", f"{line}: a toll is an integer from 0 to 2^63-1, not {line.toll}")
+        raise line.fault("bad-toll", f"a toll is an integer from 0 to 2^63-1, not {line.toll}")
     for limit in (line.limit_down_wh, line.limit_up_wh):
         if limit is not None and (type(limit) is not int or not 0 <= limit <= MAX_AMOUNT):
-            raise GridError("bad-limit", f"{line}: a limit is an integer from 0 to 2^63-1 or none, not {limit}")
+            raise line.fault("bad-limit", f"a limit is an integer from 0 to 2^63-1 or none, not {limit}")
 
 
 def _unreached(line_of: dict[str, Line], order: list[str]) -> GridError:
@@ -114,7 +125,7 @@ def _unreached(line_of: dict[str, Line], order: list[str]) -> GridError:
     seen: dict[str, None] = {}
     while bus in line_of:
         if bus in seen:
-            return GridError("cyclic-grid", f"{line_of[bus]} closes a ring")
+            return line_of[bus].fault("cyclic-grid", "it closes a ring")
         seen[bus] = None
         top, bus = line_of[bus], line_of[bus].parent
-    return GridError("disconnected-grid", f"{top}: no line leads from the root {order[0]} to {bus}")
+    return top.fault("disconnected-grid", f"no line leads from the root {order[0]} to {bus}")

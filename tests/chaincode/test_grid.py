@@ -122,6 +122,35 @@ def test_a_large_grid_comes_back_line_by_line() -> None:
     assert world.query("grid", "tree") == (2, "t", 0, LINES + more)
 
 
+def test_a_grid_too_large_for_one_transaction_is_drafted_first() -> None:
+    world = neighbourhood()
+    first = tuple(("t", f"c{i}", 1, 0, None, None) for i in range(700))
+    second = tuple(("t", f"d{i}", 1, 0, None, None) for i in range(300))
+    assert world.call(OPERATOR, "grid", "draft", lines=second) == 300
+    assert world.call(OPERATOR, "grid", "draft", lines=first) == 700, "an older draft is forgotten"
+    assert world.refused(OPERATOR, "grid", "draft", lines=second, after=300) == "wrong-draft"
+    assert world.refused(OPERATOR, "grid", "publish", root="t", lines=LINES, drafted=300) == "wrong-draft"
+    assert world.call(OPERATOR, "grid", "draft", lines=second, after=700) == 1000
+    assert world.query("grid", "drafted") == 1000
+    assert world.call(OPERATOR, "grid", "publish", root="t", lines=LINES, drafted=1000) == 2
+    assert world.query("grid", "tree") == (2, "t", 0, first + second + LINES)
+    assert world.query("grid", "drafted") == 0
+    with world.transaction() as ctx:
+        assert not list(ctx.scan(b"grid-draft/"))
+    assert world.refused(OPERATOR, "grid", "publish", root="t", lines=LINES, drafted=1000) == "wrong-draft"
+
+
+def test_what_is_no_draft() -> None:
+    world = neighbourhood()
+    assert world.refused(UTILITY, "grid", "draft", lines=LINES) == "not-allowed"
+    assert world.refused(OPERATOR, "grid", "draft", lines=(("t", "b3", -1, 0, None, None),)) == "bad-metres"
+    lines = tuple(("t", f"c{i}", 1, 0, None, None) for i in range(1_500))
+    world.call(OPERATOR, "grid", "draft", lines=lines)
+    assert world.refused(OPERATOR, "grid", "draft", lines=lines, after=1_500) == "too-many-buses"
+    assert world.refused(OPERATOR, "grid", "draft", lines=LINES, after=-1) == "wrong-draft"
+    assert world.query("grid", "drafted") == 1_500 and world.query("grid", "version") == 1
+
+
 def test_the_feeder_meter_is_named_by_the_grid_operator() -> None:
     world = neighbourhood()
     key = bytes(range(32))
