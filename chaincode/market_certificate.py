@@ -11,6 +11,7 @@ State: table ``auction/``: slot(8) number(4) -> Auction; table ``auction-order/`
 from collections.abc import Sequence
 from typing import Final, NamedTuple, cast
 
+from chaincode import pruned
 from chaincode.auction import Clearing, ClearingError, Order, Trade
 from chaincode.auction_check import verify_clearing
 from chaincode.contract import Context, ContractError, Value
@@ -22,6 +23,8 @@ _ORDERS: Final = b"auction-order/"
 _TRADES: Final = b"auction-trade/"
 
 PAGE_ROWS: Final = 128
+ANSWER_PAGES: Final = 64
+"""So many pages of orders, and as many of trades, are in one answer."""
 
 
 class Auction(NamedTuple):
@@ -70,7 +73,7 @@ def capacities(tree: Tree, flows: Sequence[int]) -> tuple[list[int | None], list
 
 def write(ctx: Context, slot: int, number: int, auction: Auction, orders: Sequence[Order], clearing: Clearing) -> None:
     """Keep an auction, with its orders by id and its trades as they were split."""
-    at = uint(slot) + uint(number, 4)
+    at = _at(slot, number)
     ctx.put(_AUCTION + at, tuple(auction))
     fills = clearing.fills
     rows: list[Value] = [(*order, fills.get(order.id, 0)) for order in sorted(orders)]
@@ -82,24 +85,58 @@ def write(ctx: Context, slot: int, number: int, auction: Auction, orders: Sequen
 
 
 def read(ctx: Context, slot: int, number: int) -> Auction:
-    """The auction ``number`` of a product. Raises ContractError("unknown-auction")."""
+    """The auction ``number`` of a product. Raises ContractError: unknown-auction, pruned."""
     known = 0 <= slot < 2**64 and 0 <= number < 2**32
     raw = ctx.get(_AUCTION + uint(slot) + uint(number, 4)) if known else None
     if raw is None:
+        pruned.require_kept(ctx, slot)
         raise ContractError("unknown-auction", f"slot {slot} has no auction {number}")
     return Auction(*cast("Auction", raw))
 
 
-def read_orders(ctx: Context, slot: int, number: int, auction: Auction) -> list[OrderRow]:
-    """The orders that took part, by id."""
-    return [
-        OrderRow(*cast("OrderRow", row)) for row in _rows(ctx, _ORDERS + uint(slot) + uint(number, 4), auction.orders)
-    ]
+def read_orders(
+    ctx: Context, slot: int, number: int, auction: Auction, first: int = 0, pages: int | None = None
+) -> list[OrderRow]:
+    """The orders that took part, by id; from page ``first`` on, at most ``pages`` pages, by default all."""
+    found = _rows(ctx, _ORDERS + _at(slot, number), auction.orders, first, pages)
+    return [OrderRow(*cast("OrderRow", row)) for row in found]
 
 
-def read_trades(ctx: Context, slot: int, number: int, auction: Auction) -> list[Trade]:
-    """Its trades, by the buyer's order, then the seller's."""
-    return [Trade(*cast("Trade", row)) for row in _rows(ctx, _TRADES + uint(slot) + uint(number, 4), auction.trades)]
+def read_trades(
+    ctx: Context, slot: int, number: int, auction: Auction, first: int = 0, pages: int | None = None
+) -> list[Trade]:
+    """Its trades, by the buyer's order, then the seller's; pages as in ``read_orders``."""
+    found = _rows(ctx, _TRADES + _at(slot, number), auction.trades, first, pages)
+    return [Trade(*cast("Trade", row)) for row in found]
+
+
+def entries(
+    slot: int, number: int, auction: Auction, orders: Sequence[OrderRow], trades: Sequence[Trade]
+) -> list[tuple[bytes, Value]]:
+    """The entries of the state that hold an auction, in the order in which they are deleted."""
+    at = _at(slot, number)
+    found: list[tuple[bytes, Value]] = [(_AUCTION + at, tuple(auction))]
+    tables: tuple[tuple[bytes, Sequence[tuple[Value, ...]]], ...] = ((_ORDERS, orders), (_TRADES, trades))
+    for table, rows in tables:
+        for page in range(0, len(rows), PAGE_ROWS):
+            page_rows = tuple([tuple(row) for row in rows[page : page + PAGE_ROWS]])
+            found.append((table + at + uint(page // PAGE_ROWS, 4), page_rows))
+    return found
+
+
+def keys_of(slot: int, number: int, auction: Auction) -> list[bytes]:
+    """The keys of these entries."""
+    at = _at(slot, number)
+    found = [_AUCTION + at]
+    for table, rows in ((_ORDERS, auction.orders), (_TRADES, auction.trades)):
+        found += [table + at + uint(page, 4) for page in range(_pages(rows))]
+    return found
+
+
+def read_trades_page(ctx: Context, slot: int, number: int, page: int) -> list[Trade]:
+    """One page of them, PAGE_ROWS rows but for the last one; none if it is not kept."""
+    rows = ctx.get(_TRADES + uint(slot) + uint(number, 4) + uint(page, 4)) or ()
+    return [Trade(*cast("Trade", row)) for row in cast("tuple[Value, ...]", rows)]
 
 
 def check(tree: Tree, auction: Auction, orders: Sequence[OrderRow], trades: Sequence[Trade]) -> None:
@@ -130,8 +167,17 @@ def check(tree: Tree, auction: Auction, orders: Sequence[OrderRow], trades: Sequ
         raise ClearingError("wrong-fill", "the trades do not add up to the auction's energy")
 
 
-def _rows(ctx: Context, prefix: bytes, count: int) -> list[Value]:
+def _rows(ctx: Context, prefix: bytes, count: int, first: int, pages: int | None) -> list[Value]:
+    end = _pages(count) if pages is None else min(_pages(count), first + pages)
     rows: list[Value] = []
-    for page in range((count + PAGE_ROWS - 1) // PAGE_ROWS):
+    for page in range(first, end):
         rows += cast("tuple[Value, ...]", ctx.get(prefix + uint(page, 4)))
     return rows
+
+
+def _pages(count: int) -> int:
+    return (count + PAGE_ROWS - 1) // PAGE_ROWS
+
+
+def _at(slot: int, number: int) -> bytes:
+    return uint(slot) + uint(number, 4)
