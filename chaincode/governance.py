@@ -1,10 +1,9 @@
 """Who validates: members are added, removed and given new keys at a stated height, by a quorum of member admins.
 
-Every validator has an admin, whose key decides for it and is not the node's. An admin proposes a change and thereby
-approves it; others approve it by its number and digest, so that nobody approves anything but what it has read. When
-more than two thirds of the validators in force approve, the change is *scheduled*: from its height on there is a new
-epoch with the changed set. That height is at least ``NOTICE`` above the deciding block, so that every replica knows of
-an epoch's end before it could work on a block beyond. A proposal that is not decided in time has lapsed.
+Every validator has an admin, whose key decides for it and is not the node's. They decide by ballot (``ballot.py``):
+when more than two thirds of the validators in force approve, the change is *scheduled*: from its height on there is a
+new epoch with the changed set. That height is at least ``NOTICE`` above the deciding block, so that every replica knows
+of an epoch's end before it could work on a block beyond.
 
 One change is scheduled at a time: until it is in force, an approval that would decide another is refused with
 "change-pending", and may be sent again afterwards. What a change has to fulfil is looked at when it is proposed, and
@@ -13,15 +12,15 @@ again when it is decided.
 Genesis settings: ``admins``: arrays ``[validator, key in hex]``, one for each of them. Without settings nobody ever
 changes the membership. ``validators``, the ledger adds from the genesis document: ``(name, key in hex, certificate)``.
 
-State, besides that of ``validators.py``: ``gov-proposal/`` -> count; ``gov-proposal/`` number(8) -> Proposal;
-``gov-open/`` -> numbers of the open proposals; ``gov-admin/`` key(32) -> True, for whoever was an admin ever.
+State, besides that of ``validators.py`` and of the ballot: ``gov-admin/`` key(32) -> True, for whoever was an admin
+ever.
 """
 
-from hashlib import sha256
-from typing import Final, NamedTuple, cast
+from typing import Final, TypeAlias, cast
 
+from chaincode import ballot
+from chaincode.ballot import MAX_AHEAD, MAX_OPEN_PER_ADMIN, NOTICE, Ballot, Proposal
 from chaincode.contract import Context, Contract, ContractError, Value, query, transaction
-from chaincode.keys import key, uint
 from chaincode.validators import (
     EpochRow,
     Seat,
@@ -38,35 +37,20 @@ from chaincode.validators import (
     pem_text,
 )
 
+__all__ = ["MAX_AHEAD", "MAX_OPEN_PER_ADMIN", "NOTICE", "Governance", "digest_of"]
+
+SeatRow: TypeAlias = tuple[str, bytes, str, bytes, str]
+"""The fields of a ``Seat``. What a kind of change does not need is empty."""
+
 ADD: Final = "add"
 REMOVE: Final = "remove"
 ROTATE: Final = "rotate"
 KINDS: Final = (ADD, REMOVE, ROTATE)
 
-NOTICE: Final = 33
-"""Heights between the deciding block and the first of the new epoch, at least: twice the window of consensus, and 1."""
-MAX_AHEAD: Final = 100_000
-"""How far ahead a change may be planned: while it is scheduled, no other one is decided."""
-MAX_OPEN_PER_ADMIN: Final = 2
-"""With at most 40 admins, 80 open proposals at most."""
 MAX_LISTED: Final = 100
 
-_PROPOSALS: Final = b"gov-proposal/"
-_OPEN: Final = b"gov-open/"
 _ADMINS: Final = b"gov-admin/"
-_DIGEST_TAG: Final = b"watt/membership/1\0"
-
-
-class Proposal(NamedTuple):
-    """A change that waits for approvals: (validator, admin key) each. What ``kind`` does not need is empty."""
-
-    number: int
-    kind: str
-    seat: tuple[str, bytes, str, bytes, str]
-    first_height: int
-    proposer: bytes
-    digest: bytes
-    approvals: tuple[tuple[str, bytes], ...]
+_BALLOT: Final = Ballot(b"gov-proposal/", b"gov-open/", b"watt/membership/1\0")
 
 
 class Governance(Contract):
@@ -110,28 +94,16 @@ class Governance(Contract):
         bad-address, unknown-validator, no-change, duplicate-name, duplicate-key, duplicate-certificate, too-few,
         too-many, too-soon and too-far (details: the nearest or farthest height), too-many-proposals, change-pending.
         """
-        force = _require_admin(ctx)
+        force = ballot.require_admin(ctx)
         if kind not in KINDS:
             raise ContractError("bad-kind", f"a change is one of {KINDS}")
         _check_given(kind, public_key, tls_certificate, admin_key, address)
-        if first_height < ctx.height + NOTICE:
-            raise ContractError(
-                "too-soon", f"height {ctx.height + NOTICE} is the nearest possible", (ctx.height + NOTICE,)
-            )
-        if first_height > ctx.height + MAX_AHEAD:
-            raise ContractError("too-far", f"at most {MAX_AHEAD} heights ahead", (ctx.height + MAX_AHEAD,))
-        still_open = _sweep(ctx, force)
-        if [proposal.proposer for proposal in still_open].count(ctx.sender) >= MAX_OPEN_PER_ADMIN:
-            raise ContractError("too-many-proposals", f"an admin has at most {MAX_OPEN_PER_ADMIN} open proposals")
-        number = cast("int | None", ctx.get(_PROPOSALS)) or 0
         seat = (name, public_key, pem_text(tls_certificate), admin_key, address)
-        proposal = Proposal(number, kind, seat, first_height, ctx.sender, b"", ())
-        proposal = proposal._replace(digest=digest_of(ctx.chain, number, kind, seat, first_height))
-        _changed(newest_epoch(ctx).seats, proposal)
-        ctx.put(_PROPOSALS, number + 1)
-        _set_open(ctx, (*[other.number for other in still_open], number))
-        ctx.emit("membership-proposed", (name,), (number, kind, first_height, proposal.digest))
-        return (number, proposal.digest, _approve(ctx, force, proposal))
+        parts = _parts(ctx.chain, kind, seat)
+        proposal = ballot.submit(ctx, _BALLOT, force, (kind, seat), first_height, parts)
+        _changed(newest_epoch(ctx).seats, kind, seat)
+        ctx.emit("membership-proposed", (name,), (proposal.number, kind, first_height, proposal.digest))
+        return (proposal.number, proposal.digest, _approve(ctx, force, proposal))
 
     @transaction
     def approve(self, ctx: Context, *, proposal: int, digest: bytes) -> Value:
@@ -141,11 +113,8 @@ class Governance(Contract):
         height at which it could be decided), change-pending (details: the height at which the other is in force), and
         what ``propose`` raises of a change that has become impossible.
         """
-        force = _require_admin(ctx)
-        found = _proposal(ctx, proposal)
-        if found.digest != digest:
-            raise ContractError("wrong-digest", f"proposal {proposal} has another digest")
-        return _approve(ctx, force, found)
+        force = ballot.require_admin(ctx)
+        return _approve(ctx, force, ballot.require(ctx, _BALLOT, proposal, digest))
 
     @transaction
     def withdraw(self, ctx: Context, *, proposal: int) -> Value:
@@ -153,17 +122,13 @@ class Governance(Contract):
 
         Raises ContractError: no-governance, not-allowed (also if the sender has not approved it), unknown-proposal.
         """
-        _require_admin(ctx)
-        found = _proposal(ctx, proposal)
-        if found.proposer == ctx.sender:
-            _close(ctx, found.number)
-            ctx.emit("membership-withdrawn", (found.seat[0],), (proposal,))
-            return None
-        left = tuple([approval for approval in found.approvals if approval[1] != ctx.sender])
-        if left == found.approvals:
-            raise ContractError("not-allowed", f"proposal {proposal} is another admin's, who has not approved it")
-        ctx.put(key(_PROPOSALS, proposal), tuple(found._replace(approvals=left)))
-        ctx.emit("membership-approval-withdrawn", (found.seat[0],), (proposal, len(left)))
+        ballot.require_admin(ctx)
+        left, closed = ballot.withdraw(ctx, _BALLOT, proposal)
+        name = _subject(left)[1][0]
+        if closed:
+            ctx.emit("membership-withdrawn", (name,), (proposal,))
+        else:
+            ctx.emit("membership-approval-withdrawn", (name,), (proposal, len(left.approvals)))
         return None
 
     @query
@@ -173,11 +138,11 @@ class Governance(Contract):
         approve, validators that do not yet, approvals that are missing)."""
         force = epoch_in_force(ctx)
         rows = []
-        for found in _open(ctx):
-            if _is_alive(ctx, force, found):
-                _, yes, no, missing = _count(force, found)
-                own = (found.number, found.digest, found.kind, *found.seat, found.first_height)
-                rows.append((*own, found.first_height - NOTICE, found.proposer, yes, no, missing))
+        for found in ballot.alive(ctx, _BALLOT, force):
+            kind, seat = _subject(found)
+            _, yes, no, missing = ballot.count(force, found)
+            own = (found.number, found.digest, kind, *seat, found.first_height)
+            rows.append((*own, found.first_height - NOTICE, found.proposer, yes, no, missing))
         return tuple(rows)
 
     @query
@@ -208,12 +173,9 @@ def _begin(ctx: Context, first_height: int, seats: tuple[Seat, ...]) -> EpochRow
     return epoch
 
 
-def _require_admin(ctx: Context) -> EpochRow:
-    """The epoch in force. Raises ContractError: no-governance; not-allowed if the sender decides for no validator."""
-    force = epoch_in_force(ctx)
-    if not any(seat.admin_key == ctx.sender for seat in force.seats):
-        raise ContractError("not-allowed", "only the admins of validators decide who validates")
-    return force
+def _subject(proposal: Proposal) -> tuple[str, SeatRow]:
+    """(kind, seat) of a proposal."""
+    return cast("tuple[str, SeatRow]", proposal.subject)
 
 
 def _check_given(kind: str, public_key: bytes, tls_certificate: bytes, admin_key: bytes, address: str) -> None:
@@ -226,30 +188,28 @@ def _check_given(kind: str, public_key: bytes, tls_certificate: bytes, admin_key
         raise ContractError("bad-args", "a new validator has an address")
 
 
-def digest_of(
-    chain: bytes, number: int, kind: str, seat: tuple[str, bytes, str, bytes, str], first_height: int
-) -> bytes:
+def digest_of(chain: bytes, number: int, kind: str, seat: SeatRow, first_height: int) -> bytes:
     """What an approval names: it covers the chain, the proposal's number and everything that would change."""
+    return ballot.digest_of(_BALLOT.tag, number, first_height, _parts(chain, kind, seat))
+
+
+def _parts(chain: bytes, kind: str, seat: SeatRow) -> tuple[bytes, ...]:
     name, public_key, tls_certificate, admin_key, address = seat
-    parts = (chain, kind.encode(), name.encode(), public_key, tls_certificate.encode(), admin_key)
-    digest = sha256(_DIGEST_TAG + uint(number) + uint(first_height))
-    for part in (*parts, address.encode()):
-        digest.update(uint(len(part)) + part)
-    return digest.digest()
+    return chain, kind.encode(), name.encode(), public_key, tls_certificate.encode(), admin_key, address.encode()
 
 
-def _changed(seats: tuple[Seat, ...], proposal: Proposal) -> tuple[Seat, ...]:
+def _changed(seats: tuple[Seat, ...], kind: str, seat: SeatRow) -> tuple[Seat, ...]:
     """The validators after the change. Raises ContractError, see ``propose``."""
-    new = Seat(*proposal.seat)
+    new = Seat(*seat)
     check_name(new.name)
-    if proposal.kind == ADD:
+    if kind == ADD:
         check_seat(new)
         after = (*seats, new)
     else:
         old = next((seat for seat in seats if seat.name == new.name), None)
         if old is None:
             raise ContractError("unknown-validator", f"there is no validator {new.name}")
-        if proposal.kind == REMOVE:
+        if kind == REMOVE:
             after = tuple([seat for seat in seats if seat != old])
         else:
             new = new._replace(admin_key=old.admin_key, address=new.address or old.address)
@@ -263,78 +223,17 @@ def _changed(seats: tuple[Seat, ...], proposal: Proposal) -> tuple[Seat, ...]:
 
 def _approve(ctx: Context, force: EpochRow, proposal: Proposal) -> int:
     """Note the sender's approvals, and schedule the change if they decide it. Returns how many are missing."""
-    last_height = proposal.first_height - NOTICE
-    if ctx.height > last_height:
-        raise ContractError(
-            "lapsed", f"proposal {proposal.number} could be decided until {last_height}", (last_height,)
-        )
-    own = [(seat.name, seat.admin_key) for seat in force.seats if seat.admin_key == ctx.sender]
-    fresh = [approval for approval in own if approval not in proposal.approvals]
-    approved = proposal._replace(approvals=(*proposal.approvals, *fresh))
-    valid, _, _, missing = _count(force, approved)
+    kind, seat = _subject(proposal)
+    valid, _, _, missing = ballot.approve(ctx, _BALLOT, force, proposal)
     if missing:
-        # Approvals of validators that are gone are dropped, so that there are never more than validators.
-        ctx.put(key(_PROPOSALS, proposal.number), tuple(approved._replace(approvals=valid)))
-        ctx.emit("membership-approved", (proposal.seat[0],), (proposal.number, len(valid), missing))
+        ctx.emit("membership-approved", (seat[0],), (proposal.number, len(valid), missing))
         return missing
     newest = newest_epoch(ctx)
     if newest.number != force.number:
         raise ContractError(
             "change-pending", f"another change is in force from {newest.first_height} on", (newest.first_height,)
         )
-    epoch = _begin(ctx, proposal.first_height, _changed(force.seats, proposal))
-    _close(ctx, proposal.number)
-    ctx.emit(
-        "membership-scheduled", (proposal.seat[0],), (proposal.number, proposal.kind, epoch.number, epoch.first_height)
-    )
+    epoch = _begin(ctx, proposal.first_height, _changed(force.seats, kind, seat))
+    ballot.close(ctx, _BALLOT, proposal.number)
+    ctx.emit("membership-scheduled", (seat[0],), (proposal.number, kind, epoch.number, epoch.first_height))
     return 0
-
-
-def _count(
-    force: EpochRow, proposal: Proposal
-) -> tuple[tuple[tuple[str, bytes], ...], tuple[str, ...], tuple[str, ...], int]:
-    """The approvals that count, whose these are, who has not approved, and how many approvals are missing.
-
-    An approval counts for a validator that is in force with the admin that gave it.
-    """
-    valid = tuple([(s.name, s.admin_key) for s in force.seats if (s.name, s.admin_key) in proposal.approvals])
-    yes = tuple([name for name, _ in valid])
-    no = tuple([seat.name for seat in force.seats if seat.name not in yes])
-    return valid, yes, no, max(0, 2 * len(force.seats) // 3 + 1 - len(valid))
-
-
-def _proposal(ctx: Context, number: int) -> Proposal:
-    value = ctx.get(key(_PROPOSALS, number)) if number >= 0 else None
-    if value is None:
-        raise ContractError("unknown-proposal", f"there is no open proposal {number}")
-    return Proposal(*cast("Proposal", value))
-
-
-def _open(ctx: Context) -> list[Proposal]:
-    return [_proposal(ctx, number) for number in cast("tuple[int, ...]", ctx.get(_OPEN) or ())]
-
-
-def _set_open(ctx: Context, numbers: tuple[int, ...]) -> None:
-    ctx.put(_OPEN, numbers)
-
-
-def _close(ctx: Context, number: int) -> None:
-    ctx.delete(key(_PROPOSALS, number))
-    _set_open(ctx, tuple([other for other in cast("tuple[int, ...]", ctx.get(_OPEN) or ()) if other != number]))
-
-
-def _is_alive(ctx: Context, force: EpochRow, proposal: Proposal) -> bool:
-    """Whether it can still be decided, and its proposer still decides for somebody."""
-    in_time = ctx.height <= proposal.first_height - NOTICE
-    return in_time and any(seat.admin_key == proposal.proposer for seat in force.seats)
-
-
-def _sweep(ctx: Context, force: EpochRow) -> list[Proposal]:
-    """The open proposals; those that have lapsed are forgotten."""
-    alive = []
-    for proposal in _open(ctx):
-        if _is_alive(ctx, force, proposal):
-            alive.append(proposal)
-        else:
-            ctx.delete(key(_PROPOSALS, proposal.number))
-    return alive
