@@ -16,8 +16,15 @@ from typing import ClassVar, Protocol, TypeAlias, TypeVar
 
 Value: TypeAlias = "bool | int | str | bytes | tuple[Value, ...] | None"
 
+Verifier: TypeAlias = Callable[[bytes, bytes, bytes], bool]
+"""(public key, message, signature) -> whether the key's holder signed the message with Ed25519; never an error."""
+
 MAX_AMOUNT = 2**63 - 1
 """Token amounts, energies and times are integers of at most 63 bits."""
+
+VERIFY_STEPS = 100
+"""What the check of a signature counts: it takes as long as some fifty reads."""
+VERIFY_BYTES_OF_A_STEP = 256
 
 
 class ContractError(Exception):
@@ -67,8 +74,9 @@ class Event:
 class Context:
     """One transaction's (or hook's, or query's) view of the world.
 
-    Every read, write and scanned item counts one step; above the limit: ContractError("step-limit"). Keys are at
-    most 256 bytes; a value's size is checked when it is encoded at the end of the transaction ("too-large").
+    Every read, write and scanned item counts one step, the check of a signature ``VERIFY_STEPS`` and one more per
+    ``VERIFY_BYTES_OF_A_STEP`` of its message; above the limit: ContractError("step-limit"). Keys are at most 256 bytes;
+    a value's size is checked when it is encoded at the end of the transaction ("too-large").
     """
 
     __slots__ = (
@@ -76,6 +84,7 @@ class Context:
         "_failures",
         "_state",
         "_steps_left",
+        "_verifier",
         "chain",
         "contract",
         "height",
@@ -96,8 +105,10 @@ class Context:
         sender: bytes,
         tx_id: bytes,
         step_limit: int,
+        verifier: Verifier,
     ) -> None:
         self._state = state
+        self._verifier = verifier
         self._steps_left = step_limit
         self._events: list[Event] = []
         self._failures: list[ContractError] = []
@@ -189,6 +200,15 @@ class Context:
             if self._steps_left < 0:
                 raise _step_limit()
             yield pair
+
+    def verify(self, key: bytes, message: bytes, signature: bytes) -> bool:
+        """Whether ``signature`` (64 bytes) over ``message`` was made by the holder of the Ed25519 ``key``; malformed
+        input is False. ``message`` begins with a tag of its purpose and names the chain, or it could be replayed.
+        """
+        self._steps_left -= VERIFY_STEPS + len(message) // VERIFY_BYTES_OF_A_STEP
+        if self._steps_left < 0:
+            raise _step_limit()
+        return self._verifier(key, message, signature)
 
     def emit(self, topic: str, keys: tuple[str, ...], data: Value) -> None:
         """Tell subscribers, if the transaction succeeds."""

@@ -33,7 +33,7 @@ from node.ledger.state import Overlay, require_value
 from node.model.block import NULL_BATCH, NULL_DIGEST, DecodedBatch, decode_batch
 from node.model.codec import sha256
 from node.model.genesis import Genesis
-from node.model.keys import TAG_HOOK
+from node.model.keys import TAG_HOOK, verify
 from node.model.merkle_list import EMPTY_ROOT
 from node.model.receipt import OK, Receipt, encode_event, encode_receipt
 from node.model.transaction import Transaction
@@ -261,6 +261,7 @@ class _BlockRun:
             sender=sender,
             tx_id=tx_id,
             step_limit=steps,
+            verifier=verify,
         )
 
     def _attempt(

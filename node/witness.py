@@ -131,6 +131,7 @@ def query_context(head: Header, state: State, sender: bytes, steps: int = LOCAL_
         sender=sender,
         tx_id=b"",
         step_limit=steps,
+        verifier=verify,
     )
 
 

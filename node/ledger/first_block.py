@@ -12,7 +12,7 @@ from node.ledger.tree import Tree
 from node.model.block import NULL_BATCH, NULL_DIGEST
 from node.model.codec import sha256
 from node.model.genesis import Genesis
-from node.model.keys import TAG_HOOK
+from node.model.keys import TAG_HOOK, verify
 from node.model.merkle_list import EMPTY_ROOT
 from node.model.receipt import encode_event
 
@@ -37,6 +37,7 @@ def first_block(genesis: Genesis, registry: Registry, state: WorldState, tree: T
         sender=b"",
         tx_id=sha256(TAG_HOOK, b"genesis"),
         step_limit=GENESIS_STEPS,
+        verifier=verify,
     )
     overlay.begin()
     try:

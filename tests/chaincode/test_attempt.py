@@ -7,6 +7,7 @@ import pytest
 
 from chaincode.contract import Context, ContractError
 from node.errors import NodeFault
+from node.model.keys import verify
 from tests.chaincode.world import World
 
 KEY, OTHER = b"units/one", b"units/two"
@@ -87,7 +88,15 @@ def test_an_endless_unit_leaves_steps_to_those_after_it() -> None:
 
     world = World([])
     ctx = Context(
-        world.state, chain=bytes(32), height=1, time=0, previous_time=0, sender=b"", tx_id=b"", step_limit=100
+        world.state,
+        chain=bytes(32),
+        height=1,
+        time=0,
+        previous_time=0,
+        sender=b"",
+        tx_id=b"",
+        step_limit=100,
+        verifier=verify,
     )
     world.state.begin()
     for _ in range(3):

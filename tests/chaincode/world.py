@@ -17,6 +17,7 @@ from node.ledger.layout import STATE
 from node.ledger.state import Overlay, WorldState, require_value
 from node.ledger.store import MemoryStore
 from node.model.codec import sha256
+from node.model.keys import verify
 
 CHAIN = bytes(32)
 STEPS = 10_000_000
@@ -59,6 +60,7 @@ class World:
             sender=sender,
             tx_id=sha256(b"test", self._calls.to_bytes(8, "big")),
             step_limit=STEPS,
+            verifier=verify,
         )
         self.state.begin()
         try:
@@ -96,6 +98,7 @@ class World:
             sender=sender,
             tx_id=b"",
             step_limit=STEPS,
+            verifier=verify,
         )
         self.state.begin()
         try:
