@@ -142,6 +142,13 @@ class Overlay:
         value = self._writes.get(key, _MISSING)
         return self._base_get(key) if value is _MISSING else value
 
+    def encoded(self, key: bytes) -> bytes | None:
+        """The canonical bytes of the value at ``key``, or None. What was written here must be storable."""
+        value = self._writes.get(key, _MISSING)
+        if value is _MISSING:
+            return self._base.encoded(key)
+        return None if value is None else pack(value)
+
     def put(self, key: bytes, value: Value) -> None:
         """Set ``key``; a NamedTuple becomes the plain tuple of its fields.
 
