@@ -45,6 +45,8 @@ class State(Protocol):
 
     def get(self, key: bytes) -> Value: ...
 
+    def encoded(self, key: bytes) -> bytes | None: ...
+
     def put(self, key: bytes, value: Value) -> None: ...
 
     def delete(self, key: bytes) -> None: ...
@@ -173,6 +175,11 @@ class Context:
         if self._steps_left < 0:
             raise _step_limit()
         return self._state.get(key)
+
+    def encoded(self, key: bytes) -> bytes | None:
+        """The canonical encoding of the value at ``key``, as the state's Merkle tree binds it, or None."""
+        self._step()
+        return self._state.encoded(key)
 
     def put(self, key: bytes, value: Value) -> None:
         """Set ``key``. ``value`` is not None."""

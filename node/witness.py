@@ -18,7 +18,7 @@ from node.ledger.merkle import verify_proof
 from node.ledger.state import WorldState
 from node.model.block import Header
 from node.model.certificate import Certificate
-from node.model.codec import decode
+from node.model.codec import decode, encode
 from node.model.epoch import Epoch
 from node.model.keys import Verify, verify
 
@@ -60,6 +60,10 @@ class ReadOnlyState:
 
     def get(self, key: bytes) -> Value:
         return self._counted(self._state.get(key))
+
+    def encoded(self, key: bytes) -> bytes | None:
+        value = self.get(key)
+        return None if value is None else encode(value)
 
     def put(self, key: bytes, value: Value) -> None:
         raise ContractError("read-only", "a query writes")
