@@ -25,13 +25,13 @@ from chaincode import (
     identity,
     market_calendar,
     settlement_events,
+    settlement_ledger,
     settlement_parking,
     settlement_readings,
-    settlement_run,
 )
 from chaincode.contract import Context, Contract, ContractError, Value, query, transaction
 from chaincode.market_calendar import SETTLEMENT
-from chaincode.settlement_run import Settled
+from chaincode.settlement_ledger import Settled
 
 MAX_BILL_SLOTS: Final = 10_000
 MAX_LISTED: Final = 500
@@ -78,13 +78,21 @@ class Settlement(Contract):
 
     @query
     def settled(self, ctx: Context, *, network: str, slot: int) -> Value:
-        """A network's settlement of a slot: (sums, entries), the fields of ``settlement_run.Settled`` and ``Entry``;
-        None before.
+        """A network's settlement of a slot: (sums, entries, blocks), the fields of ``settlement_ledger.Settled`` and
+        ``Entry``; None before.
+
+        Sums are those of the newest revision; entries are all that were ever booked, reversals included; ``blocks``:
+        the height at which each revision was booked.
         """
-        settled = settlement_run.settled_of(ctx, network, slot)
+        settled = settlement_ledger.settled_of(ctx, network, slot)
         if settled is None:
             return None
-        return tuple(settled), tuple([tuple(entry) for entry in settlement_run.entries_of(ctx, network, slot)])
+        entries = settlement_ledger.entries_of(ctx, network, slot)
+        return (
+            tuple(settled),
+            tuple([tuple(entry) for entry in entries]),
+            settlement_ledger.blocks_of(ctx, network, slot),
+        )
 
     @query
     def parked(self, ctx: Context, *, first: int = 0) -> Value:
@@ -109,9 +117,8 @@ class Settlement(Contract):
             raise ContractError("bad-range", f"a bill covers 1 to {MAX_BILL_SLOTS} slots")
         slots_settled, sums = 0, Settled()
         for slot in range(first_slot, last_slot + 1):
-            settled = settlement_run.settled_of(ctx, network, slot)
+            settled = settlement_ledger.settled_of(ctx, network, slot)
             if settled is not None:
                 slots_settled += 1
-                sums = Settled(*[one + other for one, other in zip(sums, settled, strict=True)])
-        cost = sums.bought + sums.tolls + sums.retail - sums.sold - sums.feed_in
-        return (slots_settled, cost, sums.utility_only, *sums)
+                sums = sums.plus(settled)
+        return (slots_settled, sums.cost(), sums.utility_only, *sums)

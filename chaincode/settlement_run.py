@@ -1,4 +1,4 @@
-"""Settling one network in one slot: who pays whom for what was metered against what was contracted.
+"""Settling one network in one slot for the first time: moving the money that its lines say (``settlement_lines``).
 
 Money, in this order, per network:
 
@@ -11,99 +11,34 @@ Money, in this order, per network:
 
 If the utility's account does not suffice for what it has to pay, the difference is issued, with the reason ``feed-in``.
 The escrow is the clearing house: after each network it holds exactly that network's proceeds less than before.
-
-State: table ``settled/``: network, slot(8) -> Settled; table ``settled-entry/``: network, slot(8) page(4) -> (Entry,
-...).
 """
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple, cast
+from typing import NamedTuple
 
-from chaincode import accounts, budget, identity, market_orders, settlement_readings
+from chaincode import (
+    accounts,
+    budget,
+    identity,
+    market_orders,
+    settlement_ledger,
+    settlement_lines,
+    settlement_readings,
+)
 from chaincode.budget import Charge
-from chaincode.contract import Context, ContractError, Value
-from chaincode.keys import text, uint
-from chaincode.market_orders import Position
+from chaincode.contract import Context, ContractError
+from chaincode.keys import uint
 from chaincode.market_products import Product
-from chaincode.settlement_netting import Netted, net
-from chaincode.settlement_readings import Reading
-
-_SETTLED: Final = b"settled/"
-_ENTRIES: Final = b"settled-entry/"
-PAGE_ROWS: Final = 128
-
-# What an entry is for.
-BOUGHT: Final = "bought"
-TOLL: Final = "toll"
-SOLD: Final = "sold"
-INTERNAL: Final = "internal"
-RETAIL: Final = "retail"
-FEED_IN: Final = "feed-in"
-
-
-class Entry(NamedTuple):
-    """One line of a network's settlement. ``amount`` in base units, positive what the device received, negative what
-    it was charged; ``owed``: how much of a charge nobody has paid yet; ``cause``: the order (``bought``, ``toll``,
-    ``sold``: the device's last one in this slot, which leads to those before it), or the transaction of the reading,
-    or the hook that made the estimate.
-    """
-
-    device: str
-    bus: str
-    reason: str
-    energy_wh: int
-    amount: int
-    owed: int
-    cause: bytes
-
-
-class Settled(NamedTuple):
-    """The sums of a network's settlement in one slot: Wh and base units, all positive; ``entries``: how many it has.
-
-    ``utility_only``: what the same metered energy would have cost (negative: earned) with the utility alone, each
-    bus's own sun first.
-    """
-
-    entries: int = 0
-    bought_wh: int = 0
-    bought: int = 0
-    tolls: int = 0
-    sold_wh: int = 0
-    sold: int = 0
-    internal_wh: int = 0
-    internal: int = 0
-    retail_wh: int = 0
-    retail: int = 0
-    feed_in_wh: int = 0
-    feed_in: int = 0
-    owed: int = 0
-    utility_only: int = 0
-    import_wh: int = 0
-    export_wh: int = 0
-    estimated: int = 0
-
-
-class _Account(NamedTuple):
-    """A device in this settlement."""
-
-    device: str
-    bus: str
-    position: Position | None
-    reading: Reading
-
-    def deviation_wh(self) -> int:
-        contracted = 0 if self.position is None else self.position.bought_wh - self.position.sold_wh
-        return self.reading.import_wh - self.reading.export_wh - contracted
-
-    def proceeds(self) -> int:
-        return 0 if self.position is None else self.position.proceeds
+from chaincode.settlement_ledger import Entry
+from chaincode.settlement_lines import FEED_IN, INTERNAL, RETAIL, SOLD, Book, Line, Terms
 
 
 class _Slot(NamedTuple):
     """What all of a settlement's steps need to know."""
 
     slot: int
-    product: Product
+    network: str
+    period: int
     reference: bytes
 
     @property
@@ -126,43 +61,41 @@ def estimate_network(ctx: Context, network: str, slot: int, product: Product) ->
 
 def settle_network(ctx: Context, network: str, slot: int, product: Product) -> int:
     """Settle one network in one slot; every connected device has a reading by now. How many devices it has."""
-    this = _Slot(slot, product, b"settle " + uint(slot))
+    assert settlement_ledger.settled_of(ctx, network, slot) is None, "settled twice"
+    this = _Slot(slot, network, product.period, b"settle " + uint(slot))
+    books, terms = books_of(ctx, network, slot), terms_of(product)
+    lines = settlement_lines.lines_of(books, terms)
+    before = accounts.balance(ctx, this.escrow)
+    owed = _pay(ctx, this, books, lines)
+    proceeds = sum([book.proceeds() for book in books])
+    assert accounts.balance(ctx, this.escrow) == before - proceeds, "a settlement does not sum to zero"
+    _note_use(ctx, slot, books, lines)
+    sums = settlement_ledger.sums_of(lines, books, settlement_lines.utility_only(books, terms))
+    entries = [Entry(*line[:5], owed.get((line.device, line.reason), 0), line.cause, 0) for line in lines]
+    sums = settlement_ledger.book(ctx, network, slot, product.period, entries, sums._replace(owed=sum(owed.values())))
+    ctx.emit("settled", (network,), (slot, *sums))
+    return len(books)
+
+
+def books_of(ctx: Context, network: str, slot: int) -> list[Book]:
+    """The network's devices that were connected in the slot, with what they contracted and what was metered.
+
+    Raises ContractError("not-metered") if one has neither a reading nor an estimate.
+    """
     books = []
     for device, bus in _connected(ctx, network, slot):
         reading = settlement_readings.find(ctx, device, slot)
         if reading is None:
             raise ContractError("not-metered", f"{device} has neither a reading nor an estimate")
-        books.append(_Account(device, bus, market_orders.find_position(ctx, device, slot), reading))
-    netted: list[tuple[_Account, Netted]] = []
-    utility_only = 0
-    for bus in sorted(dict.fromkeys([book.bus for book in books])):
-        at_bus = sorted([book for book in books if book.bus == bus])
-        netted += zip(at_bus, net([(book.device, book.deviation_wh()) for book in at_bus]), strict=True)
-        flow = sum([book.reading.import_wh - book.reading.export_wh for book in at_bus])
-        utility_only += flow * (product.retail if flow > 0 else product.feed_in)
-    before = accounts.balance(ctx, this.escrow)
-    entries = _pay(ctx, this, network, netted)
-    proceeds = sum([book.proceeds() for book in books])
-    assert accounts.balance(ctx, this.escrow) == before - proceeds, "a settlement does not sum to zero"
-    _note_use(ctx, slot, books, entries)
-    _write(ctx, network, slot, entries, _sums(entries, books, utility_only))
-    return len(books)
+        position = market_orders.find_position(ctx, device, slot)
+        wh = reading.import_wh, reading.export_wh
+        books.append(Book(device, bus, position, *wh, reading.estimated, reading.cause))
+    return books
 
 
-def settled_of(ctx: Context, network: str, slot: int) -> Settled | None:
-    """A network's sums for a slot; None before it is settled."""
-    raw = ctx.get(_SETTLED + text(network) + uint(slot))
-    return None if raw is None else Settled(*cast("Settled", raw))
-
-
-def entries_of(ctx: Context, network: str, slot: int) -> list[Entry]:
-    """A network's entries for a slot, in the order of buses and devices."""
-    settled = settled_of(ctx, network, slot)
-    entries: list[Entry] = []
-    for page in range(0, 0 if settled is None else settled.entries, PAGE_ROWS):
-        rows = ctx.get(_ENTRIES + text(network) + uint(slot) + uint(page // PAGE_ROWS, 4))
-        entries += [Entry(*row) for row in cast("tuple[Entry, ...]", rows)]
-    return entries
+def terms_of(product: Product) -> Terms:
+    """The prices that a product has pinned."""
+    return Terms(product.retail, product.feed_in, product.internal)
 
 
 def pay_lines(ctx: Context, slot: int, tolls: int, rent: int) -> None:
@@ -172,6 +105,13 @@ def pay_lines(ctx: Context, slot: int, tolls: int, rent: int) -> None:
         accounts.transfer(ctx, f"escrow:{slot}", accounts.GRID_OPERATOR, tolls, "toll", reference)
     if rent:
         accounts.transfer(ctx, f"escrow:{slot}", accounts.CONGESTION, rent, "rent", reference)
+
+
+def fund_utility(ctx: Context, amount: int, reference: bytes) -> None:
+    """See to it that the utility can pay ``amount``: what it lacks is issued."""
+    lacking = amount - accounts.balance(ctx, accounts.UTILITY)
+    if lacking > 0:
+        accounts.mint(ctx, accounts.UTILITY, lacking, FEED_IN, reference)
 
 
 def _connected(ctx: Context, network: str, slot: int) -> list[tuple[str, str]]:
@@ -184,137 +124,62 @@ def _connected(ctx: Context, network: str, slot: int) -> list[tuple[str, str]]:
     return sorted(found)
 
 
-def _pay(ctx: Context, this: _Slot, network: str, netted: Sequence[tuple[_Account, Netted]]) -> list[Entry]:
-    """Move the money of one network; its entries."""
-    charges = [_from_proceeds(ctx, this, book, share) for book, share in netted]
-    entries = []
-    for book, share in netted:
-        entries += _contract_entries(book)
-        if share.deviation_wh < 0 and share.utility_wh:
-            amount = share.utility_wh * this.product.feed_in
-            _fund_utility(ctx, this, amount)
-            _credit(ctx, this, book.device, amount, accounts.UTILITY, FEED_IN)
-            entries.append(Entry(book.device, book.bus, FEED_IN, share.utility_wh, amount, 0, book.reading.cause))
-    owed_retail = _charge(ctx, this, network, accounts.UTILITY, [charge for charge, _ in charges], netted)
-    owed_internal = _charge(ctx, this, network, this.escrow, [charge for _, charge in charges], netted)
-    advance = sum(owed_internal.values())
-    if advance:
-        _fund_utility(ctx, this, advance)
-        accounts.transfer(ctx, accounts.UTILITY, this.escrow, advance, "advance", this.reference)
-    for book, share in netted:
-        device, bus, cause = book.device, book.bus, book.reading.cause
-        money = share.internal_wh * this.product.internal
-        if share.deviation_wh < 0:
-            _credit(ctx, this, device, money, this.escrow, INTERNAL)
-            if share.internal_wh:
-                entries.append(Entry(device, bus, INTERNAL, share.internal_wh, money, 0, cause))
-            continue
-        if share.internal_wh:
-            entries.append(Entry(device, bus, INTERNAL, share.internal_wh, -money, owed_internal.get(device, 0), cause))
-        if share.utility_wh:
-            money = share.utility_wh * this.product.retail
-            entries.append(Entry(device, bus, RETAIL, share.utility_wh, -money, owed_retail.get(device, 0), cause))
-    return entries
+def _pay(ctx: Context, this: _Slot, books: Sequence[Book], lines: Sequence[Line]) -> dict[tuple[str, str], int]:
+    """Move the money of one network; what is owed of each (device, reason)."""
+    charges: dict[tuple[str, str], int] = {}
+    for line in lines:
+        if line.reason in (RETAIL, INTERNAL) and line.amount < 0:
+            charges[line.device, line.reason] = -line.amount
+    for book in books:
+        _from_proceeds(ctx, this, book, charges)
+    for line in lines:
+        if line.reason == FEED_IN:
+            fund_utility(ctx, line.amount, this.reference)
+            _credit(ctx, this, line.device, line.amount, accounts.UTILITY, FEED_IN)
+    owed = _charge(ctx, this, RETAIL, accounts.UTILITY, charges)
+    advanced = _charge(ctx, this, INTERNAL, this.escrow, charges)
+    if advanced:
+        fund_utility(ctx, sum(advanced.values()), this.reference)
+        accounts.transfer(ctx, accounts.UTILITY, this.escrow, sum(advanced.values()), "advance", this.reference)
+    for line in lines:
+        if line.reason == INTERNAL and line.amount > 0:
+            _credit(ctx, this, line.device, line.amount, this.escrow, INTERNAL)
+    return owed | advanced
 
 
-def _from_proceeds(ctx: Context, this: _Slot, book: _Account, share: Netted) -> tuple[int, int]:
-    """Let a device's proceeds pay its own charges, and credit the rest. What it must still pay: to the utility,
-    inside.
-    """
-    retail = internal = 0
-    if share.deviation_wh > 0:
-        retail, internal = share.utility_wh * this.product.retail, share.internal_wh * this.product.internal
-    to_utility = min(book.proceeds(), retail)
-    inside = min(book.proceeds() - to_utility, internal)
-    if to_utility:
-        accounts.transfer(ctx, this.escrow, accounts.UTILITY, to_utility, RETAIL, this.reference)
-    _credit(ctx, this, book.device, book.proceeds() - to_utility - inside, this.escrow, SOLD)
-    return retail - to_utility, internal - inside
+def _from_proceeds(ctx: Context, this: _Slot, book: Book, charges: dict[tuple[str, str], int]) -> None:
+    """Let a device's proceeds pay its own charges, which are less by that then, and credit the rest."""
+    left = book.proceeds()
+    for reason in (RETAIL, INTERNAL):
+        part = min(left, charges.get((book.device, reason), 0))
+        if part:
+            charges[book.device, reason] -= part
+            left -= part
+            if reason == RETAIL:
+                accounts.transfer(ctx, this.escrow, accounts.UTILITY, part, RETAIL, this.reference)
+    _credit(ctx, this, book.device, left, this.escrow, SOLD)
 
 
 def _charge(
-    ctx: Context, this: _Slot, network: str, target: str, due: Sequence[int], netted: Sequence[tuple[_Account, Netted]]
-) -> dict[str, int]:
-    """Charge the budgets of a network what is ``due`` of each device, all together; what each then owes."""
-    charges = [Charge(book.device, amount) for (book, _), amount in zip(netted, due, strict=True) if amount]
-    if not charges:
+    ctx: Context, this: _Slot, reason: str, target: str, charges: dict[tuple[str, str], int]
+) -> dict[tuple[str, str], int]:
+    """Charge the budgets what is due for ``reason``, all together; what each then owes of it."""
+    due = [Charge(device, amount) for (device, of), amount in charges.items() if of == reason and amount]
+    if not due:
         return {}
-    reason = RETAIL if target == accounts.UTILITY else INTERNAL
-    paid = budget.charge_all(ctx, network, this.product.period, charges, target, reason, this.reference)
-    return {device: amount - part for (device, amount), part in zip(charges, paid, strict=True)}
-
-
-def _contract_entries(book: _Account) -> list[Entry]:
-    """What the device's contracts brought; buyers have paid at clearing."""
-    position = book.position
-    if position is None:
-        return []
-    entries = []
-    if position.bought_wh:
-        paid = position.tolls - position.paid
-        entries.append(Entry(book.device, book.bus, BOUGHT, position.bought_wh, paid, 0, position.last_order))
-    if position.tolls:
-        entries.append(Entry(book.device, book.bus, TOLL, position.bought_wh, -position.tolls, 0, position.last_order))
-    if position.sold_wh:
-        entries.append(Entry(book.device, book.bus, SOLD, position.sold_wh, position.proceeds, 0, position.last_order))
-    return entries
+    paid = budget.charge_all(ctx, this.network, this.period, due, target, reason, this.reference)
+    left = [amount - part for (_, amount), part in zip(due, paid, strict=True)]
+    return {(charge.device, reason): amount for charge, amount in zip(due, left, strict=True) if amount}
 
 
 def _credit(ctx: Context, this: _Slot, device: str, amount: int, source: str, reason: str) -> None:
     if amount:
-        budget.credit(ctx, device, this.product.period, amount, source, reason, this.reference)
+        budget.credit(ctx, device, this.period, amount, source, reason, this.reference)
 
 
-def _fund_utility(ctx: Context, this: _Slot, amount: int) -> None:
-    """See to it that the utility can pay ``amount``: what it lacks is issued."""
-    lacking = amount - accounts.balance(ctx, accounts.UTILITY)
-    if lacking > 0:
-        accounts.mint(ctx, accounts.UTILITY, lacking, FEED_IN, this.reference)
-
-
-def _note_use(ctx: Context, slot: int, books: Sequence[_Account], entries: Sequence[Entry]) -> None:
+def _note_use(ctx: Context, slot: int, books: Sequence[Book], lines: Sequence[Line]) -> None:
     """Tell the budgets what the slot cost each device."""
-    cost: dict[str, int] = {}
-    for entry in entries:
-        if entry.amount < 0:
-            cost[entry.device] = cost.get(entry.device, 0) - entry.amount
+    cost = settlement_ledger.costs_of(lines)
     for book in books:
-        reading = book.reading
         spent = cost.get(book.device, 0)
-        budget.note_use(ctx, book.device, slot, spent, reading.import_wh, reading.estimated, reading.cause)
-
-
-def _sums(entries: Sequence[Entry], books: Sequence[_Account], utility_only: int) -> Settled:
-    def add(reason: str, field: str, sign: int) -> int:
-        of_reason = [entry for entry in entries if entry.reason == reason and entry.amount * sign >= 0]
-        return sum([entry.energy_wh if field == "energy" else abs(entry.amount) for entry in of_reason])
-
-    return Settled(
-        entries=len(entries),
-        bought_wh=add(BOUGHT, "energy", -1),
-        bought=add(BOUGHT, "money", -1),
-        tolls=add(TOLL, "money", -1),
-        sold_wh=add(SOLD, "energy", 1),
-        sold=add(SOLD, "money", 1),
-        internal_wh=add(INTERNAL, "energy", -1),
-        internal=add(INTERNAL, "money", -1),
-        retail_wh=add(RETAIL, "energy", -1),
-        retail=add(RETAIL, "money", -1),
-        feed_in_wh=add(FEED_IN, "energy", 1),
-        feed_in=add(FEED_IN, "money", 1),
-        owed=sum([entry.owed for entry in entries]),
-        utility_only=utility_only,
-        import_wh=sum([book.reading.import_wh for book in books]),
-        export_wh=sum([book.reading.export_wh for book in books]),
-        estimated=sum([book.reading.estimated for book in books]),
-    )
-
-
-def _write(ctx: Context, network: str, slot: int, entries: Sequence[Entry], sums: Settled) -> None:
-    at = text(network) + uint(slot)
-    assert ctx.get(_SETTLED + at) is None, "settled twice"
-    ctx.put(_SETTLED + at, tuple(sums))
-    for page in range(0, len(entries), PAGE_ROWS):
-        rows: Value = tuple([tuple(entry) for entry in entries[page : page + PAGE_ROWS]])
-        ctx.put(_ENTRIES + at + uint(page // PAGE_ROWS, 4), rows)
-    ctx.emit("settled", (network,), (slot, *sums))
+        budget.note_use(ctx, book.device, slot, spent, book.import_wh, book.estimated, book.cause)

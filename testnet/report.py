@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from chaincode.market_certificate import Auction
 from chaincode.market_products import FINAL, SETTLED
-from chaincode.settlement_run import Settled
+from chaincode.settlement_ledger import Settled
 from cli.answers import ALERT, BUDGET, PRODUCT, SHARE, all_records, as_rows, record, records
 from node.gateway.client import Client
 from testnet.cluster import Agreement

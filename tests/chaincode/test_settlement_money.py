@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from chaincode.settlement_run import Settled
+from chaincode.settlement_ledger import Settled
 from tests.chaincode.marketplace import (
     ALLOCATED,
     DEVICES,
