@@ -41,27 +41,34 @@ Genesis settings (in seconds, if they end in _s):
     tariffs            the utility's prices by time of use: arrays [second of the UTC day, retail, feed-in],
                        in base units per Wh, ascending, the first from second 0; required
 
-State: ``market_products``, ``market_orders``, ``market_book``, ``market_calendar`` and ``market_certificate`` name
-their tables.
+State: ``market_products``, ``market_orders``, ``market_bulk``, ``market_book``, ``market_calendar`` and
+``market_certificate`` name their tables.
 """
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, TypeAlias
 
 from chaincode import (
     grid,
     market_book,
+    market_bulk,
     market_calendar,
     market_certificate,
     market_events,
     market_orders,
     market_products,
+    market_rules,
     market_trading,
+    pruned,
 )
-from chaincode.contract import Context, Contract, Value, query, transaction
+from chaincode.contract import Context, Contract, ContractError, Value, query, transaction
 from chaincode.market_calendar import MARKET, OPEN, Entry
 from chaincode.market_orders import SIDE_NAMES, Order
 from chaincode.market_products import Product
+from chaincode.market_trading import Wanted
+
+Row: TypeAlias = tuple[str, int, int, int, str, bool, bytes]
+"""An order of a list: side, slot, energy_wh, price, until, renewable, reference."""
 
 MAX_ROWS: Final = 10_000
 """A query's answer has at most so many rows; of trades and auctions the newest."""
@@ -75,14 +82,14 @@ class Market(Contract):
 
     def genesis(self, ctx: Context, settings: dict[str, Value]) -> None:
         if settings:
-            market_products.configure(ctx, settings)
+            market_rules.begin(ctx, settings)
             market_calendar.put(ctx, MARKET, Entry(ctx.time, OPEN, 0, 0))
 
     def begin_block(self, ctx: Context) -> None:
         market_events.go_on(ctx)
 
     def end_block(self, ctx: Context) -> None:
-        failure = ctx.attempt(lambda: market_trading.decide_waiting(ctx))
+        failure = ctx.attempt(lambda: market_bulk.decide_waiting(ctx))
         if failure is not None:
             market_trading.park(ctx, "needs", failure)
         market_trading.cancel_moved(ctx)
@@ -103,16 +110,52 @@ class Market(Contract):
         price: int,
         until: str = "gate",
         renewable: bool = False,
+        reference: bytes = b"",
     ) -> Value:
         """Place an order for ``device``; returns its id. By the device's key or its network's owner.
 
         ``side``: buy or sell; ``energy_wh``: at least 100, or what undoes a position; ``price``: the limit, all-in,
         base units per Wh; ``until``: gate or auction (one auction only); ``renewable``: a buyer's wish (sellers are
-        tagged by what their device is). Raises ContractError: unknown-device, wrong-key, closed-product, bad-price,
-        bad-energy, not-connected, too-many, over-capacity, own-cross, in-arrears, and what the budget says of a device
-        that may not buy.
+        tagged by what their device is); ``reference``: up to 32 bytes, with which the same order is placed once,
+        however often it is sent. Raises ContractError: unknown-device, wrong-key, bad-reference, duplicate,
+        closed-product, bad-price, bad-energy, not-connected, too-many, over-capacity, own-cross, in-arrears,
+        unmetered, and what the budget says of a device that may not buy.
         """
-        return market_trading.place(ctx, device, side, slot, energy_wh, price, until, renewable)
+        wanted = Wanted(device, side, slot, energy_wh, price, until, renewable, reference)
+        return market_trading.place(ctx, wanted)
+
+    @transaction
+    def place_many(self, ctx: Context, *, device: str, orders: tuple[Row, ...]) -> Value:
+        """Place all ``orders`` of ``device``, at most 96, or none of them; returns their ids.
+
+        Each is (side, slot, energy_wh, price, until, renewable, reference), as in ``place``. If the device's own money
+        does not suffice for all, all wait for the end of the block. Raises ContractError as ``place`` does, with the
+        row's number as first detail; bad-args and too-many for a list that is empty or too long.
+        """
+        return market_bulk.place_many(ctx, device, [Wanted(device, *row) for row in orders])
+
+    @transaction
+    def replace(
+        self,
+        ctx: Context,
+        *,
+        order: bytes,
+        device: str,
+        side: str,
+        slot: int,
+        energy_wh: int,
+        price: int,
+        until: str = "gate",
+        renewable: bool = False,
+        reference: bytes = b"",
+    ) -> Value:
+        """Take back what is open of ``order`` and place another one, as ``place`` does, or do neither; the new id.
+
+        Only the device's own money counts, with what the old order held. Raises ContractError as ``cancel`` and
+        ``place`` do, and over-budget.
+        """
+        wanted = Wanted(device, side, slot, energy_wh, price, until, renewable, reference)
+        return market_trading.replace(ctx, order, wanted)
 
     @transaction
     def cancel(self, ctx: Context, *, order: bytes) -> Value:
@@ -136,10 +179,8 @@ class Market(Contract):
     @query
     def products(self, ctx: Context) -> Value:
         """The rows of ``product`` for every slot that is open or not yet final, ascending."""
-        settings = market_products.settings_of(ctx)
         end = market_products.next_to_open(ctx) or 0
-        unfinished_s = settings.metering_window_s + settings.dispute_window_s
-        first = max((ctx.time - unfinished_s) // settings.slot_seconds - 1, end - MAX_ROWS, 0)
+        first = max(market_products.oldest_unfinished(ctx), end - MAX_ROWS)
         rows = [(slot, market_products.find(ctx, slot)) for slot in range(first, end)]
         return tuple([_product_row(ctx, slot, product) for slot, product in rows if product is not None])
 
@@ -234,14 +275,27 @@ class Market(Contract):
         return tuple([(number, *market_certificate.read(ctx, slot, number)[:10]) for number in range(first, end)])
 
     @query
-    def auction(self, ctx: Context, *, slot: int, number: int) -> Value:
+    def auction(self, ctx: Context, *, slot: int, number: int, first: int = 0) -> Value:
         """One auction's certificate: (record, orders, trades), the fields of ``market_certificate.Auction``,
         ``OrderRow`` and ``chaincode.auction.Trade``; ``market_certificate.check`` proves it.
+
+        The record says how many there are; orders and trades come in pages of 128, 64 pages of each from page
+        ``first`` on. Raises ContractError: unknown-auction, pruned, bad-range.
         """
+        if first < 0:
+            raise ContractError("bad-range", "the first page is 0")
         auction = market_certificate.read(ctx, slot, number)
-        orders = market_certificate.read_orders(ctx, slot, number, auction)
-        trades = market_certificate.read_trades(ctx, slot, number, auction)
+        page = (slot, number, auction, first, market_certificate.ANSWER_PAGES)
+        orders, trades = market_certificate.read_orders(ctx, *page), market_certificate.read_trades(ctx, *page)
         return tuple(auction), tuple([tuple(row) for row in orders]), tuple([tuple(trade) for trade in trades])
+
+    @query
+    def pruned(self, ctx: Context, *, slot: int) -> Value:
+        """What is left of a slot whose details have been deleted: ((name, entries, digest), ...), the fields of
+        ``pruned.Part``; None while all is there.
+        """
+        parts = pruned.parts_of(ctx, slot) if slot >= 0 else None
+        return None if parts is None else tuple([tuple(part) for part in parts])
 
 
 def _slots(ctx: Context, slot: int | None) -> Iterable[int]:

@@ -101,9 +101,19 @@ class Fill(NamedTuple):
 NOTHING: Final = Fill(0, 0, 0)
 
 
-def order_id(ctx: Context, device: str, content: tuple[int, int, int, int, bool, bool]) -> bytes:
-    """The hash of an order's content: (side, slot, energy, price, instant, renewable), and of the transaction's id."""
+def order_id(ctx: Context, device: str, content: tuple[int, int, int, int, bool, bool], row: int = 0) -> bytes:
+    """The hash of an order's content, (side, slot, energy, price, instant, renewable), of the transaction's id, and of
+    the order's number among several of one transaction.
+    """
+    if row:
+        return sha256(b"order %d %b%b %d %d %d %d %d %d" % (row, ctx.tx_id, device.encode(), *content)).digest()
     return sha256(b"order %b%b %d %d %d %d %d %d" % (ctx.tx_id, device.encode(), *content)).digest()
+
+
+def referred_id(ctx: Context, device: str, content: tuple[int, int, int, int, bool, bool], reference: bytes) -> bytes:
+    """The hash of an order's content and of what its device calls it: the same in whatever transaction it comes."""
+    named = b"order of %b%d %b%b" % (ctx.chain, len(reference), reference, device.encode())
+    return sha256(named + b" %d %d %d %d %d %d" % content).digest()
 
 
 def find_order(ctx: Context, order: bytes) -> Order | None:

@@ -5,11 +5,12 @@ own-cross, in-arrears; what the budget says of a device that may not buy; and ov
 whose own money does not suffice learns at the end of the block, when it is known whether others of its network help.
 """
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from chaincode import budget, grid, identity, market_book, market_calendar, market_orders, market_products
 from chaincode.auction_types import BUY, SELL
 from chaincode.contract import MAX_AMOUNT, Context, ContractError, Value
+from chaincode.identity import Device
 from chaincode.market_book import Pending
 from chaincode.market_calendar import MARKET, TICK
 from chaincode.market_orders import Order, Position
@@ -21,16 +22,100 @@ MAX_OPEN_ORDERS: Final = 256
 """Open orders of one device in one slot."""
 MAX_ORDERS: Final = 4_096
 """Orders of one device in one slot in all: to find the open ones is to walk through them."""
+MAX_REFERENCE: Final = 32
+"""Bytes of an order's reference."""
 MAX_NEW_ORDERS: Final = 5_000
 """When so many new orders of a product wait, the next block clears them, tick or not."""
 
 
-def place(
-    ctx: Context, device_id: str, side_name: str, slot: int, energy_wh: int, price: int, until: str, renewable: bool
-) -> bytes:
+class Wanted(NamedTuple):
+    """What a sender wants to be ordered, as it came. ``reference``: empty, or what tells this order from its device's
+    others of the same content, however often it is sent.
+    """
+
+    device: str
+    side: str
+    slot: int
+    energy_wh: int
+    price: int
+    until: str
+    renewable: bool
+    reference: bytes
+
+
+class Meant(NamedTuple):
+    """An order that is no other: whose, on which side (``auction_types``), for one auction only or not, the wish or
+    tag, and its id.
+    """
+
+    device: Device
+    side: int
+    instant: bool
+    renewable: bool
+    id: bytes
+
+
+def place(ctx: Context, wanted: Wanted) -> bytes:
     """Check an order, hold its money, and put it into the book. The order's id."""
-    device = identity.require_device_key(ctx, device_id)
-    side, instant = _side_and_force(side_name, until)
+    meant = meaning(ctx, identity.require_device_key(ctx, wanted.device), wanted)
+    order, period = admit(ctx, meant, wanted)
+    amount = order.energy_wh * order.price if order.side == BUY else 0
+    if amount == 0 or budget.hold(ctx, order.device, period, meant.id, amount):
+        enter(ctx, meant.id, order)
+    else:
+        market_orders.put_order(ctx, meant.id, order)
+    return meant.id
+
+
+def replace(ctx: Context, old_id: bytes, wanted: Wanted) -> bytes:
+    """Take an order back and place another, or do neither. The new order's id.
+
+    Nobody else's money is asked for: what the new order needs is there once the old one has given back what it held,
+    or it is over-budget.
+    """
+    old = market_orders.require_order(ctx, old_id)
+    identity.require_device_key(ctx, old.device)
+    meant = meaning(ctx, identity.require_device_key(ctx, wanted.device), wanted)
+    _take_back(ctx, old_id, old)
+    order, period = admit(ctx, meant, wanted)
+    amount = order.energy_wh * order.price if order.side == BUY else 0
+    if amount and not budget.hold(ctx, order.device, period, meant.id, amount):
+        raise ContractError("over-budget", "the device's own money does not suffice for the replacement")
+    enter(ctx, meant.id, order)
+    return meant.id
+
+
+def meaning(ctx: Context, device: Device, wanted: Wanted, row: int = 0) -> Meant:
+    """Which order is wanted of ``device``, whose key has been checked; ``row``: its number among those of one
+    transaction.
+
+    Raises ContractError: bad-args, bad-reference, duplicate.
+    """
+    side = market_orders.SIDES.get(wanted.side)
+    if side is None:
+        raise ContractError("bad-args", "side is buy or sell")
+    if wanted.until not in ("gate", "auction"):
+        raise ContractError("bad-args", "until is gate or auction")
+    instant = wanted.until == "auction"
+    tag = device.renewable if side == SELL else wanted.renewable
+    content = side, wanted.slot, wanted.energy_wh, wanted.price, instant, tag
+    if not wanted.reference:
+        return Meant(device, side, instant, tag, market_orders.order_id(ctx, wanted.device, content, row))
+    if len(wanted.reference) > MAX_REFERENCE:
+        raise ContractError("bad-reference", f"an order's reference is at most {MAX_REFERENCE} bytes")
+    order_id = market_orders.referred_id(ctx, wanted.device, content, wanted.reference)
+    if market_orders.find_order(ctx, order_id) is not None:
+        raise ContractError("duplicate", "this order, with this reference, has been placed")
+    return Meant(device, side, instant, tag, order_id)
+
+
+def admit(ctx: Context, meant: Meant, wanted: Wanted) -> tuple[Order, int]:
+    """Check an order against every rule but the money's, and count it in its device's position.
+
+    The order, still WAITING and not written, and the period whose budget pays for it.
+    """
+    device, side, instant, tag, order_id = meant
+    device_id, _, slot, energy_wh, price, _, _, _ = wanted
     product = _open_product(ctx, slot)
     if not product.feed_in <= price <= product.retail:
         raise ContractError("bad-price", "a limit lies from feed-in to retail", (product.feed_in, product.retail))
@@ -57,19 +142,12 @@ def place(
         refusal = budget.may_buy(ctx, device_id, product.period)
         if refusal is not None:
             raise ContractError(refusal, "the budget lets this device not buy now")
-    tag = device.renewable if side == SELL else renewable
-    order_id = market_orders.order_id(ctx, device_id, (side, slot, energy_wh, price, instant, tag))
-    covered = side == SELL or price == 0 or budget.hold(ctx, device_id, product.period, order_id, energy_wh * price)
     order = Order(
         device_id, device.network, slot, bus, side, energy_wh, price, instant, tag, ctx.time, 0,
         market_orders.WAITING, 0, 0, position.last_order, ctx.tx_id, ctx.height,
     )  # fmt: skip
     market_orders.open_order(ctx, position, order, order_id)
-    if covered:
-        _enter(ctx, order_id, order)
-    else:
-        market_orders.put_order(ctx, order_id, order)
-    return order_id
+    return order, product.period
 
 
 def cancel(ctx: Context, order_id: bytes) -> None:
@@ -78,24 +156,37 @@ def cancel(ctx: Context, order_id: bytes) -> None:
     """
     order = market_orders.require_order(ctx, order_id)
     identity.require_device_key(ctx, order.device)
-    if order.state not in market_orders.OPEN_STATES:
-        raise ContractError("not-open", f"the order is {order.state}")
-    end(ctx, order_id, order, market_orders.CANCELLED)
+    _take_back(ctx, order_id, order)
 
 
 def end(ctx: Context, order_id: bytes, order: Order, state: str) -> None:
     """Close an order that rests in the book: what it still holds goes back."""
     market_book.remove(ctx, order, order_id)
-    _close(ctx, order_id, order, state)
+    close(ctx, order_id, order, state)
 
 
-def decide_waiting(ctx: Context) -> None:
-    """At the end of the block: orders whose money has been found enter the book, the others are rejected.
+def enter(ctx: Context, order_id: bytes, order: Order) -> None:
+    """An order whose money is held enters the book."""
+    order = Order(*order[:10], _count_new(ctx, order), market_orders.ACCEPTED, *order[12:])
+    market_orders.put_order(ctx, order_id, order)
+    market_book.put(ctx, order, order_id)
+    if order.instant:
+        market_book.put_instant(ctx, order.slot, order_id)
+    _tell(ctx, order_id, order)
 
-    One that cannot enter is parked, and what it holds is given back.
-    """
-    for order_id, granted in budget.resolve_needs(ctx):
-        _decide_apart(ctx, order_id, granted)
+
+def close(ctx: Context, order_id: bytes, order: Order, state: str) -> None:
+    """An order that is in no book ends: what it holds, if anything, goes back."""
+    if order.side == BUY and order.price and state != market_orders.REJECTED:
+        budget.release(ctx, order_id, None)
+    position = market_orders.find_position(ctx, order.device, order.slot)
+    assert position is not None, "an order without a position"
+    left_wh = order.energy_wh - order.filled_wh
+    position = market_orders.shrunk(ctx, position, order, left_wh, market_orders.NOTHING, closed=True)
+    market_orders.put_position(ctx, order.device, order.slot, position)
+    order = order._replace(state=state)
+    market_orders.put_order(ctx, order_id, order)
+    _tell(ctx, order_id, order)
 
 
 def cancel_moved(ctx: Context) -> None:
@@ -109,20 +200,10 @@ def park(ctx: Context, what: str, failure: ContractError) -> None:
     ctx.emit("market-parked", (), (what, failure.code))
 
 
-def _decide_apart(ctx: Context, order_id: bytes, granted: bool) -> None:
-    failure = ctx.attempt(lambda: _decide(ctx, order_id, granted))
-    if failure is not None:
-        park(ctx, f"order {order_id.hex()}", failure)
-        if granted:
-            ctx.attempt(lambda: budget.release(ctx, order_id, None))
-
-
-def _decide(ctx: Context, order_id: bytes, granted: bool) -> None:
-    order = market_orders.require_order(ctx, order_id)
-    if granted:
-        _enter(ctx, order_id, order)
-    else:
-        _close(ctx, order_id, order, market_orders.REJECTED)
+def _take_back(ctx: Context, order_id: bytes, order: Order) -> None:
+    if order.state not in market_orders.OPEN_STATES:
+        raise ContractError("not-open", f"the order is {order.state}")
+    end(ctx, order_id, order, market_orders.CANCELLED)
 
 
 def _cancel_apart(ctx: Context, device: str, first_slot: int) -> None:
@@ -141,15 +222,6 @@ def _cancel_from(ctx: Context, device: str, first_slot: int) -> None:
                 end(ctx, order_id, order, market_orders.CANCELLED)
                 still_open -= 1
             order_id = order.before
-
-
-def _enter(ctx: Context, order_id: bytes, order: Order) -> None:
-    order = Order(*order[:10], _count_new(ctx, order), market_orders.ACCEPTED, *order[12:])
-    market_orders.put_order(ctx, order_id, order)
-    market_book.put(ctx, order, order_id)
-    if order.instant:
-        market_book.put_instant(ctx, order.slot, order_id)
-    _tell(ctx, order_id, order)
 
 
 def _count_new(ctx: Context, order: Order) -> int:
@@ -176,34 +248,12 @@ def _count_new(ctx: Context, order: Order) -> int:
     return auction
 
 
-def _close(ctx: Context, order_id: bytes, order: Order, state: str) -> None:
-    if order.side == BUY and order.price and state != market_orders.REJECTED:
-        budget.release(ctx, order_id, None)
-    position = market_orders.find_position(ctx, order.device, order.slot)
-    assert position is not None, "an order without a position"
-    left_wh = order.energy_wh - order.filled_wh
-    position = market_orders.shrunk(ctx, position, order, left_wh, market_orders.NOTHING, closed=True)
-    market_orders.put_position(ctx, order.device, order.slot, position)
-    order = order._replace(state=state)
-    market_orders.put_order(ctx, order_id, order)
-    _tell(ctx, order_id, order)
-
-
 def _tell(ctx: Context, order_id: bytes, order: Order) -> None:
     data: Value = (
         order_id, order.state, order.slot, market_orders.SIDE_NAMES[order.side],
         order.energy_wh, order.price, order.filled_wh,
     )  # fmt: skip
     ctx.emit("order", (order.device, order.network), data)
-
-
-def _side_and_force(side_name: str, until: str) -> tuple[int, bool]:
-    side = market_orders.SIDES.get(side_name)
-    if side is None:
-        raise ContractError("bad-args", "side is buy or sell")
-    if until not in ("gate", "auction"):
-        raise ContractError("bad-args", "until is gate or auction")
-    return side, until == "auction"
 
 
 def _open_product(ctx: Context, slot: int) -> Product:
