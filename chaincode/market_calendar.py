@@ -8,6 +8,7 @@ and that of settlement (both tables are scanned in every block and hold a few en
 State: table ``calendar/`` or ``settling/``: time(8) kind(1) slot(8) -> the cursor, a tuple.
 """
 
+from itertools import islice
 from typing import Final, NamedTuple
 
 from chaincode.contract import Context, Value
@@ -23,6 +24,9 @@ GATE: Final = 2
 DELIVERED: Final = 3
 METERED: Final = 4
 FINAL: Final = 5
+PRUNE: Final = 6
+AGAIN: Final = 6
+RENT: Final = 7
 
 
 class Entry(NamedTuple):
@@ -47,9 +51,25 @@ def remove(ctx: Context, table: bytes, time: int, kind: int, slot: int) -> None:
 def first(ctx: Context, table: bytes) -> Entry | None:
     """The earliest entry, due or not."""
     found = next(ctx.scan(table), None)
-    if found is None:
-        return None
-    key, cursor = found
+    return None if found is None else _entry(table, *found)
+
+
+def find(ctx: Context, table: bytes, kind: int) -> Entry | None:
+    """The earliest entry of a kind. It reads all that are before."""
+    for key, cursor in ctx.scan(table):
+        entry = _entry(table, key, cursor)
+        if entry.kind == kind:
+            return entry
+    return None
+
+
+def last(ctx: Context, table: bytes, before: bytes, most: int) -> list[tuple[bytes, Entry]]:
+    """The latest entries, at most ``most`` of them, each with its key; with ``before``, those before that key."""
+    found = islice(ctx.scan(table, after=before, reverse=True), most)
+    return [(key, _entry(table, key, cursor)) for key, cursor in found]
+
+
+def _entry(table: bytes, key: bytes, cursor: Value) -> Entry:
     at = len(table)
     time, slot = int.from_bytes(key[at : at + 8], "big"), int.from_bytes(key[at + 9 : at + 17], "big")
     return Entry(time, key[at + 8], slot, cursor)

@@ -14,7 +14,9 @@ from chaincode import (
     market_calendar,
     market_clearing,
     market_orders,
+    market_outage,
     market_products,
+    market_rules,
     market_trading,
 )
 from chaincode.contract import Context, ContractError
@@ -34,7 +36,15 @@ _KINDS: Final = {OPEN: "open", TICK: "tick", DELIVERED: "delivered"}
 
 def go_on(ctx: Context) -> None:
     """Let everything happen that is due, as far as one block goes."""
-    work = WORK_PER_BLOCK
+    failure = ctx.attempt(lambda: market_outage.notice(ctx))
+    if failure is not None:
+        market_trading.park(ctx, "outage", failure)
+        market_outage.give_up(ctx)
+    failure = ctx.attempt(lambda: market_rules.go_on(ctx))
+    if failure is not None:
+        market_trading.park(ctx, "rules", failure)
+        market_rules.drop_scheduled(ctx)
+    work = 0 if market_outage.is_busy(ctx) else WORK_PER_BLOCK
     while work > 0:
         entry = market_calendar.first(ctx, MARKET)
         if entry is None or entry.time > ctx.time:
@@ -65,6 +75,7 @@ def _event(ctx: Context, entry: Entry) -> int:
     product = market_products.require(ctx, slot)
     if kind == TICK:
         return market_clearing.run(ctx, slot, product)
+    product = market_outage.given_back(ctx, product)
     market_products.enter(ctx, slot, product, market_products.DELIVERED)
     market_calendar.put(ctx, SETTLEMENT, Entry(product.metered_by, METERED, slot, ()))
     return 0

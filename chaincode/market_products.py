@@ -5,13 +5,13 @@
 A product has no record while it is FUTURE. Its record pins the grid's version (and with it tolls and limits), the
 tariff and all its times, so that nothing that is decided later touches orders already placed.
 
-State: table ``market/``: ``settings`` -> Settings, ``next`` -> the next slot to open; table ``product/``: slot(8) ->
+State: table ``market/``: ``settings`` -> Settings, ``next`` -> the next slot to open, ``oldest`` -> the first slot that
+is not final; table ``product/``: slot(8) ->
 Product; table ``cleared/``: slot(8) -> Totals, once there has been an auction.
 """
 
 from typing import Final, NamedTuple, cast
 
-from chaincode import slots
 from chaincode.contract import Context, ContractError, Value
 from chaincode.keys import uint
 
@@ -25,6 +25,7 @@ FINAL: Final = "FINAL"
 
 _SETTINGS: Final = b"market/settings"
 _NEXT: Final = b"market/next"
+_OLDEST: Final = b"market/oldest"
 _PRODUCT: Final = b"product/"
 
 _TOTALS: Final = b"cleared/"
@@ -126,8 +127,8 @@ def max_price(slot_seconds: int) -> int:
     return MAX_SLOT_VALUE * 3600 // (MAX_POWER_W * slot_seconds)
 
 
-def configure(ctx: Context, raw: dict[str, Value]) -> Settings:
-    """Check and keep the genesis settings. Raises ContractError("bad-settings") naming the setting."""
+def checked(raw: dict[str, Value]) -> Settings:
+    """Settings as the genesis document or a vote says them. Raises ContractError("bad-settings") naming the setting."""
     known = dict.fromkeys(Settings._fields)
     unknown = [name for name in raw if name not in known]
     if unknown:
@@ -157,9 +158,12 @@ def configure(ctx: Context, raw: dict[str, Value]) -> Settings:
     most = max_price(settings.slot_seconds)
     if max([retail for _, retail, _ in settings.tariffs]) > most:
         raise ContractError("bad-settings", f"retail is at most {most}: {MAX_POWER_W} W for a slot cost at most 2^62")
-    slots.configure(ctx, settings.slot_seconds)
-    ctx.put(_SETTINGS, tuple(settings))
     return settings
+
+
+def put_settings(ctx: Context, settings: Settings) -> None:
+    """The market's rules from now on."""
+    ctx.put(_SETTINGS, tuple(settings))
 
 
 def settings_of(ctx: Context) -> Settings:
@@ -178,7 +182,15 @@ def next_to_open(ctx: Context) -> int | None:
 
 def set_next_to_open(ctx: Context, slot: int) -> None:
     """All slots below ``slot`` have been opened."""
+    if ctx.get(_OLDEST) is None:
+        ctx.put(_OLDEST, slot)
     ctx.put(_NEXT, slot)
+
+
+def oldest_unfinished(ctx: Context) -> int:
+    """The first slot that is not final yet."""
+    slot = ctx.get(_OLDEST)
+    return slot if isinstance(slot, int) else 0
 
 
 def find(ctx: Context, slot: int) -> Product | None:
@@ -224,6 +236,11 @@ def enter(ctx: Context, slot: int, product: Product, state: str) -> Product:
     product = product._replace(state=state)
     put(ctx, slot, product)
     ctx.emit("product", (), (slot, state))
+    if state == FINAL and slot == oldest_unfinished(ctx):
+        end = next_to_open(ctx) or 0
+        while slot < end and is_final(ctx, slot):
+            slot += 1
+        ctx.put(_OLDEST, slot)
     return product
 
 

@@ -21,6 +21,7 @@ from chaincode.governance import Governance
 from chaincode.grid import Grid
 from chaincode.identity import Identity
 from chaincode.market import Market
+from chaincode.rules import Rules
 from chaincode.settlement import Settlement
 
 Kind: TypeAlias = Literal["transaction", "query"]
@@ -124,7 +125,7 @@ class Registry:
 @functools.cache
 def default_registry() -> Registry:
     """Every contract of wattledger, in the order in which their hooks run: at genesis, whoever is named comes first."""
-    return Registry([Accounts(), Grid(), Identity(), Budget(), Market(), Settlement(), Governance()])
+    return Registry([Accounts(), Grid(), Identity(), Budget(), Market(), Settlement(), Governance(), Rules()])
 
 
 def _methods_of(contract: Contract) -> dict[str, _Method]:

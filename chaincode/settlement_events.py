@@ -10,6 +10,7 @@ from chaincode import (
     accounts,
     identity,
     market_calendar,
+    market_outage,
     market_products,
     settlement_parking,
     settlement_run,
@@ -28,7 +29,7 @@ _SETTLING: Final = 1
 
 def go_on(ctx: Context) -> None:
     """Let everything happen that is due, as far as one block goes."""
-    work = WORK_PER_BLOCK
+    work = 0 if market_outage.is_busy(ctx) else WORK_PER_BLOCK
     while work > 0:
         entry = market_calendar.first(ctx, SETTLEMENT)
         if entry is None or entry.time > ctx.time:
