@@ -65,7 +65,6 @@ from chaincode.contract import Context, Contract, ContractError, Value, query, t
 from chaincode.market_calendar import MARKET, OPEN, Entry
 from chaincode.market_orders import SIDE_NAMES, Order
 from chaincode.market_products import Product
-from chaincode.market_trading import Wanted
 
 Row: TypeAlias = tuple[str, int, int, int, str, bool, bytes]
 """An order of a list: side, slot, energy_wh, price, until, renewable, reference."""
@@ -121,7 +120,7 @@ class Market(Contract):
         closed-product, bad-price, bad-energy, not-connected, too-many, over-capacity, own-cross, in-arrears,
         unmetered, and what the budget says of a device that may not buy.
         """
-        wanted = Wanted(device, side, slot, energy_wh, price, until, renewable, reference)
+        wanted = (device, side, slot, energy_wh, price, until, renewable, reference)
         return market_trading.place(ctx, wanted)
 
     @transaction
@@ -132,7 +131,7 @@ class Market(Contract):
         does not suffice for all, all wait for the end of the block. Raises ContractError as ``place`` does, with the
         row's number as first detail; bad-args and too-many for a list that is empty or too long.
         """
-        return market_bulk.place_many(ctx, device, [Wanted(device, *row) for row in orders])
+        return market_bulk.place_many(ctx, device, [(device, *row) for row in orders])
 
     @transaction
     def replace(
@@ -154,7 +153,7 @@ class Market(Contract):
         Only the device's own money counts, with what the old order held. Raises ContractError as ``cancel`` and
         ``place`` do, and over-budget.
         """
-        wanted = Wanted(device, side, slot, energy_wh, price, until, renewable, reference)
+        wanted = (device, side, slot, energy_wh, price, until, renewable, reference)
         return market_trading.replace(ctx, order, wanted)
 
     @transaction
@@ -226,6 +225,8 @@ class Market(Contract):
     def orders(self, ctx: Context, *, device: str, slot: int | None = None) -> Value:
         """The rows of ``order`` for a device's orders in a slot, newest first; without one, in all open slots."""
         rows: list[Value] = []
+        if slot is not None:
+            pruned.require_kept(ctx, slot)
         for each in _slots(ctx, slot):
             rows += [_order_row(*found) for found in market_orders.orders_of(ctx, device, each, MAX_ROWS - len(rows))]
         return tuple(rows)
@@ -234,6 +235,7 @@ class Market(Contract):
     def position(self, ctx: Context, *, device: str, slot: int) -> Value:
         """(network, bus, bought_wh, sold_wh, open_buy_wh, open_sell_wh, open orders, orders, last order, paid, tolls,
         proceeds) or None."""
+        pruned.require_kept(ctx, slot)
         position = market_orders.find_position(ctx, device, slot)
         return None if position is None else tuple(position)
 
@@ -254,6 +256,7 @@ class Market(Contract):
         """A device's trades in a slot: ((auction, side, order, other order, energy_wh, price, other's price, toll),
         ...).
         """
+        pruned.require_kept(ctx, slot)
         own = dict(market_orders.orders_of(ctx, device, slot, MAX_ROWS))
         auctions = market_products.totals_of(ctx, slot).auctions if own else 0
         rows: list[Value] = []
