@@ -23,6 +23,7 @@ from chaincode.identity import Identity
 from chaincode.market import Market
 from chaincode.rules import Rules
 from chaincode.settlement import Settlement
+from chaincode.statements import Statements
 
 Kind: TypeAlias = Literal["transaction", "query"]
 Reader: TypeAlias = Callable[[Any], Any]
@@ -125,7 +126,9 @@ class Registry:
 @functools.cache
 def default_registry() -> Registry:
     """Every contract of wattledger, in the order in which their hooks run: at genesis, whoever is named comes first."""
-    return Registry([Accounts(), Grid(), Identity(), Budget(), Market(), Settlement(), Governance(), Rules()])
+    return Registry(
+        [Accounts(), Grid(), Identity(), Budget(), Market(), Settlement(), Statements(), Governance(), Rules()]
+    )
 
 
 def _methods_of(contract: Contract) -> dict[str, _Method]:

@@ -1,0 +1,179 @@
+"""What a statement is made of, asked from a node piece by piece: slots as settled, and what devices contracted in them.
+
+The answers are those of ``chaincode/statements.py``; here they get names, and nothing is added up yet.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypeVar, cast
+
+from chaincode.market_orders import Position
+from chaincode.market_products import FINAL
+from chaincode.settlement_ledger import Entry, Settled
+from chaincode.settlement_readings import Reading
+from cli.answers import Reader, as_rows, record
+from node.errors import RefusedError
+from node.model.codec import Value
+
+T = TypeVar("T", bound=tuple[Any, ...])
+
+
+class Slot(NamedTuple):
+    """A network's slot. ``sums``: None if it is not settled, or its details are gone: the ``note`` says "pruned";
+    ``blocks``: the height at which each revision of the ``entries`` was booked. Prices in base units per Wh.
+    """
+
+    slot: int
+    state: str
+    retail: int
+    feed_in: int
+    internal: int
+    note: str
+    sums: Settled | None
+    entries: tuple[Entry, ...]
+    blocks: tuple[int, ...]
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing of it can change any more."""
+        return self.state == FINAL
+
+
+class Held(NamedTuple):
+    """What a device contracted and metered in a slot."""
+
+    slot: int
+    position: Position | None
+    reading: Reading | None
+
+
+class Fill(NamedTuple):
+    """A part of an order that an auction filled. ``price``: what this side pays or gets, base units per Wh."""
+
+    slot: int
+    auction: int
+    time: int
+    height: int
+    order: bytes
+    other_order: bytes
+    energy_wh: int
+    price: int
+    other_price: int
+    toll: int
+
+
+class Ordered(NamedTuple):
+    """Whose an order is, and the transaction and block that placed it."""
+
+    order: bytes
+    device: str
+    network: str
+    bus: str
+    side: str
+    price: int
+    renewable: bool
+    placed: int
+    tx: bytes
+    height: int
+
+
+class Device(NamedTuple):
+    """A device in a period."""
+
+    held: dict[int, Held]
+    fills: tuple[Fill, ...]
+
+
+class Facts(NamedTuple):
+    """All that is known of a network in a billing period. ``settled_slots``, ``rent`` and ``kept``: the period's sums
+    as the ledger keeps them apart from the slots; ``owed_now``: what the network owes the utility, of all periods.
+    """
+
+    network: str
+    period: int
+    status: str
+    first_slot: int
+    end_slot: int
+    slot_seconds: int
+    next_to_open: int
+    owed_now: int
+    settled_slots: int
+    rent: int
+    kept: Settled
+    slots: dict[int, Slot]
+    devices: dict[str, Device]
+    orders: dict[bytes, Ordered]
+
+
+_PERIOD = (
+    "status", "first_slot", "end_slot", "slot_seconds", "next_to_open", "owed_now", "settled_slots", "rent", "kept",
+)  # fmt: skip
+
+
+async def gather_facts(read: Reader, network: str, period: int) -> Facts:
+    """Ask for everything, page by page. Raises RefusedError: unknown-network, unknown-period, bad-answer."""
+    of_period = {"network": network, "period": period}
+    head = record(await read("statements", "period", of_period), _PERIOD)
+    end = min(head["end_slot"], head["next_to_open"])
+    slots = await _slots(read, network, head["first_slot"], end)
+    names = cast("tuple[str, ...]", as_rows(await read("identity", "devices", {"network": network})))
+    orders: dict[bytes, Ordered] = {}
+    devices = {name: await _device(read, name, head["first_slot"], end, orders) for name in names}
+    head = record(await read("statements", "period", of_period), _PERIOD)  # again: slots were settled meanwhile
+    kept = _made(Settled, head.pop("kept"))
+    return Facts(network, period, kept=kept, slots=slots, devices=devices, orders=orders, **head)
+
+
+async def _slots(read: Reader, network: str, first: int, end: int) -> dict[int, Slot]:
+    slots: dict[int, Slot] = {}
+    at: Value = first
+    while at is not None:
+        args = {"network": network, "first_slot": at, "end_slot": end}
+        at, rows = _pair(await read("statements", "slots", args), 2)
+        for row in as_rows(rows):
+            slot = _made(Slot, row)
+            sums = None if slot.sums is None else _made(Settled, slot.sums)
+            entries = tuple([_made(Entry, entry) for entry in slot.entries])
+            slots[slot.slot] = slot._replace(sums=sums, entries=entries)
+    return slots
+
+
+async def _device(read: Reader, device: str, first: int, end: int, orders: dict[bytes, Ordered]) -> Device:
+    held: dict[int, Held] = {}
+    fills: list[Fill] = []
+    args: dict[str, Any] = {"device": device, "first_slot": first, "end_slot": end}
+    while True:
+        at, rows, filled, ordered = _pair(await read("statements", "contracts", args), 4)
+        for row in as_rows(rows):
+            slot, position, reading = _pair(row, 3)
+            held[cast("int", slot)] = Held(
+                cast("int", slot),
+                None if position is None else _made(Position, position),
+                None if reading is None else _made(Reading, reading),
+            )
+        fills += [_made(Fill, row) for row in as_rows(filled)]
+        for row in as_rows(ordered):
+            order = _made(Ordered, row)
+            orders[order.order] = order
+        if at is None:
+            return Device(held, tuple(fills))
+        args |= _where(at)
+
+
+def _where(at: Value) -> Mapping[str, Value]:
+    """Where a device's contracts go on."""
+    return record(at, ("first_slot", "order", "auction", "row"))
+
+
+def _pair(value: Value, length: int) -> tuple[Value, ...]:
+    rows = as_rows(value)
+    if len(rows) != length:
+        raise RefusedError("bad-answer", f"the node answers {len(rows)} parts where {length} are expected")
+    return rows
+
+
+def _made(kind: type[T], row: object) -> T:
+    """A row of an answer with its names. Raises RefusedError("bad-answer")."""
+    try:
+        return kind(*cast("Any", as_rows(cast("Value", row))))
+    except TypeError as error:
+        raise RefusedError("bad-answer", f"the node's answer is no {kind.__name__}: another version?") from error

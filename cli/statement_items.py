@@ -1,0 +1,111 @@
+"""The items of a statement: a trade, an entry of settlement or a reading each, with what it rests on."""
+
+from chaincode.settlement_ledger import Entry, Settled
+from chaincode.settlement_lines import BOUGHT, SOLD, TOLL
+from cli.statement_facts import Facts, Fill, Slot
+from cli.statement_lines import IMPORTED, MISMATCH, RENT, UTILITY_ONLY, Item, Source
+from node.errors import RefusedError
+
+
+def traded(facts: Facts) -> list[Item]:
+    """The trades of settled slots: what was bought and sold, and the tolls."""
+    items: list[Item] = []
+    for device, of_device in facts.devices.items():
+        for fill in sorted(of_device.fills, key=lambda fill: (fill.slot, fill.auction, fill.order, fill.other_order)):
+            slot = facts.slots.get(fill.slot)
+            if slot is not None and slot.sums is not None:
+                items += _fill_items(facts, device, slot, fill)
+    items.sort(key=lambda item: item.slot)
+    return items
+
+
+def _fill_items(facts: Facts, device: str, slot: Slot, fill: Fill) -> list[Item]:
+    own, other = facts.orders.get(fill.order), facts.orders.get(fill.other_order)
+    if own is None or other is None or own.device != device:
+        raise RefusedError(MISMATCH, f"a trade of {device} in slot {slot.slot} rests on an order that is not kept")
+    reason = SOLD if own.side == "sell" else BOUGHT
+    revisions = [entry.revision for entry in slot.entries if (entry.device, entry.reason) == (device, reason)]
+    if not revisions:
+        raise RefusedError(MISMATCH, f"slot {slot.slot} is settled without what {device} {reason}")
+    sources = (
+        Source("order", fill.order, own.tx, own.height),
+        Source("other order", fill.other_order, other.tx, other.height),
+        Source("settlement", b"", b"", slot.blocks[revisions[-1]]),
+    )
+    item = Item(
+        slot.slot, slot.is_final, reason, device, own.bus, other.network, other.device, fill.energy_wh, fill.price,
+        fill.energy_wh * fill.price, 0, revisions[-1], (fill.auction, fill.time, fill.height), sources,
+    )  # fmt: skip
+    if reason == SOLD:
+        return [item]
+    price = fill.price - fill.toll
+    bought = item._replace(price=price, amount=-fill.energy_wh * price, pays=True)
+    if not fill.toll:
+        return [bought]
+    return [bought, bought._replace(reason=TOLL, price=fill.toll, amount=-fill.energy_wh * fill.toll)]
+
+
+def booked(facts: Facts, slot: Slot, entry: Entry) -> Item:
+    """An entry of settlement, with the reading that it comes from."""
+    held = facts.devices[entry.device].held.get(slot.slot) if entry.device in facts.devices else None
+    reading = None if held is None else held.reading
+    if reading is not None and reading.cause == entry.cause:
+        cause = Source("estimate" if reading.estimated else "reading", b"", entry.cause, reading.height)
+    else:  # an order, or a reading that has been corrected since
+        order = facts.orders.get(entry.cause)
+        cause = Source("reading", b"", entry.cause, None)
+        if order is not None:
+            cause = Source("order", entry.cause, order.tx, order.height)
+    pays = (entry.amount > 0) == (entry.energy_wh < 0)
+    if not entry.amount and held is not None and held.reading is not None:
+        contracted = 0 if held.position is None else held.position.bought_wh - held.position.sold_wh
+        pays = held.reading.import_wh - held.reading.export_wh > contracted
+    price = abs(entry.amount) // abs(entry.energy_wh) if entry.energy_wh else None
+    settled = Source("settlement", b"", b"", slot.blocks[entry.revision])
+    return Item(
+        slot.slot, slot.is_final, entry.reason, entry.device, entry.bus, "", "", entry.energy_wh, price, entry.amount,
+        entry.owed, entry.revision, None, (cause, settled), pays,
+    )  # fmt: skip
+
+
+def with_utility_alone(facts: Facts, slot: Slot) -> Item:
+    """What a settled slot would have cost with the utility alone, with all its readings."""
+    sums = slot.sums or Settled()
+    sources = [source for device in facts.devices for source in _reading(facts, device, slot.slot)]
+    energy_wh = sums.import_wh - sums.export_wh
+    return Item(
+        slot.slot, slot.is_final, UTILITY_ONLY, "", "", "", "", energy_wh, None, -sums.utility_only,
+        revision=sums.revision, sources=tuple(sources),
+    )  # fmt: skip
+
+
+def metered(facts: Facts, reason: str) -> tuple[Item, ...]:
+    """What meters said of settled slots: what was IMPORTED, or EXPORTED."""
+    items = []
+    for slot in facts.slots.values():
+        for device, of_device in facts.devices.items():
+            held = of_device.held.get(slot.slot)
+            if slot.sums is None or held is None or held.reading is None:
+                continue
+            energy_wh = held.reading.import_wh if reason == IMPORTED else held.reading.export_wh
+            if energy_wh:
+                sources = tuple(_reading(facts, device, slot.slot))
+                items.append(
+                    Item(slot.slot, slot.is_final, reason, device, "", "", "", energy_wh, None, 0, sources=sources)
+                )
+    return tuple(items)
+
+
+def rent_items(facts: Facts) -> tuple[Item, ...]:
+    """The congestion rent that came back, when the period's last slot had become final."""
+    if not facts.rent:
+        return ()
+    return (Item(facts.end_slot - 1, True, RENT, "", "", "", "", 0, None, facts.rent),)
+
+
+def _reading(facts: Facts, device: str, slot: int) -> list[Source]:
+    held = facts.devices[device].held.get(slot)
+    if held is None or held.reading is None:
+        return []
+    reading = held.reading
+    return [Source("estimate" if reading.estimated else "reading", b"", reading.cause, reading.height)]
