@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from typing import Final, cast
 
 from chaincode import budget, identity, market_orders, market_trading
-from chaincode.auction_types import BUY
 from chaincode.contract import Context, ContractError
 from chaincode.market_orders import Order
 from chaincode.market_trading import Wanted
@@ -39,15 +38,16 @@ def place_many(ctx: Context, device_id: str, rows: Sequence[Wanted]) -> tuple[by
     for number, wanted in enumerate(rows):
         try:
             meant = market_trading.meaning(ctx, device, wanted, number)
-            order, period = market_trading.admit(ctx, meant, wanted)
+            order, period, amount = market_trading.admit(ctx, device, wanted, meant)
         except ContractError as refusal:
             raise ContractError(
                 refusal.code, f"order {number}: {refusal.message}", (number, *refusal.details)
             ) from None
-        market_orders.put_order(ctx, meant.id, order)
-        orders.append((meant.id, order))
-        if order.side == BUY and order.price:
-            holds.append((period, meant.id, order.energy_wh * order.price))
+        order_id = meant[3]
+        market_orders.put_order(ctx, order_id, order)
+        orders.append((order_id, order))
+        if amount:
+            holds.append((period, order_id, amount))
     ids = tuple([order_id for order_id, _ in orders])
     if budget.hold_all(ctx, device_id, ctx.tx_id, holds):
         for order_id, order in orders:

@@ -5,7 +5,7 @@ own-cross, in-arrears; what the budget says of a device that may not buy; and ov
 whose own money does not suffice learns at the end of the block, when it is known whether others of its network help.
 """
 
-from typing import Final, NamedTuple
+from typing import Final, TypeAlias
 
 from chaincode import budget, grid, identity, market_book, market_calendar, market_orders, market_products
 from chaincode.auction_types import BUY, SELL
@@ -28,43 +28,27 @@ MAX_NEW_ORDERS: Final = 5_000
 """When so many new orders of a product wait, the next block clears them, tick or not."""
 
 
-class Wanted(NamedTuple):
-    """What a sender wants to be ordered, as it came. ``reference``: empty, or what tells this order from its device's
-    others of the same content, however often it is sent.
-    """
+Wanted: TypeAlias = tuple[str, str, int, int, int, str, bool, bytes]
+"""What a sender wants to be ordered, as it came: device, side, slot, energy_wh, price, until, renewable, reference.
 
-    device: str
-    side: str
-    slot: int
-    energy_wh: int
-    price: int
-    until: str
-    renewable: bool
-    reference: bytes
-
-
-class Meant(NamedTuple):
-    """An order that is no other: whose, on which side (``auction_types``), for one auction only or not, the wish or
-    tag, and its id.
-    """
-
-    device: Device
-    side: int
-    instant: bool
-    renewable: bool
-    id: bytes
+The reference is empty, or what tells this order from the device's others of the same content, however often it comes.
+"""
+Meant: TypeAlias = tuple[int, bool, bool, bytes]
+"""An order that is no other: its side (``auction_types``), whether it is for one auction only, the wish or tag, its id.
+"""
 
 
 def place(ctx: Context, wanted: Wanted) -> bytes:
     """Check an order, hold its money, and put it into the book. The order's id."""
-    meant = meaning(ctx, identity.require_device_key(ctx, wanted.device), wanted)
-    order, period = admit(ctx, meant, wanted)
-    amount = order.energy_wh * order.price if order.side == BUY else 0
-    if amount == 0 or budget.hold(ctx, order.device, period, meant.id, amount):
-        enter(ctx, meant.id, order)
+    device = identity.require_device_key(ctx, wanted[0])
+    meant = meaning(ctx, device, wanted)
+    order, period, amount = admit(ctx, device, wanted, meant)
+    order_id = meant[3]
+    if amount == 0 or budget.hold(ctx, wanted[0], period, order_id, amount):
+        enter(ctx, order_id, order)
     else:
-        market_orders.put_order(ctx, meant.id, order)
-    return meant.id
+        market_orders.put_order(ctx, order_id, order)
+    return order_id
 
 
 def replace(ctx: Context, old_id: bytes, wanted: Wanted) -> bytes:
@@ -75,14 +59,15 @@ def replace(ctx: Context, old_id: bytes, wanted: Wanted) -> bytes:
     """
     old = market_orders.require_order(ctx, old_id)
     identity.require_device_key(ctx, old.device)
-    meant = meaning(ctx, identity.require_device_key(ctx, wanted.device), wanted)
+    device = identity.require_device_key(ctx, wanted[0])
+    meant = meaning(ctx, device, wanted)
     _take_back(ctx, old_id, old)
-    order, period = admit(ctx, meant, wanted)
-    amount = order.energy_wh * order.price if order.side == BUY else 0
-    if amount and not budget.hold(ctx, order.device, period, meant.id, amount):
+    order, period, amount = admit(ctx, device, wanted, meant)
+    order_id = meant[3]
+    if amount and not budget.hold(ctx, wanted[0], period, order_id, amount):
         raise ContractError("over-budget", "the device's own money does not suffice for the replacement")
-    enter(ctx, meant.id, order)
-    return meant.id
+    enter(ctx, order_id, order)
+    return order_id
 
 
 def meaning(ctx: Context, device: Device, wanted: Wanted, row: int = 0) -> Meant:
@@ -91,30 +76,31 @@ def meaning(ctx: Context, device: Device, wanted: Wanted, row: int = 0) -> Meant
 
     Raises ContractError: bad-args, bad-reference, duplicate.
     """
-    side = market_orders.SIDES.get(wanted.side)
+    device_id, side_name, slot, energy_wh, price, until, renewable, reference = wanted
+    side = market_orders.SIDES.get(side_name)
     if side is None:
         raise ContractError("bad-args", "side is buy or sell")
-    if wanted.until not in ("gate", "auction"):
+    if until not in ("gate", "auction"):
         raise ContractError("bad-args", "until is gate or auction")
-    instant = wanted.until == "auction"
-    tag = device.renewable if side == SELL else wanted.renewable
-    content = side, wanted.slot, wanted.energy_wh, wanted.price, instant, tag
-    if not wanted.reference:
-        return Meant(device, side, instant, tag, market_orders.order_id(ctx, wanted.device, content, row))
-    if len(wanted.reference) > MAX_REFERENCE:
+    instant = until == "auction"
+    tag = device.renewable if side == SELL else renewable
+    content = side, slot, energy_wh, price, instant, tag
+    if not reference:
+        return side, instant, tag, market_orders.order_id(ctx, device_id, content, row)
+    if len(reference) > MAX_REFERENCE:
         raise ContractError("bad-reference", f"an order's reference is at most {MAX_REFERENCE} bytes")
-    order_id = market_orders.referred_id(ctx, wanted.device, content, wanted.reference)
+    order_id = market_orders.referred_id(ctx, device_id, content, reference)
     if market_orders.find_order(ctx, order_id) is not None:
         raise ContractError("duplicate", "this order, with this reference, has been placed")
-    return Meant(device, side, instant, tag, order_id)
+    return side, instant, tag, order_id
 
 
-def admit(ctx: Context, meant: Meant, wanted: Wanted) -> tuple[Order, int]:
+def admit(ctx: Context, device: Device, wanted: Wanted, meant: Meant) -> tuple[Order, int, int]:
     """Check an order against every rule but the money's, and count it in its device's position.
 
-    The order, still WAITING and not written, and the period whose budget pays for it.
+    The order, still WAITING and not written; the period whose budget pays for it; how much that has to hold.
     """
-    device, side, instant, tag, order_id = meant
+    side, instant, tag, order_id = meant
     device_id, _, slot, energy_wh, price, _, _, _ = wanted
     product = _open_product(ctx, slot)
     if not product.feed_in <= price <= product.retail:
@@ -147,7 +133,7 @@ def admit(ctx: Context, meant: Meant, wanted: Wanted) -> tuple[Order, int]:
         market_orders.WAITING, 0, 0, position.last_order, ctx.tx_id, ctx.height,
     )  # fmt: skip
     market_orders.open_order(ctx, position, order, order_id)
-    return order, product.period
+    return order, product.period, energy_wh * price if side == BUY else 0
 
 
 def cancel(ctx: Context, order_id: bytes) -> None:
