@@ -7,17 +7,21 @@ means, and what becomes of a network that fails.
 from typing import Final, cast
 
 from chaincode import (
-    accounts,
     identity,
     market_calendar,
     market_outage,
     market_products,
+    market_retention,
+    settlement_losses,
     settlement_parking,
+    settlement_rent,
     settlement_run,
+    settlement_units,
 )
 from chaincode.contract import Context
-from chaincode.market_calendar import FINAL, METERED, SETTLEMENT, Entry
+from chaincode.market_calendar import AGAIN, FINAL, METERED, PRUNE, RENT, SETTLEMENT, Entry
 from chaincode.market_products import Product
+from chaincode.settlement_parking import CALENDAR, CLOSE, SETTLE, Unit
 
 WORK_PER_BLOCK: Final = 1_000
 """Devices estimated or settled in one block."""
@@ -43,17 +47,42 @@ def _happen(ctx: Context, entry: Entry, work: int) -> int:
     An entry that fails outside of its units is struck out, and parked with the slot.
     """
     done: list[int] = []
-    failure = ctx.attempt(lambda: done.append(_final(ctx, entry) if entry.kind == FINAL else _go_on(ctx, entry, work)))
+    failure = ctx.attempt(lambda: done.append(_event(ctx, entry, work)))
     if failure is None:
         return done[0]
     market_calendar.remove(ctx, SETTLEMENT, entry.time, entry.kind, entry.slot)
-    return settlement_parking.park(ctx, "", entry.slot, failure)
+    return settlement_parking.park(ctx, Unit(CALENDAR, "", entry.slot, (entry.kind, entry.cursor)), failure)
 
 
-def _final(ctx: Context, entry: Entry) -> int:
+def _event(ctx: Context, entry: Entry, work: int) -> int:
+    if entry.kind == PRUNE:
+        return market_retention.go_on(ctx, entry, work)
+    if entry.kind == AGAIN:
+        return _again(ctx, entry, work)
+    if entry.kind == RENT:
+        return settlement_rent.go_on(ctx, entry)
+    return _final(ctx, entry, work) if entry.kind == FINAL else _go_on(ctx, entry, work)
+
+
+def _again(ctx: Context, entry: Entry, work: int) -> int:
+    """What of a slot is queued: all of it, or the rest in the next block."""
+    market_calendar.remove(ctx, SETTLEMENT, entry.time, AGAIN, entry.slot)
+    done, nothing_left = settlement_units.work_off(ctx, entry.slot, work)
+    if not nothing_left:
+        market_calendar.put(ctx, SETTLEMENT, entry)
+    return done
+
+
+def _final(ctx: Context, entry: Entry, work: int) -> int:
+    """Nothing of the slot changes any more: what is queued comes first."""
+    done, nothing_left = settlement_units.work_off(ctx, entry.slot, work)
+    if not nothing_left:
+        return done
     market_calendar.remove(ctx, SETTLEMENT, entry.time, FINAL, entry.slot)
     market_products.enter(ctx, entry.slot, market_products.require(ctx, entry.slot), market_products.FINAL)
-    return 0
+    market_retention.schedule(ctx, entry.slot, entry.time)
+    settlement_rent.look(ctx)
+    return done
 
 
 def _go_on(ctx: Context, entry: Entry, work: int) -> int:
@@ -67,7 +96,7 @@ def _go_on(ctx: Context, entry: Entry, work: int) -> int:
             devices, missing = _estimate(ctx, networks[index], entry.slot, product)
             estimated += missing
         else:
-            devices = _settle(ctx, networks[index], entry.slot, product)
+            devices = settlement_units.apart(ctx, Unit(SETTLE, networks[index], entry.slot))
         done += devices + 1
         index += 1
     if index < len(networks):
@@ -88,26 +117,10 @@ def _estimate(ctx: Context, network: str, slot: int, product: Product) -> tuple[
     return done[0] if failure is None else (settlement_parking.UNIT_WORK, 0)
 
 
-def _settle(ctx: Context, network: str, slot: int, product: Product) -> int:
-    """Settle one network, or park it; the work."""
-    done: list[int] = []
-    failure = ctx.attempt(lambda: done.append(settlement_run.settle_network(ctx, network, slot, product)))
-    return done[0] if failure is None else settlement_parking.park(ctx, network, slot, failure)
-
-
 def _finish(ctx: Context, entry: Entry, product: Product) -> None:
     """All networks are settled or parked: the slot's end, and on to FINAL."""
-    failure = ctx.attempt(lambda: _close(ctx, entry.slot))
-    if failure is not None:
-        settlement_parking.park(ctx, "", entry.slot, failure)
+    settlement_units.apart(ctx, Unit(CLOSE, "", entry.slot))
     market_calendar.remove(ctx, SETTLEMENT, entry.time, METERED, entry.slot)
     market_products.enter(ctx, entry.slot, product, market_products.SETTLED)
     market_calendar.put(ctx, SETTLEMENT, Entry(product.final_at, FINAL, entry.slot, ()))
-
-
-def _close(ctx: Context, slot: int) -> None:
-    """Tolls and rent leave the escrow; nothing is left in it but the proceeds of what is parked."""
-    totals = market_products.totals_of(ctx, slot)
-    settlement_run.pay_lines(ctx, slot, totals.tolls, totals.rent)
-    left = accounts.balance(ctx, f"escrow:{slot}")
-    assert left == 0 or settlement_parking.in_slot(ctx, slot), "a settled slot leaves money in escrow"
+    settlement_losses.tell(ctx, entry.slot)
