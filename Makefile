@@ -18,7 +18,7 @@ SIM_SEEDS ?= 10000
 FUZZ_SECONDS ?= 60
 SIM_DRAWN ?= 20000
 
-.PHONY: soak help demo test check unit sim mutants fuzz proto proto-check lock bench clean
+.PHONY: soak help demo simbench test check unit sim mutants fuzz proto proto-check lock bench clean
 
 help:
 	@echo "make demo    a day of trade between 17 real homes on four nodes (about 4 minutes)"
@@ -29,6 +29,7 @@ help:
 	@echo "make mutants break the code on purpose, one way after another; something must notice each"
 	@echo "make bench   throughput, latency, auction, ledger, recovery, members (about 20 minutes); results in bench/results"
 	@echo "make soak    SOAK_MINUTES=$(SOAK_MINUTES) of a member that floods the others: memory and latency"
+	@echo "make simbench  install the data of a real low-voltage grid (400 MB), for \`watt testnet up --grid simbench\`"
 	@echo "make proto   regenerate protos/*_pb2*"
 	@echo "make lock    pin the dependencies anew"
 
@@ -45,6 +46,13 @@ $(VENV)/.demo: $(VENV)/.ready requirements/demo.txt
 	$(PIP) install --quiet --no-deps --require-hashes -r requirements/demo.txt
 	@touch $@
 
+# So is a real grid, for tests, `watt testnet up --grid simbench` and `watt bench community`: about 400 MB on the disk.
+$(VENV)/.simbench: $(VENV)/.ready requirements/simbench.txt
+	$(PIP) install --quiet --no-deps --require-hashes -r requirements/simbench.txt
+	@touch $@
+
+simbench: $(VENV)/.simbench
+
 $(FUZZ_VENV)/.ready: requirements/fuzz.txt
 	$(PYTHON) -m venv $(FUZZ_VENV)
 	$(FUZZ_VENV)/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r requirements/fuzz.txt
@@ -60,7 +68,7 @@ demo: $(VENV)/.demo
 
 test: check unit
 
-unit: $(VENV)/.demo $(if $(OTHER_PYTHON),$(OTHER_VENV)/.ready)
+unit: $(VENV)/.demo $(VENV)/.simbench $(if $(OTHER_PYTHON),$(OTHER_VENV)/.ready)
 	$(if $(OTHER_PYTHON),WATT_OTHER_PYTHON=$(CURDIR)/$(OTHER_VENV)/bin/python) $(BIN)/pytest
 
 check: $(VENV)/.ready proto-check
