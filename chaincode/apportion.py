@@ -32,3 +32,29 @@ def apportion(total: int, weights: Sequence[int], names: Sequence[Name]) -> list
         for i in order[:left]:
             parts[i] += 1
     return parts
+
+
+def apportion_within(total: int, weights: Sequence[int], names: Sequence[Name], cap: int) -> list[int]:
+    """``apportion`` with no part above ``cap``: what a full part cannot take is divided among the others in the same
+    way. The parts sum to ``total``, or are all ``cap`` if that is less.
+
+    Raises ContractError("bad-amount") as ``apportion`` does, and for a negative ``cap``.
+    """
+    if cap < 0:
+        raise ContractError("bad-amount", "a part cannot be less than nothing")
+    order = sorted(range(len(weights)), key=lambda i: (-weights[i], names[i]))
+    rest = sum(weights)
+    parts = [0] * len(weights)
+    left = total
+    for position, i in enumerate(order):
+        share = -(-left * weights[i] // rest) if rest else -(-left // (len(order) - position))
+        if share <= cap:  # the largest of those that are left, and so do all of them
+            others = order[position:]
+            shares = apportion(left, [weights[j] for j in others], [names[j] for j in others])
+            for j, part in zip(others, shares, strict=True):
+                parts[j] = part
+            return parts
+        parts[i] = cap
+        left -= cap
+        rest -= weights[i]
+    return parts

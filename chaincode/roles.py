@@ -25,7 +25,8 @@ SINGLE_ROLES: Final = (UTILITY, GRID_OPERATOR)
 RIGHTS: Final[dict[str, tuple[str, ...]]] = {
     # right: who has it. "owner", "device" and "meter" are the keys of the network or device that the call is about,
     # "member" the key of the member that the network belongs to, "validator-admin" one that decides for a validator
-    # (``governance.py``); all others are roles of members.
+    # (``governance.py``), "feeder-meter" the one that the grid operator has named (``grid.py``); all others are roles
+    # of members.
     "register-member": (ADMIN,),
     "register-network": (ADMIN, "member"),
     "register-device": (ADMIN, "member"),
@@ -33,6 +34,8 @@ RIGHTS: Final[dict[str, tuple[str, ...]]] = {
     "trade": ("device", "owner"),
     "forecast": ("device", "owner"),
     "report": ("meter",),
+    "collect": (AGGREGATOR,),
+    "report-feeder": ("feeder-meter",),
     "manage-budget": ("owner",),
     "issue": (UTILITY,),
     "redeem": (UTILITY,),

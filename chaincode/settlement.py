@@ -24,14 +24,21 @@ from typing import Final
 from chaincode import (
     identity,
     market_calendar,
+    settlement_amendments,
     settlement_events,
+    settlement_feeder,
+    settlement_gaps,
     settlement_ledger,
+    settlement_metering,
     settlement_parking,
+    settlement_queue,
     settlement_readings,
 )
 from chaincode.contract import Context, Contract, ContractError, Value, query, transaction
 from chaincode.market_calendar import SETTLEMENT
+from chaincode.settlement_checks import Claim
 from chaincode.settlement_ledger import Settled
+from chaincode.settlement_metering import CollectedRow, DayRow
 
 MAX_BILL_SLOTS: Final = 10_000
 MAX_LISTED: Final = 500
@@ -41,12 +48,17 @@ class Settlement(Contract):
     """Readings in; charges, credits and bills out."""
 
     name = "settlement"
-    indexed = (market_calendar.SETTLEMENT,)
+    indexed = (market_calendar.SETTLEMENT, settlement_queue.GAPS)
 
     def begin_block(self, ctx: Context) -> None:
         settlement_events.go_on(ctx)
 
+    def end_block(self, ctx: Context) -> None:
+        settlement_gaps.go_on(ctx)
+
     def next_event(self, ctx: Context) -> int | None:
+        if not settlement_queue.is_empty(ctx):
+            return ctx.time
         entry = market_calendar.first(ctx, SETTLEMENT)
         return None if entry is None else entry.time
 
@@ -67,14 +79,87 @@ class Settlement(Contract):
         By the meter's key. Raises ContractError: unknown-device, wrong-key, negative, no-product, too-early, late,
         not-connected, duplicate, conflict, out-of-limit, register-mismatch.
         """
-        settlement_readings.report(ctx, device, slot, (import_wh, export_wh), (import_register, export_register))
+        claim = Claim(slot, (import_wh, export_wh), (import_register, export_register))
+        settlement_metering.report(ctx, device, claim)
         return None
+
+    @transaction
+    def report_day(self, ctx: Context, *, device: str, first_slot: int, rows: tuple[DayRow, ...]) -> Value:
+        """A meter's readings of up to 96 consecutive slots, each (import Wh, export Wh, import register, export
+        register); returns the rows that were refused, ((index, code), ...), the others are kept.
+
+        By the meter's key. Raises ContractError: unknown-device, wrong-key, bad-rows; the first row's code if none is
+        taken, as ``report`` raises it.
+        """
+        return settlement_metering.report_day(ctx, device, first_slot, rows)
+
+    @transaction
+    def collect(self, ctx: Context, *, rows: tuple[CollectedRow, ...]) -> Value:
+        """Readings of many meters, up to 128, each (device, slot, import Wh, export Wh, import register, export
+        register, the meter's signature); returns the rows that were refused, ((index, code), ...).
+
+        By a member with the role aggregator. Raises ContractError: not-allowed, bad-rows, bad-signature; the first
+        row's code if none is taken: unknown-device or as ``report`` raises it.
+        """
+        return settlement_metering.collect(ctx, rows)
+
+    @transaction
+    def correct(self, ctx: Context, *, device: str, first_slot: int, rows: tuple[DayRow, ...]) -> Value:
+        """What the meter says of up to 96 consecutive slots after all, until they are FINAL: as a whole or not at
+        all; returns how many of them have changed.
+
+        By the meter's key. Raises ContractError: unknown-device, wrong-key, bad-rows, negative, no-product, too-early,
+        late, not-connected, out-of-limit, register-mismatch, too-many, duplicate.
+        """
+        return settlement_amendments.correct(ctx, device, first_slot, rows)
+
+    @transaction
+    def report_feeder(
+        self,
+        ctx: Context,
+        *,
+        slot: int,
+        import_wh: int,
+        export_wh: int,
+        import_register: int,
+        export_register: int,
+    ) -> Value:
+        """What passed the transformer in a slot that is over: Wh into the grid and out of it, and the registers.
+
+        By the feeder meter's key. Raises ContractError: no-feeder-meter, wrong-key, negative, no-product, too-early,
+        late, duplicate, conflict, out-of-limit, register-mismatch.
+        """
+        settlement_feeder.report(ctx, Claim(slot, (import_wh, export_wh), (import_register, export_register)))
+        return None
+
+    @transaction
+    def correct_feeder(self, ctx: Context, *, first_slot: int, rows: tuple[DayRow, ...]) -> Value:
+        """``correct`` for the feeder's meter, by its key. Raises ContractError: no-feeder-meter, wrong-key, bad-rows,
+        negative, no-product, too-early, late, out-of-limit, register-mismatch, too-many, duplicate.
+        """
+        return settlement_feeder.correct(ctx, first_slot, rows)
 
     @query
     def reading(self, ctx: Context, *, device: str, slot: int) -> Value:
-        """(import_wh, export_wh, import register, export register, estimated, cause, block), or None."""
+        """What holds for a device in a slot, the fields of ``settlement_readings.Reading``; None before."""
         reading = settlement_readings.find(ctx, device, slot)
         return None if reading is None else tuple(reading)
+
+    @query
+    def readings(self, ctx: Context, *, device: str, slot: int) -> Value:
+        """The same with all that it replaced, newest first."""
+        return tuple([tuple(row) for row in settlement_readings.history(ctx, device, slot)])
+
+    @query
+    def feeder_readings(self, ctx: Context, *, slot: int) -> Value:
+        """What the feeder's meter says of a slot, and what that replaced, newest first."""
+        return tuple([tuple(row) for row in settlement_readings.history(ctx, settlement_feeder.FEEDER, slot)])
+
+    @query
+    def estimates(self, ctx: Context, *, device: str, period: int) -> Value:
+        """(how many estimates of a device stand in a billing period, whether it may sell there)."""
+        count = settlement_readings.estimates(ctx, device, period)
+        return count, settlement_readings.may_sell(ctx, device, period)
 
     @query
     def settled(self, ctx: Context, *, network: str, slot: int) -> Value:
@@ -96,12 +181,12 @@ class Settlement(Contract):
 
     @query
     def parked(self, ctx: Context, *, first: int = 0) -> Value:
-        """What could not be settled, from number ``first`` on, at most 500, oldest first: (network, slot, code, time);
-        network "": the slot itself. Raises ContractError: bad-range.
+        """What could not be settled, from number ``first`` on, at most 500, oldest first: (network, slot, code, time, unit,
+        time of its release or 0); network "": the slot itself. The units: ``settlement_parking``. Raises ContractError: bad-range.
         """
         if first < 0:
             raise ContractError("bad-range", "the first number of a list is 0")
-        return tuple([tuple(row) for row in settlement_parking.parked(ctx, first, MAX_LISTED)])
+        return tuple([row[:6] for row in settlement_parking.parked(ctx, first, MAX_LISTED)])
 
     @query
     def bill(self, ctx: Context, *, network: str, first_slot: int, last_slot: int) -> Value:

@@ -1,33 +1,41 @@
-"""Meter readings: what is accepted, and what stands in for one that never came.
+"""What is known of every meter in every slot: readings, what stands in for them, and what they replaced.
 
-A meter signs, per slot, what went in and out and its cumulative registers at the slot's end. With the registers a
-lost reading shows: readings of neighbouring slots must join without a gap, and over a gap the register cannot have run
-less than the slot says.
+A *row* is what holds for a device in a slot. It is *read* (the meter says so, with its registers), *estimated* (the
+metering window ended without a reading), or *spread* (estimated once, and then given its part of what the registers of
+later readings showed; ``settlement_gaps``). A row that is replaced stays readable as an earlier revision.
 
-A device without a reading when the metering window ends is *estimated*, so that silence never pays: import = the
-larger of its contract and the mean of the same slot on the seven days before, export = the smaller of the two; without
-history the mean is 0. Estimates do not count as history.
+A device without a reading when the metering window ends is estimated so that silence never pays: import = the larger
+of its contract and the mean of the same slot on the seven days before, export = the smaller of the two; without
+history the mean is 0. Only what was read is history. How many estimates stand is counted per device and billing period;
+with more than the setting ``max_estimates`` the device may not sell there.
 
-State: table ``reading/``: device, slot(8) -> Reading; table ``meter/``: device -> the last slot with a reading of its
-own.
+State: table ``reading/``: device, slot(8) -> Reading; ``reading-was/``: device, slot(8) revision(4) -> an earlier
+Reading; ``meter/``: device -> (first, last) slot that was read; ``estimates/``: device, period(8) -> how many stand.
 """
 
+from collections.abc import Iterator
 from typing import Final, NamedTuple, cast
 
-from chaincode import identity, market_products
-from chaincode.contract import MAX_AMOUNT, Context, ContractError
+from chaincode import market_products
+from chaincode.contract import Context
 from chaincode.keys import text, uint
 from chaincode.market_orders import Position
 from chaincode.market_products import DAY_S, Product
 
 _READING: Final = b"reading/"
+_WAS: Final = b"reading-was/"
 _METER: Final = b"meter/"
+_ESTIMATES: Final = b"estimates/"
 HISTORY_DAYS: Final = 7
+MAX_GAP_SLOTS: Final = 1_500
+"""How far apart two readings may be and still be neighbours: a month of half hours. Work per gap is bounded by it."""
 
 
 class Reading(NamedTuple):
-    """Wh in and out during the slot; the meter's registers at its end in Wh, 0 if ``estimated``; the transaction (of an
-    estimate: the block's hook) that it comes from, and its block."""
+    """Wh in and out during the slot; the meter's registers at its end in Wh, 0 if it was not read; ``cause``: the
+    transaction (of an estimate: the block's hook) that it comes from, and its block; ``revision``: how many rows it
+    replaced; ``estimate``: (import, export) as it was estimated, empty if the slot was read.
+    """
 
     import_wh: int
     export_wh: int
@@ -36,104 +44,178 @@ class Reading(NamedTuple):
     estimated: bool
     cause: bytes
     height: int
+    revision: int
+    estimate: tuple[int, ...]
+
+    @property
+    def is_read(self) -> bool:
+        """Whether the meter said so for this very slot."""
+        return not self.estimate
+
+    @property
+    def energy(self) -> tuple[int, int]:
+        return self.import_wh, self.export_wh
+
+    @property
+    def registers(self) -> tuple[int, int]:
+        return self.import_register, self.export_register
+
+    @property
+    def start(self) -> tuple[int, int]:
+        """What the registers were when the slot began."""
+        return self.import_register - self.import_wh, self.export_register - self.export_wh
+
+
+def read(ctx: Context, energy: tuple[int, int], registers: tuple[int, int]) -> Reading:
+    """A row as the meter says it in this transaction."""
+    return Reading(*energy, *registers, False, ctx.tx_id, ctx.height, 0, ())
 
 
 def find(ctx: Context, device: str, slot: int) -> Reading | None:
-    """The reading, or the estimate, of a device in a slot."""
+    """The row of a device in a slot: a reading, or what stands in for it."""
     raw = ctx.get(_READING + text(device) + uint(slot))
-    return None if raw is None else Reading(*cast("Reading", raw))
+    return None if raw is None else _row(raw)
 
 
-def report(ctx: Context, device_id: str, slot: int, energy: tuple[int, int], registers: tuple[int, int]) -> Reading:
-    """Check and keep what a meter says: (imported, exported) Wh and registers.
-
-    Raises ContractError: unknown-device, wrong-key, negative, no-product, too-early, late, not-connected, duplicate,
-    conflict, out-of-limit (details: limit, reading), register-mismatch.
-    """
-    device = identity.require_meter(ctx, device_id)
-    if min(*energy, *registers) < 0:
-        raise ContractError("negative", "energies and registers are not below zero")
-    product = market_products.require(ctx, slot)
-    reading = Reading(*energy, *registers, False, ctx.tx_id, ctx.height)
-    _check_window(ctx, product)
-    if identity.place_at(device, slot) is None:
-        raise ContractError("not-connected", "the device was connected nowhere in this slot")
-    known = find(ctx, device_id, slot)
-    if known is not None:
-        code = "duplicate" if known[:4] == reading[:4] else "conflict"
-        raise ContractError(code, "this slot has a reading already", known[:4])
-    seconds = product.ends - product.starts
-    for wh, limit_w in zip(energy, (device.import_w, device.export_w), strict=True):
-        if wh > limit_w * seconds // 3600:
-            raise ContractError("out-of-limit", "more than the connection carries", (limit_w * seconds // 3600, wh))
-    if max(registers) > MAX_AMOUNT:
-        raise ContractError("out-of-limit", "a register passes 63 bits", (MAX_AMOUNT, max(registers)))
-    _check_registers(ctx, device_id, slot, reading)
-    _put(ctx, device_id, slot, reading)
-    last = _last_read(ctx, device_id)
-    if last is None or last < slot:
-        ctx.put(_METER + text(device_id), slot)
-    ctx.emit("reading", (device_id, device.network), (slot, *energy, *registers))
-    return reading
+def earlier(ctx: Context, device: str, slot: int, revision: int) -> Reading | None:
+    """A row that was replaced."""
+    raw = ctx.get(_WAS + text(device) + uint(slot) + uint(revision, 4))
+    return None if raw is None else _row(raw)
 
 
-def estimate(ctx: Context, device: str, slot: int, slot_seconds: int, position: Position | None) -> Reading:
-    """Stand in for a missing reading, and keep it."""
+def history(ctx: Context, device: str, slot: int) -> list[Reading]:
+    """The row of a slot and all that it replaced, newest first."""
+    row = find(ctx, device, slot)
+    if row is None:
+        return []
+    before = [earlier(ctx, device, slot, revision) for revision in range(row.revision - 1, -1, -1)]
+    return [row, *[old for old in before if old is not None]]
+
+
+def keep(ctx: Context, device: str, slot: int, row: Reading) -> None:
+    """Write the first row of a slot, or one that replaces it (and then is told apart by its revision)."""
+    ctx.put(_READING + text(device) + uint(slot), tuple(row))
+    if row.is_read:
+        known = _extent(ctx, device)
+        extent = (slot, slot) if known is None else (min(known[0], slot), max(known[1], slot))
+        if extent != known:
+            ctx.put(_METER + text(device), extent)
+
+
+def replace(ctx: Context, device: str, slot: int, period: int, old: Reading, row: Reading) -> Reading:
+    """Let ``row`` hold instead of ``old``, which stays readable; ``period``: the slot's."""
+    row = row._replace(revision=old.revision + 1)
+    ctx.put(_WAS + text(device) + uint(slot) + uint(old.revision, 4), tuple(old))
+    keep(ctx, device, slot, row)
+    if old.estimated:
+        _count(ctx, device, period, -1)
+    return row
+
+
+def read_before(ctx: Context, device: str, slot: int) -> tuple[int, Reading] | None:
+    """The nearest slot before that was read, and its row; None if there is none within ``MAX_GAP_SLOTS``."""
+    known = _extent(ctx, device)
+    if known is None or known[0] >= slot:
+        return None
+    last = min(known[1], slot - 1)
+    row = find(ctx, device, last)
+    if row is not None and row.is_read:
+        return last, row
+    for other, row in rows_before(ctx, device, last):
+        if row.is_read:
+            return other, row
+    return None
+
+
+def read_after(ctx: Context, device: str, slot: int) -> tuple[int, Reading] | None:
+    """The nearest slot behind that was read, and its row; None if there is none within ``MAX_GAP_SLOTS``."""
+    known = _extent(ctx, device)
+    if known is None or known[1] <= slot:
+        return None
+    start = _READING + text(device)
+    for key, raw in ctx.scan(start, after=start + uint(slot)):
+        other = int.from_bytes(key[-8:], "big")
+        if other > slot + MAX_GAP_SLOTS:
+            return None
+        row = _row(raw)
+        if row.is_read:
+            return other, row
+    return None
+
+
+def rows_before(ctx: Context, device: str, slot: int) -> Iterator[tuple[int, Reading]]:
+    """The rows of the ``MAX_GAP_SLOTS`` slots before ``slot``, newest first. Do not write rows meanwhile."""
+    start = _READING + text(device)
+    for key, raw in ctx.scan(start, after=start + uint(slot), reverse=True):
+        other = int.from_bytes(key[-8:], "big")
+        if other < slot - MAX_GAP_SLOTS:
+            return
+        yield other, _row(raw)
+
+
+def estimate(ctx: Context, device: str, slot: int, product: Product, position: Position | None) -> tuple[int, int]:
+    """What a missing reading is taken to have been: (imported, exported) Wh."""
     net = 0 if position is None else position.bought_wh - position.sold_wh
-    mean_import, mean_export = _means(ctx, device, slot, DAY_S // slot_seconds)
-    reading = Reading(max(net, 0, mean_import), min(max(-net, 0), mean_export), 0, 0, True, ctx.tx_id, ctx.height)
-    _put(ctx, device, slot, reading)
-    return reading
+    mean_import, mean_export = _means(ctx, device, slot, DAY_S // (product.ends - product.starts))
+    return max(net, 0, mean_import), min(max(-net, 0), mean_export)
 
 
-def _check_window(ctx: Context, product: Product) -> None:
-    if ctx.time < product.ends:
-        raise ContractError("too-early", "the slot is not over", (product.ends,))
-    if ctx.time >= product.metered_by:
-        raise ContractError("late", "the slot's metering window is over", (product.metered_by,))
+def keep_estimate(ctx: Context, device: str, slot: int, period: int, guess: tuple[int, int]) -> Reading:
+    """Let an estimate stand for a slot without a row."""
+    row = Reading(*guess, 0, 0, True, ctx.tx_id, ctx.height, 0, guess)
+    keep(ctx, device, slot, row)
+    _count(ctx, device, period, 1)
+    return row
 
 
-def _check_registers(ctx: Context, device: str, slot: int, reading: Reading) -> None:
-    before = find(ctx, device, slot - 1) if slot else None
-    after = find(ctx, device, slot + 1)
-    fits = True
-    if before is not None and not before.estimated:
-        fits = _advance(before, reading) == (reading.import_wh, reading.export_wh)
-    else:
-        last = _last_read(ctx, device)
-        earlier = find(ctx, device, last) if last is not None and last < slot else None
-        if earlier is not None:
-            imported, exported = _advance(earlier, reading)
-            fits = imported >= reading.import_wh and exported >= reading.export_wh
-    if fits and after is not None and not after.estimated:
-        fits = _advance(reading, after) == (after.import_wh, after.export_wh)
-    if not fits:
-        raise ContractError("register-mismatch", "the registers do not join those of the other slots")
+def estimates(ctx: Context, device: str, period: int) -> int:
+    """How many estimates of a device stand in a billing period."""
+    count = ctx.get(_ESTIMATES + text(device) + uint(period))
+    return count if isinstance(count, int) else 0
 
 
-def _advance(earlier: Reading, later: Reading) -> tuple[int, int]:
-    """What the registers say went in and out between two readings."""
-    return later.import_register - earlier.import_register, later.export_register - earlier.export_register
+def may_sell(ctx: Context, device: str, period: int) -> bool:
+    """Whether so few estimates stand that the device may offer energy in ``period``."""
+    return estimates(ctx, device, period) <= market_products.settings_of(ctx).max_estimates
+
+
+def last_read(ctx: Context, device: str) -> int | None:
+    """The last slot of a device that was read; None if none was."""
+    known = _extent(ctx, device)
+    return None if known is None else known[1]
+
+
+def keys_of(ctx: Context, device: str, slot: int) -> list[bytes]:
+    """Where the rows of a slot lie, the one that holds first, then those that were replaced; none if it has none."""
+    row, at = find(ctx, device, slot), text(device) + uint(slot)
+    if row is None:
+        return []
+    return [_READING + at, *(_WAS + at + uint(revision, 4) for revision in range(row.revision))]
+
+
+def _count(ctx: Context, device: str, period: int, change: int) -> None:
+    count = estimates(ctx, device, period) + change
+    assert count >= 0, "more estimates resolved than made"
+    ctx.put(_ESTIMATES + text(device) + uint(period), count)
 
 
 def _means(ctx: Context, device: str, slot: int, slots_per_day: int) -> tuple[int, int]:
-    history = []
+    days_before = []
     for days in range(1, HISTORY_DAYS + 1):
-        earlier = slot - days * slots_per_day
-        reading = find(ctx, device, earlier) if earlier >= 0 else None
-        if reading is not None and not reading.estimated:
-            history.append(reading)
-    if not history:
+        before = slot - days * slots_per_day
+        row = find(ctx, device, before) if before >= 0 else None
+        if row is not None and row.is_read:
+            days_before.append(row)
+    if not days_before:
         return 0, 0
-    imported = sum([reading.import_wh for reading in history])
-    exported = sum([reading.export_wh for reading in history])
-    return imported // len(history), exported // len(history)
+    imported = sum([row.import_wh for row in days_before])
+    exported = sum([row.export_wh for row in days_before])
+    return imported // len(days_before), exported // len(days_before)
 
 
-def _last_read(ctx: Context, device: str) -> int | None:
-    slot = ctx.get(_METER + text(device))
-    return slot if isinstance(slot, int) else None
+def _extent(ctx: Context, device: str) -> tuple[int, int] | None:
+    return cast("tuple[int, int] | None", ctx.get(_METER + text(device)))
 
 
-def _put(ctx: Context, device: str, slot: int, reading: Reading) -> None:
-    ctx.put(_READING + text(device) + uint(slot), tuple(reading))
+def _row(raw: object) -> Reading:
+    return Reading(*cast("Reading", raw))

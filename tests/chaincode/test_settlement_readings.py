@@ -120,7 +120,9 @@ def test_with_all_readings_a_product_is_metered() -> None:
 
 def test_an_estimate_takes_the_mean_of_the_days_before_and_never_favours_the_silent() -> None:
     # Six slots a day; seven days of readings of the first one.
-    world = marketplace(slot_seconds=14_400, open_before_s=14_400, metering_window_s=14_400, periods=3)
+    world = marketplace(
+        slot_seconds=14_400, open_before_s=14_400, metering_window_s=14_400, outage_s=8 * 86_400, periods=3
+    )
     imported = [1_000, 2_000, 3_000, 4_000, 5_000, 6_000, 7_001]
     register = 0
     for day, wh in enumerate(imported):
