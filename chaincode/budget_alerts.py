@@ -101,14 +101,23 @@ def note_use(
         last_slot=max(watch.last_slot, slot),
         above=(*watch.above, evidence)[-settings.above_alert_slots :] if is_above else (),
     )
-    allocated = accounts.device_book(ctx, device, period).allocated
-    elapsed = watch.last_slot - first + 1
-    if allocated and watch.used * 1000 * (end - first) > allocated * elapsed * (1000 + settings.ahead_permille):
-        watch = _raise(ctx, device, period, watch, AHEAD, (evidence,))
+    watch = _check_ahead(ctx, device, period, watch, evidence)
     if len(watch.above) == settings.above_alert_slots:
         watch = _raise(ctx, device, period, watch, ABOVE_FORECAST, watch.above)
     if estimated:
         watch = _raise(ctx, device, period, watch, ESTIMATED, (evidence,))
+    ctx.put(_watch_key(device, period), tuple(watch))
+
+
+def note_correction(ctx: Context, device: str, slot: int, spent: int, energy_wh: int, reference: bytes) -> None:
+    """Settlement: a ``slot`` already noted has cost ``spent`` base units and taken ``energy_wh`` more (negative: less)
+    than was said. Alerts raised stand; what is used now may raise ``ahead``.
+    """
+    period = budget_state.period_of(ctx, slot)
+    watch = watch_of(ctx, device, period)
+    watch = watch._replace(used=watch.used + spent, used_wh=watch.used_wh + energy_wh)
+    if spent > 0:
+        watch = _check_ahead(ctx, device, period, watch, reference)
     ctx.put(_watch_key(device, period), tuple(watch))
 
 
@@ -137,6 +146,17 @@ def acknowledge(ctx: Context, network: str, index: int) -> None:
     if not 0 <= index < _count(ctx, start):
         raise ContractError("unknown-alert", f"{network} has no alert {index}")
     ctx.put(start + index.to_bytes(4, "big"), tuple(_alert(ctx, start, index)._replace(acknowledged=True)))
+
+
+def _check_ahead(ctx: Context, device: str, period: int, watch: Watch, evidence: bytes) -> Watch:
+    """Raise the alert if the device has used more than the elapsed share of its allocation."""
+    first, end = budget_state.slots_of(ctx, period)
+    tolerated = 1000 + budget_state.settings_of(ctx).ahead_permille
+    allocated = accounts.device_book(ctx, device, period).allocated
+    elapsed = watch.last_slot - first + 1
+    if allocated and watch.used * 1000 * (end - first) > allocated * elapsed * tolerated:
+        return _raise(ctx, device, period, watch, AHEAD, (evidence,))
+    return watch
 
 
 def _raise(ctx: Context, device: str, period: int, watch: Watch, cause: str, evidence: tuple[bytes, ...]) -> Watch:

@@ -25,8 +25,8 @@ DELIVERED: Final = 3
 METERED: Final = 4
 FINAL: Final = 5
 PRUNE: Final = 6
-AGAIN: Final = 6
-RENT: Final = 7
+AGAIN: Final = 7
+RENT: Final = 8
 
 
 class Entry(NamedTuple):

@@ -211,8 +211,8 @@ def is_final(ctx: Context, slot: int) -> bool:
     """Whether nothing about a past ``slot`` can change any more: it is FINAL, or older than the chain."""
     if slot >= (next_to_open(ctx) or 0):
         return False
-    product = find(ctx, slot)
-    return product is None or product.state == FINAL
+    raw = ctx.get(_PRODUCT + uint(slot))
+    return raw is None or cast("tuple[str, ...]", raw)[0] == FINAL
 
 
 def put(ctx: Context, slot: int, product: Product) -> None:

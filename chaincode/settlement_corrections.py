@@ -1,24 +1,62 @@
 """Corrections: a network's slot that has been settled is settled anew when one of its readings changes.
 
 Whatever changes a reading calls ``reopen``. The network's slot is queued, once however often it is reopened in a block,
-and is settled anew after the transactions. Nothing is queued before the network is settled (the settlement to come
-reads what holds then) nor once the slot is FINAL.
+and is settled anew by the settlement calendar in the next one (``settlement_anew`` says how). Nothing is queued before
+the network is settled (the settlement to come reads what holds then) nor once the slot is FINAL; and a slot does not
+become FINAL while something of it is queued.
 
-State: table ``reopened/``: slot(8) network -> the transaction that reopened it last.
+State: table ``reopened/``: slot(8) network -> the transactions that changed a reading, oldest first.
 """
 
-from typing import Final
+from typing import Final, cast
 
-from chaincode import market_products
-from chaincode.contract import Context
-from chaincode.keys import text, uint
+from chaincode import market_calendar, market_products, settlement_ledger
+from chaincode.contract import Context, ContractError
+from chaincode.keys import uint
+from chaincode.market_calendar import AGAIN, SETTLEMENT, Entry
 
 _REOPENED: Final = b"reopened/"
-_SETTLED: Final = b"settled/"
+MAX_REVISIONS: Final = 1_000
+MAX_ENTRIES: Final = 16_000
+"""Of one network in one slot: from then on nothing of it is corrected. All of them are read to settle it anew."""
+MAX_CAUSES: Final = 32
+"""Transactions remembered of one queued slot; entries that rest on older ones name the newest."""
 
 
-def reopen(ctx: Context, network: str, slot: int) -> None:
-    """A reading of ``network`` in ``slot`` has changed: have it settled anew, if it is settled and not FINAL."""
-    if ctx.get(_SETTLED + text(network) + uint(slot)) is None or market_products.is_final(ctx, slot):
+def may_reopen(ctx: Context, network: str, slot: int) -> bool:
+    """Whether a reading of ``network`` in ``slot`` may still change: False once it is FINAL, or corrected too often."""
+    settled = settlement_ledger.settled_of(ctx, network, slot)
+    if settled is not None and (settled.revision >= MAX_REVISIONS or settled.entries >= MAX_ENTRIES):
+        return False
+    return not market_products.is_final(ctx, slot)
+
+
+def reopen(ctx: Context, network: str, slot: int, cause: bytes = b"") -> None:
+    """A reading of ``network`` in ``slot`` has changed: have it settled anew, if it is settled and not FINAL.
+
+    ``cause``: the transaction that the new reading names, if it is not this one.
+    Raises ContractError("too-many") if it has been corrected too often; ``may_reopen`` tells before.
+    """
+    if settlement_ledger.settled_of(ctx, network, slot) is None or market_products.is_final(ctx, slot):
         return
-    ctx.put(_REOPENED + uint(slot) + network.encode(), ctx.tx_id)
+    if not may_reopen(ctx, network, slot):
+        raise ContractError("too-many", f"{network} has been settled anew too often in slot {slot}")
+    key = _REOPENED + uint(slot) + network.encode()
+    causes = cast("tuple[bytes, ...]", ctx.get(key) or ())
+    if (cause or ctx.tx_id) not in causes:
+        ctx.put(key, (*causes, cause or ctx.tx_id)[-MAX_CAUSES:])
+        market_calendar.put(ctx, SETTLEMENT, Entry(ctx.time, AGAIN, slot, ()))
+
+
+def queued(ctx: Context, slot: int) -> tuple[str, tuple[bytes, ...]] | None:
+    """The first network of ``slot`` that is to be settled anew, and what for; None if there is none."""
+    found = next(ctx.scan(_REOPENED + uint(slot)), None)
+    if found is None:
+        return None
+    key, causes = found
+    return key[len(_REOPENED) + 8 :].decode(), cast("tuple[bytes, ...]", causes)
+
+
+def forget(ctx: Context, network: str, slot: int) -> None:
+    """Its turn has come."""
+    ctx.delete(_REOPENED + uint(slot) + network.encode())

@@ -10,7 +10,8 @@ Sums are kept as slots settle, and kept right as they are corrected, so that the
     a network in a period     ``PeriodSums``, the same added up, and the rent that came back
     all networks in a slot    ``Metered``, for the check against the feeder's meter
 
-State: table ``settled/``: network, slot(8) -> (Settled, (block of each revision, ...)); table ``settled-entry/``:
+State: table ``settled/``: network, slot(8) -> (Settled, (block of each revision, ...), (Wh imported by each device as
+last settled, ...)); table ``settled-entry/``:
 network, slot(8) page(4) -> (Entry, ...); table ``settled-period/``: network, period(4) -> PeriodSums; table
 ``metered/``: slot(8) -> Metered.
 """
@@ -113,14 +114,20 @@ class Metered(NamedTuple):
 
 def settled_of(ctx: Context, network: str, slot: int) -> Settled | None:
     """A network's sums for a slot; None before it is settled, and once its details are gone."""
-    found = _read(ctx, network, slot)
-    return None if found is None else found[0]
+    row = _read(ctx, network, slot)
+    return None if row is None else row.sums
 
 
 def blocks_of(ctx: Context, network: str, slot: int) -> tuple[int, ...]:
     """The height of the block in which each revision of a network's slot was booked; none before it is settled."""
-    found = _read(ctx, network, slot)
-    return () if found is None else found[1]
+    row = _read(ctx, network, slot)
+    return () if row is None else row.blocks
+
+
+def imports_of(ctx: Context, network: str, slot: int) -> tuple[int, ...]:
+    """What each of the network's devices imported in the slot, in Wh, as last settled; in the order of their ids."""
+    row = _read(ctx, network, slot)
+    return () if row is None else row.imports
 
 
 def entries_of(ctx: Context, network: str, slot: int) -> list[Entry]:
@@ -180,39 +187,40 @@ def costs_of(lines: Sequence[Line | Entry]) -> dict[str, int]:
     return costs
 
 
-def book(ctx: Context, network: str, slot: int, period: int, entries: Sequence[Entry], sums: Settled) -> Settled:
+def book(
+    ctx: Context,
+    network: str,
+    slot: int,
+    period: int,
+    entries: Sequence[Entry],
+    sums: Settled,
+    books: Sequence[Book],
+) -> Settled:
     """Write a revision down: its entries behind those before it, its sums in their place. The sums as written.
 
     ``sums.owed``: of these entries alone.
     """
-    found = _read(ctx, network, slot)
-    before, blocks = (None, ()) if found is None else found
-    old = Settled() if before is None else before
+    row = _read(ctx, network, slot)
+    old = Settled() if row is None else row.sums
     sums = sums._replace(
-        entries=old.entries + len(entries),
-        owed=old.owed + sums.owed,
-        revision=0 if before is None else old.revision + 1,
+        entries=old.entries + len(entries), owed=old.owed + sums.owed, revision=0 if row is None else old.revision + 1
     )
-    ctx.put(_SETTLED + text(network) + uint(slot), (tuple(sums), (*blocks, ctx.height)))
+    blocks = (ctx.height,) if row is None else (*row.blocks, ctx.height)
+    imports = tuple([book.import_wh for book in books])
+    ctx.put(_SETTLED + text(network) + uint(slot), (tuple(sums), blocks, imports))
     _append(ctx, network, slot, old.entries, entries)
     change = sums.less(old)
     of_period = period_sums(ctx, network, period)
-    _put_period(
-        ctx,
-        network,
-        period,
-        of_period._replace(slots=of_period.slots + (before is None), sums=of_period.sums.plus(change)),
-    )
+    of_period = of_period._replace(slots=of_period.slots + (row is None), sums=of_period.sums.plus(change))
+    _put_period(ctx, network, period, of_period)
     metered = metered_of(ctx, slot)
-    ctx.put(
-        _METERED + uint(slot),
-        (
-            metered.import_wh + change.import_wh,
-            metered.export_wh + change.export_wh,
-            metered.estimated + change.estimated,
-            metered.networks + (before is None),
-        ),
+    metered = Metered(
+        metered.import_wh + change.import_wh,
+        metered.export_wh + change.export_wh,
+        metered.estimated + change.estimated,
+        metered.networks + (row is None),
     )
+    ctx.put(_METERED + uint(slot), tuple(metered))
     return sums
 
 
@@ -237,12 +245,20 @@ def metered_of(ctx: Context, slot: int) -> Metered:
     return Metered() if raw is None else Metered(*cast("Metered", raw))
 
 
-def _read(ctx: Context, network: str, slot: int) -> tuple[Settled, tuple[int, ...]] | None:
+class _Row(NamedTuple):
+    """What is kept of a network's slot besides its entries."""
+
+    sums: Settled
+    blocks: tuple[int, ...]
+    imports: tuple[int, ...]
+
+
+def _read(ctx: Context, network: str, slot: int) -> _Row | None:
     raw = ctx.get(_SETTLED + text(network) + uint(slot))
     if raw is None:
         return None
-    sums, blocks = cast("tuple[tuple[int, ...], tuple[int, ...]]", raw)
-    return Settled(*sums), blocks
+    sums, blocks, imports = cast("tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]", raw)
+    return _Row(Settled(*sums), blocks, imports)
 
 
 def _append(ctx: Context, network: str, slot: int, count: int, entries: Sequence[Entry]) -> None:

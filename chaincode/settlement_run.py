@@ -71,7 +71,8 @@ def settle_network(ctx: Context, network: str, slot: int, product: Product) -> i
     _note_use(ctx, slot, books, lines)
     sums = settlement_ledger.sums_of(lines, books, settlement_lines.utility_only(books, terms))
     entries = [Entry(*line[:5], owed.get((line.device, line.reason), 0), line.cause, 0) for line in lines]
-    sums = settlement_ledger.book(ctx, network, slot, product.period, entries, sums._replace(owed=sum(owed.values())))
+    sums = sums._replace(owed=sum(owed.values()))
+    sums = settlement_ledger.book(ctx, network, slot, product.period, entries, sums, books)
     ctx.emit("settled", (network,), (slot, *sums))
     return len(books)
 

@@ -4,6 +4,7 @@ Retail 100, feed-in 20, as everywhere in these tests. What has been contracted: 
 home-1/load at 30 (bus b2) resp. 37 (bus b1, one line and its toll of 7 away).
 """
 
+from functools import partial
 from typing import Any, cast
 
 import pytest
@@ -25,11 +26,12 @@ from tests.chaincode.test_settlement_readings import METERED_S, report
 from tests.chaincode.world import World
 
 METERED = dict.fromkeys(DEVICES, (0, 0))
+patient = partial(marketplace, outage_s=10 * 86_400)  # hours without a block are no outage here
 
 
 def settled_world(metered: dict[str, tuple[int, int]], world: World | None = None) -> World:
     """Trade in slot 1, meter what is given (0 for all others), and let it be settled."""
-    world = marketplace() if world is None else world
+    world = patient() if world is None else world
     order(world, "home-1/load", "buy", wh=1_000, price=50)
     order(world, "home-2/pv", "sell", wh=1_200, price=30)
     tick(world)
@@ -81,7 +83,7 @@ def test_a_seller_that_falls_short_pays_from_its_proceeds_first() -> None:
 
 def test_beyond_its_proceeds_a_device_pays_then_others_then_the_pool_then_nobody() -> None:
     # 1,000 Wh short: 100,000, of which the proceeds pay 30,000. Its own 60,000 is all it has besides.
-    world = marketplace(allocated=60_000)
+    world = patient(allocated=60_000)
     order(world, "home-2/load", "buy", slot=2, wh=600, price=100)  # what it has is reserved
     settled_world({"home-1/load": (1_000, 0), "home-2/pv": (0, 0)}, world)
     assert entries(world, "home-2")[-1] == ("home-2/pv", "retail", 1_000, -100_000, 10_000)
@@ -118,14 +120,14 @@ def test_what_the_utility_has_it_pays_before_anything_is_issued() -> None:
 def test_devices_at_different_buses_do_not_net() -> None:
     devices = DEVICES | {"home-2/load": ("home-2", "load", "b1", 10_000, 0)}
     world = settled_world(
-        {"home-1/load": (1_000, 0), "home-2/pv": (0, 1_500), "home-2/load": (300, 0)}, marketplace(devices)
+        {"home-1/load": (1_000, 0), "home-2/pv": (0, 1_500), "home-2/load": (300, 0)}, patient(devices)
     )
     assert ("home-2/load", "retail", 300, -30_000, 0) in entries(world, "home-2")
     assert ("home-2/pv", "feed-in", 500, 10_000, 0) in entries(world, "home-2")
 
 
 def test_an_internal_charge_that_nobody_can_pay_is_advanced_by_the_utility() -> None:
-    world = marketplace(allocated=60_000)
+    world = patient(allocated=60_000)
     order(world, "home-2/load", "buy", slot=2, wh=600, price=100)  # all that the load has is reserved
     donors = (("home-2/pv", 100, 0, False),)
     world.call(key_of("home-2"), "budget", "set_policy", network="home-2", proceeds="device", donors=donors)
@@ -140,7 +142,7 @@ def test_an_internal_charge_that_nobody_can_pay_is_advanced_by_the_utility() -> 
 
 def test_tolls_and_rent_leave_escrow_when_the_slot_is_settled() -> None:
     lines = (("t", "b1", 100, 5, None, None), ("b1", "b2", 100, 7, None, 400))  # 200 Wh up in half an hour
-    world = settled_world({}, marketplace(lines=lines))
+    world = settled_world({}, patient(lines=lines))
     assert balance(world, "grid-operator") == 200 * 7
     # The buyer's rest sets its price at b1, 50, the seller's its own at b2, 30: what is between, less the toll.
     assert balance(world, "congestion") == 200 * (50 - 30 - 7)
@@ -164,7 +166,7 @@ def test_the_bill_adds_up_and_compares_with_the_utility_alone() -> None:
 @pytest.mark.parametrize("first, last", [(2, 1), (-1, 0), (0, 10_000)])
 def test_a_bill_covers_a_range(first: int, last: int) -> None:
     with pytest.raises(Exception, match="bad-range"):
-        marketplace().query("settlement", "bill", network="home-1", first_slot=first, last_slot=last)
+        patient().query("settlement", "bill", network="home-1", first_slot=first, last_slot=last)
 
 
 def test_every_entry_names_its_cause() -> None:
@@ -178,7 +180,7 @@ def test_every_entry_names_its_cause() -> None:
 
 def test_settlement_takes_as_many_blocks_as_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("chaincode.settlement_events.WORK_PER_BLOCK", 3)
-    world = marketplace()
+    world = patient()
     order(world, "home-1/load", "buy", wh=1_000, price=50)
     order(world, "home-2/pv", "sell", wh=1_200, price=30)
     tick(world)
@@ -200,7 +202,7 @@ def test_products_become_final() -> None:
 
 
 def test_who_earns_itself_gets_the_proceeds() -> None:
-    world = marketplace()
+    world = patient()
     world.call(key_of("home-2"), "budget", "set_policy", network="home-2", proceeds="device", donors=())
     settled_world({"home-1/load": (1_000, 0), "home-2/pv": (0, 1_000)}, world)
     assert balance(world, "device:home-2/pv:0") == ALLOCATED + 30_000
