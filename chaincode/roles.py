@@ -37,6 +37,7 @@ RIGHTS: Final[dict[str, tuple[str, ...]]] = {
     "collect": (AGGREGATOR,),
     "report-feeder": ("feeder-meter",),
     "manage-budget": ("owner",),
+    "release": (ADMIN,),
     "issue": (UTILITY,),
     "redeem": (UTILITY,),
     "publish-grid": (GRID_OPERATOR,),

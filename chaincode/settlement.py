@@ -10,11 +10,15 @@ on:
 and when the dispute window ends, FINAL. A block does a bounded part of this (``WORK_PER_BLOCK`` devices) and leaves a
 cursor in the calendar; products are settled one after the other, in order of time.
 
-Each network in each slot is a unit by itself: one that fails is undone alone and parked (``settlement_parking``), and
-the calendar goes on.
+Until then a network whose readings change is settled anew (``settlement_corrections``, ``settlement_anew``). When all
+slots of a billing period are FINAL its congestion rent goes back to the networks (``settlement_rent``).
 
-The rules of readings and estimates stand in ``settlement_readings``, of netting in ``settlement_netting``, of payment
-in ``settlement_run``. There are no genesis settings of its own: the windows are the market's.
+Each network in each slot is a unit by itself: one that fails is undone alone and parked (``settlement_parking``), the
+calendar goes on, and an admin has it done again (``release``).
+
+The rules of readings and estimates stand in ``settlement_readings``, of netting in ``settlement_netting``, of what a
+slot comes to in ``settlement_lines``, of payment in ``settlement_run``, and what is written down in
+``settlement_ledger``. There are no genesis settings of its own: the windows are the market's.
 
 State: as these modules say, and the table ``settling/`` of ``market_calendar``.
 """
@@ -22,17 +26,21 @@ State: as these modules say, and the table ``settling/`` of ``market_calendar``.
 from typing import Final
 
 from chaincode import (
+    accounts,
     identity,
     market_calendar,
+    roles,
     settlement_amendments,
     settlement_events,
     settlement_feeder,
     settlement_gaps,
     settlement_ledger,
+    settlement_losses,
     settlement_metering,
     settlement_parking,
     settlement_queue,
     settlement_readings,
+    settlement_rent,
 )
 from chaincode.contract import Context, Contract, ContractError, Value, query, transaction
 from chaincode.market_calendar import SETTLEMENT
@@ -130,6 +138,7 @@ class Settlement(Contract):
         late, duplicate, conflict, out-of-limit, register-mismatch.
         """
         settlement_feeder.report(ctx, Claim(slot, (import_wh, export_wh), (import_register, export_register)))
+        settlement_losses.tell(ctx, slot)
         return None
 
     @transaction
@@ -137,7 +146,22 @@ class Settlement(Contract):
         """``correct`` for the feeder's meter, by its key. Raises ContractError: no-feeder-meter, wrong-key, bad-rows,
         negative, no-product, too-early, late, out-of-limit, register-mismatch, too-many, duplicate.
         """
-        return settlement_feeder.correct(ctx, first_slot, rows)
+        changed = settlement_feeder.correct(ctx, first_slot, rows)
+        for slot in range(first_slot, first_slot + len(rows)):
+            settlement_losses.tell(ctx, slot)
+        return changed
+
+    @transaction
+    def release(self, ctx: Context, *, index: int) -> Value:
+        """Have a parked unit, by its number in ``parked``, done again in the next block, once its reason is gone.
+        By an admin. If it fails again it stays parked.
+
+        Raises ContractError: not-allowed, unknown-unit, not-parked (it has been done since), final (a correction of a
+        slot that cannot change any more).
+        """
+        roles.require_right(ctx, "release")
+        settlement_parking.release(ctx, index)
+        return None
 
     @query
     def reading(self, ctx: Context, *, device: str, slot: int) -> Value:
@@ -181,8 +205,10 @@ class Settlement(Contract):
 
     @query
     def parked(self, ctx: Context, *, first: int = 0) -> Value:
-        """What could not be settled, from number ``first`` on, at most 500, oldest first: (network, slot, code, time, unit,
-        time of its release or 0); network "": the slot itself. The units: ``settlement_parking``. Raises ContractError: bad-range.
+        """What could not be settled, from number ``first`` on, at most 500, oldest first: (network, slot, code, time,
+        unit, time of its release or 0); network "": the slot itself. The units: ``settlement_parking``.
+
+        Raises ContractError("bad-range").
         """
         if first < 0:
             raise ContractError("bad-range", "the first number of a list is 0")
@@ -207,3 +233,45 @@ class Settlement(Contract):
                 slots_settled += 1
                 sums = sums.plus(settled)
         return (slots_settled, sums.cost(), sums.utility_only, *sums)
+
+    @query
+    def bill_of_period(self, ctx: Context, *, network: str, period: int) -> Value:
+        """A network's sums over what is settled of a billing period: (slots settled, cost, utility-only cost, rent that
+        came back, the fields of ``Settled``). They stay when the details of slots are gone.
+
+        Raises ContractError: unknown-network, bad-range.
+        """
+        identity.network_of(ctx, network)
+        _require_period(period)
+        slots_settled, rent, sums = settlement_ledger.period_sums(ctx, network, period)
+        return (slots_settled, sums.cost(), sums.utility_only, rent, *sums)
+
+    @query
+    def rent(self, ctx: Context, *, period: int, first: int = 0) -> Value:
+        """The congestion rent of a billing period: (state, rent, carried from the period before, tolls paid, returned,
+        rows), in base units. State: "collecting", "returning", "returned", or "carried" to the next period. Rows:
+        (network, tolls, rent that came back) of 500 networks from number ``first`` on, of those that have either.
+        Raises ContractError("bad-range").
+        """
+        _require_period(period)
+        if first < 0:
+            raise ContractError("bad-range", "the first number of a list is 0")
+        of, rows = settlement_rent.rent_of(ctx, period), []
+        for network in identity.networks_of(ctx, first, MAX_LISTED):
+            sums = settlement_ledger.period_sums(ctx, network, period)
+            if sums.rent or sums.sums.tolls:
+                rows.append((network, sums.sums.tolls, sums.rent))
+        return (of.state, of.rent, of.carried, of.tolls, of.returned, tuple(rows))
+
+    @query
+    def feeder(self, ctx: Context, *, slot: int) -> Value:
+        """The feeder check of a slot, the fields of ``settlement_losses.Check``: Wh in and out at the feeder's meter,
+        in and out at the homes', lost between, readings estimated, networks settled. None without a feeder's reading.
+        """
+        check = settlement_losses.check_of(ctx, slot)
+        return None if check is None else tuple(check)
+
+
+def _require_period(period: int) -> None:
+    if not 0 <= period <= accounts.MAX_PERIOD:
+        raise ContractError("bad-range", f"a period is 0 to {accounts.MAX_PERIOD}")

@@ -12,7 +12,7 @@ parked is not, until it is released.
 
 from typing import NamedTuple
 
-from chaincode import market_products, settlement_ledger, settlement_readings
+from chaincode import market_products, settlement_feeder, settlement_ledger
 from chaincode.contract import Context
 
 
@@ -32,7 +32,7 @@ class Check(NamedTuple):
 
 def check_of(ctx: Context, slot: int) -> Check | None:
     """The check of a slot; None without a reading of the feeder's meter."""
-    feeder = settlement_readings.find(ctx, "~feeder", slot)
+    feeder = settlement_feeder.find(ctx, slot)
     if feeder is None:
         return None
     metered = settlement_ledger.metered_of(ctx, slot)

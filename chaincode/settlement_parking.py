@@ -20,7 +20,7 @@ how many units of it are parked; table ``releasing/``: slot(8) index(4) -> True.
 
 from typing import Final, NamedTuple, cast
 
-from chaincode import market_calendar
+from chaincode import market_calendar, market_products
 from chaincode.contract import Context, ContractError, Value
 from chaincode.keys import uint
 from chaincode.market_calendar import AGAIN, SETTLEMENT, Entry
@@ -87,12 +87,14 @@ def parked(ctx: Context, first: int, most: int) -> list[Parked]:
 
 
 def release(ctx: Context, index: int) -> None:
-    """Have a parked unit done in the next block. Raises ContractError: unknown-unit, not-parked."""
+    """Have a parked unit done in the next block. Raises ContractError: unknown-unit, not-parked, final."""
     if not 0 <= index < count_of(ctx):
         raise ContractError("unknown-unit", f"nothing was parked under the number {index}")
     row = _row(ctx, index)
     if row.released:
         raise ContractError("not-parked", "this unit has been released and done")
+    if row.unit == CORRECT and market_products.is_final(ctx, row.slot):
+        raise ContractError("final", "the slot cannot change any more")
     ctx.put(_RELEASING + uint(row.slot) + uint(index, 4), True)
     market_calendar.put(ctx, SETTLEMENT, Entry(ctx.time, AGAIN, row.slot, ()))
 

@@ -5,7 +5,8 @@ from typing import Any, cast
 from chaincode import accounts
 from chaincode.contract import MAX_AMOUNT
 from node.ledger.layout import STATE
-from tests.chaincode.marketplace import SLOT_S, audit, balance, marketplace, order, product_state, tick
+from tests.chaincode.marketplace import SLOT_S, audit, balance, order, product_state, tick
+from tests.chaincode.test_settlement_money import patient
 from tests.chaincode.test_settlement_readings import METERED_S, report
 from tests.chaincode.world import World
 
@@ -14,7 +15,7 @@ PROCEEDS = 30_000  # of home-2/pv for the 1,000 Wh that it sold to home-1/load
 
 def traded() -> World:
     """A market in which home-1 bought from home-2, metered, just before slot 1 is settled."""
-    world = marketplace()
+    world = patient()
     order(world, "home-1/load", "buy", wh=1_000, price=50)
     order(world, "home-2/pv", "sell", wh=1_200, price=30)
     tick(world)
@@ -54,7 +55,7 @@ def test_a_network_that_fails_is_parked_and_the_others_settle() -> None:
     settle(world)
     settle(untroubled)
     assert product_state(world) == "SETTLED"
-    assert parked(world) == (("home-1", 1, "bad-amount", world.time),)
+    assert parked(world) == (("home-1", 1, "bad-amount", world.time, "settle", 0),)
     told = [event for event in world.events if event.topic == "settlement-parked"]
     assert [(event.keys, event.data) for event in told] == [(("home-1",), ("home-1", 1, "bad-amount"))]
     assert sums(world, "home-1") is None
@@ -70,7 +71,7 @@ def test_what_a_parked_seller_earned_stays_in_escrow() -> None:
     with world.transaction() as ctx:
         ctx.put(b"acc-network/home-2\0" + bytes(4), tuple(accounts.NetworkBook(0, 0, 0, MAX_AMOUNT, 0)))
     settle(world)
-    assert parked(world) == (("home-2", 1, "bad-amount", world.time),)
+    assert parked(world) == (("home-2", 1, "bad-amount", world.time, "settle", 0),)
     assert balance(world, "escrow:1") == PROCEEDS
     assert balance(world, "grid-operator") == 7_000
     audit(world)
@@ -84,7 +85,7 @@ def test_a_corrupted_record_is_a_failure_of_its_unit() -> None:
     with world.transaction() as ctx:
         ctx.put(b"reading/home-3/pv\0" + (1).to_bytes(8, "big"), ("nonsense",))
     settle(world)
-    assert parked(world) == (("home-3", 1, "internal", world.time),)
+    assert parked(world) == (("home-3", 1, "internal", world.time, "settle", 0),)
     assert sums(world, "home-1") is not None
     audit(world)
 
@@ -94,7 +95,7 @@ def test_an_estimate_that_fails_parks_its_network() -> None:
     with world.transaction() as ctx:
         ctx.put(b"position/home-3/ev\0" + (1).to_bytes(8, "big"), ("nonsense",))
     settle(world)
-    assert parked(world) == (("home-3", 1, "not-metered", world.time),)
+    assert parked(world) == (("home-3", 1, "not-metered", world.time, "settle", 0),)
     assert sums(world, "home-2") is not None
 
 
@@ -103,7 +104,7 @@ def test_feed_in_beyond_what_can_be_issued_parks_its_network() -> None:
     with world.transaction() as ctx:
         ctx.put(b"acc-supply/", (MAX_AMOUNT - 5, MAX_AMOUNT - 5 - sum(accounts.supply(ctx)[:1])))
     settle(world)
-    assert parked(world) == (("home-3", 1, "bad-amount", world.time),)
+    assert parked(world) == (("home-3", 1, "bad-amount", world.time, "settle", 0),)
     assert product_state(world) == "SETTLED"
     audit(world)
 
