@@ -1,0 +1,334 @@
+"""A statement as one page of A4 that a household understands: what was paid, with whom, and against the utility alone.
+
+The same statement gives the same bytes: the only times in it are its own. The standard fonts of PDF are used, so that
+nothing is embedded; what they have no letter for is written as ``U+5186``.
+"""
+
+import datetime
+from collections.abc import Sequence
+from typing import Final, NamedTuple, TypeAlias
+
+from fpdf import FPDF
+from fpdf.enums import XPos, YPos
+
+from chaincode.settlement_lines import BOUGHT, FEED_IN, RETAIL, SOLD, TOLL
+from cli.statement import Statement
+from cli.statement_lines import (
+    DIFFERENCE,
+    EXPORTED,
+    IMPORTED,
+    INTERNAL_PAID,
+    INTERNAL_RECEIVED,
+    MONEY_KINDS,
+    OWED,
+    RENT,
+    TOTAL,
+    UTILITY_ONLY,
+    Line,
+)
+from cli.statement_words import (
+    WITHOUT_ENERGY,
+    WITHOUT_MONEY,
+    Token,
+    average,
+    name_of,
+    percent,
+    remarks,
+)
+from cli.units import clock, kwh, per_kwh
+
+Colour: TypeAlias = tuple[int, int, int]
+
+_INK: Final[Colour] = (33, 37, 41)
+_GREY: Final[Colour] = (110, 117, 125)
+_PALE: Final[Colour] = (236, 239, 241)
+_SUN: Final[Colour] = (242, 169, 59)
+_LEAF: Final[Colour] = (46, 139, 87)
+_GRID: Final[Colour] = (140, 152, 164)
+_WORSE: Final[Colour] = (192, 57, 43)
+
+_LEFT: Final = 18.0
+_WIDTH: Final = 174.0
+_BOTTOM: Final = 282.0
+_ROW: Final = 6.0
+MOST_COUNTERPARTS: Final = 6
+"""Of each side that have a row of their own; the others share one."""
+
+
+class _Row(NamedTuple):
+    """A row of the page's table."""
+
+    number: str
+    name: str
+    energy: str
+    price: str
+    amount: str
+    bold: bool = False
+
+
+class _Part(NamedTuple):
+    """A part of a bar."""
+
+    name: str
+    wh: int
+    colour: Colour
+
+
+class _Page(FPDF):
+    """The one page, with what this module draws with."""
+
+    def ink(self, size: float, colour: Colour = _INK, *, bold: bool = False) -> None:
+        self.set_font("Helvetica", "B" if bold else "", size)
+        self.set_text_color(*colour)
+
+    def put(self, x: float, y: float, text: str, *, width: float = _WIDTH, align: str = "L") -> None:
+        """A line of text, cut off at ``width`` mm."""
+        self.set_xy(x, y)
+        text = _letters(text)
+        if self.get_string_width(text) > width - 2 * self.c_margin:
+            while text and self.get_string_width(f"{text}..") > width - 2 * self.c_margin:
+                text = text[:-1]
+            text = f"{text}.."
+        self.cell(width, self.font_size * 1.3, text, align=align, new_x=XPos.LEFT, new_y=YPos.TOP)
+
+    def box(self, x: float, y: float, width: float, height: float, colour: Colour) -> None:
+        self.set_fill_color(*colour)
+        self.rect(x, y, width, height, style="F")
+
+    def rule(self, y: float, colour: Colour = _PALE) -> None:
+        self.set_draw_color(*colour)
+        self.set_line_width(0.25)
+        self.line(_LEFT, y, _LEFT + _WIDTH, y)
+
+
+def statement_pdf(statement: Statement, token: Token, read: str) -> bytes:
+    """The page as a file's bytes. ``read``: where the figures come from."""
+    facts = statement.facts
+    page = _Page(format="A4")
+    page.set_auto_page_break(False)
+    page.set_margin(0)
+    page.c_margin = 0
+    page.set_lang("en")
+    page.set_title(_letters(f"Energy statement of {facts.network}, period {facts.period}"))
+    page.set_creation_date(datetime.datetime.fromtimestamp(facts.end_slot * facts.slot_seconds, datetime.UTC))
+    page.add_page()
+    _head(page, statement)
+    _headline(page, statement, token)
+    _energy_chart(page, statement, 84)
+    _cost_chart(page, statement, token, 84)
+    end = _table(page, _rows(statement, token), token, 142)
+    _foot(page, statement, token, read, end + 4)
+    return bytes(page.output())
+
+
+def _letters(text: str) -> str:
+    """What the standard fonts can write."""
+    return "".join(
+        each if each.isprintable() and each.encode("latin-1", "ignore") else f"U+{ord(each):04X}" for each in text
+    )
+
+
+def _head(page: _Page, statement: Statement) -> None:
+    facts = statement.facts
+    first, end = (clock(slot * facts.slot_seconds)[:16] for slot in (facts.first_slot, facts.end_slot))
+    page.box(0, 0, 210, 3, _LEAF)
+    page.ink(22, bold=True)
+    page.put(_LEFT, 15, "Energy statement")
+    page.ink(13, bold=True)
+    page.put(_LEFT, 17, facts.network, align="R")
+    page.ink(10, _GREY)
+    page.put(_LEFT, 26, f"{first} to {end} UTC")
+    page.put(_LEFT, 26, f"billing period {facts.period}", align="R")
+    if statement.is_so_far:
+        page.ink(9, (255, 255, 255), bold=True)
+        page.box(_LEFT, 33, 54, 6.4, _SUN)
+        page.put(_LEFT, 34.1, "So far: not all slots are settled", width=54, align="C")
+
+
+def _headline(page: _Page, statement: Statement, token: Token) -> None:
+    total, difference = statement.line(TOTAL).amount, statement.line(DIFFERENCE).amount
+    alone = statement.line(UTILITY_ONLY).amount
+    page.box(_LEFT, 43, _WIDTH, 31, _PALE)
+    page.ink(11, _GREY)
+    page.put(_LEFT + 6, 47, "You paid" if total <= 0 else "You received")
+    page.ink(26, bold=True)
+    page.put(_LEFT + 6, 53, f"{token.rounded(abs(total))} {token.symbol}", width=86)
+    page.ink(9.5, _GREY)
+    page.put(_LEFT + 6, 66, _of_it(statement), width=86)
+    better = difference >= 0
+    page.ink(11, _GREY)
+    page.put(_LEFT + 98, 47, "Compared with the utility alone", width=72)
+    page.ink(18, _LEAF if better else _WORSE, bold=True)
+    word = "better" if difference > 0 else "worse" if difference < 0 else "the same"
+    page.put(_LEFT + 98, 54, f"{token.rounded(abs(difference))} {word}" if difference else word, width=72)
+    page.ink(9.5, _GREY)
+    share = f", {percent(difference, alone)}" if alone and difference else ""
+    paid = "paid" if alone <= 0 else "received"
+    page.put(_LEFT + 98, 66, f"there: {paid} {token.rounded(abs(alone))} {token.symbol}{share}", width=72)
+
+
+def _of_it(statement: Statement) -> str:
+    facts = statement.facts
+    provisional = statement.settled - statement.final
+    slots = f"{statement.settled} of {facts.end_slot - facts.first_slot} slots settled"
+    return slots if not provisional else f"{slots}, {provisional} may still be corrected"
+
+
+def _energy_chart(page: _Page, statement: Statement, y: float) -> None:
+    def wh(kind: str) -> int:
+        return sum([line.energy_wh for line in statement.of_kind(kind)])
+
+    _subtitle(page, _LEFT, y, "Where your energy came from")
+    came = (
+        _Part("neighbours", wh(BOUGHT), _LEAF),
+        _Part("own devices", wh(INTERNAL_PAID), _SUN),
+        _Part("utility", wh(RETAIL), _GRID),
+    )
+    went = (
+        _Part("neighbours", wh(SOLD), _LEAF),
+        _Part("own devices", wh(INTERNAL_RECEIVED), _SUN),
+        _Part("utility", wh(FEED_IN), _GRID),
+    )
+    most = max(sum([part.wh for part in came]), sum([part.wh for part in went]), 1)
+    _stacked(page, came, most, y + 8)
+    _subtitle(page, _LEFT, y + 27, "Where your energy went")
+    _stacked(page, went, most, y + 35)
+
+
+def _subtitle(page: _Page, x: float, y: float, text: str) -> None:
+    page.ink(11, bold=True)
+    page.put(x, y, text, width=84)
+
+
+def _stacked(page: _Page, parts: Sequence[_Part], most: int, y: float) -> None:
+    """A bar of parts, its legend below."""
+    x, whole = _LEFT, sum([part.wh for part in parts])
+    page.box(x, y, 82, 7, _PALE)
+    for part in parts:
+        width = 82 * part.wh / most
+        page.box(x, y, width, 7, part.colour)
+        x += width
+    x = _LEFT
+    for part in parts:
+        page.box(x, y + 9.6, 2.6, 2.6, part.colour)
+        page.ink(8, _INK)
+        page.put(x + 4, y + 9.1, part.name, width=24)
+        page.ink(8, _GREY)
+        share = f" ({percent(part.wh, whole)})" if whole else ""
+        page.put(x + 4, y + 12.7, f"{kwh(part.wh)}{share}", width=26)
+        x += 28
+
+
+def _cost_chart(page: _Page, statement: Statement, token: Token, y: float) -> None:
+    left, width = _LEFT + 98, 76.0
+    _subtitle(page, left, y, f"What it cost, in {token.symbol}")
+    bars = [
+        ("with the exchange", -statement.line(TOTAL).amount, _LEAF),
+        ("with the utility alone", -statement.line(UTILITY_ONLY).amount, _GRID),
+    ]
+    low, high = min(0, *[cost for _, cost, _ in bars]), max(0, *[cost for _, cost, _ in bars])
+    scale = width / max(high - low, 1)
+    zero = left - low * scale
+    for index, (name, cost, colour) in enumerate(bars):
+        top = y + 8 + 20 * index
+        page.ink(8.5, _INK)
+        page.put(left, top, name, width=40)
+        page.ink(8.5, _INK, bold=True)
+        page.put(
+            left, top, token.rounded(cost) if cost >= 0 else f"earned {token.rounded(-cost)}", width=width, align="R"
+        )
+        page.box(left, top + 5, width, 7, _PALE)
+        page.box(zero + min(0, cost * scale), top + 5, abs(cost * scale), 7, colour)
+    page.set_draw_color(*_INK)
+    page.set_line_width(0.3)
+    page.line(zero, y + 12, zero, y + 41)
+
+
+def _rows(statement: Statement, token: Token) -> list[_Row]:
+    rows: list[_Row] = []
+    for kind in MONEY_KINDS:
+        of_kind = statement.of_kind(kind)
+        shown = of_kind if len(of_kind) <= MOST_COUNTERPARTS else of_kind[: MOST_COUNTERPARTS - 1]
+        rows += [_row(line, token) for line in shown if _matters(line)]
+        rest = of_kind[len(shown) :]
+        if rest:
+            name = f"{'Bought from' if kind == BOUGHT else 'Sold to'} {len(rest)} others"
+            joined = Line(0, kind, "", tuple([item for line in rest for item in line.items]))
+            numbers = f"{rest[0].number}-{rest[-1].number}"
+            rows.append(_row(joined, token)._replace(number=numbers, name=name))
+    rows += [_row(statement.line(kind), token)._replace(bold=kind == TOTAL) for kind in (TOTAL, UTILITY_ONLY)]
+    rows += [_row(line, token) for line in map(statement.line, (OWED, IMPORTED, EXPORTED)) if _matters(line)]
+    return rows
+
+
+def _matters(line: Line) -> bool:
+    return bool(line.energy_wh or line.amount)
+
+
+def _row(line: Line, token: Token) -> _Row:
+    mean = average(line)
+    return _Row(
+        str(line.number),
+        _NAMES.get(line.kind, name_of(line)),
+        "" if line.kind in WITHOUT_ENERGY else kwh(line.energy_wh),
+        "" if mean is None else per_kwh(mean, token.decimals),
+        "" if line.kind in WITHOUT_MONEY else token.rounded(line.amount) + ("*" if line.is_provisional else ""),
+    )
+
+
+_NAMES: Final = {
+    TOLL: "Grid charge, by distance",
+    RETAIL: "From the utility, beyond what was bought",
+    INTERNAL_PAID: "From your own devices: paid by those that used it",
+    FEED_IN: "To the utility, beyond what was sold",
+    INTERNAL_RECEIVED: "From your own devices: received by those that gave it",
+    RENT: "Returned: rent of full lines",
+    UTILITY_ONLY: "The same energy with the utility alone",
+    OWED: "Part of it not paid when it was booked",
+}
+
+
+def _table(page: _Page, rows: Sequence[_Row], token: Token, y: float) -> float:
+    """The table; where it ends."""
+    columns = (
+        (_LEFT, 14, "L"),
+        (_LEFT + 14, 82, "L"),
+        (_LEFT + 96, 24, "R"),
+        (_LEFT + 120, 24, "R"),
+        (_LEFT + 144, 30, "R"),
+    )
+    titles = ("line", "", "kWh", "average per kWh", token.symbol)
+    page.ink(8, _GREY)
+    for (x, width, align), title in zip(columns, titles, strict=True):
+        page.put(x, y, title, width=width, align=align)
+    y += 5
+    page.rule(y, _GREY)
+    for row in rows:
+        if row.bold:
+            page.rule(y, _INK)
+        page.ink(9, _GREY)
+        page.put(columns[0][0], y + 1.2, row.number, width=columns[0][1])
+        page.ink(9, _INK, bold=row.bold)
+        for (x, width, align), text in zip(columns[1:], row[1:5], strict=True):
+            page.put(x, y + 1.2, text, width=width, align=align)
+        y += _ROW
+        page.rule(y)
+    return y
+
+
+def _foot(page: _Page, statement: Statement, token: Token, read: str, y: float) -> None:
+    facts = statement.facts
+    notes = [
+        "Negative: paid. Average: tokens per kWh, the grid charge apart."
+        + (" *: may still be corrected." if statement.settled > statement.final else ""),
+        *remarks(statement, token)[2 if statement.settled > statement.final else 1 :],
+        f"What any line rests on, down to orders and readings: watt wallet statement {facts.network} "
+        f"--period {facts.period} --explain LINE",
+        f"Figures {read}.",
+    ]
+    page.ink(8, _GREY)
+    for note in notes:
+        if y + 4 > _BOTTOM:
+            break
+        page.put(_LEFT, y, note)
+        y += 4.2

@@ -1,0 +1,111 @@
+"""`watt wallet statement`: a network's bill for a billing period, and what each of its figures rests on."""
+
+import asyncio
+from pathlib import Path
+
+import click
+
+from chaincode.registry import default_registry
+from cli.answers import Reader
+from cli.output import json_option, print_json, refusals_to_exit_codes
+from cli.session import ask, genesis_option, node_option, proven_at
+from cli.statement import Statement, make_statement
+from cli.statement_facts import gather_facts
+from cli.statement_files import explanation_json, statement_csv, statement_json
+from cli.statement_lines import MISMATCH
+from cli.statement_text import print_line, print_statement
+from cli.statement_words import Token
+from cli.units import MAX_PERIOD, Count
+from node.errors import RefusedError
+from node.gateway.client import Client
+from node.gateway.proven import ProvenReader
+from node.model.genesis import load_genesis
+
+_PATH = click.Path(path_type=Path, dir_okay=False)
+_TRIES = 3
+_PAUSE_S = 0.5
+
+
+@click.command()
+@click.argument("network")
+@click.option("--period", type=Count(most=MAX_PERIOD), required=True, help="The billing period's number.")
+@click.option("--explain", "line", metavar="LINE", type=Count(1), help="Show what the line with this number rests on.")
+@click.option("--csv", "csv_file", type=_PATH, help="Write every entry, with its ids and blocks, to this file.")
+@click.option("--pdf", "pdf_file", type=_PATH, help="Write one page for the household to this file.")
+@node_option
+@genesis_option
+@json_option
+@refusals_to_exit_codes
+def statement(
+    network: str,
+    period: int,
+    line: int | None,
+    csv_file: Path | None,
+    pdf_file: Path | None,
+    nodes: tuple[str, ...],
+    genesis_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Show NETWORK's bill for a billing period: from whom it bought, to whom it sold, and the same with the utility
+    alone.
+
+    What was paid is negative. Every line has a number; --explain LINE lists the trades, settlement entries, orders and
+    readings that it is the sum of, with their transactions and blocks. With --genesis FILE no node need be trusted.
+
+    Example: watt wallet statement home-03 --period 17332
+
+    Example: watt wallet statement home-03 --period 17332 --explain 2
+    """
+
+    async def read(client: Client) -> tuple[Statement, Token, str]:
+        if genesis_file is None:
+            info = await client.node_info()
+            token = Token(info.token_symbol, info.token_decimals)
+            made = await read_statement(client.query, network, period)
+            return made, token, "as the node shows it; with --genesis FILE no node need be trusted"
+        genesis = load_genesis(genesis_file)
+        query = ProvenReader(client, genesis, default_registry())
+        made = await read_statement(query, network, period)
+        return made, Token(genesis.token.symbol, genesis.token.decimals), f"proven {proven_at(query)}"
+
+    made, token, shown = ask(nodes, read)
+    if csv_file is not None:
+        _write(csv_file, statement_csv(made, token).encode())
+    if pdf_file is not None:
+        from cli.statement_pdf import statement_pdf  # noqa: PLC0415  # an extra, and slow to load
+
+        _write(pdf_file, statement_pdf(made, token, shown))
+    if line is not None:
+        explained = made.numbered(line)
+        if as_json:
+            return print_json({**explanation_json(explained), "read": shown})
+        print_line(made, explained, token)
+    elif as_json:
+        return print_json(statement_json(made, token, shown))
+    else:
+        print_statement(made, token)
+    click.echo(f"read {shown}" if genesis_file is None else shown)
+
+
+async def read_statement(read: Reader, network: str, period: int) -> Statement:
+    """Ask for everything and add it up. What a node is asked while it settles a slot may not fit together: then again.
+
+    Raises RefusedError: unknown-network, unknown-period, statement-mismatch.
+    """
+    for attempt in range(1, _TRIES + 1):
+        try:
+            return make_statement(await gather_facts(read, network, period))
+        except RefusedError as error:
+            if error.code != MISMATCH or attempt == _TRIES:
+                raise
+        await asyncio.sleep(_PAUSE_S)
+    raise AssertionError("unreachable")
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file, in place of an older one. Raises RefusedError("cannot-write")."""
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise RefusedError("cannot-write", f"{path}: {error.strerror}") from error
+    click.echo(f"wrote {path}", err=True)
