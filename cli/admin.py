@@ -9,6 +9,7 @@ import click
 from chaincode.identity import KINDS
 from chaincode.roles import MEMBER_ROLES
 from cli.governance import COMMANDS
+from cli.grid import grid
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
 from cli.session import ask, node_option, signing_options, transact
 from cli.units import MAX_INTEGER, PUBLIC_KEY, TOKENS, Count, base_units, clock, per_kwh
@@ -333,5 +334,5 @@ def _done(status: TxStatus, as_json: bool) -> None:
     click.echo(f"done in block {status.height}")
 
 
-for command in COMMANDS:
+for command in (*COMMANDS, grid):
     admin.add_command(command)

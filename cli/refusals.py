@@ -28,6 +28,7 @@ _SENTENCES: Final = {
     "duplicate-id": "this name or reference is taken",
     "in-arrears": "the network owes the utility, and may not sell until it has paid",
     "insufficient-funds": "fewer tokens are available than this needs: see `watt wallet balance`",
+    "missing-bus": "a new version keeps every bus that the grid has: see `watt admin grid show`",
     "no-change": "the validator has this key and this certificate already",
     "no-governance": "the genesis names no admins of validators, so nobody changes the membership",
     "no-product": "the slot is not open yet, or older than the chain",
@@ -73,6 +74,7 @@ _WITH_FIGURES: Final[dict[tuple[str, int], _Words]] = {
     ("lapsed", 1): lambda found, _: f"the proposal could be decided until height {found[0]}: propose it anew",
     ("too-far", 1): lambda found, _: f"the farthest height for a change is {found[0]}",
     ("too-soon", 1): lambda found, _: f"the nearest height for a change is {found[0]}",
+    ("wrong-draft", 1): lambda found, _: f"{found[0]} lines are drafted: another program publishes at the same time",
     ("over-capacity", 2): lambda found, _: (
         f"the device's connection leaves room for {kwh(found[0])} kWh more in this slot, not {kwh(found[1])}"
     ),
