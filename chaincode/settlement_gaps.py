@@ -142,7 +142,7 @@ def _divide(ctx: Context, device: Device, gap: _Gap, last: Reading) -> None:
             row = Reading(import_wh, export_wh, 0, 0, False, last.cause, last.height, 0, entry.row.estimate)
             row = settlement_readings.replace(ctx, device.id, entry.slot, entry.product.period, entry.row, row)
             settlement_queue.tell_spread(ctx, device, entry.slot, row)
-            reopen(ctx, device.network, entry.slot)
+            reopen(ctx, device.network, entry.slot, last.cause)
     rest = gap.flowed[0] - sum(parts[0]), gap.flowed[1] - sum(parts[1])
     settlement_queue.tell_rest(ctx, device, (slots[0], slots[-1]), rest)
 
