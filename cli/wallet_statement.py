@@ -72,9 +72,7 @@ def statement(
     if csv_file is not None:
         _write(csv_file, statement_csv(made, token).encode())
     if pdf_file is not None:
-        from cli.statement_pdf import statement_pdf  # noqa: PLC0415  # an extra, and slow to load
-
-        _write(pdf_file, statement_pdf(made, token, shown))
+        _write(pdf_file, _page(made, token, shown))
     if line is not None:
         explained = made.numbered(line)
         if as_json:
@@ -100,6 +98,15 @@ async def read_statement(read: Reader, network: str, period: int) -> Statement:
                 raise
         await asyncio.sleep(_PAUSE_S)
     raise AssertionError("unreachable")
+
+
+def _page(made: Statement, token: Token, shown: str) -> bytes:
+    """The statement's page. Raises RefusedError("no-pdf-library")."""
+    try:
+        from cli.statement_pdf import statement_pdf  # noqa: PLC0415  # an extra, and slow to load
+    except ImportError as error:
+        raise RefusedError("no-pdf-library", "install fpdf2, or wattledger with its extra: wattledger[pdf]") from error
+    return statement_pdf(made, token, shown)
 
 
 def _write(path: Path, data: bytes) -> None:
