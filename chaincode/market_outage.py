@@ -70,14 +70,14 @@ def give_up(ctx: Context) -> None:
 
 
 def given_back(ctx: Context, product: Product) -> Product:
-    """A product that is delivered now, with the time that the newest outage took from its windows."""
-    last = outage_count(ctx)
-    if not last:
-        return product
-    outage = outage_of(ctx, last - 1)
-    lost_s = outage.until - max(product.ends, outage.since)
-    if lost_s <= 0:
-        return product
+    """A product that is delivered now, with the time that outages since its end took from its windows: more than one,
+    if work of the first was still waiting when the next began."""
+    lost_s = 0
+    for number in range(outage_count(ctx) - 1, -1, -1):
+        outage = outage_of(ctx, number)
+        if outage.until <= product.ends:
+            break
+        lost_s += outage.until - max(product.ends, outage.since)
     return product._replace(metered_by=product.metered_by + lost_s, final_at=product.final_at + lost_s)
 
 
@@ -101,11 +101,7 @@ def _notice(ctx: Context) -> None:
         return
     since = max(min(due), ctx.previous_time)
     number = outage_count(ctx)
-    begun = since
-    if number and min(due) < outage_of(ctx, number - 1).until:
-        # Work of the outage before is still due: for products that wait to be delivered it was one.
-        begun = outage_of(ctx, number - 1).since
-    ctx.put(key(_OUTAGES, number), (begun, ctx.time, ctx.height))
+    ctx.put(key(_OUTAGES, number), (since, ctx.time, ctx.height))
     ctx.put(_OUTAGES, number + 1)
     _put_moves(ctx, (*_moves(ctx), (since, ctx.time, b"")))
     ctx.emit("outage", (), (since, ctx.time))
