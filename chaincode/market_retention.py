@@ -13,7 +13,8 @@ Nothing goes that a later rule needs:
 - a slot in which a unit is parked is not pruned until that has been settled.
 
 The order within a table, which the digest follows: by key if the key begins with the slot; by network, or by network
-and device, in the order of their registration if it begins with those; a device's orders from the newest on.
+and device, in the order of their registration if it begins with those; a device's orders from the newest on. The
+feeder's readings come behind those of all devices.
 """
 
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ from chaincode import (
     market_products,
     market_trading,
     pruned,
+    settlement_feeder,
     settlement_parking,
     settlement_readings,
 )
@@ -156,6 +158,9 @@ class _Run:
                     self._delete(key)
                 self.cursor = self.cursor._replace(devices=number + 1)
             self.cursor = self.cursor._replace(networks=index + 1, devices=0)
+        if kind == READINGS:
+            for key in _reading_keys(self._ctx, settlement_feeder.FEEDER, self._slot):
+                self._delete(key)
         return True
 
     def _device_keys(self, table: bytes, kind: str, device: str) -> Iterator[bytes]:

@@ -29,6 +29,7 @@ from chaincode import (
     accounts,
     identity,
     market_calendar,
+    pruned,
     roles,
     settlement_amendments,
     settlement_events,
@@ -165,9 +166,14 @@ class Settlement(Contract):
 
     @query
     def reading(self, ctx: Context, *, device: str, slot: int) -> Value:
-        """What holds for a device in a slot, the fields of ``settlement_readings.Reading``; None before."""
+        """What holds for a device in a slot, the fields of ``settlement_readings.Reading``; None before. Raises
+        ContractError("pruned").
+        """
         reading = settlement_readings.find(ctx, device, slot)
-        return None if reading is None else tuple(reading)
+        if reading is None:
+            pruned.require_kept(ctx, slot)
+            return None
+        return tuple(reading)
 
     @query
     def readings(self, ctx: Context, *, device: str, slot: int) -> Value:
@@ -191,10 +197,11 @@ class Settlement(Contract):
         ``Entry``; None before.
 
         Sums are those of the newest revision; entries are all that were ever booked, reversals included; ``blocks``:
-        the height at which each revision was booked.
+        the height at which each revision was booked. Raises ContractError("pruned").
         """
         settled = settlement_ledger.settled_of(ctx, network, slot)
         if settled is None:
+            pruned.require_kept(ctx, slot)
             return None
         entries = settlement_ledger.entries_of(ctx, network, slot)
         return (

@@ -1,0 +1,193 @@
+"""Retention: what is FINAL for long enough goes, what a later rule needs stays, and a digest says what it was."""
+
+from typing import Any, cast
+
+import pytest
+
+from chaincode import market_retention, pruned, settlement_readings
+from chaincode.contract import ContractError
+from chaincode.keys import text, uint
+from chaincode.market_products import DAY_S
+from node.model.codec import encode
+from tests.chaincode.marketplace import DEVICES, audit, balance, key_of, marketplace, order, tick
+from tests.chaincode.world import World
+
+SLOT_S = 14_400
+SLOTS_PER_DAY = DAY_S // SLOT_S
+RETENTION_S = 7_200
+TABLES = tuple(name for name, _ in market_retention._TABLES)
+
+
+def town(retention_s: int = RETENTION_S, **settings: Any) -> World:
+    """Slots of four hours; a slot is FINAL 45 minutes after its end."""
+    return marketplace(slot_seconds=SLOT_S, open_before_s=2 * SLOT_S, retention_s=retention_s, **settings)
+
+
+def go_to(world: World, time: int) -> None:
+    """All that the calendar asks for until ``time``, and a block then."""
+    while (due := world.next_event()) is not None and due <= time:
+        world.next_block(max(due, world.time))
+    world.next_block(time)
+
+
+def report(world: World, device: str, slot: int, import_wh: int, export_wh: int) -> None:
+    """A reading of a meter that runs evenly."""
+    registers = {"import_register": (slot + 1) * import_wh, "export_register": (slot + 1) * export_wh}
+    world.call(
+        key_of(f"meter {device}"), "settlement", "report",
+        device=device, slot=slot, import_wh=import_wh, export_wh=export_wh, **registers,
+    )  # fmt: skip
+
+
+def trade(world: World, slot: int) -> None:
+    """Two auctions with trades in ``slot``, and one order that expires."""
+    order(world, "home-2/pv", "sell", slot=slot, wh=900, price=30)
+    order(world, "home-1/load", "buy", slot=slot, wh=600, price=80)
+    tick(world)
+    order(world, "home-3/ev", "buy", slot=slot, wh=2_000, price=25)
+    order(world, "home-1/battery", "buy", slot=slot, wh=200, price=90)
+    tick(world)
+
+
+def details(world: World, slot: int) -> dict[bytes, Any]:
+    """All entries of the state that are details of a slot, found by looking at every entry there is."""
+    with world.transaction() as ctx:
+        found: dict[bytes, Any] = {}
+        for name in TABLES:
+            for key, value in ctx.scan(name.encode() + b"/"):
+                if _slot_of(name, key, value) == slot:
+                    found[key] = value
+        return found
+
+
+def _slot_of(name: str, key: bytes, value: Any) -> int:
+    rest = key[len(name) + 1 :]
+    if name == "order":
+        return cast("int", value[2])
+    if dict(market_retention._TABLES)[name] != market_retention.SLOT:
+        rest = rest[rest.index(b"\0") + 1 :]
+    return int.from_bytes(rest[:8], "big")
+
+
+def parts(world: World, slot: int) -> dict[str, pruned.Part] | None:
+    value = world.query("market", "pruned", slot=slot)
+    return None if value is None else {row[0]: pruned.Part(*row) for row in cast("Any", value)}
+
+
+def test_details_go_and_a_digest_of_them_stays() -> None:
+    world = town()
+    trade(world, 1)
+    go_to(world, 2 * SLOT_S)
+    for device in DEVICES:
+        report(world, device, 1, 300 if device.endswith("load") else 0, 0)
+    go_to(world, 2 * SLOT_S + 2_700)
+    product = cast("tuple[Any, ...]", world.query("market", "product", slot=1))
+    assert product[1] == "FINAL" and parts(world, 1) is None
+    before = details(world, 1)
+    assert {key.split(b"/")[0] for key in before} >= {b"auction", b"auction-trade", b"order", b"position", b"reading"}
+    go_to(world, 2 * SLOT_S + 2_700 + RETENTION_S)
+    after = details(world, 1)
+    assert {key.split(b"/")[0] for key in after} == {b"reading"}, "estimates of the week after need the readings"
+    go_to(world, 2 * SLOT_S + 2_700 + 7 * DAY_S + DAY_S)
+    left = details(world, 1)
+    assert set(left) == {b"reading/" + text(device) + uint(1) for device in DEVICES}, "the last readings of all meters"
+    kept = parts(world, 1)
+    assert kept is not None and "reading" not in kept
+    for name, part in kept.items():
+        gone = {key: value for key, value in before.items() if key.startswith(name.encode() + b"/")}
+        assert part.entries == len(gone) > 0
+    for name in ("auction", "auction-order", "auction-trade"):
+        digest = pruned.NO_ENTRIES
+        for key in sorted(key for key in before if key.startswith(name.encode() + b"/")):
+            digest = pruned.chained(digest, key, encode(before[key]))
+        assert kept[name].digest == digest
+    assert cast("Any", world.query("market", "product", slot=1)) == product
+    audit(world)
+
+
+def test_readings_go_when_no_estimate_is_made_of_them_any_more() -> None:
+    world = town()
+    for slot in range(10 * SLOTS_PER_DAY):
+        go_to(world, (slot + 1) * SLOT_S)
+        for device in ("home-1/load", "home-2/load"):
+            if device == "home-1/load" or slot < 3:
+                report(world, device, slot, 300, 0)
+        final = slot - 7 * SLOTS_PER_DAY - 2
+        with world.transaction() as ctx:
+            assert settlement_readings.find(ctx, "home-1/load", max(final + 2, 0)) is not None
+            if final > SLOTS_PER_DAY:
+                assert settlement_readings.find(ctx, "home-1/load", final - SLOTS_PER_DAY) is None
+    with world.transaction() as ctx:
+        assert settlement_readings.find(ctx, "home-2/load", 1) is None
+        kept = settlement_readings.find(ctx, "home-2/load", 2)
+        assert kept is not None and kept.is_read, "the registers of the next reading must join it"
+        assert settlement_readings.find(ctx, "home-2/load", 3) is not None, "a gap that a later register may explain"
+        assert settlement_readings.find(ctx, "home-3/pv", 3) is None
+    report(world, "home-2/load", 10 * SLOTS_PER_DAY - 1, 300, 0)
+    audit(world)
+
+
+def test_pruned_details_are_asked_for_in_vain_and_with_a_clear_code() -> None:
+    world = town()
+    trade(world, 1)
+    args: dict[str, dict[str, Any]] = {
+        "auction": {"slot": 1, "number": 0},
+        "auctions": {"slot": 1},
+        "trades": {"slot": 1},
+        "device_trades": {"slot": 1, "device": "home-1/load"},
+        "position": {"slot": 1, "device": "home-1/load"},
+        "orders": {"slot": 1, "device": "home-1/load"},
+        "prices": {"slot": 1},
+    }
+    for method, arguments in args.items():
+        world.query("market", method, **arguments)
+    go_to(world, 2 * SLOT_S + 2_700 + RETENTION_S)
+    for method, arguments in args.items():
+        with pytest.raises(ContractError) as refused:
+            world.query("market", method, **arguments)
+        assert refused.value.code == "pruned", method
+    with pytest.raises(ContractError) as refused:
+        world.query("settlement", "settled", network="home-1", slot=1)
+    assert refused.value.code == "pruned"
+    assert cast("Any", world.query("market", "product", slot=1))[15] == 2
+    assert world.query("market", "pruned", slot=2) is None
+
+
+def test_nothing_is_pruned_without_a_retention() -> None:
+    world = town(0)
+    trade(world, 1)
+    before = details(world, 1)
+    go_to(world, 9 * DAY_S)
+    assert parts(world, 1) is None and before.keys() <= details(world, 1).keys() | {
+        key for key in before if key.split(b"/")[0] in (b"book", b"side", b"pending", b"acc-escrow")
+    }
+
+
+def test_a_slot_with_money_left_in_escrow_is_kept() -> None:
+    world = town()
+    trade(world, 1)
+    with world.transaction() as ctx:
+        key = b"acc-escrow/" + uint(1)
+        held = cast("int", ctx.get(key))
+        ctx.put(key, held + 1)  # what nobody can ever claim: the slot's end fails, and is parked
+    go_to(world, 2 * SLOT_S + 2_700 + RETENTION_S + 3 * DAY_S)
+    assert balance(world, "escrow:1") > 0
+    assert parts(world, 1) is None and details(world, 1)
+
+
+def test_a_block_deletes_a_bounded_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, piecemeal = town(), town()
+    for world in (whole, piecemeal):
+        trade(world, 1)
+        go_to(world, 2 * SLOT_S + 2_700)
+    due = 2 * SLOT_S + 2_700 + RETENTION_S
+    go_to(whole, due)
+    monkeypatch.setattr("chaincode.settlement_events.WORK_PER_BLOCK", 3)
+    blocks = 0
+    while (soon := piecemeal.next_event()) is not None and soon <= due:
+        before = details(piecemeal, 1)
+        piecemeal.next_block(max(soon, piecemeal.time))
+        blocks += 1
+        assert len(before) - len(details(piecemeal, 1)) <= 3 + 2, "a unit of one device may pass the bound"
+    assert blocks > 5
+    assert parts(piecemeal, 1) == parts(whole, 1)
