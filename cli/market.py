@@ -1,44 +1,27 @@
-"""`watt market`: products, books and prices; clear a file of orders; verify past auctions."""
+"""`watt market`: products, books and prices; clear a file of orders; verify and export past auctions."""
 
-import asyncio
-import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
 import click
-from rich.console import Console
-from rich.progress import track
 
-from chaincode.contract import ContractError
-from chaincode.registry import default_registry
-from cli.answers import BOOK_LEVEL, PRODUCT, Reader, records
+from cli.answers import BOOK_LEVEL, PRODUCT, records
 from cli.clearing_file import clear_file
-from cli.output import count, json_option, plain, print_json, print_table, refusals_to_exit_codes
-from cli.session import ask, genesis_option, node_option, proven_at
+from cli.market_verify import export, verify
+from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
+from cli.session import ask, node_option
 from cli.units import clock, kwh, parse_slot, per_kwh
-from cli.verify import Checked, Fault, slot_seconds_of, stored_products, verify_product
-from node.config import load_config
-from node.epochs import verified_epochs
+from cli.verify import slot_seconds_of
 from node.errors import RefusedError
-from node.executor import Executor
 from node.gateway.client import Client
-from node.gateway.proven import ProvenReader
-from node.ledger.chain import Ledger
-from node.ledger.store import LevelStore
 from node.model.codec import Value
-from node.model.genesis import Genesis, load_genesis
-from node.model.keys import verify as verify_signature
-from node.setup import DATABASE_NAME
-from node.witness import proven_answer
 
-_BAD_CLEARING = "bad-clearing"
 _PATH = click.Path(path_type=Path)
 
 
 @click.group()
 def market() -> None:
-    """Products, books, prices; clear and verify auctions."""
+    """Products, books, prices; clear, verify and export auctions."""
 
 
 @market.command()
@@ -172,97 +155,5 @@ def clear(input_file: Path, as_json: bool) -> None:
     )
 
 
-@market.command()
-@click.argument("slot", required=False)
-@node_option
-@genesis_option
-@click.option("--config", "config_file", type=_PATH, help="A stopped node's node.toml: read its data, ask no gateway.")
-@json_option
-@refusals_to_exit_codes
-def verify(
-    slot: str | None, nodes: tuple[str, ...], genesis_file: Path | None, config_file: Path | None, as_json: bool
-) -> None:
-    """Check past auctions, of SLOT or of all products: that each is what the rules demand of its orders.
-
-    The auctions are checked as the node shows them. With --genesis FILE no node need be trusted: whatever is read comes
-    with a proof under a block that the members certified, who are proven from the genesis on. With --config FILE the
-    same is read from the data directory of a stopped node.
-
-    Example: watt market verify --genesis .testnet/genesis.json
-
-    Example: watt market verify --config .demo/nodes/node-0/node.toml
-    """
-    if genesis_file is not None and config_file is not None:
-        raise click.UsageError("say --genesis or --config, not both: the latter names its own")
-    if config_file is not None:
-        (checked, faults), shown = _verify_offline(config_file, slot)
-    elif genesis_file is not None:
-        (checked, faults), shown = _verify_proven(nodes, load_genesis(genesis_file), slot)
-    else:
-        checked, faults = ask(nodes, lambda client: _verify(client.query, slot))
-        shown = "as the node shows them; with --genesis FILE no node need be trusted"
-    if as_json:
-        print_json({**checked._asdict(), "read": shown, "faults": [fault._asdict() for fault in faults]})
-    else:
-        for fault in faults:
-            click.echo(f"slot {fault.slot}, auction {fault.auction}: {fault.code}: {plain(fault.message)}")
-        click.echo(
-            f"{count(checked.auctions, 'auction')} with {count(checked.orders, 'order')} and "
-            f"{count(checked.trades, 'trade')}, {kwh(checked.energy_wh)} kWh: "
-            f"{'all as the rules demand' if not faults else count(len(faults), 'fault')}"
-        )
-        click.echo(f"read {shown}")
-    if faults:
-        raise RefusedError(_BAD_CLEARING, f"not what the rules demand: {count(len(faults), 'fault')}")
-
-
-def _verify_proven(
-    nodes: tuple[str, ...], genesis: Genesis, slot: str | None
-) -> tuple[tuple[Checked, list[Fault]], str]:
-    async def use(client: Client) -> tuple[tuple[Checked, list[Fault]], str]:
-        read = ProvenReader(client, genesis, default_registry())
-        found = await _verify(read, slot, client.query)
-        return found, f"with proofs under certificates of the members, proven from the genesis on, {proven_at(read)}"
-
-    return ask(nodes, use)
-
-
-async def _verify(read: Reader, slot: str | None, hint: Reader | None = None) -> tuple[Checked, list[Fault]]:
-    slot_seconds = await slot_seconds_of(read)
-    slots = await stored_products(read, hint) if slot is None else [parse_slot(slot, slot_seconds)]
-    console = Console(stderr=True)
-    total, faults = Checked(0, 0, 0, 0), []
-    for each in track(slots, "Checking auctions", console=console, disable=not sys.stderr.isatty(), transient=True):
-        checked, found = await verify_product(read, each, slot_seconds)
-        total = Checked(*(sum(pair) for pair in zip(total, checked, strict=True)))
-        faults += found
-    return total, faults
-
-
-def _verify_offline(config_file: Path, slot: str | None) -> tuple[tuple[Checked, list[Fault]], str]:
-    config = load_config(config_file)
-    genesis = load_genesis(config.path(config.genesis))
-    registry = default_registry()
-    store = LevelStore(config.path(config.data_dir) / DATABASE_NAME, create=False)
-    try:
-        ledger = Ledger.open(store, genesis, registry)
-        certificate = ledger.head_certificate
-        if certificate is None:
-            raise RefusedError("no-block", "the ledger has no block with a certificate yet")
-        known = genesis.chain, verified_epochs(genesis, ledger.boundaries(), verify_signature)
-        executor = Executor(ledger, registry, genesis)
-        shown = f"with proofs under the certificate of block {ledger.head.height} of {clock(ledger.head.time)}"
-
-        async def read(contract: str, method: str, args: Mapping[str, Any]) -> Value:
-            try:
-                _, reads = executor.query_proven(contract, method, args)
-                return proven_answer(registry, *known, ledger.head, certificate, reads, contract, method, args)
-            except ContractError as error:
-                raise RefusedError(error.code, error.message) from error
-
-        async def hint(contract: str, method: str, args: Mapping[str, Any]) -> Value:
-            return executor.query(contract, method, args)
-
-        return asyncio.run(_verify(read, slot, hint)), shown
-    finally:
-        store.close()
+market.add_command(verify)
+market.add_command(export)

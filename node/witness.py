@@ -181,6 +181,19 @@ def proven_answer(
     fault = header_fault(chain, epochs, header, certificate, verifier)
     if fault is not None:
         raise RefusedError("bad-proof", fault)
+    return answer_of(registry, header, reads, contract, method, args, sender)
+
+
+def answer_of(
+    registry: Registry,
+    header: Header,
+    reads: Sequence[Read],
+    contract: str,
+    method: str,
+    args: Mapping[str, Any],
+    sender: bytes = b"",
+) -> Value:
+    """``proven_answer`` for a header that has been proven already."""
     entries = {}
     for key, value, proof in reads:
         if not verify_proof(header.state_root, key, value, proof):

@@ -111,8 +111,8 @@ async def _faults_of_a_lying_node(node: str, slot: int, part: str) -> set[str]:
                 trades = tuple((buy, sell, wh - 1, *rest) for buy, sell, wh, *rest in trades)
             return tuple(auction), orders, trades
 
-        _, faults = await verify_product(read, slot, 1800)
-        return {fault.code for fault in faults}
+        outcome = await verify_product(read, slot, 1800)
+        return {fault.code for fault in outcome.faults}
 
 
 def test_money_from_issue_to_share_and_alert(watt: Watt) -> None:

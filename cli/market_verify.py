@@ -1,0 +1,319 @@
+"""`watt market verify` and `watt market export`: check past auctions, or take them along to be checked elsewhere."""
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple, cast
+
+import click
+from rich.console import Console
+
+from chaincode.pruned import Part
+from chaincode.registry import default_registry
+from cli.answers import Reader, as_rows
+from cli.output import count, json_option, plain, print_json, refusals_to_exit_codes
+from cli.session import ask, genesis_option, node_option, proven_at
+from cli.sources import stopped_node
+from cli.units import clock, kwh, parse_slot
+from cli.verify import PRUNED, Checked, Fault, Outcome, slot_seconds_of, verify_products
+from node.errors import RefusedError
+from node.export import About, Exporter, Import
+from node.gateway.client import Client, Evidence
+from node.gateway.proven import ProvenReader
+from node.model.codec import Value
+from node.model.genesis import Genesis, load_genesis
+
+_BAD_CLEARING = "bad-clearing"
+_PATH = click.Path(path_type=Path)
+
+_product_option = click.option("--product", help="The product to check: a slot's number, or a UTC time in it.")
+_all_option = click.option("--all", "is_all", is_flag=True, help="All products that the ledger has.")
+_config_option = click.option(
+    "--config", "config_file", type=_PATH, help="A stopped node's node.toml: read its data, ask no gateway."
+)
+
+
+class Found(NamedTuple):
+    """What a verification came to. ``details``: per product, what its auctions' digests are; ``known``: of so many
+    products the chain has deleted the details since, and has these digests."""
+
+    checked: Checked
+    faults: tuple[Fault, ...]
+    details: tuple[tuple[int, tuple[Part, ...]], ...]
+    known: int | None = None
+
+
+@click.command()
+@click.argument("slot", required=False)
+@_product_option
+@_all_option
+@click.option(
+    "--file", "export_file", type=_PATH, help="A file of `watt market export`; needs --genesis."
+)
+@click.option("--compare", is_flag=True, help="With --file: ask --node for the digests of what was deleted since.")
+@node_option
+@genesis_option
+@_config_option
+@json_option
+@refusals_to_exit_codes
+def verify(
+    slot: str | None,
+    product: str | None,
+    is_all: bool,
+    export_file: Path | None,
+    compare: bool,
+    nodes: tuple[str, ...],
+    genesis_file: Path | None,
+    config_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Check past auctions, of one product (SLOT, or --product) or of all: that each is what the rules demand of its
+    orders, within the lines' limits, and that energy and money add up.
+
+    The auctions are checked as the node shows them. With --genesis FILE no node need be trusted: whatever is read comes
+    with a proof under a block that the members certified, who are proven from the genesis on. With --config FILE the
+    same is read from the data directory of a stopped node, and with --file FILE from an exported file: no node is
+    asked, unless with --compare, which proves a file by the digests that a chain keeps of what it has deleted.
+
+    Example: watt market verify --product 2017-06-16T12:30
+
+    Example: watt market verify --all --genesis .testnet/genesis.json
+
+    Example: watt market verify --config .demo/nodes/node-0/node.toml
+
+    Example: watt market verify --file june.export --genesis genesis.json
+    """
+    named = _one_product(slot, product, is_all)
+    if config_file is not None and (genesis_file is not None or export_file is not None):
+        raise click.UsageError("--config names its own genesis and data: say neither --genesis nor --file with it")
+    if export_file is not None and genesis_file is None:
+        raise click.UsageError("--file needs --genesis: nothing else in the file is believed")
+    if compare and export_file is None:
+        raise click.UsageError("--compare needs --file")
+    if config_file is not None:
+        with stopped_node(config_file) as (source, _):
+            found, shown = asyncio.run(_verify(source.read, named, source.hint)), source.shown()
+    elif export_file is not None:
+        genesis = load_genesis(cast("Path", genesis_file))
+        found, shown = _verify_file(export_file, genesis, named)
+        if compare:
+            found = ask(nodes, lambda client: _compare(client, genesis, found))
+    elif genesis_file is not None:
+        found, shown = _verify_proven(nodes, load_genesis(genesis_file), named)
+    else:
+        found = ask(nodes, lambda client: _verify(client.query, named))
+        shown = "as the node shows them; with --genesis FILE no node need be trusted"
+    _tell(found, shown, as_json)
+    if found.faults:
+        raise RefusedError(_BAD_CLEARING, f"not what the rules demand: {count(len(found.faults), 'fault')}")
+
+
+@click.command()
+@_product_option
+@_all_option
+@click.option("--out", "out_file", type=_PATH, required=True, help="The file to write; it must not exist.")
+@node_option
+@genesis_option
+@_config_option
+@json_option
+@refusals_to_exit_codes
+def export(
+    product: str | None,
+    is_all: bool,
+    out_file: Path,
+    nodes: tuple[str, ...],
+    genesis_file: Path | None,
+    config_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Write a product's auctions, or those of all, to a file that proves itself to whoever has the genesis document.
+
+    What is written is checked as by `watt market verify`, and can be checked again with its --file when the chain has
+    deleted these details, or without any node. It is read from a node with proofs (--genesis), or from the data of a
+    stopped one (--config).
+
+    Example: watt market export --all --out june.export --genesis genesis.json
+
+    Example: watt market export --product 2017-06-16T12:30 --out noon.export --config .demo/nodes/node-0/node.toml
+    """
+    named = _one_product(None, product, is_all)
+    if named is None and not is_all:
+        raise click.UsageError("say --product S, or --all")
+    if (genesis_file is None) == (config_file is None):
+        raise click.UsageError("say --genesis (and ask --node), or --config: an export has proofs")
+    if out_file.exists():
+        raise RefusedError("file-exists", f"{out_file} is there already")
+    draft = out_file.with_name(out_file.name + ".part")
+    try:
+        with draft.open("wb") as file:
+            found, size = _export(file, named, nodes, genesis_file, config_file)
+        draft.rename(out_file)
+    except OSError as error:
+        raise RefusedError("not-written", f"{out_file}: {error.strerror}") from error
+    finally:
+        draft.unlink(missing_ok=True)
+    _tell(found, f"and written to {out_file}, {size:,} bytes", as_json, {"bytes": size})
+    if found.faults:
+        raise RefusedError(_BAD_CLEARING, f"not what the rules demand: {count(len(found.faults), 'fault')}")
+
+
+class _Recorder:
+    """Writes the file as soon as it is known what of; what was asked before that is not in it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._exporter: Exporter | None = None
+
+    def begin(self, about: About) -> None:
+        """What is asked from now on goes into the file."""
+        self._exporter = Exporter(self._file, about)
+
+    def keep(
+        self, contract: str, method: str, args: Mapping[str, Any], evidence: Evidence, boundaries: Sequence[bytes]
+    ) -> None:
+        """Write an answer with its proofs."""
+        if self._exporter is not None:
+            asked = contract, method, args
+            self._exporter.answer(asked, evidence.header, evidence.certificate, evidence.reads, boundaries)
+
+    def end(self) -> int:
+        """The size of the whole file in bytes."""
+        assert self._exporter is not None, "ended before it began"
+        self._exporter.close()
+        return self._exporter.size
+
+
+def _export(
+    file: BinaryIO, named: str | None, nodes: tuple[str, ...], genesis_file: Path | None, config_file: Path | None
+) -> tuple[Found, int]:
+    recorder = _Recorder(file)
+    if config_file is not None:
+        with stopped_node(config_file, recorder.keep) as (source, genesis):
+            found = asyncio.run(_record(recorder, source.read, source.hint or source.read, genesis, named))
+        return found, recorder.end()
+    genesis = load_genesis(cast("Path", genesis_file))
+
+    async def use(client: Client) -> Found:
+        read = ProvenReader(client, genesis, default_registry(), recorder.keep)
+        return await _record(recorder, read, client.query, genesis, named)
+
+    return ask(nodes, use), recorder.end()
+
+
+async def _record(recorder: _Recorder, read: Reader, hint: Reader, genesis: Genesis, named: str | None) -> Found:
+    if named is None:
+        listed = as_rows(await hint("market", "products", {}))
+        if not listed:
+            raise RefusedError("no-product", "the ledger has no product yet")
+        slot = cast("int", as_rows(listed[-1])[0])
+    else:
+        slot = parse_slot(named, await slot_seconds_of(hint))
+    about = About(genesis.chain, named is None, slot)
+    recorder.begin(about)
+
+    async def known(contract: str, method: str, args: Mapping[str, Any]) -> Value:
+        return ((slot,),)
+
+    return await _collect(read, None if about.is_all else slot, known)
+
+
+def _verify_proven(nodes: tuple[str, ...], genesis: Genesis, named: str | None) -> tuple[Found, str]:
+    async def use(client: Client) -> tuple[Found, str]:
+        read = ProvenReader(client, genesis, default_registry())
+        found = await _verify(read, named, client.query)
+        return found, f"with proofs under certificates of the members, proven from the genesis on, {proven_at(read)}"
+
+    return ask(nodes, use)
+
+
+def _verify_file(path: Path, genesis: Genesis, named: str | None) -> tuple[Found, str]:
+    async def use(file: BinaryIO) -> tuple[Found, str]:
+        read = Import(file, genesis, default_registry())
+        slot = None if read.about.is_all else read.about.slot
+        if named is not None:
+            slot = parse_slot(named, cast("int", genesis.contracts.get("market", {}).get("slot_seconds", 1_800)))
+        found = await _collect(read, slot, read.hint)
+        read.finish()
+        oldest = "no block" if read.oldest is None else f"block {read.oldest.height} of {clock(read.oldest.time)}"
+        return found, f"from {path}, with proofs under certificates proven from the genesis on, at {oldest} or later"
+
+    try:
+        with path.open("rb") as file:
+            return asyncio.run(use(file))
+    except OSError as error:
+        raise RefusedError("no-export", f"{path}: {error.strerror}") from error
+
+
+async def _compare(client: Client, genesis: Genesis, found: Found) -> Found:
+    """Hold a file's digests against those that the chain has now of what it has deleted, proven by the node."""
+    read = ProvenReader(client, genesis, default_registry())
+    faults, known = list(found.faults), 0
+    for slot, details in found.details:
+        answer = await read("market", PRUNED, {"slot": slot})
+        if answer is None:
+            continue
+        known += 1
+        kept = {row[0]: row for row in [as_rows(row) for row in as_rows(answer)]}
+        for part in details:
+            if tuple(part) != kept.get(part.name):
+                text = f"the file's table {part.name} is not the one that the chain has deleted"
+                faults.append(Fault(slot, -1, "wrong-digest", text))
+    return found._replace(faults=tuple(faults), known=known)
+
+
+async def _verify(read: Reader, named: str | None, hint: Reader | None = None) -> Found:
+    slot = None if named is None else parse_slot(named, await slot_seconds_of(read))
+    return await _collect(read, slot, hint)
+
+
+async def _collect(read: Reader, slot: int | None, hint: Reader | None) -> Found:
+    checked = Checked()
+    faults: list[Fault] = []
+    details: list[tuple[int, tuple[Part, ...]]] = []
+    with _progress() as tell:
+        async for outcome in verify_products(read, slot, hint):
+            tell(outcome)
+            checked = checked.plus(outcome.checked)
+            faults += outcome.faults
+            if outcome.details:
+                details.append((outcome.slot, outcome.details))
+    return Found(checked, tuple(faults), tuple(details))
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[Outcome], None]]:
+    console = Console(stderr=True)
+    if not sys.stderr.isatty():
+        yield lambda outcome: None
+        return
+    with console.status("Checking auctions") as status:
+        yield lambda outcome: status.update(f"Checked slot {outcome.slot}: {outcome.checked.auctions} auctions")
+
+
+def _one_product(slot: str | None, product: str | None, is_all: bool) -> str | None:
+    if sum([slot is not None, product is not None, is_all]) > 1:
+        raise click.UsageError("say one product, or --all")
+    return product if slot is None else slot
+
+
+def _tell(found: Found, shown: str, as_json: bool, more: Mapping[str, int] | None = None) -> None:
+    checked, faults = found.checked, found.faults
+    if as_json:
+        known = {} if found.known is None else {"compared": found.known}
+        rows = [fault._asdict() for fault in faults]
+        return print_json({**checked._asdict(), **known, **(more or {}), "read": shown, "faults": rows})
+    for fault in faults:
+        place = f"slot {fault.slot}" if fault.auction < 0 else f"slot {fault.slot}, auction {fault.auction}"
+        click.echo(f"{place}: {fault.code}: {plain(fault.message)}")
+    click.echo(
+        f"{count(checked.products, 'product')}: {count(checked.auctions, 'auction')} with "
+        f"{count(checked.orders, 'order')} and {count(checked.trades, 'trade')}, {kwh(checked.energy_wh)} kWh: "
+        f"{'all as the rules demand' if not faults else count(len(faults), 'fault')}"
+    )
+    if checked.pruned:
+        click.echo(f"of {count(checked.pruned, 'product')} the details have been deleted: only an export proves them")
+    if found.known is not None:
+        click.echo(f"of {count(found.known, 'product')} in it the chain has deleted the details, with these digests")
+    return click.echo(f"read {shown}" if not more else shown)

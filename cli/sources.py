@@ -1,0 +1,75 @@
+"""Reading the market without a node that runs: from the data directory of one that is stopped."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from chaincode.contract import ContractError
+from chaincode.registry import default_registry
+from cli.answers import Reader
+from cli.units import clock
+from node.config import load_config
+from node.epochs import verified_epochs
+from node.errors import RefusedError
+from node.executor import Executor
+from node.gateway.client import Evidence
+from node.gateway.proven import Keep
+from node.ledger.chain import Ledger
+from node.ledger.store import LevelStore
+from node.model.block import encode_header
+from node.model.certificate import encode_certificate
+from node.model.codec import Value
+from node.model.epoch import encode_boundary
+from node.model.genesis import Genesis, load_genesis
+from node.model.keys import verify
+from node.setup import DATABASE_NAME
+from node.witness import proven_answer
+
+
+class Source(NamedTuple):
+    """``read``: answers that can be believed as far as ``shown`` says, as a function since it may depend on what was
+    read; ``hint``: quicker answers that only say what to look for.
+    """
+
+    read: Reader
+    hint: Reader | None
+    shown: Callable[[], str]
+
+
+@contextmanager
+def stopped_node(config_file: Path, keep: Keep | None = None) -> Iterator[tuple[Source, Genesis]]:
+    """The data directory of a stopped node: every answer is proven by the certificate of its head. ``keep``: as in
+    ``node.gateway.proven``. Raises RefusedError("no-block"), and what opening the data raises.
+    """
+    config = load_config(config_file)
+    genesis = load_genesis(config.path(config.genesis))
+    registry = default_registry()
+    store = LevelStore(config.path(config.data_dir) / DATABASE_NAME, create=False)
+    try:
+        ledger = Ledger.open(store, genesis, registry)
+        certificate = ledger.head_certificate
+        if certificate is None:
+            raise RefusedError("no-block", "the ledger has no block with a certificate yet")
+        boundaries = list(ledger.boundaries())
+        known = genesis.chain, verified_epochs(genesis, boundaries, verify)
+        encoded = [encode_boundary(boundary) for boundary in boundaries]
+        header, proof = encode_header(ledger.head), encode_certificate(certificate)
+        executor = Executor(ledger, registry, genesis)
+
+        async def read(contract: str, method: str, args: Mapping[str, Any]) -> Value:
+            try:
+                _, reads = executor.query_proven(contract, method, args)
+                if keep is not None:
+                    keep(contract, method, args, Evidence(header, proof, reads), encoded)
+                return proven_answer(registry, *known, ledger.head, certificate, reads, contract, method, args)
+            except ContractError as error:
+                raise RefusedError(error.code, error.message) from error
+
+        async def hint(contract: str, method: str, args: Mapping[str, Any]) -> Value:
+            return executor.query(contract, method, args)
+
+        head = f"block {ledger.head.height} of {clock(ledger.head.time)}"
+        yield Source(read, hint, lambda: f"with proofs under the certificate of {head}"), genesis
+    finally:
+        store.close()
