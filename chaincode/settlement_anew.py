@@ -57,7 +57,7 @@ def settle_anew(ctx: Context, network: str, slot: int, causes: tuple[bytes, ...]
     sums = settlement_ledger.book(
         ctx, network, slot, product.period, entries, sums._replace(owed=sum(owed.values())), books
     )
-    ctx.emit("corrected", (network,), (slot, *sums))
+    ctx.emit("settled-anew", (network,), (slot, *sums))
     return len(books) + (before.entries + len(entries)) // ROWS_WORK
 
 
