@@ -133,12 +133,6 @@ def keys_of(slot: int, number: int, auction: Auction) -> list[bytes]:
     return found
 
 
-def read_trades_page(ctx: Context, slot: int, number: int, page: int) -> list[Trade]:
-    """One page of them, PAGE_ROWS rows but for the last one; none if it is not kept."""
-    rows = ctx.get(_TRADES + uint(slot) + uint(number, 4) + uint(page, 4)) or ()
-    return [Trade(*cast("Trade", row)) for row in cast("tuple[Value, ...]", rows)]
-
-
 def check(tree: Tree, auction: Auction, orders: Sequence[OrderRow], trades: Sequence[Trade]) -> None:
     """Whether this is the clearing that the rules demand. ``tree``: the auction's version of the grid, limits in Wh
     per slot.
