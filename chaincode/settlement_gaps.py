@@ -32,7 +32,7 @@ from chaincode.contract import Context
 from chaincode.identity import Device
 from chaincode.market_products import Product
 from chaincode.settlement_checks import Joint
-from chaincode.settlement_corrections import reopen
+from chaincode.settlement_corrections import may_reopen, reopen
 from chaincode.settlement_readings import Reading
 
 WORK_PER_BLOCK: Final = 2_000
@@ -117,7 +117,7 @@ def _gap(
     open_rows = []
     for slot, row in rows:
         product = market_products.find(ctx, slot)
-        if product is None or ctx.time >= product.final_at or product.state == market_products.FINAL:
+        if product is None or ctx.time >= product.final_at or not may_reopen(ctx, device.network, slot):
             flowed = [flow - wh for flow, wh in zip(flowed, row.energy, strict=True)]
         else:
             open_rows.append(_Slot(slot, row, product))
