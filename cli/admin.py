@@ -9,7 +9,7 @@ import click
 from chaincode.identity import KINDS
 from chaincode.roles import MEMBER_ROLES
 from cli.governance import COMMANDS
-from cli.grid import grid
+from cli.grid import commands as grid
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
 from cli.session import ask, node_option, signing_options, transact
 from cli.units import MAX_INTEGER, PUBLIC_KEY, TOKENS, Count, base_units, clock, per_kwh

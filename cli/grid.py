@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import click
-import networkx as nx
 
+from chaincode import grid
+from chaincode.contract import ContractError
 from chaincode.grid import LineSettings
 from cli.grid_file import DEFAULT_DECIMALS, GridVersion, format_grid, read_grid
 from cli.output import count, json_option, print_json, print_table, refusals_to_exit_codes
@@ -35,12 +36,12 @@ class BusView(NamedTuple):
     limit_up_w: int | None
 
 
-@click.group()
-def grid() -> None:
+@click.group("grid")
+def commands() -> None:
     """Buses, lines, tolls and limits."""
 
 
-@grid.command()
+@commands.command()
 @_file
 @click.option("--decimals", type=click.IntRange(0, 18), default=DEFAULT_DECIMALS, show_default=True,
               help="Decimals of the network's token.")  # fmt: skip
@@ -54,7 +55,7 @@ def check(file: Path, decimals: int, as_json: bool) -> None:
     _show({}, read_grid(file, decimals), decimals, as_json)
 
 
-@grid.command()
+@commands.command()
 @_file
 @signing_options
 @json_option
@@ -90,7 +91,7 @@ def publish(file: Path, nodes: tuple[str, ...], key_file: Path, passphrase_file:
     click.echo(f"version {status.result!r} in block {status.height}, for products that open from now on")
 
 
-@grid.command()
+@commands.command()
 @click.option("--version", type=Count(least=1), help="An older version; by default the newest.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print it as the CSV file that `publish` reads.")
 @node_option
@@ -119,7 +120,7 @@ def show(version: int | None, as_csv: bool, nodes: tuple[str, ...], as_json: boo
     _show({"version": number, "feeder_meter": meter}, found, decimals, as_json)
 
 
-@grid.command("feeder-meter")
+@commands.command("feeder-meter")
 @click.argument("public_key", type=PUBLIC_KEY)
 @signing_options
 @json_option
@@ -145,47 +146,39 @@ def as_version(answer: Value) -> tuple[int, GridVersion]:
     """(number, grid) from the answer of the query ``grid.tree``. Raises RefusedError("bad-answer")."""
     match answer:
         case (int(number), str(root), int(rate), tuple(lines)):
-            return number, GridVersion(root, rate, tuple(_line(line) for line in lines))
+            version = GridVersion(root, rate, tuple(_line(line) for line in lines))
         case _:
             raise RefusedError("bad-answer", "the node's answer is no grid: another version?")
+    try:
+        grid.check(*version)
+    except ContractError as error:
+        raise RefusedError("bad-answer", f"the node's answer is no grid: {error.message}") from error
+    return number, version
 
 
 def views(version: GridVersion) -> list[BusView]:
-    """Every bus as seen from the root, nearest first."""
-    roads = _roads(version)
-    depth = nx.single_source_shortest_path_length(roads, version.root)
-    metres = nx.single_source_dijkstra_path_length(roads, version.root, weight="metres")
-    toll = nx.single_source_dijkstra_path_length(roads, version.root, weight="toll")
-    line_to: dict[str, LineSettings] = {line[1]: line for line in version.lines}
-    rows = []
-    for bus in sorted(depth, key=lambda bus: (depth[bus], bus)):
-        line = line_to.get(bus)
-        parent, limits = (None, (None, None)) if line is None else (line[0], line[4:])
-        rows.append(BusView(bus, parent, depth[bus], int(metres[bus]), int(toll[bus]), *limits))
+    """Every bus as seen from the root, in the tree's order: parents before children."""
+    tree = grid.check(*version).tree
+    line_to = {line[1]: line for line in version.lines}
+    rows = [BusView(version.root, None, 0, 0, 0, None, None)]
+    for bus, up, toll in list(zip(tree.buses, tree.parent, tree.toll, strict=True))[1:]:
+        parent, (metres, _, *limits) = rows[up], line_to[bus][2:]
+        rows.append(BusView(bus, parent.bus, parent.depth + 1, parent.metres + metres, parent.toll + toll, *limits))
     return rows
 
 
 def dearest_way(version: GridVersion) -> tuple[str, str, int]:
     """The two buses with the greatest toll between them, and that toll: base units per Wh."""
-    roads = _roads(version)
-    one, _ = _farthest(roads, version.root)
-    other, toll = _farthest(roads, one)
-    return one, other, toll
-
-
-def _farthest(roads: "nx.Graph[str]", bus: str) -> tuple[str, int]:
-    """In a tree, what is farthest from the farthest of any bus is one end of the longest way."""
-    tolls = nx.single_source_dijkstra_path_length(roads, bus, weight="toll")
-    end = min(tolls, key=lambda name: (-tolls[name], name))
-    return end, int(tolls[end])
-
-
-def _roads(version: GridVersion) -> "nx.Graph[str]":
-    roads: nx.Graph[str] = nx.Graph()
-    roads.add_node(version.root)
-    for parent, child, metres, step, *_ in version.lines:
-        roads.add_edge(parent, child, metres=metres, toll=version.rate * metres + step)
-    return roads
+    tree = grid.check(*version).tree
+    deepest = [(0, bus) for bus in tree.buses]  # by bus: the dearest way down from it, and where that ends
+    dearest = (tree.buses[0], tree.buses[0], 0)
+    for index in reversed(range(1, len(tree.buses))):
+        up = tree.parent[index]
+        toll, end = deepest[index][0] + tree.toll[index], deepest[index][1]
+        if toll + deepest[up][0] > dearest[2]:
+            dearest = (end, deepest[up][1], toll + deepest[up][0])
+        deepest[up] = max(deepest[up], (toll, end))
+    return dearest
 
 
 def _show(head: Mapping[str, object], version: GridVersion, decimals: int, as_json: bool) -> None:

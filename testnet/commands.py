@@ -25,7 +25,7 @@ from testnet.genesis import (
     build_network,
     load_network,
 )
-from testnet.neighbourhood import build_neighbourhood, fund, is_neighbourhood
+from testnet.neighbourhood import STREET, Place, build_neighbourhood, fund, is_neighbourhood
 from testnet.partition import Cut, cut
 
 P = ParamSpec("P")
@@ -96,18 +96,31 @@ def testnet() -> None:
               help="Gateways listen on the next ports, peers on those from 101 on.")  # fmt: skip
 @click.option("--genesis", "settings_path", type=click.Path(path_type=Path, exists=True, dir_okay=False),
               help="A JSON file with the contracts' genesis settings; without, three homes to trade with.")  # fmt: skip
+@click.option("--grid", "grid_name", metavar="FILE|simbench",
+              help="The three homes' grid: a CSV file, or `simbench` for LV3.101 of that data set.")  # fmt: skip
 @json_option
 @click.pass_context
 @refusals
 def up(
-    ctx: click.Context, directory: Path, nodes: int, base_port: int, settings_path: Path | None, as_json: bool
+    ctx: click.Context,
+    directory: Path,
+    nodes: int,
+    base_port: int,
+    settings_path: Path | None,
+    grid_name: str | None,
+    as_json: bool,
 ) -> None:
     """Make a network, unless the directory holds one, start its nodes, and wait until they make blocks.
 
     Example: watt testnet up --nodes 4
+
+    Example: watt testnet up --grid street.csv
     """
+    if settings_path is not None and grid_name is not None:
+        raise click.UsageError("say either --genesis, whose settings have a grid, or --grid")
     directory = directory.resolve()
     settings = None if settings_path is None else _read_settings(settings_path)
+    place = STREET if grid_name is None else _placed(grid_name)
     if (directory / GENESIS_NAME).exists():
         network = load_network(directory)
         _require_same(
@@ -115,9 +128,10 @@ def up(
             nodes=nodes if _is_given(ctx, "nodes") else None,
             base_port=base_port if _is_given(ctx, "base_port") else None,
             settings=settings,
+            grid=None if grid_name is None else place.grid.settings(),
         )
     elif settings is None:
-        network = build_neighbourhood(directory, nodes=nodes, base_port=base_port)
+        network = build_neighbourhood(directory, nodes=nodes, base_port=base_port, place=place)
     else:
         network = build_network(directory, settings, nodes=nodes, base_port=base_port)
     cluster = Cluster(network)
@@ -208,7 +222,12 @@ def _is_given(ctx: click.Context, parameter: str) -> bool:
 
 
 def _require_same(
-    network: Network, *, nodes: int | None, base_port: int | None, settings: dict[str, dict[str, object]] | None
+    network: Network,
+    *,
+    nodes: int | None,
+    base_port: int | None,
+    settings: dict[str, dict[str, object]] | None,
+    grid: dict[str, object] | None,
 ) -> None:
     """Refuse what was asked for of a network that exists, if it is another. Raises ConfigError("testnet-exists")."""
     there = f"{network.directory} holds a network already, "
@@ -219,6 +238,14 @@ def _require_same(
         raise ConfigError("testnet-exists", there + f"with base port {first - 1}: leave --base-port out")
     if settings not in (None, network.genesis.contracts):
         raise ConfigError("testnet-exists", there + "of other settings: leave --genesis out")
+    if grid not in (None, network.genesis.contracts.get("grid")):
+        raise ConfigError("testnet-exists", there + "on another grid: leave --grid out, or publish it as a new version")
+
+
+def _placed(grid_name: str) -> Place:
+    from testnet.placing import place_on  # noqa: PLC0415 - brings a library of graphs along, slow to load
+
+    return place_on(grid_name)
 
 
 def _read_settings(path: Path) -> dict[str, dict[str, object]]:

@@ -5,12 +5,15 @@
 Keys lie in DIR/keys, one file each, all under the passphrase in DIR/keys/passphrase: ``utility`` (also grid operator
 and admin), for every home its owner's (``home-1``), its meters' (``home-1.meter``) and its devices' (``home-1.pv``).
 When the network runs, the utility issues each home a budget for the current period and the owners allocate it.
+
+They may hang on another grid (``testnet/placing.py``).
 """
 
 import secrets
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+from cli.grid_file import GridVersion
 from node.gateway.client import Client
 from node.keyfile import TESTNET, load_key, read_passphrase, save_key, write_private
 from node.model.keys import SigningKey, generate_key
@@ -34,7 +37,18 @@ BUDGET: Final = 300 * 10**9
 VALID_S: Final = 600
 
 
-def build_neighbourhood(directory: Path, *, nodes: int, base_port: int | None) -> Network:
+class Place(NamedTuple):
+    """A grid, and where the homes hang on it."""
+
+    grid: GridVersion
+    buses: tuple[str, ...]
+
+
+_LINES: Final = tuple(("transformer", f"bus-{home[-1]}", 50, 5_000, None, None) for home in HOMES)
+STREET: Final = Place(GridVersion("transformer", 0, _LINES), tuple(line[1] for line in _LINES))
+
+
+def build_neighbourhood(directory: Path, *, nodes: int, base_port: int | None, place: Place = STREET) -> Network:
     """A new network with the street in its genesis. Raises what ``build_network`` does."""
     check_plan(nodes, base_port)
     with new_files(directory) as work:
@@ -43,7 +57,7 @@ def build_neighbourhood(directory: Path, *, nodes: int, base_port: int | None) -
         passphrase = secrets.token_urlsafe(24)
         write_private(keys / PASSPHRASE_NAME, passphrase.encode() + b"\n")
         public = {name: _new_key(keys, name, passphrase) for name in _key_names()}
-        build_network(work, _settings(public), nodes=nodes, base_port=base_port, name=NAME)
+        build_network(work, _settings(public, place), nodes=nodes, base_port=base_port, name=NAME)
     return load_network(directory)
 
 
@@ -97,8 +111,9 @@ def _new_key(keys: Path, name: str, passphrase: str) -> str:
     return key.public_key.hex()
 
 
-def _settings(public: dict[str, str]) -> dict[str, dict[str, Any]]:
-    networks = [[home, UTILITY, public[home], f"bus-{home[-1]}"] for home in HOMES]
+def _settings(public: dict[str, str], place: Place) -> dict[str, dict[str, Any]]:
+    bus_of = dict(zip(HOMES, place.buses, strict=True))
+    networks = [[home, UTILITY, public[home], bus_of[home]] for home in HOMES]
     devices = [
         [
             f"{home}/{kind}",
@@ -106,7 +121,7 @@ def _settings(public: dict[str, str]) -> dict[str, dict[str, Any]]:
             kind,
             public[f"{home}.{kind}"],
             public[f"{home}.meter"],
-            f"bus-{home[-1]}",
+            bus_of[home],
             IMPORT_W[kind],
             EXPORT_W[kind],
             kind == "load",
@@ -115,7 +130,6 @@ def _settings(public: dict[str, str]) -> dict[str, dict[str, Any]]:
         for home, kinds in HOMES.items()
         for kind in kinds
     ]
-    lines = [["transformer", f"bus-{home[-1]}", 50, 5_000, None, None] for home in HOMES]
     return {
         "identity": {
             "admins": [public[UTILITY]],
@@ -123,7 +137,7 @@ def _settings(public: dict[str, str]) -> dict[str, dict[str, Any]]:
             "networks": networks,
             "devices": devices,
         },
-        "grid": {"root": "transformer", "lines": lines},
+        "grid": place.grid.settings(),
         "market": {"tariffs": [list(row) for row in TARIFFS]},
         "budget": {"period_slots": PERIOD_SLOTS},
     }

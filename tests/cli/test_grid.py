@@ -92,7 +92,17 @@ def test_the_dearest_way_is_the_dearest_of_all(shape: list[tuple[int, int, int]]
     assert {row.bus: row.toll for row in views(version)} == dict(zip(tree.buses, up, strict=True))
 
 
-@pytest.mark.parametrize("answer", [None, (), (1, "t", ()), (1, "t", 0, (("t", "a", 1),)), (1, "t", 0, None)])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        None,
+        (),
+        (1, "t", ()),
+        (1, "t", 0, (("t", "a", 1),)),
+        (1, "t", 0, None),
+        (1, "t", 0, (("u", "a", 1, 1, None, None),)),
+    ],
+)
 def test_an_answer_that_is_no_grid(answer: object) -> None:
     with pytest.raises(RefusedError, match="bad-answer"):
         as_version(answer)  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from cli.main import main
 from node.errors import ConfigError, RefusedError
 from testnet.cluster import Cluster
-from testnet.genesis import PEER_PORTS_OFFSET, build_network
+from testnet.genesis import PEER_PORTS_OFFSET, build_network, load_network
 from testnet.membership import make_node
 from testnet.neighbourhood import build_neighbourhood
 
@@ -43,16 +43,18 @@ def free_base_port() -> int:
 
 
 def test_up_status_kill_restart_stop_down(tmp_path: Path) -> None:
-    directory = tmp_path / "net"
+    directory, grid = tmp_path / "net", tmp_path / "grid.csv"
+    grid.write_text("root,pole\nfrom,to,metres\npole,yard,30\n")
     base = free_base_port()
     try:
-        up = watt(directory, "up", "--nodes", "4", "--base-port", str(base), "--json")
+        up = watt(directory, "up", "--nodes", "4", "--base-port", str(base), "--grid", str(grid), "--json")
         assert up.exit_code == 0, up.stderr
         first = json.loads(up.stdout)
         assert first["agree"] and [node["gateway"] for node in first["nodes"]] == [
             f"127.0.0.1:{base + 1 + i}" for i in range(4)
         ]
 
+        assert load_network(directory).genesis.contracts["identity"]["networks"][2][3] == "yard"
         assert watt(directory, "kill", "node-3").exit_code == 0
         assert watt(directory, "stop", "2").exit_code == 0
         found = status(directory)
