@@ -25,10 +25,10 @@ NAMES = (*DEVICES, *(f"meter {name}" for name in DEVICES), "home-1", "home-2", "
 KEYS = {name: SigningKey(key_of(name)) for name in NAMES}
 
 
-def genesis() -> Genesis:
-    """The street of ``marketplace``, with keys that can sign."""
+def genesis(**market: Any) -> Genesis:
+    """The street of ``marketplace``, with keys that can sign; ``market``: settings that differ."""
     assert key_of("utility") == UTILITY
-    text = json.dumps(settings(DEVICES, STREET, tick_s=5))
+    text = json.dumps(settings(DEVICES, STREET, **{"tick_s": 5, **market}))
     for name, key in KEYS.items():
         text = text.replace(key_of(name).hex(), key.public_key.hex())
     members = tuple(Member(f"member-{i}", key.public_key.hex(), "") for i, key in enumerate(MEMBERS))
@@ -38,8 +38,8 @@ def genesis() -> Genesis:
 class MarketChain:
     """A ledger with all contracts, fed block by block."""
 
-    def __init__(self) -> None:
-        document = genesis()
+    def __init__(self, **market: Any) -> None:
+        document = self.genesis = genesis(**market)
         self.chain = document.chain
         self.ledger = Ledger.open(MemoryStore(), document, default_registry())
         self.executor = Executor(self.ledger, default_registry(), document)
