@@ -18,7 +18,7 @@ from tests.chaincode.marketplace import (
     product_state,
     tick,
 )
-from tests.chaincode.test_settlement_money import METERED, entries, patient, settled_world, spent
+from tests.chaincode.test_settlement_money import entries, patient, settled_world, spent
 from tests.chaincode.test_settlement_readings import METERED_S, report
 from tests.chaincode.world import World
 
@@ -286,5 +286,4 @@ def test_entries_fill_their_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [entry.revision for entry in booked] == [0, 0, 0] + [turn for turn in range(1, 7) for _ in "ab"]
     heights = cast("Any", world.query("settlement", "settled", network="home-1", slot=1))[2]
     assert len(heights) == 7 and list(heights) == sorted(heights) and heights[-1] == world.height
-    assert METERED.keys() == DEVICES.keys()
     assert entries(world, "home-1")[-1] == ("home-1/load", "retail", 205, -20_500, 0)

@@ -1,0 +1,211 @@
+"""Rent goes back to the networks by the tolls that they paid, once per period, to the base unit, in bounded steps."""
+
+from typing import Any, cast
+
+import pytest
+
+from chaincode import accounts, budget_audit, settlement_rent
+from chaincode.contract import MAX_AMOUNT
+from tests.chaincode.marketplace import PERIOD_SLOTS, SLOT_S, audit, balance, key_of, order, product_state
+from tests.chaincode.test_settlement_money import patient
+from tests.chaincode.world import World
+
+# 200 Wh an hour's half may come up from b2, where the cheap energy is.
+LINES = (("t", "b1", 100, 5, None, None), ("b1", "b2", 100, 7, None, 400))
+OVER_S = PERIOD_SLOTS * SLOT_S + 900 + 1_800 + 900
+HOMES = ("home-1", "home-2", "home-3")
+
+
+def street(**market: Any) -> World:
+    return patient(lines=LINES, periods=3, **market)
+
+
+def go_to(world: World, time: int) -> None:
+    """Block by block, as things fall due, until ``time``."""
+    while (due := world.next_event()) is not None and due <= time:
+        world.next_block(max(due, world.time))
+    world.next_block(max(time, world.time))
+
+
+def trade(world: World, slot: int, *buys: tuple[str, int, int]) -> None:
+    """A slot in which home-2 sells at 30 what the line carries, to the buyers given: (device, Wh, price)."""
+    order(world, "home-2/pv", "sell", slot=slot, wh=2_000, price=30)
+    for device, wh, price in buys:
+        order(world, device, "buy", slot=slot, wh=wh, price=price)
+    world.next_block(world.time + 10)
+
+
+def rent(world: World, period: int) -> tuple[Any, ...]:
+    return cast("tuple[Any, ...]", world.query("settlement", "rent", period=period))
+
+
+def came_back(world: World) -> list[tuple[str, Any]]:
+    """(network, data) of what came back, in the order of the events."""
+    return [(event.keys[0], event.data) for event in world.events if event.topic == "rent"]
+
+
+def check(world: World) -> None:
+    audit(world)
+    with world.transaction() as ctx:
+        for home in HOMES:
+            for period in range(3):
+                assert budget_audit.totals_of(ctx, home, period).balance()
+
+
+def test_rent_goes_back_by_tolls_paid_when_the_period_is_over() -> None:
+    world = street()
+    trade(world, 1, ("home-1/load", 150, 90), ("home-3/ev", 100, 60))
+    go_to(world, OVER_S - 901)
+    tolls, collected = balance(world, "grid-operator"), balance(world, "congestion")
+    assert (tolls, collected) == (200 * 7, 200 * (60 - 30 - 7))
+    assert rent(world, 0) == ("collecting", 4_600, 0, 1_400, 0, (("home-1", 1_050, 0), ("home-3", 350, 0)))
+    before = {home: balance(world, f"pool:{home}:1") for home in HOMES}
+    go_to(world, OVER_S)
+    assert rent(world, 0) == ("returned", 4_600, 0, 1_400, 4_600, (("home-1", 1_050, 3_450), ("home-3", 350, 1_150)))
+    assert balance(world, "congestion") == 0 and balance(world, "grid-operator") == tolls
+    # Into the period that runs by now. Who sold behind the full line has paid no tolls, and gets nothing of it.
+    after = {home: balance(world, f"pool:{home}:1") - before[home] for home in HOMES}
+    assert after == {"home-1": 3_450, "home-2": 0, "home-3": 1_150}
+    assert cast("Any", world.query("settlement", "bill_of_period", network="home-1", period=0))[3] == 3_450
+    check(world)
+    go_to(world, OVER_S + 10 * SLOT_S)
+    assert len(came_back(world)) == 2, "once"
+
+
+def test_the_largest_remainder_has_the_odd_base_unit_then_the_id() -> None:
+    world = street()
+    trade(world, 1, ("home-1/load", 300, 51), ("home-3/ev", 100, 51), ("home-1/battery", 100, 51))
+    go_to(world, OVER_S)
+    state, collected, _, tolls, returned, rows = rent(world, 0)
+    assert state == "returned" and returned == collected == 200 * 14
+    exact = {network: (collected * paid, tolls) for network, paid, _ in rows}
+    whole = {network: top // bottom for network, (top, bottom) in exact.items()}
+    order_of = sorted(exact, key=lambda network: (-(exact[network][0] % tolls), network))
+    for network in order_of[: collected - sum(whole.values())]:
+        whole[network] += 1
+    assert {network: part for network, _, part in rows} == whole
+
+
+def test_rent_without_tolls_is_the_next_periods() -> None:
+    free = (("t", "b1", 100, 0, None, None), ("b1", "b2", 100, 0, None, 400))
+    world = patient(lines=free, periods=3)
+    trade(world, 1, ("home-1/load", 300, 50))
+    go_to(world, OVER_S)
+    assert rent(world, 0) == ("carried", 4_000, 0, 0, 0, ())
+    assert rent(world, 1)[:3] == ("collecting", 4_000, 4_000)
+    assert balance(world, "congestion") == 4_000
+    check(world)
+
+
+def test_carried_rent_goes_back_with_the_next_periods() -> None:
+    world = street()
+    trade(world, 1, ("home-1/load", 300, 50))
+    with world.transaction() as ctx:  # as if nobody had paid tolls in the period before
+        accounts.mint(ctx, "congestion", 1_000, "test", b"")
+        settlement_rent.note_rent(ctx, 1, 0, 1_000)
+    go_to(world, OVER_S)
+    assert rent(world, 0)[4] == 200 * 13 + 1_000
+    assert balance(world, "congestion") == 0
+
+
+def test_debts_are_paid_first() -> None:
+    world = street(allocated=60_000)
+    trade(world, 1, ("home-1/load", 300, 50))
+    go_to(world, 2 * SLOT_S)
+    registers = {"import_register": 5_000, "export_register": 0}
+    meter = key_of("meter home-1/load")
+    args = {"device": "home-1/load", "slot": 1, "import_wh": 5_000, "export_wh": 0, **registers}
+    world.call(meter, "settlement", "report", **args)
+    go_to(world, OVER_S - 901)
+    owed = cast("Any", world.query("budget", "network_budget", network="home-1", period=0))[7]
+    assert owed > 2_600
+    utility = balance(world, "utility")
+    go_to(world, OVER_S)
+    assert balance(world, "utility") == utility + 2_600
+    assert cast("Any", world.query("budget", "network_budget", network="home-1", period=0))[7] == owed - 2_600
+    check(world)
+
+
+def test_the_work_is_bounded_and_the_result_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = []
+    for page, work in ((200, 1_000), (1, 1)):
+        monkeypatch.setattr("chaincode.settlement_rent.PAGE_ROWS", page)
+        world = street()
+        trade(world, 1, ("home-1/load", 150, 90), ("home-3/ev", 100, 60))
+        go_to(world, OVER_S - 901)
+        monkeypatch.setattr("chaincode.settlement_events.WORK_PER_BLOCK", work)
+        go_to(world, OVER_S)
+        rows.append(rent(world, 0))
+        monkeypatch.setattr("chaincode.settlement_events.WORK_PER_BLOCK", 1_000)
+        check(world)
+    assert rows[0] == rows[1]
+
+
+@pytest.mark.parametrize("table", [b"product/", b"settling/"])
+def test_a_slot_that_was_struck_out_does_not_hold_the_rent_back(table: bytes) -> None:
+    world = street()
+    trade(world, 1, ("home-1/load", 150, 90), ("home-3/ev", 100, 60))
+    go_to(world, 5 * SLOT_S)
+    with world.transaction() as ctx:
+        (key,) = [key for key, _ in ctx.scan(table) if key.endswith((4).to_bytes(8, "big"))]
+        sound = ctx.get(key)
+        ctx.put(key, ("nonsense",))
+    go_to(world, OVER_S)
+    assert rent(world, 0)[0] == "returned"
+    assert [row[1:5:3] for row in cast("Any", world.query("settlement", "parked"))] == [(4, "calendar")]
+    if table == b"product/":  # mended, it is settled as it would have been
+        with world.transaction() as ctx:
+            ctx.put(key, sound)
+        world.call(key_of("admin"), "settlement", "release", index=0)
+        world.next_block(world.time + 1)
+        assert product_state(world, 4) == "FINAL"
+        assert world.query("settlement", "settled", network="home-1", slot=4) is not None
+    check(world)
+
+
+def test_what_a_late_release_pays_counts_for_the_next_period() -> None:
+    world = street()
+    trade(world, 1, ("home-1/load", 150, 90), ("home-3/ev", 100, 60))
+    with world.transaction() as ctx:
+        full = accounts.device_book(ctx, "home-1/load", 0)
+        ctx.put(b"acc-device/home-1/load\0" + bytes(4), tuple(full._replace(spent=MAX_AMOUNT - 5)))
+    go_to(world, 2 * SLOT_S)
+    registers = {"import_register": 5_000, "export_register": 0}
+    args = {"device": "home-1/load", "slot": 1, "import_wh": 5_000, "export_wh": 0, **registers}
+    world.call(key_of("meter home-1/load"), "settlement", "report", **args)
+    go_to(world, OVER_S)
+    assert rent(world, 0) == ("returned", 4_600, 0, 350, 4_600, (("home-3", 350, 4_600),))
+    with world.transaction() as ctx:
+        ctx.put(b"acc-device/home-1/load\0" + bytes(4), tuple(full))
+    world.call(key_of("admin"), "settlement", "release", index=0)
+    world.next_block(world.time + 1)
+    assert product_state(world) == "FINAL"
+    assert rent(world, 1)[:4] == ("collecting", 0, 0, 1_050)
+    check(world)
+
+
+def test_a_payment_that_fails_is_parked_and_released() -> None:
+    world = street()
+    trade(world, 1, ("home-1/load", 150, 90), ("home-3/ev", 100, 60))
+    go_to(world, OVER_S - 901)
+    key = b"acc-network/home-1\0" + (1).to_bytes(4, "big")
+    with world.transaction() as ctx:
+        sound = accounts.network_book(ctx, "home-1", 1)
+        ctx.put(key, tuple(sound._replace(earned=MAX_AMOUNT - 5)))
+    go_to(world, OVER_S)
+    assert rent(world, 0)[4] == 1_150 and balance(world, "congestion") == 3_450
+    (row,) = cast("Any", world.query("settlement", "parked"))
+    assert row[:3] == ("home-1", PERIOD_SLOTS - 1, "bad-amount") and row[4] == "rent"
+    with world.transaction() as ctx:
+        ctx.put(key, tuple(sound))
+    world.call(key_of("admin"), "settlement", "release", index=0)
+    world.next_block(world.time + 1)
+    assert rent(world, 0)[4] == 4_600 and balance(world, "congestion") == 0
+    check(world)
+
+
+@pytest.mark.parametrize("args", [{"period": -1}, {"period": 2**32}, {"period": 0, "first": -1}])
+def test_a_period_is_a_number(args: dict[str, Any]) -> None:
+    world = patient()
+    with pytest.raises(Exception, match="bad-range"):
+        world.query("settlement", "rent", **args)
