@@ -11,6 +11,7 @@ from chaincode.roles import MEMBER_ROLES
 from cli.governance import COMMANDS
 from cli.grid import commands as grid
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
+from cli.rules import rules
 from cli.session import ask, node_option, signing_options, transact
 from cli.units import MAX_INTEGER, PUBLIC_KEY, TOKENS, Count, base_units, clock, per_kwh
 from cli.wallet import period_option, period_or_current
@@ -334,5 +335,5 @@ def _done(status: TxStatus, as_json: bool) -> None:
     click.echo(f"done in block {status.height}")
 
 
-for command in (*COMMANDS, grid):
+for command in (*COMMANDS, grid, rules):
     admin.add_command(command)

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+from chaincode.market_products import Settings
 from node.errors import RefusedError
 from node.model.codec import Value
 
@@ -68,6 +69,13 @@ EVENTS: Mapping[str, Sequence[str]] = {
     "membership-scheduled": ("proposal", "kind", "epoch", "first_height"),
     "membership-withdrawn": ("proposal",),
     "membership-approval-withdrawn": ("proposal", "approvals"),
+    "rules-proposed": ("proposal", "first_height", "digest"),
+    "rules-approved": ("proposal", "approvals", "missing"),
+    "rules-scheduled": ("proposal", "first_height"),
+    "rules-withdrawn": ("proposal",),
+    "rules-approval-withdrawn": ("proposal", "approvals"),
+    "rules": ("version", *Settings._fields),
+    "outage": ("since", "until"),
 }
 """An event's topic -> the names of its data, as the contracts emit them; a single value stands for itself. In a
 ``fill``, ``energy_wh`` and ``price`` are those of the fill."""

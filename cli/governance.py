@@ -1,8 +1,4 @@
-"""`watt admin propose, approve, withdraw, proposals, validators`: who validates, decided by the validators' admins.
-
-An approval is signed for the digest of what it approves. The digest is computed here from what is shown, so a node that
-shows one thing cannot have another approved.
-"""
+"""`watt admin propose, approve, withdraw, proposals, validators`: who validates, decided by the validators' admins."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -10,33 +6,19 @@ from typing import Any, Final
 import click
 import msgspec
 
-from chaincode.governance import MAX_AHEAD, NOTICE, digest_of
+from chaincode.governance import digest_of
+from cli import ballots
 from cli.answers import EPOCH, PROPOSAL, SEAT, as_rows, record, records
-from cli.output import count, json_option, plain, print_json, print_table, refusals_to_exit_codes
-from cli.session import ask, node_option, signing_options, transact
-from cli.units import ID_BYTES, PUBLIC_KEY, Count, hex_id
+from cli.ballots import Signing, at_option, checked, picked, votes
+from cli.output import json_option, plain, print_json, print_table, refusals_to_exit_codes
+from cli.session import ask, node_option, signing_options
+from cli.units import ID_BYTES, PUBLIC_KEY, Count
 from node.errors import RefusedError
-from node.gateway.client import Client, TxStatus
+from node.gateway.client import Client
 from node.model.genesis import Member
 from node.transport.tls import certificate_fault
 
-DEFAULT_AHEAD: Final = 1000
-"""Heights until a change takes effect, if nobody says: more than an hour of an idle network, minutes of a busy one."""
 _PATH = click.Path(exists=True, dir_okay=False, path_type=Path)
-
-
-class Height(click.ParamType[tuple[int, bool]]):
-    """``5000``, or ``+200`` for so many above the head; becomes (number, whether it counts from the head)."""
-
-    name = "height"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, bool]:
-        if isinstance(value, tuple):
-            return value
-        digits = str(value).removeprefix("+")
-        if not (digits.isascii() and digits.isdecimal() and len(digits) <= 18):
-            self.fail(f"{str(value)[:40]!r} is neither a height nor +BLOCKS", param, ctx)
-        return int(digits), str(value).startswith("+")
 
 
 _entry_option = click.option(
@@ -45,15 +27,6 @@ _entry_option = click.option(
     type=_PATH,
     required=True,
     help="The member.json that `watt node init` wrote: name, public key, TLS certificate.",
-)
-_at_option = click.option(
-    "--at",
-    "height",
-    type=Height(),
-    default=f"+{DEFAULT_AHEAD}",
-    show_default=True,
-    metavar="HEIGHT|+BLOCKS",
-    help=f"The first height of the changed set; at least {NOTICE} above the block that decides, at most {MAX_AHEAD}.",
 )
 
 
@@ -66,7 +39,7 @@ def propose() -> None:
 @_entry_option
 @click.option("--admin-key", type=PUBLIC_KEY, required=True, help="The public key that will decide for it.")
 @click.option("--address", required=True, metavar="HOST:PORT", help="Where its node listens for the others.")
-@_at_option
+@at_option
 @signing_options
 @json_option
 @refusals_to_exit_codes
@@ -91,7 +64,7 @@ def propose_add(
 
 @propose.command("remove")
 @click.argument("name")
-@_at_option
+@at_option
 @signing_options
 @json_option
 @refusals_to_exit_codes
@@ -113,7 +86,7 @@ def propose_remove(
 @propose.command("rotate")
 @_entry_option
 @click.option("--address", default="", metavar="HOST:PORT", help="Where its node listens from then on, if elsewhere.")
-@_at_option
+@at_option
 @signing_options
 @json_option
 @refusals_to_exit_codes
@@ -155,21 +128,17 @@ def approve(
 
     Example: watt admin approve 3 --digest 5c0e... --key admin.key
     """
-    wanted = None if digest is None else hex_id(digest, "--digest")
-    found = ask(nodes, lambda client: _proposal(client, number))
-    if wanted is None and not yes:
-        _show_proposals([found], err=True)
-        click.confirm("Approve this?", abort=True, err=True)
-    if wanted is not None and wanted != found["digest"]:
-        raise RefusedError("wrong-digest", f"the digest of proposal {number} is {found['digest'].hex()}")
-    if found["tls_certificate"]:
-        _check_certificate(found["name"], found["tls_certificate"])
 
-    async def args(_: Client) -> dict[str, Any]:
-        return {"proposal": number, "digest": found["digest"]}
+    async def find(client: Client) -> dict[str, Any]:
+        found = picked(await _proposals(client), number, "watt admin proposals")
+        if found["tls_certificate"]:
+            _check_certificate(found["name"], found["tls_certificate"])
+        return found
 
-    status = transact(nodes, key_file, passphrase_file, "governance", "approve", args)
-    _told(status, number, found["digest"], status.result, found["first_height"], as_json)
+    signing = (nodes, key_file, passphrase_file)
+    ballots.approve(
+        "governance", number, digest, yes, signing, as_json, find, lambda found: _show_proposals([found], err=True)
+    )
 
 
 @click.command()
@@ -182,14 +151,7 @@ def withdraw(number: int, nodes: tuple[str, ...], key_file: Path, passphrase_fil
 
     Example: watt admin withdraw 3 --key admin.key
     """
-
-    async def args(_: Client) -> dict[str, Any]:
-        return {"proposal": number}
-
-    status = transact(nodes, key_file, passphrase_file, "governance", "withdraw", args)
-    if as_json:
-        return print_json({"height": status.height, "proposal": number})
-    click.echo(f"withdrawn in block {status.height}")
+    ballots.withdraw("governance", number, (nodes, key_file, passphrase_file), as_json)
 
 
 @click.command()
@@ -271,67 +233,23 @@ def _keys_of(entry: Member) -> dict[str, bytes]:
 
 
 def _propose(
-    kind: str,
-    name: str,
-    height: tuple[int, bool],
-    change: dict[str, Any],
-    signing: tuple[tuple[str, ...], Path, Path | None],
-    as_json: bool,
+    kind: str, name: str, height: tuple[int, bool], change: dict[str, Any], signing: Signing, as_json: bool
 ) -> None:
-    number, from_head = height
-    first = number
+    async def args(_: Client) -> dict[str, Any]:
+        return {"kind": kind, "name": name, **change}
 
-    async def args(client: Client) -> dict[str, Any]:
-        nonlocal first
-        first = (await client.node_info()).height + number if from_head else number
-        return {"kind": kind, "name": name, "first_height": first, **change}
-
-    status = transact(*signing, "governance", "propose", args)
-    match status.result:
-        case (int(proposal), bytes(digest), int(missing)):
-            _told(status, proposal, digest, missing, first, as_json)
-        case _:
-            raise RefusedError("bad-answer", "the receipt's result is no proposal: another version?")
-
-
-def _told(status: TxStatus, proposal: int, digest: bytes, missing: Any, first_height: int, as_json: bool) -> None:
-    if as_json:
-        return print_json(
-            {
-                "height": status.height,
-                "proposal": proposal,
-                "digest": digest,
-                "missing": missing,
-                "first_height": first_height,
-            }
-        )
-    click.echo(f"proposal {proposal}, digest {digest.hex()}, in block {status.height}")
-    if missing:
-        click.echo(f"{count(missing, 'approval')} missing, until height {first_height - NOTICE}")
-    else:
-        click.echo(f"scheduled: in force from height {first_height} on")
+    ballots.propose("governance", height, args, signing, as_json)
 
 
 async def _proposals(client: Client) -> list[dict[str, Any]]:
     """The open proposals. Raises RefusedError("bad-answer") if one has not the digest of what it says."""
     chain = (await client.node_info()).chain
-    rows = records(await client.query("governance", "proposals"), PROPOSAL)
-    for row in rows:
+
+    def digest(row: dict[str, Any]) -> bytes:
         seat = tuple(row[name] for name in SEAT)
-        try:
-            digest = digest_of(chain, row["proposal"], row["kind"], seat, row["first_height"])
-        except (AttributeError, TypeError) as error:
-            raise RefusedError("bad-answer", f"the node's answer is no proposal: {error}") from error
-        if digest != row["digest"]:
-            raise RefusedError("bad-answer", f"the node shows proposal {row['proposal']} other than it is")
-    return rows
+        return digest_of(chain, row["proposal"], row["kind"], seat, row["first_height"])
 
-
-async def _proposal(client: Client, number: int) -> dict[str, Any]:
-    found = next((row for row in await _proposals(client) if row["proposal"] == number), None)
-    if found is None:
-        raise RefusedError("unknown-proposal", f"there is no open proposal {number}: see `watt admin proposals`")
-    return found
+    return checked(records(await client.query("governance", "proposals"), PROPOSAL), digest)
 
 
 def _show_proposals(rows: list[dict[str, Any]], *, err: bool = False) -> None:
@@ -347,10 +265,7 @@ def _show_proposals(rows: list[dict[str, Any]], *, err: bool = False) -> None:
                 if row[field]
             ),
             *(f"  {line}" for line in row["tls_certificate"].splitlines()),
-            f"  approved by: {', '.join(row['approved_by']) or 'nobody'}",
-            f"  {count(row['missing'], 'approval')} missing until height {row['last_height']}, "
-            f"of: {', '.join(row['not_approved_by'])}",
-            f"  digest: {row['digest'].hex()}",
+            *votes(row),
         ]
         click.echo("\n".join(plain(line) for line in lines), err=err)
 

@@ -1,0 +1,160 @@
+"""What `watt admin propose, approve, withdraw` and `watt admin rules` have in common: heights, digests, approvals.
+
+An approval is signed for the digest of what it approves. The digest is computed here from what is shown, so a node that
+shows one thing cannot have another approved.
+"""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import click
+
+from chaincode.ballot import MAX_AHEAD, NOTICE
+from chaincode.contract import ContractError
+from cli.output import count, print_json
+from cli.session import ask, transact
+from cli.units import hex_id
+from node.errors import RefusedError
+from node.gateway.client import Client, TxStatus
+
+DEFAULT_AHEAD: Final = 1000
+"""Heights until a change takes effect, if nobody says: more than an hour of an idle network, minutes of a busy one."""
+
+Signing: TypeAlias = tuple[tuple[str, ...], Path, Path | None]
+"""Gateways, the key's file, the file of its passphrase."""
+
+
+class Height(click.ParamType[tuple[int, bool]]):
+    """``5000``, or ``+200`` for so many above the head; becomes (number, whether it counts from the head)."""
+
+    name = "height"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, bool]:
+        if isinstance(value, tuple):
+            return value
+        digits = str(value).removeprefix("+")
+        if not (digits.isascii() and digits.isdecimal() and len(digits) <= 18):
+            self.fail(f"{str(value)[:40]!r} is neither a height nor +BLOCKS", param, ctx)
+        return int(digits), str(value).startswith("+")
+
+
+at_option = click.option(
+    "--at",
+    "height",
+    type=Height(),
+    default=f"+{DEFAULT_AHEAD}",
+    show_default=True,
+    metavar="HEIGHT|+BLOCKS",
+    help=f"From which height on; at least {NOTICE} above the block that decides, at most {MAX_AHEAD}.",
+)
+
+
+def propose(
+    contract: str,
+    height: tuple[int, bool],
+    change: Callable[[Client], Awaitable[dict[str, Any]]],
+    signing: Signing,
+    as_json: bool,
+) -> None:
+    """Propose what ``change`` says, having asked the node, and say what came of it."""
+    number, from_head = height
+    first = number
+
+    async def args(client: Client) -> dict[str, Any]:
+        nonlocal first
+        first = (await client.node_info()).height + number if from_head else number
+        return {"first_height": first, **await change(client)}
+
+    status = transact(*signing, contract, "propose", args)
+    match status.result:
+        case (int(proposal), bytes(digest), int(missing)):
+            _told(status, proposal, digest, missing, first, as_json)
+        case _:
+            raise RefusedError("bad-answer", "the receipt's result is no proposal: another version?")
+
+
+def approve(
+    contract: str,
+    number: int,
+    digest: str | None,
+    yes: bool,
+    signing: Signing,
+    as_json: bool,
+    find: Callable[[Client], Awaitable[dict[str, Any]]],
+    show: Callable[[dict[str, Any]], None],
+) -> None:
+    """Approve the proposal that ``find`` brings: of that digest, or as ``show`` shows it and somebody confirms."""
+    wanted = None if digest is None else hex_id(digest, "--digest")
+    found = ask(signing[0], find)
+    if wanted is None and not yes:
+        show(found)
+        click.confirm("Approve this?", abort=True, err=True)
+    if wanted is not None and wanted != found["digest"]:
+        raise RefusedError("wrong-digest", f"the digest of proposal {number} is {found['digest'].hex()}")
+
+    async def args(_: Client) -> dict[str, Any]:
+        return {"proposal": number, "digest": found["digest"]}
+
+    status = transact(*signing, contract, "approve", args)
+    _told(status, number, found["digest"], status.result, found["first_height"], as_json)
+
+
+def withdraw(contract: str, number: int, signing: Signing, as_json: bool) -> None:
+    """Take back a proposal, or one's approval of it."""
+
+    async def args(_: Client) -> dict[str, Any]:
+        return {"proposal": number}
+
+    status = transact(*signing, contract, "withdraw", args)
+    if as_json:
+        return print_json({"height": status.height, "proposal": number})
+    click.echo(f"withdrawn in block {status.height}")
+
+
+def checked(rows: list[dict[str, Any]], digest_of: Callable[[dict[str, Any]], bytes]) -> list[dict[str, Any]]:
+    """The proposals. Raises RefusedError("bad-answer") if one has not the digest of what it says."""
+    for row in rows:
+        try:
+            digest = digest_of(row)
+        except (AttributeError, ContractError, TypeError, ValueError) as error:
+            raise RefusedError("bad-answer", f"the node's answer is no proposal: {error}") from error
+        if digest != row["digest"]:
+            raise RefusedError("bad-answer", f"the node shows proposal {row['proposal']} other than it is")
+    return rows
+
+
+def picked(rows: list[dict[str, Any]], number: int, command: str) -> dict[str, Any]:
+    """The open proposal ``number``. Raises RefusedError("unknown-proposal")."""
+    found = next((row for row in rows if row["proposal"] == number), None)
+    if found is None:
+        raise RefusedError("unknown-proposal", f"there is no open proposal {number}: see `{command}`")
+    return found
+
+
+def votes(row: dict[str, Any]) -> list[str]:
+    """The last lines of a proposal as it is shown: who approves, what is missing, the digest."""
+    return [
+        f"  approved by: {', '.join(row['approved_by']) or 'nobody'}",
+        f"  {count(row['missing'], 'approval')} missing until height {row['last_height']}, "
+        f"of: {', '.join(row['not_approved_by'])}",
+        f"  digest: {row['digest'].hex()}",
+    ]
+
+
+def _told(status: TxStatus, proposal: int, digest: bytes, missing: Any, first_height: int, as_json: bool) -> None:
+    if as_json:
+        return print_json(
+            {
+                "height": status.height,
+                "proposal": proposal,
+                "digest": digest,
+                "missing": missing,
+                "first_height": first_height,
+            }
+        )
+    click.echo(f"proposal {proposal}, digest {digest.hex()}, in block {status.height}")
+    if missing:
+        click.echo(f"{count(missing, 'approval')} missing, until height {first_height - NOTICE}")
+    else:
+        click.echo(f"scheduled: in force from height {first_height} on")
