@@ -184,7 +184,7 @@ def test_members_that_change_are_proven_on_the_way() -> None:
     file = BytesIO()
     exporter = Exporter(file, About(chain.genesis.chain, False, 0))
     read = recorded(chain.executor, chain.ledger, exporter)
-    asked = "governance", "epochs", {}
+    asked: tuple[str, str, dict[str, Any]] = ("governance", "epochs", {})
     answer = asyncio.run(_ask(read, *asked))
     exporter.close()
     again = Import(BytesIO(file.getvalue()), chain.genesis, chain.registry)

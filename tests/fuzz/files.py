@@ -1,8 +1,10 @@
 """What lies on disk when a node or a command starts: configuration, genesis, keys, vote log, database, evidence."""
 
+import asyncio
 import json
 import tempfile
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from random import Random
 
@@ -13,10 +15,13 @@ from node.consensus.records import read_records
 from node.consensus.settings import Settings
 from node.errors import CodecError, ConfigError, NodeFault, RefusedError, StoreFault
 from node.evidence import check_evidence, dump_evidence, parse_evidence
+from node.export import About, Exporter, Import
 from node.keyfile import TESTNET, public_key_of, read_passphrase, save_key
 from node.ledger import layout
 from node.ledger.chain import Ledger
 from node.ledger.store import MemoryStore
+from node.model.block import encode_header
+from node.model.certificate import encode_certificate
 from node.model.genesis import dump_genesis, parse_genesis
 from node.model.keys import SigningKey
 from node.model.receipt import decode_events, decode_receipt, decode_results
@@ -195,6 +200,33 @@ def block_results(data: bytes) -> None:
     decode_events(results.events)
     for each in results.receipts:
         decode_receipt(each)
+
+
+@cache
+def _exports() -> tuple[bytes, ...]:
+    """One answer of an entry that is there and one that is not, of the small chain; all of it in one file."""
+    chain = _database()
+    file = BytesIO()
+    exporter = Exporter(file, About(chain.genesis.chain, False, 0))
+    certificate = chain.ledger.head_certificate
+    assert certificate is not None
+    for name in ("k", "none"):
+        _, reads = chain.executor.query_proven("sample", "count", {"name": name})
+        asked = "sample", "count", {"name": name}
+        exporter.answer(asked, encode_header(chain.ledger.head), encode_certificate(certificate), reads, ())
+    exporter.close()
+    return (file.getvalue(),)
+
+
+@target(RefusedError, seeds=_exports)
+def export_file(data: bytes) -> None:
+    """Whatever is in it, an answer is the true one or none."""
+    chain = _database()
+    read = Import(BytesIO(data), chain.genesis, Registry([Sample(), Plain()]))
+    for name in ("k", "none"):
+        answer = asyncio.run(read("sample", "count", {"name": name}))
+        assert answer == chain.executor.query("sample", "count", {"name": name})
+    read.finish()
 
 
 @cache

@@ -1,0 +1,169 @@
+"""`watt market verify`: every lie about a market that its own figures can show is found, and named."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+import pytest
+
+from chaincode import market_certificate
+from chaincode.contract import ContractError, Value
+from chaincode.market_certificate import Auction, OrderRow
+from cli.answers import PRODUCT, Reader
+from cli.verify import Fault, Outcome, stored_products, verify_product
+from node.errors import RefusedError
+from tests.chaincode.market_chain import MarketChain, day
+from tests.chaincode.marketplace import SLOT_S
+
+Answer = tuple[tuple[Any, ...], tuple[Any, ...], tuple[Any, ...]]
+
+
+@cache
+def chain() -> MarketChain:
+    """A day on a street."""
+    made = MarketChain()
+    for time, transactions in day(made, 7):
+        made.commit(made.execute(time, transactions))
+    return made
+
+
+async def honest(contract: str, method: str, args: Mapping[str, Any]) -> Value:
+    """What the ledger says."""
+    return chain().executor.query(contract, method, args)
+
+
+def verified(read: Reader, slot: int) -> Outcome:
+    return asyncio.run(verify_product(read, slot, SLOT_S))
+
+
+@cache
+def busiest() -> tuple[int, Outcome]:
+    """A product with several auctions in which one order took part twice."""
+    found = [(slot, verified(honest, slot)) for slot in asyncio.run(stored_products(honest))]
+    assert not any(outcome.faults for _, outcome in found)
+    return max(found, key=lambda pair: pair[1].checked.orders)
+
+
+def faults(read: Reader) -> list[Fault]:
+    return list(verified(read, busiest()[0]).faults)
+
+
+def lying(method: str, lie: Callable[[Any, int], Any]) -> Reader:
+    """``lie``: what is said in place of the answer to ``method``; given the auction's number too."""
+
+    async def read(contract: str, asked: str, args: Mapping[str, Any]) -> Value:
+        answer: Value = await honest(contract, asked, args)
+        return lie(answer, args.get("number", 0)) if asked == method else answer
+
+    return read
+
+
+def in_auction(change: Callable[[Auction, list[OrderRow], int], tuple[Auction, list[OrderRow]]]) -> Reader:
+    """A reader that lies about the record and the orders of auctions."""
+
+    def lie(answer: Answer, number: int) -> Value:
+        auction, rows = change(Auction(*answer[0]), [OrderRow(*row) for row in answer[1]], number)
+        return tuple(auction), tuple(tuple(row) for row in rows), answer[2]
+
+    return lying("auction", lie)
+
+
+def in_product(name: str, change: int) -> Reader:
+    """A reader that lies about one figure of the product."""
+    at = PRODUCT.index(name)
+    return lying("product", lambda row, _: (*row[:at], row[at] + change, *row[at + 1 :]))
+
+
+def test_an_honest_product_has_no_fault() -> None:
+    _, outcome = busiest()
+    assert outcome.checked.auctions > 1 and outcome.checked.trades > 1
+    assert [part.name for part in outcome.details] == ["auction", "auction-order", "auction-trade"]
+
+
+@pytest.mark.parametrize("name", ["trades", "energy_wh", "paid", "received", "tolls", "rent"])
+def test_a_total_that_is_not_the_auctions_sum(name: str) -> None:
+    found = faults(in_product(name, 1))
+    assert found[0].code == "wrong-total" and found[0].auction == -1 and found[0].message.startswith(name)
+
+
+@pytest.mark.parametrize("change", [-1, 1])
+def test_escrow_that_does_not_hold_what_buyers_paid(change: int) -> None:
+    found = faults(lying("account", lambda held, _: held + change))
+    assert [fault.code for fault in found] == ["wrong-escrow"]
+
+
+def test_flows_that_do_not_follow_from_those_before() -> None:
+    def other(auction: Auction, rows: list[OrderRow], number: int) -> tuple[Auction, list[OrderRow]]:
+        return auction._replace(flows_before=tuple(flow + 1 for flow in auction.flows_before)), rows
+
+    assert {fault.code for fault in faults(in_auction(other))} == {"wrong-flows"}
+
+
+@pytest.mark.parametrize(
+    ("field", "code"), [("grid_version", "wrong-grid"), ("welfare", "wrong-sum"), ("energy_wh", "wrong-fill")]
+)
+def test_a_record_that_says_something_else(field: str, code: str) -> None:
+    def other(auction: Auction, rows: list[OrderRow], number: int) -> tuple[Auction, list[OrderRow]]:
+        return auction._replace(**{field: getattr(auction, field) + 1}), rows
+
+    assert code in {fault.code for fault in faults(in_auction(other))}
+
+
+def test_auctions_out_of_time() -> None:
+    def other(auction: Auction, rows: list[OrderRow], number: int) -> tuple[Auction, list[OrderRow]]:
+        return auction._replace(time=auction.time - number * 10_000), rows
+
+    assert {fault.code for fault in faults(in_auction(other))} == {"wrong-time"}
+
+
+def test_an_order_that_changes_between_auctions() -> None:
+    """It comes back with more than was left, with another tag, younger than the auction, or beyond the tariffs."""
+    seen: dict[bytes, int] = {}
+    lies: tuple[Callable[[OrderRow], OrderRow], ...] = (
+        lambda row: row._replace(energy_wh=row.energy_wh + 1),
+        lambda row: row._replace(renewable=not row.renewable),
+        lambda row: row._replace(age=row.age + 100),
+        lambda row: row._replace(price=row.price + 1_000) if not row.side else row,
+    )
+    for lie in lies:
+        seen.clear()
+
+        def other(auction: Auction, rows: list[OrderRow], number: int) -> tuple[Auction, list[OrderRow]]:
+            changed = [lie(row) if row.id in seen and not row.filled_wh else row for row in rows]  # noqa: B023
+            seen.update((row.id, number) for row in rows)
+            return auction, changed
+
+        assert faults(in_auction(other)), "an order that nobody filled came back as another one"
+    assert seen
+
+
+def test_an_auction_of_many_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However large an auction is, an answer has so many pages of it, and all together are the same."""
+    slot, _ = busiest()
+    asked = []
+    small = MarketChain()
+    monkeypatch.setattr(market_certificate, "PAGE_ROWS", 2)
+    for time, transactions in day(small, 7):
+        small.commit(small.execute(time, transactions))
+
+    async def paged(contract: str, method: str, args: Mapping[str, Any]) -> Value:
+        asked.append((method, args.get("first", 0)))
+        return small.executor.query(contract, method, args)
+
+    whole = verified(paged, slot)
+    assert whole.checked.trades > 2 and max(first for _, first in asked) == 0
+    monkeypatch.setattr(market_certificate, "ANSWER_PAGES", 1)
+    assert verified(paged, slot) == whole and not whole.faults
+    assert max(first for _, first in asked) > 1
+
+    async def stuck(contract: str, method: str, args: Mapping[str, Any]) -> Value:
+        answer: Any = await paged(contract, method, args)
+        return answer if not args.get("first") else (answer[0], (), ())
+
+    with pytest.raises(RefusedError) as refused:
+        verified(stuck, slot)
+    assert refused.value.code == "bad-answer"
+    with pytest.raises(ContractError) as negative:
+        small.executor.query("market", "auction", {"slot": slot, "number": 0, "first": -1})
+    assert negative.value.code == "bad-range"
