@@ -21,6 +21,7 @@ from chaincode.governance import Governance
 from chaincode.grid import Grid
 from chaincode.identity import Identity
 from chaincode.market import Market
+from chaincode.origin import Origins
 from chaincode.rules import Rules
 from chaincode.settlement import Settlement
 from chaincode.statements import Statements
@@ -127,7 +128,18 @@ class Registry:
 def default_registry() -> Registry:
     """Every contract of wattledger, in the order in which their hooks run: at genesis, whoever is named comes first."""
     return Registry(
-        [Accounts(), Grid(), Identity(), Budget(), Market(), Settlement(), Statements(), Governance(), Rules()]
+        [
+            Accounts(),
+            Grid(),
+            Identity(),
+            Budget(),
+            Market(),
+            Settlement(),
+            Origins(),
+            Statements(),
+            Governance(),
+            Rules(),
+        ]
     )
 
 
