@@ -87,10 +87,42 @@ def test_an_order_from_placing_to_trading_and_its_proof(watt: Watt, network: Clu
     genesis = ["--genesis", str(network.network.directory / GENESIS_NAME)]
     proven = watt.json("market", "verify", slot, *genesis)
     assert {**proven, "read": ""} == {**checked, "read": ""} and "under certificates" in proven["read"]
-    everything = watt.json("market", "verify", *genesis)
+    assert watt.json("market", "verify", "--product", slot)["trades"] == 1
+    everything = watt.json("market", "verify", "--all", *genesis)
     assert everything["auctions"] >= 1 and everything["faults"] == []
     for part, code in (("price", "wrong-price"), ("energy", "wrong-split"), ("flows", "wrong-flows")):
         assert code in asyncio.run(_faults_of_a_lying_node(watt.node, int(slot), part))
+
+
+def test_products_are_taken_along_and_checked_without_a_node(watt: Watt, network: Cluster, tmp_path: Path) -> None:
+    genesis = ["--genesis", str(network.network.directory / GENESIS_NAME)]
+    whole, one = tmp_path / "all.export", tmp_path / "one.export"
+    slot = watt.slot(6)
+    written = watt.json("market", "export", "--all", "--out", str(whole), *genesis)
+    assert written["bytes"] == whole.stat().st_size and written["faults"] == []
+    figures = ("products", "pruned", "auctions", "orders", "trades", "energy_wh")
+    watt.json("market", "export", "--product", slot, "--out", str(one), *genesis)
+    nowhere = Watt(network)
+    nowhere.node = "127.0.0.1:1"
+    checked = nowhere.json("market", "verify", "--file", str(whole), *genesis)
+    assert {name: checked[name] for name in figures} == {name: written[name] for name in figures}
+    alone = nowhere.json("market", "verify", "--file", str(one), *genesis)
+    assert alone["products"] == 1 and alone["faults"] == [] and "block " in alone["read"]
+    assert nowhere.json("market", "verify", "--file", str(whole), "--product", slot, *genesis)["products"] == 1
+    compared = watt.json("market", "verify", "--file", str(one), "--compare", *genesis)
+    assert compared["compared"] == 0, "nothing has been deleted"
+    again = watt.run("market", "export", "--all", "--out", str(whole), *genesis)
+    assert again.exit_code == 1 and again.stderr.startswith("watt: file-exists: ")
+    for data, code in ((whole.read_bytes()[:-1], "bad-export"), (b"", "bad-export")):
+        one.write_bytes(data)
+        refused = nowhere.run("market", "verify", "--file", str(one), *genesis)
+        assert refused.exit_code == 1 and refused.stderr.startswith(f"watt: {code}: "), refused.output
+    missing = nowhere.run("market", "verify", "--file", str(tmp_path / "none"), *genesis)
+    assert missing.exit_code == 1 and missing.stderr.startswith("watt: no-export: ")
+    for words in (["--file", str(whole)], ["--compare"], ["1", "--all"], ["--config", "x", "--file", "y"]):
+        assert nowhere.run("market", "verify", *words).exit_code == 2
+    for words in (["--all"], genesis, ["--product", "1", "--all"]):
+        assert nowhere.run("market", "export", "--out", str(tmp_path / "never"), *words).exit_code == 2
 
 
 async def _faults_of_a_lying_node(node: str, slot: int, part: str) -> set[str]:
