@@ -10,7 +10,8 @@ Nothing goes that a later rule needs:
 - readings, from which the estimates of the week after are made, stay until the same slot of each of the seven days
   after it is FINAL, however short the retention; of each meter the last one, which the next reading's registers must
   join; and what stands in for readings since then, until the gap is too long for the registers to say anything of it;
-- a slot in which a unit is parked is not pruned until that has been settled.
+- a slot in which a unit is parked, or money left, is not pruned until that has been settled; nor one whose origins are
+  not assigned yet.
 
 The order within a table, which the digest follows: by key if the key begins with the slot; by network, or by network
 and device, in the order of their registration if it begins with those; a device's orders from the newest on. The
@@ -27,6 +28,7 @@ from chaincode import (
     market_orders,
     market_products,
     market_trading,
+    origin_state,
     pruned,
     settlement_feeder,
     settlement_parking,
@@ -38,6 +40,8 @@ from chaincode.market_calendar import PRUNE, SETTLEMENT, Entry
 from chaincode.market_products import DAY_S
 from chaincode.pruned import Part
 
+_AGAIN_S: Final = 3_600
+"""When a slot that had to be kept is looked at again."""
 LOOKS_PER_WORK: Final = 8
 """Devices or networks without an entry that count as much as one deleted entry."""
 
@@ -59,6 +63,10 @@ _TABLES: Final = (
     ("acc-escrow", SLOT),
     ("settled", NETWORK),
     ("settled-entry", NETWORK),
+    ("origin-hold", SLOT),
+    ("origin-sums", NETWORK),
+    ("origin-given", NETWORK),
+    ("origin-used", NETWORK),
     ("order", ORDERS),
     ("position", DEVICE),
     ("reading", READINGS),
@@ -90,14 +98,14 @@ def go_on(ctx: Context, entry: Entry, work: int) -> int:
     """Delete details of a slot, about ``work`` entries; how many it was. What is left stays in the calendar."""
     market_calendar.remove(ctx, SETTLEMENT, entry.time, PRUNE, entry.slot)
     if not entry.cursor:
-        if settlement_parking.in_slot(ctx, entry.slot) or accounts.balance(ctx, f"escrow:{entry.slot}"):
-            market_calendar.put(ctx, SETTLEMENT, entry._replace(time=entry.time + DAY_S))
+        if _is_needed(ctx, entry.slot):
+            market_calendar.put(ctx, SETTLEMENT, entry._replace(time=entry.time + _AGAIN_S))
             return 1
         pruned.put_parts(ctx, entry.slot, ())
     run = _Run(ctx, entry.slot, _Cursor(*cast("tuple[int, int, int, int, bytes]", entry.cursor or ())), work)
     while run.cursor.table < len(_TABLES) and run.work > 0:
         if run.cursor == _Cursor(_READINGS) and not _is_history_over(ctx, entry.slot):
-            later = max(market_products.require(ctx, entry.slot).final_at + _HISTORY_S, entry.time + DAY_S)
+            later = max(market_products.require(ctx, entry.slot).final_at + _HISTORY_S, entry.time + _AGAIN_S)
             market_calendar.put(ctx, SETTLEMENT, Entry(later, PRUNE, entry.slot, tuple(run.cursor)))
             return work - run.work + 1
         run.table()
@@ -200,6 +208,14 @@ class _Run:
     def _look(self, number: int) -> None:
         if number % LOOKS_PER_WORK == 0:
             self.work -= 1
+
+
+def _is_needed(ctx: Context, slot: int) -> bool:
+    """Whether something is still to be done that the slot's details say."""
+    origins = origin_state.cursor_of(ctx)
+    if origins is not None and origins.slot <= slot:
+        return True
+    return settlement_parking.in_slot(ctx, slot) > 0 or accounts.balance(ctx, f"escrow:{slot}") > 0
 
 
 def _is_history_over(ctx: Context, slot: int) -> bool:
