@@ -92,7 +92,7 @@ bench: $(VENV)/.ready
 	mkdir -p bench/results
 	$(BIN)/watt bench throughput --nodes 4 --seconds 20 --json > bench/results/throughput.json
 	$(BIN)/watt bench latency --nodes 4 --seconds 20 --json > bench/results/latency.json
-	$(BIN)/watt bench auction --orders 10000 --buses 100 --json > bench/results/auction.json
+	$(BIN)/watt bench auction --json > bench/results/auction.json
 	$(BIN)/watt bench ledger --json > bench/results/ledger.json
 	$(BIN)/watt bench recovery --json > bench/results/recovery.json
 	$(BIN)/watt bench scale --json > bench/results/scale.json

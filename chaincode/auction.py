@@ -44,6 +44,7 @@ so deep into each bus's resting orders an auction can look; with these alone its
 
 from collections.abc import Iterable, Sequence
 from operator import itemgetter
+from typing import NamedTuple
 
 from chaincode.auction_prices import equilibrium_prices
 from chaincode.auction_quantities import fill
@@ -70,9 +71,11 @@ __all__ = [
     "Clearing",
     "ClearingError",
     "Order",
+    "Solution",
     "Trade",
     "clear",
     "settle_money",
+    "solve",
 ]
 
 
@@ -127,6 +130,15 @@ def usable_limits(tree: Tree, capacity: Sequence[int | None], energy_wh: int) ->
     return limits
 
 
+class Solution(NamedTuple):
+    """Prices (in keys) per bus, the filled Wh of each order of ``book``, and per bus the Wh that flow to its parent."""
+
+    book: Book
+    key_prices: list[int]
+    filled: list[int]
+    flow_up: list[int]
+
+
 def clear(
     tree: Tree,
     capacity_down: Sequence[int | None],
@@ -140,6 +152,16 @@ def clear(
     limit; entry 0 is unused. Prices in base units per Wh, energies in Wh, money in base units; all exact.
     ClearingError: bad-order, duplicate-order, bad-capacity.
     """
+    return settle_money(tree, *solve(tree, capacity_down, capacity_up, orders))
+
+
+def solve(
+    tree: Tree,
+    capacity_down: Sequence[int | None],
+    capacity_up: Sequence[int | None],
+    orders: Iterable[Order],
+) -> Solution:
+    """The first two steps of ``clear``, of which ``settle_money`` makes the others."""
     book = Book(orders, len(tree.buses))
     energy = sum(book.energy)
     limit_down = usable_limits(tree, capacity_down, energy)
@@ -156,7 +178,7 @@ def clear(
 
     grid = (tree.parent, toll, limit_down, limit_up)
     filled, flow_up = fill(book.bus, book.selling, book.key, book.energy, grid, key_prices)
-    return settle_money(tree, book, key_prices, filled, flow_up)
+    return Solution(book, key_prices, filled, flow_up)
 
 
 def settle_money(

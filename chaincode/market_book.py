@@ -6,8 +6,9 @@ goes no further than an auction can reach, so that its cost follows the new orde
 - An order can trade only if somebody's limit, less the tolls on the way and around lines that are full, meets its own.
   The best limit that reaches each bus is found by two walks over the tree from the best order of every bus.
 - Orders that were left at rest by one auction cannot trade with each other in the next, whatever has been contracted
-  since: every trade has at least one new order. So of the resting sells of one bus no more Wh can be filled than there
-  are new buys, and the reverse.
+  since: every trade has at least one new order. So of all resting sells no more Wh can be filled than there are new
+  buys, and the reverse. The nearest to the last auction's prices are read; where that turns out to be too little,
+  because all that was read of a bus and side is filled, more of these is.
 - The first order of each bus and side that cannot be filled is read as well, since it bounds the price.
 
 State: table ``book/``: slot(8) bus side(1) price(8) age(4) order id(32) -> (Wh left, renewable); buys hold 2^63-1 -
@@ -16,6 +17,7 @@ price, so that the highest comes first. Table ``pending/``: slot(8) -> Pending, 
 """
 
 from collections.abc import Iterator, Sequence
+from heapq import heapify, heappop, heapreplace
 from typing import Final, NamedTuple, cast
 
 from chaincode.auction import BUY, OLDEST_MERGED_AGE, SELL, Order
@@ -107,18 +109,59 @@ def entries(ctx: Context, slot: int) -> Iterator[Entry]:
         yield _entry(key, value)
 
 
-class Group(NamedTuple):
-    """The orders of one side at one bus, as far as an auction can reach.
+class Group:
+    """The orders of one side at one bus, the best first, as far as they have been read.
 
-    ``bound``: beyond this limit nobody trades (None: nobody at all); ``most_wh``: of what rested before the auction
-    no more is filled.
+    ``orders``: what has been read, whole levels; ``ahead``: the next one, None if nobody reaches any that is behind.
+    A *level* is what shares price and age, and so its fill; it is never read in part.
     """
 
-    name: str
-    bus: int
-    side: int
-    bound: int | None
-    most_wh: int
+    __slots__ = ("_at", "_bound", "_prefix", "_rows", "ahead", "bus", "orders", "side")
+
+    def __init__(self, bus: int, side: int, prefix: bytes, rows: Iterator[tuple[bytes, Value]], ahead: Order) -> None:
+        self.bus = bus
+        self.side = side
+        self.ahead: Order | None = ahead
+        self.orders: list[Order] = []
+        self._prefix = prefix
+        self._at = len(prefix)
+        self._rows = rows
+        self._bound: int | None = None
+
+    def reach(self, bound: int | None) -> None:
+        """Beyond the limit ``bound`` nobody trades; None: nobody at all. Of such orders only the first is read."""
+        self._bound = bound
+        self._stop_beyond()
+
+    def beyond(self, price: int) -> int:
+        """How much worse than ``price`` the order ahead is for whoever takes it."""
+        assert self.ahead is not None, "nothing is ahead"
+        return self.ahead.price - price if self.side == SELL else price - self.ahead.price
+
+    def take(self) -> Order:
+        """Read the order ahead."""
+        taken = self.ahead
+        assert taken is not None, "nothing is ahead"
+        self.orders.append(taken)
+        found = next(self._rows, None)
+        self.ahead = None
+        if found is not None and found[0].startswith(self._prefix):
+            self.ahead = _seen(found[0], self._at, self.bus, self.side, found[1])
+            self._stop_beyond()
+        return taken
+
+    def take_level(self) -> None:
+        """Read the order ahead, if there is one, and whatever shares its level."""
+        if self.ahead is not None:
+            last = self.take()
+            while self.ahead is not None and _level(self.ahead) == _level(last):
+                self.take()
+
+    def _stop_beyond(self) -> None:
+        ahead = self.ahead
+        if ahead is not None and (self._bound is None or self.beyond(self._bound) > 0):
+            self.orders.append(ahead)
+            self.ahead = None
 
 
 def groups(
@@ -128,45 +171,53 @@ def groups(
     capacity_down: Sequence[int | None],
     capacity_up: Sequence[int | None],
     pending: Pending,
+    prices: Sequence[int],
 ) -> list[Group]:
-    """Every bus and side that has orders, in the order of the book."""
-    heads = _heads(ctx, slot, pinned.index_of)
-    ceiling, floor = reach(pinned.tree, capacity_down, capacity_up, heads)
-    return [
-        Group(pinned.buses[bus], bus, SELL, ceiling[bus], pending.buy_wh)
-        if side == SELL
-        else Group(pinned.buses[bus], bus, BUY, floor[bus], pending.sell_wh)
-        for bus, side in heads
-    ]
+    """Every bus and side that has orders, in the order of the book, read as far as the next auction is likely to go.
 
-
-def read(ctx: Context, slot: int, group: Group, depth_wh: int, auction: int) -> tuple[list[Order], bool]:
-    """A group's orders from the best on: until ``depth_wh`` of what rested before ``auction``, or the first that
-    nobody reaches, which is read too. And whether there is more behind them that could be reached.
-
-    Orders that share the last one's price and age come along, since they share its fill.
+    ``prices``: the last auction's.
     """
-    prefix = _group(slot, group.name, group.side)
-    _, bus, side, bound, _ = group
-    at = len(prefix)
-    chosen: list[Order] = []
-    last: tuple[int, int] | None = None
-    for key, value in ctx.scan(prefix):
-        price = int.from_bytes(key[at : at + 8], "big")
-        age = int.from_bytes(key[at + 8 : at + 12], "big")
-        if side == BUY:
-            price = MAX_AMOUNT - price
-        level = (price, min(age, OLDEST_MERGED_AGE))
-        if depth_wh <= 0 and level != last:
-            return chosen, True
-        last = level
-        left_wh, renewable = cast("tuple[int, bool]", value)
-        chosen.append(Order(key[at + 12 :], bus, side, price, left_wh, age, renewable))
-        if bound is None or (price < bound if side == BUY else price > bound):
-            break
-        if age != auction:
-            depth_wh -= left_wh
-    return chosen, False
+    found = _open_groups(ctx, slot, pinned.index_of)
+    heads = {(group.bus, group.side): group.ahead.price for group in found if group.ahead is not None}
+    ceiling, floor = reach(pinned.tree, capacity_down, capacity_up, heads)
+    for group in found:
+        group.reach(ceiling[group.bus] if group.side == SELL else floor[group.bus])
+    _read_nearest(found, prices, pending, within=False)
+    return found
+
+
+def read_on(dry: Sequence[Group], prices: Sequence[int], pending: Pending) -> None:
+    """Read more of groups that ran dry in an auction with these ``prices``."""
+    _read_nearest(dry, prices, pending, within=True)
+
+
+def _read_nearest(chosen: Sequence[Group], prices: Sequence[int], pending: Pending, *, within: bool) -> None:
+    """Of what rested before the auction read as much as its new orders leave to each side, at least an eighth of them:
+    the nearest to ``prices``, and all on the way to it; if ``within``, nothing that is beyond them. Then a level more
+    of each group, which shows whether this was enough.
+    """
+    new = pending.buy_wh, pending.sell_wh
+    for side, other, own in ((SELL, *new), (BUY, *reversed(new))):
+        most_wh = max(other - own, other // 8)
+        rows = [group for group in chosen if group.side == side]
+        nearest = [
+            (beyond, index)
+            for index, group in enumerate(rows)
+            if group.ahead is not None and ((beyond := group.beyond(prices[group.bus])) <= 0 or not within)
+        ]
+        heapify(nearest)
+        while nearest and most_wh > 0:
+            index = nearest[0][1]
+            group = rows[index]
+            taken = group.take()
+            if taken.age != pending.auction:
+                most_wh -= taken.energy_wh
+            if group.ahead is None or ((beyond := group.beyond(prices[group.bus])) > 0 and within):
+                heappop(nearest)
+            else:
+                heapreplace(nearest, (group.beyond(prices[group.bus]), index))
+        for group in rows:
+            group.take_level()
 
 
 def reach(
@@ -209,20 +260,34 @@ def _lower(one: int | None, other: int | None, change: int) -> int | None:
     return other + change
 
 
-def _heads(ctx: Context, slot: int, index_of: dict[str, int]) -> dict[tuple[int, int], int]:
-    """The best price of every bus and side that has orders, by jumping from group to group."""
-    prefix = BOOK + uint(slot)
-    heads: dict[tuple[int, int], int] = {}
+def _open_groups(ctx: Context, slot: int, index_of: dict[str, int]) -> list[Group]:
+    """Every bus and side that has orders, each with its best order ahead, by jumping from group to group."""
+    start = BOOK + uint(slot)
+    found: list[Group] = []
     after = b""
     while True:
-        first = next(ctx.scan(prefix, after=after), None)
+        rows = ctx.scan(start, after=after)
+        first = next(rows, None)
         if first is None:
-            return heads
-        key = first[0]
+            return found
+        key, value = first
         end = key.index(b"\0", _BUS_AT)
-        side, price = _side_and_price(key, end)
-        heads[index_of[key[_BUS_AT:end].decode()], side] = price
-        after = key[: end + 2] + _LAST
+        bus, side = index_of[key[_BUS_AT:end].decode()], _SIDE_BYTES.index(key[end + 1 : end + 2])
+        prefix = key[: end + 2]
+        found.append(Group(bus, side, prefix, rows, _seen(key, end + 2, bus, side, value)))
+        after = prefix + _LAST
+
+
+def _seen(key: bytes, at: int, bus: int, side: int, value: Value) -> Order:
+    """A row of the book as an auction sees it; its price begins at ``key[at]``."""
+    price = int.from_bytes(key[at : at + 8], "big")
+    age = int.from_bytes(key[at + 8 : at + 12], "big")
+    left_wh, renewable = cast("tuple[int, bool]", value)
+    return Order(key[at + 12 :], bus, side, MAX_AMOUNT - price if side == BUY else price, left_wh, age, renewable)
+
+
+def _level(order: Order) -> tuple[int, int]:
+    return order.price, min(order.age, OLDEST_MERGED_AGE)
 
 
 def _group(slot: int, bus: str, side: int) -> bytes:

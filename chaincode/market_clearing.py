@@ -5,8 +5,6 @@ price goes back to the device at once. What sellers, the grid operator and the c
 escrow until the slot is settled: at any time it holds what buyers paid for the slot.
 """
 
-from typing import Final
-
 from chaincode import (
     budget,
     grid,
@@ -18,7 +16,7 @@ from chaincode import (
     market_products,
     market_trading,
 )
-from chaincode.auction import BUY, Clearing, Order, clear
+from chaincode.auction import BUY, KEY_SCALE, Clearing, Order, settle_money, solve
 from chaincode.contract import Context, Value
 from chaincode.grid import Pinned
 from chaincode.market_book import Pending
@@ -26,9 +24,6 @@ from chaincode.market_calendar import MARKET, TICK
 from chaincode.market_orders import Fill
 from chaincode.market_orders import Order as OrderRecord
 from chaincode.market_products import Product
-
-DEEPER: Final = 4
-"""How much deeper a part of the book is read when all that was read has been filled."""
 
 
 def run(ctx: Context, slot: int, product: Product) -> int:
@@ -99,25 +94,21 @@ def _clear(
     pending: Pending,
 ) -> tuple[list[Order], Clearing]:
     """Clear the book, reading as little of it as gives the result of all of it: the orders read, and the result."""
-    groups = market_book.groups(ctx, slot, pinned, *capacities, pending)
-    depths = [2 * group.most_wh // len(groups) + 1 for group in groups]
-    reads = [
-        market_book.read(ctx, slot, group, depth, pending.auction) for group, depth in zip(groups, depths, strict=True)
-    ]
+    last = pending.auction - 1
+    prices = (0,) * len(pinned.buses) if last < 0 else market_certificate.read(ctx, slot, last).prices
+    groups = market_book.groups(ctx, slot, pinned, *capacities, pending, prices)
     while True:
-        orders = [order for part, _ in reads for order in part]
-        clearing = clear(pinned.tree, *capacities, orders)
-        fills = clearing.fills
+        orders = [order for group in groups for order in group.orders]
+        solution = solve(pinned.tree, *capacities, orders)
+        filled = dict(zip(solution.book.ids, solution.filled, strict=True))
         dry = [
-            index
-            for index, (part, more) in enumerate(reads)
-            if more and all(fills.get(order.id) == order.energy_wh for order in part)
+            group
+            for group in groups  # of one bus and side, the last is filled only if all are
+            if group.ahead is not None and filled[group.orders[-1].id] == group.orders[-1].energy_wh
         ]
         if not dry:
-            return orders, clearing
-        for index in dry:
-            depths[index] *= DEEPER
-            reads[index] = market_book.read(ctx, slot, groups[index], depths[index], pending.auction)
+            return orders, settle_money(pinned.tree, *solution)
+        market_book.read_on(dry, [key // KEY_SCALE for key in solution.key_prices], pending)
 
 
 def _fill(ctx: Context, number: int, order_id: bytes, wh: int, price_at: dict[str, int], tolls: int) -> None:
