@@ -1,5 +1,7 @@
 """Retention: what is FINAL for long enough goes, what a later rule needs stays, and a digest says what it was."""
 
+import re
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -72,6 +74,28 @@ def _slot_of(name: str, key: bytes, value: Any) -> int:
 def parts(world: World, slot: int) -> dict[str, pruned.Part] | None:
     value = world.query("market", "pruned", slot=slot)
     return None if value is None else {row[0]: pruned.Part(*row) for row in cast("Any", value)}
+
+
+KEPT = {
+    "accounts, rights, devices": "acc-device acc-named acc-network acc-supply device device-fills device-moves network "
+    "network-devices network-list role-admins role-key role-member role-single",
+    "budgets, which follow periods": "bud-alerts bud-donor bud-hold bud-issue bud-need bud-owed bud-proceeds "
+    "bud-settings bud-share bud-watch",
+    "rules and members": "gov-admin gov-epoch gov-seat grid grid-bus grid-draft grid-feeder market market-rules slots",
+    "sums": "cleared estimates metered origin origin-period origin-store product pruned rent rent-part rent-period "
+    "rent-toll settled-period",
+    "calendars, and what waits": "bulk calendar gap meter outage outage-moves parked parked-slot releasing settling",
+    "with the readings that they were": "reading-was",
+}
+"""Tables that are not emptied, and why."""
+
+
+def test_every_table_is_either_kept_for_a_reason_or_emptied() -> None:
+    sources = (path.read_text() for path in Path(market_retention.__file__).parent.glob("*.py"))
+    named = {name for source in sources for name in re.findall(r'= b"([a-z-]+)/[a-z]*"', source)}
+    kept = {name for names in KEPT.values() for name in names.split()}
+    assert not kept & set(TABLES)
+    assert named == kept | set(TABLES)
 
 
 def test_details_go_and_a_digest_of_them_stays() -> None:
