@@ -82,14 +82,16 @@ def _difference(
 def _entries(
     gone: Sequence[Entry], come: Sequence[Line], owed: Mapping[str, int], cause: bytes, revision: int
 ) -> list[Entry]:
-    """The reversals, then what is booked; what a device owes now stands with its new charges, as far as they go."""
-    entries = [Entry(*old[:3], -old.energy_wh, -old.amount, 0, cause, revision) for old in gone]
+    """The reversals, then what is booked; what a device owes now stands with what it is charged, as far as it goes."""
+    rows = [Entry(*old[:3], -old.energy_wh, -old.amount, 0, cause, revision) for old in gone]
+    rows += [Entry(*line[:5], 0, line.cause, revision) for line in come]
     unpaid = dict(owed)
-    for line in come:
-        part = min(unpaid.get(line.device, 0), max(-line.amount, 0))
+    entries = []
+    for row in rows:
+        part = min(unpaid.get(row.device, 0), max(-row.amount, 0))
         if part:
-            unpaid[line.device] -= part
-        entries.append(Entry(*line[:5], part, line.cause, revision))
+            unpaid[row.device] -= part
+        entries.append(row._replace(owed=part))
     return entries
 
 

@@ -33,7 +33,7 @@ PAGE_ROWS: Final = 128
 class Entry(NamedTuple):
     """One line of a network's settlement, as booked. ``amount`` in base units, positive what the device received,
     negative what it was charged; a reversal has both ``energy_wh`` and ``amount`` turned round. ``owed``: how much of
-    the charge nobody could pay when it was booked. ``cause``: the order (``bought``, ``toll``, ``sold``: the device's
+    what it took nobody could pay when it was booked. ``cause``: the order (``bought``, ``toll``, ``sold``: the device's
     last one in this slot, which leads to those before it), or the transaction of the reading, or the hook that made the
     estimate; in a later revision, the transaction that corrected a reading. ``revision``: from 0.
     """
