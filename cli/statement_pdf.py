@@ -253,7 +253,9 @@ def _rows(statement: Statement, token: Token) -> list[_Row]:
         rest = of_kind[len(shown) :]
         if rest:
             name = f"{'Bought from' if kind == BOUGHT else 'Sold to'} {len(rest)} others"
-            joined = Line(0, kind, "", tuple([item for line in rest for item in line.items]))
+            items = tuple([item for line in rest for item in line.items])
+            gone_wh, gone = sum([line.gone_wh for line in rest]), sum([line.gone for line in rest])
+            joined = Line(0, kind, "", items, gone_wh, gone)
             numbers = f"{rest[0].number}-{rest[-1].number}"
             rows.append(_row(joined, token)._replace(number=numbers, name=name))
     rows += [_row(statement.line(kind), token)._replace(bold=kind == TOTAL) for kind in (TOTAL, UTILITY_ONLY)]

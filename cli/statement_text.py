@@ -21,12 +21,13 @@ from cli.units import clock, kwh, per_kwh
 _ID_COLUMN = 16
 
 
-def print_statement(statement: Statement, token: Token) -> None:
-    """The numbered lines; what was paid is negative."""
+def print_statement(statement: Statement, token: Token, *, width: int | None = None) -> None:
+    """The numbered lines; what was paid is negative. ``width``: of the terminal, by default what it says."""
     print_table(
         f"Statement of {statement.facts.network}, {period_of(statement)}",
         (">No.", "", ">kWh", f">{token.symbol}", ">Average", "?>From", "?>To"),
         [_row(line, token) for line in statement.lines],
+        width=width,
     )
     click.echo(plain(verdict(statement, token)))
     for remark in remarks(statement, token):
