@@ -52,9 +52,19 @@ def begin(ctx: Context, raw: dict[str, Value]) -> None:
 def changed(
     settings: Settings, changes: tuple[tuple[str, int], ...], tariffs: tuple[tuple[int, int, int], ...]
 ) -> Settings:
+    """What ``merged`` gives, if that is another set of rules. Raises ContractError: bad-settings, no-change."""
+    after = merged(settings, changes, tariffs)
+    if after == settings:
+        raise ContractError("no-change", "these are the rules already")
+    return after
+
+
+def merged(
+    settings: Settings, changes: tuple[tuple[str, int], ...], tariffs: tuple[tuple[int, int, int], ...]
+) -> Settings:
     """``settings`` with (name, value) changes, and new tariffs unless these are empty.
 
-    Raises ContractError: bad-settings (also for a name twice, and for slot_seconds: time was cut once), no-change.
+    Raises ContractError("bad-settings"), also for a name twice, and for slot_seconds: time was cut once.
     """
     raw: dict[str, Value] = dict(settings._asdict())
     for index, (name, value) in enumerate(changes):
@@ -63,10 +73,7 @@ def changed(
         raw[name] = value
     if tariffs:
         raw["tariffs"] = tariffs
-    after = market_products.checked(raw)
-    if after == settings:
-        raise ContractError("no-change", "these are the rules already")
-    return after
+    return market_products.checked(raw)
 
 
 def scheduled(ctx: Context) -> Scheduled | None:

@@ -136,10 +136,15 @@ def has_role(ctx: Context, key: bytes, role: str) -> bool:
     if role == ADMIN and key in cast("tuple[bytes, ...]", ctx.get(_ADMINS) or ()):
         return True
     if role in SINGLE_ROLES:
-        holder = ctx.get(_SINGLES + role.encode())
-        return holder is not None and member_of(ctx, cast("str", holder)).key == key
+        return single_key(ctx, role) == key
     members = [name for kind, name in uses_of(ctx, key) if kind == "member"]
     return any(role in member_of(ctx, name).roles for name in members)
+
+
+def single_key(ctx: Context, role: str) -> bytes | None:
+    """The key of the one member that has ``role``, which is one of SINGLE_ROLES; None if nobody has."""
+    holder = ctx.get(_SINGLES + role.encode())
+    return None if holder is None else member_of(ctx, cast("str", holder)).key
 
 
 def require_right(ctx: Context, right: str) -> None:

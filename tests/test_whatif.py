@@ -1,0 +1,147 @@
+"""Past blocks under changed rules: the same without a change, another outcome with one, and never believed blindly."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chaincode.registry import default_registry
+from node.errors import RefusedError
+from node.executor import Executor
+from node.ledger.chain import Ledger
+from node.model.block import encode_header
+from node.model.certificate import encode_certificate
+from node.whatif import Change, GridLines, Outcome, WhatIf
+from tests.chaincode.market_chain import MarketChain, day, genesis
+from tests.chaincode.marketplace import FEED_IN, RETAIL, SLOT_S
+
+NOTHING = Change((), (), None)
+
+
+@pytest.fixture(scope="module")
+def chain() -> Ledger:
+    """A day of orders and readings, and hours after it in which all is settled."""
+    made = MarketChain()
+    batches = day(made, 3, blocks=60)
+    last = batches[-1][0]
+    batches += [(last + step * 300, []) for step in range(1, 8 * SLOT_S // 300)]
+    for time, transactions in batches:
+        made.commit(made.execute(time, transactions))
+    return made.ledger
+
+
+@contextmanager
+def whatif(ledger: Ledger, first: int, last: int, change: Change, directory: Path) -> Iterator[WhatIf]:
+    run = WhatIf(genesis(), default_registry(), first, last, change, directory)
+    try:
+        yield run
+    finally:
+        run.close()
+
+
+def outcome(ledger: Ledger, first: int, change: Change, directory: Path, last: int | None = None) -> Outcome:
+    end = ledger.head.height if last is None else last
+    with whatif(ledger, first, end, change, directory) as run:
+        for height in range(1, end + 1):
+            run.feed(*block(ledger, height))
+        return run.outcome()
+
+
+def block(ledger: Ledger, height: int) -> tuple[bytes, bytes, bytes]:
+    found, certificate = ledger.block(height), ledger.certificate(height)
+    assert found is not None and certificate is not None
+    return encode_header(found.header), found.body, encode_certificate(certificate)
+
+
+@pytest.mark.parametrize("first", [1, 20])
+def test_without_a_change_nothing_differs(chain: Ledger, first: int, tmp_path: Path) -> None:
+    """The copy goes through the very same states: also where a block's order hangs on the hash of the one before."""
+    with whatif(chain, first, chain.head.height, NOTHING, tmp_path) as run:
+        for height in range(1, chain.head.height + 1):
+            run.feed(*block(chain, height))
+        changed = run._changed
+        assert changed is not None and changed.ledger.head.state_root == chain.head.state_root
+        assert changed.ledger.head.receipts_root == chain.head.receipts_root
+        found = run.outcome().comparison
+    assert found.slots > 5 and found.only == (0, 0)
+    assert found.traded[0] == found.traded[1] and found.traded[0].energy_wh > 0
+    assert all(was == would for was, would in found.networks.values()) and len(found.networks) == 3
+    assert all(was == would for was, would in found.refused.values()) and found.transactions > 100
+
+
+def test_the_sums_are_those_of_the_bills(chain: Ledger, tmp_path: Path) -> None:
+    """What is counted from blocks is what the ledger says in the end."""
+    executor = Executor(chain, default_registry(), genesis())
+    found = outcome(chain, 1, NOTHING, tmp_path).comparison
+    for network, (was, _) in found.networks.items():
+        bill: Any = executor.query("settlement", "bill", {"network": network, "first_slot": 0, "last_slot": 100})
+        assert bill[1] == was.cost()
+        assert bill[3:] == tuple(was)
+
+
+def test_from_block_1_on_all_products_open_under_the_changed_rules(chain: Ledger, tmp_path: Path) -> None:
+    found = outcome(chain, 1, Change((("gate_before_end_s", SLOT_S),), (), None), tmp_path)
+    assert found.kept == 0 and found.opened > 10 and found.blocks == chain.head.height
+    assert found.comparison.traded[0] != found.comparison.traded[1]
+    refused = found.comparison.refused["market.place", "closed-product"]
+    assert refused[1] > refused[0], "orders that were good then come too late"
+    sums = [sum(network[run].cost() for network in found.comparison.networks.values()) for run in (0, 1)]
+    assert sums[0] != sums[1]
+
+
+def test_later_on_open_products_keep_their_terms(chain: Ledger, tmp_path: Path) -> None:
+    first = 10
+    found = outcome(chain, first, Change((("gate_before_end_s", SLOT_S),), (), None), tmp_path)
+    assert found.kept == 4 and found.opened > 0
+    early = outcome(chain, first, Change((("gate_before_end_s", SLOT_S),), (), None), tmp_path / "early", last=first)
+    assert early.comparison.slots == 0 and early.opened == 0
+
+
+def test_other_tolls_change_who_trades_with_whom(chain: Ledger, tmp_path: Path) -> None:
+    def dearer(old: GridLines) -> GridLines:
+        root, rate, lines = old
+        return root, rate, tuple((*line[:3], 70, *line[4:]) for line in lines)
+
+    def closed(old: GridLines) -> GridLines:
+        root, rate, lines = old
+        return root, rate, tuple((*line[:4], 0, 0) for line in lines)
+
+    toll = outcome(chain, 1, Change((), (), dearer), tmp_path).comparison
+    assert toll.traded[1].energy_wh < toll.traded[0].energy_wh
+    limit = outcome(chain, 1, Change((), (), closed), tmp_path / "closed").comparison
+    assert limit.traded[1].tolls == 0 < limit.traded[0].tolls
+
+
+def test_tariffs_change_bills(chain: Ledger, tmp_path: Path) -> None:
+    found = outcome(chain, 1, Change((), ((0, 200, 20),), None), tmp_path).comparison
+    for was, would in found.networks.values():
+        assert (was.retail, would.retail) == (was.retail_wh * RETAIL, would.retail_wh * 200)
+        assert (was.feed_in, would.feed_in) == (was.feed_in_wh * FEED_IN, would.feed_in_wh * FEED_IN)
+    assert sum(was.retail_wh for was, _ in found.networks.values()) > 0
+
+
+def test_a_change_that_the_rules_refuse_is_refused(chain: Ledger, tmp_path: Path) -> None:
+    with pytest.raises(RefusedError, match="bad-settings"):
+        outcome(chain, 1, Change((("tick_s", -1),), (), None), tmp_path)
+
+
+@pytest.mark.parametrize("first, last", [(0, 5), (3, 2), (-1, 5)])
+def test_a_range_begins_at_block_1(chain: Ledger, first: int, last: int, tmp_path: Path) -> None:
+    with pytest.raises(RefusedError, match="bad-range"):
+        WhatIf(genesis(), default_registry(), first, last, NOTHING, tmp_path)
+
+
+def test_blocks_that_nobody_certified_are_refused(chain: Ledger, tmp_path: Path) -> None:
+    first, second = block(chain, 1), block(chain, 2)
+    forged = {
+        "header": (second[0], first[1], first[2]),
+        "body": (first[0], second[1], first[2]),
+        "rubbish": (first[0], b"\xc1", first[2]),
+        "certificate": (first[0], first[1], second[2]),
+        "no-certificate": (first[0], first[1], b""),
+    }
+    for name, parts in forged.items():
+        with whatif(chain, 1, 5, NOTHING, tmp_path / name) as run, pytest.raises(RefusedError, match="bad-chain"):
+            run.feed(*parts)
