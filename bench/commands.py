@@ -4,6 +4,7 @@ import click
 
 from bench.auction import auction
 from bench.ledger import ledger
+from bench.metering import metering
 from bench.recovery import recovery
 from bench.scale import scale
 from bench.soak import soak
@@ -12,13 +13,14 @@ from bench.throughput import latency, throughput
 
 @click.group()
 def bench() -> None:
-    """Measure throughput, latency, recovery, members, the auction and the ledger."""
+    """Measure throughput, latency, recovery, members, the auction, the ledger and readings."""
 
 
 bench.add_command(throughput)
 bench.add_command(latency)
 bench.add_command(auction)
 bench.add_command(ledger)
+bench.add_command(metering)
 bench.add_command(recovery)
 bench.add_command(scale)
 bench.add_command(soak)

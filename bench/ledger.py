@@ -33,7 +33,7 @@ SECONDS_A_BLOCK = 1
 STEPS = ("decode", "execute", "root", "commit")
 
 
-class _Node:
+class Node:
     """A ledger and executor that commit whatever they are given; CPU time in seconds by ``STEPS``."""
 
     def __init__(self, genesis: Genesis, store: LevelStore) -> None:
@@ -70,7 +70,7 @@ def ledger(blocks: int, orders: int, as_json: bool) -> None:
     """
     with tempfile.TemporaryDirectory() as directory:
         genesis = build(Path(directory) / "network", nodes=4).genesis
-        node = _Node(genesis, LevelStore(Path(directory) / "db", create=True))
+        node = Node(genesis, LevelStore(Path(directory) / "db", create=True))
         rows, changed, refused = _run(node, blocks, orders)
     result: dict[str, object] = {
         "blocks": blocks,
@@ -87,7 +87,7 @@ def ledger(blocks: int, orders: int, as_json: bool) -> None:
         print_table("One order: CPU, medians over blocks; all_us the mean", ["", ">"], list(result.items()))
 
 
-def _run(node: _Node, blocks: int, orders: int) -> tuple[list[dict[str, float]], int, int]:
+def _run(node: Node, blocks: int, orders: int) -> tuple[list[dict[str, float]], int, int]:
     now = int(time.time())
     for batch in funding(node.chain, now):
         execution, _ = node.block(batch, now)

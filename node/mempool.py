@@ -143,11 +143,14 @@ class Mempool:
         heappush(self._expiry, (payload.not_after, tx.id))
         self._offer(sender, payload.sender, payload.nonce)
 
-    def take(self, max_bytes: int, max_count: int) -> list[Transaction]:
-        """The next transactions for a batch, senders in turn; they are marked, and stay until ``committed``."""
+    def take(self, max_bytes: int, max_items: int) -> list[Transaction]:
+        """The next transactions for a batch, senders in turn; they are marked, and stay until ``committed``.
+
+        The last one may go beyond ``max_items``: one that asks for more than a batch should is not left out for ever.
+        """
         chosen: list[Transaction] = []
-        size = 0
-        while self._turns and len(chosen) < max_count:
+        size = items = 0
+        while self._turns and items < max_items:
             key, _ = self._turns.popitem(last=False)
             sender = self._senders[key]
             entry = _first_free(sender)
@@ -161,6 +164,7 @@ class Mempool:
             heappop(sender.free)
             entry.taken = True
             size += len(entry.tx.raw)
+            items += entry.tx.items
             chosen.append(entry.tx)
             if sender.free:
                 self._turns[key] = None

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from node.consensus.replica import Replica
-from node.limits import BATCH_BYTES, BATCH_TRANSACTIONS, BATCHES_IN_FLIGHT, BATCHES_REMEMBERED
+from node.limits import BATCH_BYTES, BATCH_ITEMS, BATCHES_IN_FLIGHT, BATCHES_REMEMBERED
 from node.mempool import Mempool
 from node.model.block import Batch, DecodedBatch, decoded_batch, encode_batch
 
@@ -38,7 +38,7 @@ class Proposer:
     def propose(self, tick: int, now: Callable[[], int], block_is_due: Callable[[], bool]) -> None:
         """Propose what the policy allows. ``now``: block time; ``block_is_due``: whether an empty block is wanted."""
         while self._replica.wants_batch and self._has_batch(tick, block_is_due):
-            transactions = tuple(self._pool.take(BATCH_BYTES, BATCH_TRANSACTIONS))
+            transactions = tuple(self._pool.take(BATCH_BYTES, BATCH_ITEMS))
             raws = tuple([tx.raw for tx in transactions])
             batch = Batch(self._chain, self._epoch, self._me, max(0, now()), raws)
             decoded = decoded_batch(batch, transactions)
@@ -54,7 +54,7 @@ class Proposer:
             return in_flight == 0 and waited > 0 and block_is_due()
         if in_flight == 0:
             return True
-        return in_flight < BATCHES_IN_FLIGHT and (untaken >= BATCH_TRANSACTIONS or waited >= in_flight)
+        return in_flight < BATCHES_IN_FLIGHT and (untaken >= BATCH_ITEMS or waited >= in_flight)
 
     def seen(self, decoded: DecodedBatch) -> None:
         """A batch, of any primary, is on its way."""

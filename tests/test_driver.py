@@ -15,7 +15,7 @@ from node.consensus.statements import Commit, PrePrepare, decode_statement, enco
 from node.driver import Driver
 from node.errors import NodeFault, RefusedError, StoreFault
 from node.limits import (
-    BATCH_TRANSACTIONS,
+    BATCH_ITEMS,
     FORWARD_TRANSACTIONS,
     HEARTBEAT_TICKS,
     PEER_BAN_TICKS,
@@ -136,7 +136,7 @@ def test_under_load_batches_grow_and_few_are_in_flight(net: Net) -> None:
     net.run(1)
     counts = [count for count in net.proposed() if count]
     assert sum(counts) == len(transactions)
-    assert max(counts) <= BATCH_TRANSACTIONS
+    assert max(counts) <= BATCH_ITEMS
     assert all(None not in net.where(tx) for tx in transactions)
 
 

@@ -41,6 +41,14 @@ def refusal(pool: Mempool, transaction: Transaction, now: int = 0) -> str:
     return caught.value.code
 
 
+def test_a_batch_is_filled_by_items_and_never_leaves_a_big_one_out() -> None:
+    pool = Mempool(UsedNonces())
+    for sender, rows in enumerate((60, 60, 300, 1)):
+        pool.add(sign_transaction(KEYS[sender], CHAIN, 1, "bank", "pay", {"rows": [0] * rows}, 1000), 0)
+    taken = [[tx.items for tx in pool.take(10**6, 100)] for _ in range(4)]
+    assert taken == [[60, 60], [300], [1], []]
+
+
 def test_refusals_have_stable_codes() -> None:
     nonces = UsedNonces()
     nonces.used[KEYS[0].public_key] = {5}

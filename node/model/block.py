@@ -15,7 +15,8 @@ from node.model.merkle_list import list_root
 from node.model.transaction import Transaction, decode_transaction
 
 MAX_BATCH_BYTES = 4 * 1024 * 1024
-MAX_BATCH_TRANSACTIONS = 4096
+MAX_BATCH_ITEMS = 4096
+"""Of all transactions together, each of which is one item at least (``Transaction.items``)."""
 
 NULL_BATCH: Final = b""
 """The body of a null batch: only a view change makes one, to fill a gap. No transactions, no hooks."""
@@ -103,9 +104,11 @@ def decode_batch(body: bytes) -> DecodedBatch:
         raise CodecError("malformed", f"not a batch: {error}") from error
     if canonical != body:
         raise CodecError("non-canonical", "the batch is not in canonical form")
-    if len(batch.transactions) > MAX_BATCH_TRANSACTIONS:
+    if len(batch.transactions) > MAX_BATCH_ITEMS:
         raise CodecError("oversize", f"a batch of {len(batch.transactions)} transactions")
     transactions = tuple(decode_transaction(raw) for raw in batch.transactions)
+    if sum([tx.items for tx in transactions]) > MAX_BATCH_ITEMS:
+        raise CodecError("oversize", f"a batch of more than {MAX_BATCH_ITEMS} items")
     if len({tx.id for tx in transactions}) != len(transactions):
         raise CodecError("duplicate", "a transaction stands in the batch twice")
     tx_root = list_root([tx.digest for tx in transactions])

@@ -25,6 +25,8 @@ from node.model.keys import (
 )
 
 MAX_TRANSACTION_BYTES = 64 * 1024
+MAX_TRANSACTION_ITEMS = 2048
+"""The longest array that an argument may be."""
 MAX_NONCE = 2**63 - 1
 
 
@@ -57,6 +59,13 @@ class Transaction(msgspec.Struct, frozen=True, gc=False):
     id: bytes
     digest: bytes
 
+    @property
+    def items(self) -> int:
+        """How many things it asks for: what its longest array holds, at least 1. A hundred readings in one transaction
+        are work for a hundred, and blocks are bounded by it.
+        """
+        return max([len(value) for value in self.payload.args.values() if type(value) is list], default=0) or 1
+
     def signature_is_valid(self, verify: Verify) -> bool:
         """Whether the sender's key made the signature."""
         signed = TAG_TX_SIGN + self.raw[SIGNATURE_BYTES:]
@@ -86,7 +95,10 @@ def decode_transaction(raw: bytes) -> Transaction:
         raise CodecError("bad-sender", "the sender is not a 32-byte key")
     if len(payload.chain) != 32:
         raise CodecError("bad-chain", "the chain is not a 32-byte id")
-    return Transaction(raw, payload, sha256(TAG_TX_ID, body), sha256(TAG_TX_DIGEST, raw))
+    decoded = Transaction(raw, payload, sha256(TAG_TX_ID, body), sha256(TAG_TX_DIGEST, raw))
+    if decoded.items > MAX_TRANSACTION_ITEMS:
+        raise CodecError("oversize", f"an array of {decoded.items} items, at most {MAX_TRANSACTION_ITEMS} are allowed")
+    return decoded
 
 
 def sign_transaction(

@@ -53,6 +53,20 @@ def test_a_batch_with_a_repeated_transaction_or_bad_form_is_refused() -> None:
         assert caught.value.code == code
 
 
+def test_a_batch_has_a_bounded_number_of_items() -> None:
+    def many(lengths: list[int]) -> bytes:
+        txs = [
+            sign_transaction(KEYS[0], CHAIN, nonce, "settlement", "collect", {"rows": [0] * length}, 99).raw
+            for nonce, length in enumerate(lengths)
+        ]
+        return encode_batch(msgspec.structs.replace(BATCH, transactions=tuple(txs)))
+
+    assert len(decode_batch(many([2_048, 2_000, 48])).transactions) == 3
+    with pytest.raises(CodecError) as caught:
+        decode_batch(many([2_048, 2_000, 47, 1, 1]))
+    assert caught.value.code == "oversize"
+
+
 def certificate(signers: tuple[int, ...], *, view: int = 3, height: int = 9) -> Certificate:
     """A certificate signed by the members named."""
     message = commit_bytes(CHAIN, 0, view, height, HEADER.hash)

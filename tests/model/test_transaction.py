@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from node.errors import CodecError
 from node.model.keys import SIGNATURE_BYTES, SigningKey, verify
-from node.model.transaction import MAX_TRANSACTION_BYTES, decode_transaction, sign_transaction
+from node.model.transaction import MAX_TRANSACTION_BYTES, MAX_TRANSACTION_ITEMS, decode_transaction, sign_transaction
 
 KEY = SigningKey(b"\x01" * 32)
 CHAIN = b"\x02" * 32
@@ -74,6 +74,7 @@ def test_another_signature_over_the_same_payload_has_the_same_id_and_another_dig
         (raw(sender=b"short"), "bad-sender"),
         (raw(chain=b"short"), "bad-chain"),
         (raw(args={"a": b"x" * MAX_TRANSACTION_BYTES}), "oversize"),
+        (raw(args={"a": [0] * (MAX_TRANSACTION_ITEMS + 1)}), "oversize"),
         (bytes(SIGNATURE_BYTES) + b"\x91" * 60_000, "malformed"),
     ],
 )
@@ -81,6 +82,20 @@ def test_malformed_transactions_are_refused_with_a_code(data: bytes, code: str) 
     with pytest.raises(CodecError) as caught:
         decode_transaction(data)
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("args", "items"),
+    [
+        ({}, 1),
+        ({"a": 7}, 1),
+        ({"a": []}, 1),
+        ({"a": [1, 2]}, 2),
+        ({"a": [1], "b": [[1, 2, 3]] * 5, "c": b"xxxxxxx"}, 5),
+    ],
+)
+def test_a_transaction_is_as_many_items_as_its_longest_array(args: dict[str, object], items: int) -> None:
+    assert decode_transaction(raw(args=args)).items == items
 
 
 def test_fields_in_another_order_are_not_canonical() -> None:
