@@ -33,8 +33,9 @@ days = st.tuples(wh, wh)
 
 
 class Story(NamedTuple):
-    """``devices``: (home, kind, bus); ``orders``: (device, buys, slot, Wh, price); ``read``: by device what its meter
-    says in time of slots 1 and 2, at most so many; ``corrected``: (device, both slots, whether a block comes then).
+    """``devices``: (home, kind, bus); ``orders``: (device, buys, slot, Wh, how far from the tariff); ``read``: by
+    device what its meter says in time of slots 1 and 2, at most so many; ``corrected``: (device, both slots, whether a
+    block comes then).
     """
 
     devices: tuple[tuple[str, str, str], ...]
@@ -54,14 +55,12 @@ def stories(draw: st.DrawFn) -> Story:
     kinds = st.sampled_from(["pv", "ev", "load"])
     devices = draw(st.lists(st.tuples(st.sampled_from(HOMES), kinds, st.sampled_from("ab")), min_size=2, max_size=6))
     index = st.integers(0, len(devices) - 1)
-    orders = st.tuples(
-        index, st.booleans(), st.sampled_from(SLOTS), st.integers(100, 900), st.integers(FEED_IN, RETAIL)
-    )
+    orders = st.tuples(index, st.booleans(), st.sampled_from(SLOTS), st.integers(100, 900), st.integers(0, 45))
     return Story(
         tuple(devices),
         draw(st.sampled_from([0, 20_000, 10_000_000, 10_000_000])),
         draw(st.sampled_from([0, 500, 1_000])),
-        draw(st.lists(orders, max_size=10)),
+        draw(st.lists(orders, min_size=4, max_size=12)),
         [draw(st.tuples(days, st.integers(0, 2))) for _ in devices],
         draw(st.lists(st.tuples(index, days, st.booleans()), min_size=1, max_size=8)),
     )
@@ -72,7 +71,8 @@ def begin(story: Story) -> World:
     devices = {story.name(i): (row[0], row[1], row[2], 4_000, 4_000) for i, row in enumerate(story.devices)}
     rules: dict[str, Any] = {"internal_permille": story.internal, "dispute_window_s": 3 * SLOT_S}
     world = patient(devices, LINES, allocated=story.allocated, metering_window_s=SLOT_S + 900, **rules)
-    for device, buys, slot, energy, price in story.orders:
+    for device, buys, slot, energy, off in story.orders:
+        price = RETAIL - off if buys else FEED_IN + off
         try:
             order(world, story.name(device), "buy" if buys else "sell", slot=slot, wh=energy, price=price)
         except ContractError as error:
