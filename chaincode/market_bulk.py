@@ -32,7 +32,7 @@ def place_many(ctx: Context, device_id: str, rows: Sequence[Wanted]) -> tuple[by
     if not rows:
         raise ContractError("bad-args", "a list of orders has at least one")
     if len(rows) > MAX_BULK:
-        raise ContractError("too-many", f"one transaction places at most {MAX_BULK} orders", (MAX_BULK,))
+        raise ContractError("too-many", f"one transaction places at most {MAX_BULK} orders")
     orders: list[tuple[bytes, Order]] = []
     holds: list[tuple[int, bytes, int]] = []
     for number, wanted in enumerate(rows):

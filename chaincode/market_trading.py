@@ -1,13 +1,23 @@
 """Placing and cancelling orders: every rule that an order must meet, in one place.
 
-Refusal codes: unknown-device, wrong-key, closed-product, bad-price, bad-energy, not-connected, too-many, over-capacity,
-own-cross, in-arrears; what the budget says of a device that may not buy; and over-budget, which a buyer
-whose own money does not suffice learns at the end of the block, when it is known whether others of its network help.
+Refusal codes: unknown-device, wrong-key, bad-reference, duplicate, closed-product, bad-price, bad-energy,
+not-connected, too-many, over-capacity, own-cross, in-arrears, unmetered; what the budget says of a device that may not
+buy; and over-budget, which a buyer whose own money does not suffice learns at the end of the block, when it is known
+whether others of its network help.
 """
 
 from typing import Final, TypeAlias
 
-from chaincode import budget, grid, identity, market_book, market_calendar, market_orders, market_products
+from chaincode import (
+    budget,
+    grid,
+    identity,
+    market_book,
+    market_calendar,
+    market_orders,
+    market_products,
+    settlement_readings,
+)
 from chaincode.auction_types import BUY, SELL
 from chaincode.contract import MAX_AMOUNT, Context, ContractError, Value
 from chaincode.identity import Device
@@ -124,6 +134,8 @@ def admit(ctx: Context, device: Device, wanted: Wanted, meant: Meant) -> tuple[O
     if side == SELL:
         if budget.in_arrears(ctx, device.network):
             raise ContractError("in-arrears", "the network owes the utility, and may not sell until it has paid")
+        if not settlement_readings.may_sell(ctx, device_id, product.period):
+            raise ContractError("unmetered", "too many of the device's readings in this period are estimates")
     else:
         refusal = budget.may_buy(ctx, device_id, product.period)
         if refusal is not None:

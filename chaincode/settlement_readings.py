@@ -176,7 +176,8 @@ def estimates(ctx: Context, device: str, period: int) -> int:
 
 def may_sell(ctx: Context, device: str, period: int) -> bool:
     """Whether so few estimates stand that the device may offer energy in ``period``."""
-    return estimates(ctx, device, period) <= market_products.settings_of(ctx).max_estimates
+    standing = estimates(ctx, device, period)  # mostly none, and every sell asks
+    return standing == 0 or standing <= market_products.settings_of(ctx).max_estimates
 
 
 def last_read(ctx: Context, device: str) -> int | None:

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from chaincode.market_products import Settings
+from chaincode.origin_state import Sums
 from node.errors import RefusedError
 from node.model.codec import Value
 
@@ -76,6 +77,8 @@ EVENTS: Mapping[str, Sequence[str]] = {
     "rules-approval-withdrawn": ("proposal", "approvals"),
     "rules": ("version", *Settings._fields),
     "outage": ("since", "until"),
+    "origin": ("slot", *Sums._fields),
+    "origin-parked": ("what", "slot", "code"),
 }
 """An event's topic -> the names of its data, as the contracts emit them; a single value stands for itself. In a
 ``fill``, ``energy_wh`` and ``price`` are those of the fill."""

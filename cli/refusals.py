@@ -18,6 +18,7 @@ _SENTENCES: Final = {
     "bad-amount": "an amount is above 0 and no more than the ledger counts, and each device is named once",
     "bad-certificate": "a TLS certificate is one certificate in PEM, of at most 4096 bytes",
     "bad-energy": "energy times price is more than the ledger counts",
+    "bad-reference": "an order's reference is at most 32 bytes",
     "bad-id": "a name is of a-z 0-9 . / -, at most 48, the first a letter or digit",
     "bad-limit": f"a connection carries 0 to {MAX_POWER_W} W",
     "closed-product": "the slot takes no orders now: see `watt market products` for those that are OPEN",
@@ -40,6 +41,8 @@ _SENTENCES: Final = {
     "own-cross": "the network has open orders on the other side at this bus",
     "too-few": "there are never fewer than 4 validators: add one first",
     "too-many-proposals": "an admin has at most two open proposals: withdraw one, or wait until it has lapsed",
+    "unmetered": "too many readings of the device are missing: it may sell again when its meter has reported them",
+    "slot-over": "the slot is over, or more than 1,000 slots ahead",
     "unknown-alert": "the network has no alert with this number",
     "unknown-bus": "the grid has no such bus",
     "unknown-device": "there is no such device",
@@ -83,6 +86,8 @@ _WITH_FIGURES: Final[dict[tuple[str, int], _Words]] = {
 
 def explain(call: str, code: str, details: tuple[int, ...], decimals: int) -> str:
     """One sentence. ``call``: contract.method; ``decimals``: of a token. An unknown code keeps its bare figures."""
+    if call == "market.place_many" and details:
+        return f"order {details[0] + 1} of the list: {explain('market.place', code, details[1:], decimals)}"
     words = _WITH_FIGURES.get((code, len(details)))
     if words is not None:
         return words(details, decimals)

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from chaincode.market_trading import MAX_REFERENCE
 from node.errors import RefusedError
 
 MAX_DIGITS = 28
@@ -106,7 +107,20 @@ class PublicKey(click.ParamType[bytes]):
         return key
 
 
+class Reference(click.ParamType[bytes]):
+    """What somebody calls an order; becomes its UTF-8 bytes."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> bytes:
+        raw = value if isinstance(value, bytes) else str(value).encode()
+        if len(raw) > MAX_REFERENCE:
+            self.fail(f"{str(value)[:MAX_DIGITS]!r}... is longer than {MAX_REFERENCE} bytes", param, ctx)
+        return raw
+
+
 ENERGY = Energy()
+REFERENCE = Reference()
 TOKENS = Tokens()
 PUBLIC_KEY = PublicKey()
 

@@ -25,7 +25,9 @@ from cli.session import (
 )
 from cli.units import MAX_PERIOD, TOKENS, Count, base_units, clock, hex_id, kwh
 from cli.verify import slot_seconds_of
-from cli.wallet_orders import cancel, order, orders, trades
+from cli.wallet_bulk import bulk
+from cli.wallet_moves import connect, disconnect
+from cli.wallet_orders import cancel, order, orders, replace, trades
 from cli.wallet_statement import statement
 from node.errors import RefusedError
 from node.gateway.client import BlockEvents, Client, TxStatus
@@ -45,7 +47,7 @@ def wallet() -> None:
     """Keys, orders, budgets and alerts of people and devices."""
 
 
-for _command in (order, cancel, orders, trades, statement):
+for _command in (order, replace, bulk, cancel, orders, trades, connect, disconnect, statement):
     wallet.add_command(_command)
 
 

@@ -1,9 +1,9 @@
-"""`watt wallet order | cancel | orders | trades`: what a device wants to trade, and what it has."""
+"""`watt wallet order | replace | cancel | orders | trades`: what a device wants to trade, and what it has."""
 
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import click
 
@@ -11,36 +11,63 @@ from chaincode.market_orders import OPEN_STATES
 from cli.answers import DEVICE_TRADE, ORDER, records
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
 from cli.session import ask, node_option, signing_options, transact
-from cli.units import ENERGY, TOKENS, base_units_per_wh, clock, hex_id, kwh, parse_slot, per_kwh
+from cli.units import ENERGY, REFERENCE, TOKENS, clock, hex_id, kwh, parse_slot, per_kwh
 from cli.verify import slot_seconds_of
+from cli.wallet_bulk import Wanted, order_args, units_of
 from node.errors import RefusedError
-from node.gateway.client import Client
+from node.gateway.client import Client, TxStatus
 from node.model.codec import Value
 
-_slot_option = click.option("--slot", help="A slot's number, or a UTC time in it such as 2017-06-16T12:30.")
+_SLOT_HELP = "A slot's number, or a UTC time in it such as 2017-06-16T12:30."
+_slot_option = click.option("--slot", help=_SLOT_HELP)
+
+
+def _order_options(command: Any) -> Any:
+    """What describes an order: DEVICE SIDE ENERGY, --slot, --price, --until, --renewable, --reference."""
+    for option in reversed(
+        (
+            click.argument("device"),
+            click.argument("side", type=click.Choice(["buy", "sell"])),
+            click.argument("energy", type=ENERGY),
+            click.option("--slot", required=True, help=_SLOT_HELP),
+            click.option(
+                "--price", type=TOKENS, required=True, help="The limit in tokens per kWh, distance charges included."
+            ),
+            click.option(
+                "--until",
+                type=click.Choice(["gate", "auction"]),
+                default="gate",
+                show_default=True,
+                help="How long it rests.",
+            ),
+            click.option("--renewable", is_flag=True, help="Wish for renewable origin; it never moves a price."),
+            click.option(
+                "--reference",
+                type=REFERENCE,
+                default="",
+                help="Your name for this order, at most 32 bytes: under it the same order is placed once, however "
+                "often you send it.",
+            ),
+        )
+    ):
+        command = option(command)
+    return command
 
 
 @click.command()
-@click.argument("device")
-@click.argument("side", type=click.Choice(["buy", "sell"]))
-@click.argument("energy", type=ENERGY)
-@click.option("--slot", required=True, help="A slot's number, or a UTC time in it such as 2017-06-16T12:30.")
-@click.option("--price", type=TOKENS, required=True, help="The limit in tokens per kWh, distance charges included.")
-@click.option(
-    "--until", type=click.Choice(["gate", "auction"]), default="gate", show_default=True, help="How long it rests."
-)
-@click.option("--renewable", is_flag=True, help="Wish for renewable origin; it never moves a price.")
+@_order_options
 @signing_options
 @json_option
 @refusals_to_exit_codes
 def order(
     device: str,
-    side: Literal["buy", "sell"],
+    side: str,
     energy: int,
     slot: str,
     price: Decimal,
     until: str,
     renewable: bool,
+    reference: bytes,
     nodes: tuple[str, ...],
     key_file: Path,
     passphrase_file: Path | None,
@@ -50,21 +77,53 @@ def order(
 
     Example: watt wallet order home-03/ev buy 1.5kWh --slot 2017-06-16T14:00 --price 0.65 --key ev.key
     """
+    wanted = Wanted(side, energy, slot, price, until, renewable, reference)
 
     async def args(client: Client) -> dict[str, Any]:
-        decimals = (await client.node_info()).token_decimals
-        number = parse_slot(slot, await slot_seconds_of(client.query))
-        return {
-            "device": device,
-            "side": side,
-            "slot": number,
-            "energy_wh": energy,
-            "price": base_units_per_wh(price, decimals),
-            "until": until,
-            "renewable": renewable,
-        }
+        return {"device": device, **order_args(wanted, *await units_of(client))}
 
     status = transact(nodes, key_file, passphrase_file, "market", "place", args)
+    _print_id(status, as_json)
+
+
+@click.command()
+@click.argument("order_id", metavar="ORDER")
+@_order_options
+@signing_options
+@json_option
+@refusals_to_exit_codes
+def replace(
+    order_id: str,
+    device: str,
+    side: str,
+    energy: int,
+    slot: str,
+    price: Decimal,
+    until: str,
+    renewable: bool,
+    reference: bytes,
+    nodes: tuple[str, ...],
+    key_file: Path,
+    passphrase_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Take back what is open of ORDER and place another one instead, in one transaction: both happen, or neither.
+
+    The new order is for ENERGY, whatever the old one has filled. Prints its id.
+
+    Example: watt wallet replace 5f2c...e1 home-03/ev buy 1kWh --slot 2017-06-16T14:00 --price 0.7 --key ev.key
+    """
+    old = hex_id(order_id, "ORDER")
+    wanted = Wanted(side, energy, slot, price, until, renewable, reference)
+
+    async def args(client: Client) -> dict[str, Any]:
+        return {"order": old, "device": device, **order_args(wanted, *await units_of(client))}
+
+    status = transact(nodes, key_file, passphrase_file, "market", "replace", args)
+    _print_id(status, as_json)
+
+
+def _print_id(status: TxStatus, as_json: bool) -> None:
     if not isinstance(status.result, bytes):
         raise RefusedError("bad-answer", "the receipt names no order: another version?")
     if as_json:
@@ -161,7 +220,7 @@ def orders(device: str, slot: str | None, nodes: tuple[str, ...], as_json: bool)
 
 @click.command()
 @click.argument("device")
-@click.option("--slot", required=True, help="A slot's number, or a UTC time in it such as 2017-06-16T12:30.")
+@click.option("--slot", required=True, help=_SLOT_HELP)
 @node_option
 @json_option
 @refusals_to_exit_codes

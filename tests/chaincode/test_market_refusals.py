@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from chaincode.contract import ContractError
+from chaincode.market_products import DAY_S
 from tests.chaincode.marketplace import ALLOCATED, FEED_IN, RETAIL, SLOT_S, key_of, marketplace, order, state_of
 from tests.chaincode.world import World
 
@@ -48,6 +49,11 @@ def take_without_money(world: World) -> None:
     world.next_block(2_700)
 
 
+def never_metered(world: World) -> None:
+    """Nobody has read the battery's meter, and no estimate may stand."""
+    world.next_block(2_700)
+
+
 CASES = {
     case.code + number: case
     for number, case in [
@@ -72,6 +78,7 @@ CASES = {
         (" open", Case("too-many", {}, prepare=load_buys, limit=("MAX_OPEN_ORDERS", 0))),
         ("", Case("in-arrears", {"side": "sell", "slot": 2}, prepare=take_without_money)),
         ("", Case("over-budget", {"slot": 2}, prepare=take_without_money)),
+        ("", Case("unmetered", {"side": "sell", "slot": 2}, prepare=never_metered)),
     ]
 }
 
@@ -80,7 +87,7 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_every_refusal(monkeypatch: pytest.MonkeyPatch, name: str, way: str) -> None:
     code, change, details, sender, prepare, limit = CASES[name]
-    world = marketplace(allocated=0 if prepare is take_without_money else ALLOCATED)
+    world = marketplace(allocated=0 if prepare is take_without_money else ALLOCATED, max_estimates=0, outage_s=DAY_S)
     standing = order(world, BATTERY, "sell", slot=3, wh=100, price=RETAIL)
     prepare(world)
     if limit is not None:

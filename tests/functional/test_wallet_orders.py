@@ -1,0 +1,61 @@
+"""Lists of orders, replacements and a car that moves, by the command on a real network."""
+
+from pathlib import Path
+
+import pytest
+
+from testnet.cluster import Cluster
+from tests.functional.test_people import Watt
+
+CAR, KEY = "home-3/ev", "home-3.ev"
+HEADER = "side,energy,slot,price,until,renewable"
+
+
+@pytest.fixture
+def watt(network: Cluster) -> Watt:
+    return Watt(network)
+
+
+def test_a_list_is_placed_once_replaced_in_part_and_cancelled_by_a_move(watt: Watt, tmp_path: Path) -> None:
+    slots = [watt.slot(ahead) for ahead in (20, 21, 22)]
+    tariffs = {str(row["slot"]): row for row in watt.json("market", "products")}
+    price = str(tariffs[slots[0]]["feed_in"] / 1_000_000)  # so low that nobody sells
+    rows = [
+        f"buy,{energy},{slot},{price},gate,yes" for energy, slot in zip(("1.5kWh", "200Wh", "300"), slots, strict=True)
+    ]
+    file = tmp_path / "night.csv"
+    file.write_text("\n".join([HEADER, *rows]))
+    bulk = ("wallet", "bulk", CAR, str(file), "--reference", f"night {slots[0]}")
+    placed = watt.json(*bulk, key=KEY)["orders"]
+    assert len(placed) == 3
+    again = watt.run(*bulk, key=KEY)
+    assert again.exit_code != 0
+    assert "duplicate" in again.output and "order 1 of the list" in again.output
+    file.write_text("\n".join([HEADER, *rows, f"buy,1kWh,1,{price},gate,no"]))
+    refused = watt.run("wallet", "bulk", CAR, str(file), key=KEY)
+    assert "closed-product" in refused.output and "order 4 of the list" in refused.output
+
+    order = ("buy", "1kWh", "--slot", slots[0], "--price", price)
+    new = watt.json("wallet", "replace", placed[0], CAR, *order, "--reference", "less", key=KEY)["order"]
+    repeated = watt.run("wallet", "order", CAR, *order, "--reference", "less", key=KEY)
+    assert "duplicate" in repeated.output
+    assert states(watt, slots[0]) == {new: "ACCEPTED", placed[0]: "CANCELLED"}
+
+    bus = watt.json("wallet", "orders", CAR, "--slot", slots[1])[0]["bus"]
+    elsewhere = "bus-1" if bus != "bus-1" else "bus-2"
+    moved = watt.json("wallet", "connect", CAR, "--bus", elsewhere, "--slot", slots[1], key=KEY)
+    assert str(moved["slot"]) == slots[1]
+    assert states(watt, slots[0])[new] == "ACCEPTED", "until then it stays"
+    assert states(watt, slots[1]) == {placed[1]: "CANCELLED"}
+    assert states(watt, slots[2]) == {placed[2]: "CANCELLED"}
+    gone = watt.run("wallet", "disconnect", CAR, "--slot", slots[2], key=KEY)
+    assert f"disconnected from slot {slots[2]} on" in gone.output
+    refused = watt.run("wallet", "order", CAR, "buy", "1kWh", "--slot", slots[2], "--price", price, key=KEY)
+    assert "not-connected" in refused.output
+    watt.json("wallet", "connect", CAR, "--bus", bus, "--slot", slots[0], key=KEY)
+    watt.json("wallet", "order", CAR, "buy", "1kWh", "--slot", slots[2], "--price", price, key=KEY)
+
+
+def states(watt: Watt, slot: str) -> dict[str, str]:
+    """Order -> state, of the car in a slot."""
+    return {row["id"]: row["state"] for row in watt.json("wallet", "orders", CAR, "--slot", slot)}
