@@ -11,7 +11,6 @@ from chaincode import (
     market_products,
     settlement_anew,
     settlement_corrections,
-    settlement_ledger,
     settlement_losses,
     settlement_parking,
     settlement_rent,
@@ -87,10 +86,8 @@ def _settle(ctx: Context, network: str, slot: int, again: bool) -> int:
     product = market_products.require(ctx, slot)
     if again:
         settlement_run.estimate_network(ctx, network, slot, product)
-    work = settlement_run.settle_network(ctx, network, slot, product)
-    settled = settlement_ledger.settled_of(ctx, network, slot)
-    assert settled is not None, "settled without a trace"
-    settlement_rent.note_tolls(ctx, network, slot, product.period, settled.tolls)
+    work, sums = settlement_run.settle_network(ctx, network, slot, product)
+    settlement_rent.note_tolls(ctx, network, slot, product.period, sums.tolls)
     return work
 
 
