@@ -17,10 +17,12 @@ from chaincode import (
     market_certificate,
     market_orders,
     market_products,
+    origin_state,
     pruned,
     settlement_ledger,
     settlement_parking,
     settlement_readings,
+    settlement_rent,
     slots,
 )
 from chaincode.auction_types import BUY, Trade
@@ -42,11 +44,13 @@ class Statements(Contract):
     @query
     def period(self, ctx: Context, *, network: str, period: int) -> Value:
         """(status, first slot, first slot of the next period, seconds of a slot, first slot that has not opened, owed,
-        slots settled, rent, sums).
+        slots settled, rent, sums, rent of all, slots assigned, origin).
 
         ``owed``: all that the network owes the utility now, of whatever period; ``rent``: the congestion rent of this
-        period that came back; in base units. Sums: the fields of ``settlement_ledger.Settled`` over the settled slots,
-        kept when their details are not. Raises ContractError: unknown-network, unknown-period.
+        period that came back; in base units. Sums and origin: the fields of ``settlement_ledger.Settled`` over the
+        settled slots and of ``origin_state.Sums`` over those whose origins are known for good, kept when their details
+        are not. Rent of all: the fields of ``settlement_rent.Rent``. Raises ContractError: unknown-network,
+        unknown-period.
         """
         identity.network_of(ctx, network)
         status = budget_state.status_of(ctx, period)
@@ -54,7 +58,11 @@ class Statements(Contract):
         opened = market_products.next_to_open(ctx) or 0
         settled, rent, sums = settlement_ledger.period_sums(ctx, network, period)
         owed, _ = budget_state.owed_of(ctx, network)
-        return status, first, end, slots.seconds(ctx), opened, owed, settled, rent, tuple(sums)
+        assigned, origin = origin_state.period_sums(ctx, network, period)
+        of_all = settlement_rent.rent_of(ctx, period)
+        of_all_row = (of_all.rent, of_all.carried, of_all.tolls, of_all.returned, of_all.state)
+        known = (settled, rent, tuple(sums), of_all_row, assigned, tuple(origin))
+        return status, first, end, slots.seconds(ctx), opened, owed, *known
 
     @query
     def slots(self, ctx: Context, *, network: str, first_slot: int, end_slot: int) -> Value:
@@ -89,6 +97,27 @@ class Statements(Contract):
             sums = None if settled is None else tuple(settled)
             terms = slot, product.state, product.retail, product.feed_in, product.internal
             rows.append((*terms, note, sums, entries, settlement_ledger.blocks_of(ctx, network, slot)))
+        return None, tuple(rows)
+
+    @query
+    def origins(self, ctx: Context, *, network: str, first_slot: int, end_slot: int) -> Value:
+        """What a network used from ``first_slot`` on, before ``end_slot``, by origin, as far as it is known for good:
+        (where to go on or None, ((slot, parts), ...)), the fields of ``origin_assign.Used`` each.
+
+        Raises ContractError: unknown-network, bad-range.
+        """
+        identity.network_of(ctx, network)
+        _check_range(first_slot, end_slot)
+        rows: list[Value] = []
+        work = 0
+        for slot in range(first_slot, end_slot):
+            if work >= MAX_WORK:
+                return slot, tuple(rows)
+            work += READ_WORK
+            if origin_state.sums_of(ctx, network, slot) is not None:
+                used = origin_state.read(ctx, network, slot).used
+                rows.append((slot, tuple([tuple(part) for part in used])))
+                work += 3 * READ_WORK + len(used)
         return None, tuple(rows)
 
     @query

@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 from chaincode.settlement_ledger import Settled
 from chaincode.settlement_lines import BOUGHT, FEED_IN, INTERNAL, RETAIL, SOLD, TOLL
-from cli.statement_checks import check_period, check_slots, check_trades
+from cli.statement_checks import check_origins, check_period, check_slots, check_trades
 from cli.statement_facts import Facts
-from cli.statement_items import booked, metered, rent_items, traded, with_utility_alone
+from cli.statement_items import booked, metered, rent_items, traded, used, with_utility_alone
 from cli.statement_lines import (
     DIFFERENCE,
     EXPORTED,
@@ -25,8 +25,10 @@ from cli.statement_lines import (
     MISMATCH,
     MONEY_KINDS,
     OWED,
+    RENEWABLE,
     RENT,
     TOTAL,
+    USED,
     UTILITY_ONLY,
     Item,
     Line,
@@ -58,6 +60,11 @@ class Statement(NamedTuple):
     parked: tuple[int, ...]
     pruned: tuple[int, ...]
     pending: Pending
+
+    @property
+    def of_unknown_origin(self) -> int:
+        """How many settled slots nothing is known of where what was used came from."""
+        return max(self.settled - len(self.facts.origins) - len(self.pruned), 0)
 
     @property
     def is_so_far(self) -> bool:
@@ -141,6 +148,7 @@ def _by_counterpart(kind: str, trades: Sequence[Item], gone_wh: int, gone: int) 
 def _other_lines(facts: Facts, money: Sequence[Line], gone: Settled) -> list[Line]:
     """The bill's total, what it is compared with, and what stands beside it."""
     settled = [slot for slot in facts.slots.values() if slot.sums is not None]
+    gone_used, gone_renewable = check_origins(facts)
     total = Line(0, TOTAL, "", tuple([item for line in money for item in line.items]), 0, sum([x.gone for x in money]))
     alone = Line(
         0, UTILITY_ONLY, "", tuple([with_utility_alone(facts, slot) for slot in settled]), 0, -gone.utility_only
@@ -154,6 +162,8 @@ def _other_lines(facts: Facts, money: Sequence[Line], gone: Settled) -> list[Lin
         Line(0, OWED, "", tuple([item._replace(amount=-item.owed) for item in owing]), 0, -gone.owed),
         Line(0, IMPORTED, "", metered(facts, IMPORTED), gone.import_wh),
         Line(0, EXPORTED, "", metered(facts, EXPORTED), gone.export_wh),
+        Line(0, USED, "", used(facts, USED), gone_used),
+        Line(0, RENEWABLE, "", used(facts, RENEWABLE), gone_renewable),
     ]
 
 

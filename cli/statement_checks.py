@@ -61,6 +61,16 @@ def check_period(facts: Facts, settled: Sequence[Slot]) -> Settled:
     return gone
 
 
+def check_origins(facts: Facts) -> tuple[int, int]:
+    """The origins known for good add up to the period's: (Wh used, Wh renewable) of those whose details are gone."""
+    known = [part for origin in facts.origins.values() if origin.is_final for part in origin.used]
+    used = facts.kept_origin.used_wh - sum([part.wh for part in known])
+    renewable = facts.kept_origin.renewable_wh - sum([part.renewable_wh for part in known])
+    if (used or renewable) and not [slot for slot in facts.slots.values() if slot.note == "pruned"]:
+        raise RefusedError(MISMATCH, "the origins of slots do not add up to the period's")
+    return used, renewable
+
+
 def check_trades(facts: Facts, traded: Sequence[Item]) -> None:
     """Each device's trades in a slot are what was booked for it."""
     booked: dict[tuple[int, str, str], tuple[int, int]] = {}

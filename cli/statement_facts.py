@@ -4,12 +4,16 @@ The answers are those of ``chaincode/statements.py``; here they get names, and n
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, Final, NamedTuple, TypeVar, cast
 
+from chaincode.contract import ContractError
 from chaincode.market_orders import Position
 from chaincode.market_products import FINAL
+from chaincode.origin_assign import Used
+from chaincode.origin_state import Sums
 from chaincode.settlement_ledger import Entry, Settled
 from chaincode.settlement_readings import Reading
+from chaincode.settlement_rent import Rent
 from cli.answers import Reader, as_rows, record
 from node.errors import RefusedError
 from node.model.codec import Value
@@ -83,9 +87,17 @@ class Device(NamedTuple):
     fills: tuple[Fill, ...]
 
 
+class Origin(NamedTuple):
+    """By what means a network came by what it used in a slot; known for good, or as it looks now."""
+
+    is_final: bool
+    used: tuple[Used, ...]
+
+
 class Facts(NamedTuple):
     """All that is known of a network in a billing period. ``settled_slots``, ``rent`` and ``kept``: the period's sums
-    as the ledger keeps them apart from the slots; ``owed_now``: what the network owes the utility, of all periods.
+    as the ledger keeps them apart from the slots, ``kept_origin`` the same of the ``assigned_slots``, whose origins are
+    known for good; ``owed_now``: what the network owes the utility, of all periods; ``rent_of_all``: of all networks.
     """
 
     network: str
@@ -99,13 +111,22 @@ class Facts(NamedTuple):
     settled_slots: int
     rent: int
     kept: Settled
+    rent_of_all: Rent
+    assigned_slots: int
+    kept_origin: Sums
     slots: dict[int, Slot]
     devices: dict[str, Device]
     orders: dict[bytes, Ordered]
+    origins: dict[int, Origin]
 
 
+MOST_PROVISIONAL: Final = 96
+"""So many slots, the newest, are asked for an origin that may still change: each is worked out anew."""
+_TOO_MUCH: Final = ("step-limit", "too-much", "not-provable", "pruned")
+"""Why a node does not work out the origin of a slot: then it is not known yet."""
 _PERIOD = (
     "status", "first_slot", "end_slot", "slot_seconds", "next_to_open", "owed_now", "settled_slots", "rent", "kept",
+    "rent_of_all", "assigned_slots", "kept_origin",
 )  # fmt: skip
 
 
@@ -118,9 +139,12 @@ async def gather_facts(read: Reader, network: str, period: int) -> Facts:
     names = cast("tuple[str, ...]", as_rows(await read("identity", "devices", {"network": network})))
     orders: dict[bytes, Ordered] = {}
     devices = {name: await _device(read, name, head["first_slot"], end, orders) for name in names}
+    origins = await _origins(read, network, head["first_slot"], end, slots)
     head = record(await read("statements", "period", of_period), _PERIOD)  # again: slots were settled meanwhile
-    kept = _made(Settled, head.pop("kept"))
-    return Facts(network, period, kept=kept, slots=slots, devices=devices, orders=orders, **head)
+    head["kept"] = _made(Settled, head["kept"])
+    head["rent_of_all"] = _made(Rent, head["rent_of_all"])
+    head["kept_origin"] = _made(Sums, head["kept_origin"])
+    return Facts(network, period, slots=slots, devices=devices, orders=orders, origins=origins, **head)
 
 
 async def _slots(read: Reader, network: str, first: int, end: int) -> dict[int, Slot]:
@@ -135,6 +159,37 @@ async def _slots(read: Reader, network: str, first: int, end: int) -> dict[int, 
             entries = tuple([_made(Entry, entry) for entry in slot.entries])
             slots[slot.slot] = slot._replace(sums=sums, entries=entries)
     return slots
+
+
+async def _origins(read: Reader, network: str, first: int, end: int, slots: Mapping[int, Slot]) -> dict[int, Origin]:
+    """Where what was used came from: for good where that is known, else as it looks now, as far as one can ask."""
+    origins: dict[int, Origin] = {}
+    at: Value = first
+    while at is not None:
+        args = {"network": network, "first_slot": at, "end_slot": end}
+        at, rows = _pair(await read("statements", "origins", args), 2)
+        for row in as_rows(rows):
+            slot, parts = _pair(row, 2)
+            origins[cast("int", slot)] = Origin(True, tuple([_made(Used, part) for part in as_rows(parts)]))
+    unknown = [slot.slot for slot in slots.values() if slot.sums is not None and slot.slot not in origins]
+    for number in unknown[-MOST_PROVISIONAL:]:
+        try:
+            origins[number] = await _origin_now(read, network, number)
+        except (ContractError, RefusedError) as error:
+            if error.code not in _TOO_MUCH:
+                raise
+    return origins
+
+
+async def _origin_now(read: Reader, network: str, slot: int) -> Origin:
+    parts: list[Used] = []
+    while True:
+        args = {"network": network, "slot": slot, "first": len(parts)}
+        is_final, rows = _pair(await read("origin", "lots", args), 2)
+        page = [_made(Used, row) for row in as_rows(rows)]
+        parts += page
+        if not page:
+            return Origin(bool(is_final), tuple(parts))
 
 
 async def _device(read: Reader, device: str, first: int, end: int, orders: dict[bytes, Ordered]) -> Device:

@@ -85,6 +85,7 @@ def statement_json(statement: Statement, token: Token, read: str) -> dict[str, A
             "parked": statement.parked,
             "pruned": statement.pruned,
         },
+        "slots_of_unknown_origin": statement.of_unknown_origin,
         "estimated_readings": statement.estimated,
         "pending": statement.pending._asdict(),
         "owed_now": facts.owed_now,

@@ -3,7 +3,7 @@
 from chaincode.settlement_ledger import Entry, Settled
 from chaincode.settlement_lines import BOUGHT, SOLD, TOLL
 from cli.statement_facts import Facts, Fill, Slot
-from cli.statement_lines import IMPORTED, MISMATCH, RENT, UTILITY_ONLY, Item, Source
+from cli.statement_lines import IMPORTED, MISMATCH, RENT, USED, UTILITY_ONLY, Item, Source
 from node.errors import RefusedError
 
 
@@ -101,6 +101,19 @@ def rent_items(facts: Facts) -> tuple[Item, ...]:
     if not facts.rent:
         return ()
     return (Item(facts.end_slot - 1, True, RENT, "", "", "", "", 0, None, facts.rent),)
+
+
+def used(facts: Facts, kind: str) -> tuple[Item, ...]:
+    """What devices used, by origin: all of it (USED), or what of it is RENEWABLE."""
+    items = []
+    for slot, origin in sorted(facts.origins.items()):
+        for part in origin.used:
+            energy_wh = part.wh if kind == USED else part.renewable_wh
+            if energy_wh:
+                sources = tuple(_reading(facts, part.device, slot))
+                where = (part.how, part.device, "", "", part.source)
+                items.append(Item(slot, origin.is_final, *where, energy_wh, None, 0, sources=sources))
+    return tuple(items)
 
 
 def _reading(facts: Facts, device: str, slot: int) -> list[Source]:

@@ -17,6 +17,8 @@ DIFFERENCE: Final = "difference"
 OWED: Final = "owed"
 IMPORTED: Final = "imported"
 EXPORTED: Final = "exported"
+USED: Final = "used"
+RENEWABLE: Final = "renewable"
 
 MONEY_KINDS: Final = (BOUGHT, TOLL, RETAIL, INTERNAL_PAID, SOLD, FEED_IN, INTERNAL_RECEIVED, RENT)
 """What a bill is the sum of, in the order in which it is shown."""

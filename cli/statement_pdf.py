@@ -21,8 +21,10 @@ from cli.statement_lines import (
     INTERNAL_RECEIVED,
     MONEY_KINDS,
     OWED,
+    RENEWABLE,
     RENT,
     TOTAL,
+    USED,
     UTILITY_ONLY,
     Line,
 )
@@ -34,6 +36,7 @@ from cli.statement_words import (
     name_of,
     percent,
     remarks,
+    renewable_share,
 )
 from cli.units import clock, kwh, per_kwh
 
@@ -116,7 +119,8 @@ def statement_pdf(statement: Statement, token: Token, read: str) -> bytes:
     _headline(page, statement, token)
     _energy_chart(page, statement, 84)
     _cost_chart(page, statement, token, 84)
-    end = _table(page, _rows(statement, token), token, 142)
+    _renewable(page, statement, 84)
+    end = _table(page, _rows(statement, token), token, 148)
     _foot(page, statement, token, read, end + 4)
     return bytes(page.output())
 
@@ -160,11 +164,11 @@ def _headline(page: _Page, statement: Statement, token: Token) -> None:
     page.put(_LEFT + 98, 47, "Compared with the utility alone", width=72)
     page.ink(18, _LEAF if better else _WORSE, bold=True)
     word = "better" if difference > 0 else "worse" if difference < 0 else "the same"
-    page.put(_LEFT + 98, 54, f"{token.rounded(abs(difference))} {word}" if difference else word, width=72)
+    share = f" ({percent(difference, alone)})" if alone and difference else ""
+    page.put(_LEFT + 98, 54, f"{token.rounded(abs(difference))} {word}{share}" if difference else word, width=72)
     page.ink(9.5, _GREY)
-    share = f", {percent(difference, alone)}" if alone and difference else ""
     paid = "paid" if alone <= 0 else "received"
-    page.put(_LEFT + 98, 66, f"there: {paid} {token.rounded(abs(alone))} {token.symbol}{share}", width=72)
+    page.put(_LEFT + 98, 66, f"there you would have {paid} {token.rounded(abs(alone))} {token.symbol}", width=72)
 
 
 def _of_it(statement: Statement) -> str:
@@ -191,8 +195,8 @@ def _energy_chart(page: _Page, statement: Statement, y: float) -> None:
     )
     most = max(sum([part.wh for part in came]), sum([part.wh for part in went]), 1)
     _stacked(page, came, most, y + 8)
-    _subtitle(page, _LEFT, y + 27, "Where your energy went")
-    _stacked(page, went, most, y + 35)
+    _subtitle(page, _LEFT, y + 30, "Where your energy went")
+    _stacked(page, went, most, y + 38)
 
 
 def _subtitle(page: _Page, x: float, y: float, text: str) -> None:
@@ -221,7 +225,8 @@ def _stacked(page: _Page, parts: Sequence[_Part], most: int, y: float) -> None:
 
 def _cost_chart(page: _Page, statement: Statement, token: Token, y: float) -> None:
     left, width = _LEFT + 98, 76.0
-    _subtitle(page, left, y, f"What it cost, in {token.symbol}")
+    gained = max(0, statement.line(TOTAL).amount, statement.line(UTILITY_ONLY).amount) > 0
+    _subtitle(page, left, y, f"What it cost{' or brought' if gained else ''}, in {token.symbol}")
     bars = [
         ("with the exchange", -statement.line(TOTAL).amount, _LEAF),
         ("with the utility alone", -statement.line(UTILITY_ONLY).amount, _GRID),
@@ -230,18 +235,35 @@ def _cost_chart(page: _Page, statement: Statement, token: Token, y: float) -> No
     scale = width / max(high - low, 1)
     zero = left - low * scale
     for index, (name, cost, colour) in enumerate(bars):
-        top = y + 8 + 20 * index
+        top = y + 7 + 13 * index
         page.ink(8.5, _INK)
         page.put(left, top, name, width=40)
         page.ink(8.5, _INK, bold=True)
         page.put(
-            left, top, token.rounded(cost) if cost >= 0 else f"earned {token.rounded(-cost)}", width=width, align="R"
+            left, top, token.rounded(cost) if cost >= 0 else f"brought {token.rounded(-cost)}", width=width, align="R"
         )
-        page.box(left, top + 5, width, 7, _PALE)
-        page.box(zero + min(0, cost * scale), top + 5, abs(cost * scale), 7, colour)
+        page.box(left, top + 4.6, width, 6, _PALE)
+        page.box(zero + min(0, cost * scale), top + 4.6, abs(cost * scale), 6, colour)
     page.set_draw_color(*_INK)
     page.set_line_width(0.3)
-    page.line(zero, y + 12, zero, y + 41)
+    page.line(zero, y + 11, zero, y + 31.2)
+
+
+def _renewable(page: _Page, statement: Statement, y: float) -> None:
+    """Which part of what was used is renewable, as far as it is known."""
+    left, width = _LEFT + 98, 76.0
+    share = renewable_share(statement)
+    used, renewable = statement.line(USED), statement.line(RENEWABLE)
+    _subtitle(page, left, y + 35, "Renewable, of what you used")
+    page.box(left, y + 43, width, 7, _PALE)
+    if used.energy_wh:
+        page.box(left, y + 43, width * renewable.energy_wh / used.energy_wh, 7, _LEAF)
+    mark = " (may still change)" if used.is_provisional else ""
+    text = (
+        "not known yet" if share is None else f"{share}{mark}: {kwh(renewable.energy_wh)} of {kwh(used.energy_wh)} kWh"
+    )
+    page.ink(8.5, _GREY)
+    page.put(left, y + 52.1, text, width=width)
 
 
 def _rows(statement: Statement, token: Token) -> list[_Row]:
@@ -259,7 +281,9 @@ def _rows(statement: Statement, token: Token) -> list[_Row]:
             numbers = f"{rest[0].number}-{rest[-1].number}"
             rows.append(_row(joined, token)._replace(number=numbers, name=name))
     rows += [_row(statement.line(kind), token)._replace(bold=kind == TOTAL) for kind in (TOTAL, UTILITY_ONLY)]
-    rows += [_row(line, token) for line in map(statement.line, (OWED, IMPORTED, EXPORTED)) if _matters(line)]
+    rows += [
+        _row(line, token) for line in map(statement.line, (OWED, IMPORTED, EXPORTED, USED, RENEWABLE)) if _matters(line)
+    ]
     return rows
 
 

@@ -41,7 +41,7 @@ def _row(line: Line, token: Token) -> tuple[object, ...]:
     return (
         line.number,
         name_of(line),
-        "" if line.kind in WITHOUT_ENERGY else kwh(line.energy_wh),
+        "" if line.kind in WITHOUT_ENERGY else kwh(line.energy_wh) + (mark if line.kind in WITHOUT_MONEY else ""),
         "" if line.kind in WITHOUT_MONEY else token.rounded(line.amount) + mark,
         "" if mean is None else per_kwh(mean, token.decimals),
         low,

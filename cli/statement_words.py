@@ -14,8 +14,10 @@ from cli.statement_lines import (
     INTERNAL_PAID,
     INTERNAL_RECEIVED,
     OWED,
+    RENEWABLE,
     RENT,
     TOTAL,
+    USED,
     UTILITY_ONLY,
     Line,
 )
@@ -36,9 +38,11 @@ NAMES: Final = {
     OWED: "Of this not paid when booked",
     IMPORTED: "Taken from the grid, metered",
     EXPORTED: "Fed into the grid, metered",
+    USED: "Used, of known origin",
+    RENEWABLE: "Of this renewable",
 }
 WITHOUT_ENERGY: Final = (RENT, TOTAL, UTILITY_ONLY, DIFFERENCE, OWED)
-WITHOUT_MONEY: Final = (IMPORTED, EXPORTED)
+WITHOUT_MONEY: Final = (IMPORTED, EXPORTED, USED, RENEWABLE)
 DELETED: Final = "details deleted"
 
 
@@ -83,6 +87,12 @@ def verdict(statement: Statement, token: Token) -> str:
     return f"{token.rounded(abs(difference))} {token.symbol}{share} {how} than with the utility alone"
 
 
+def renewable_share(statement: Statement) -> str | None:
+    """``62.3 %`` of what was used; None if nothing is known of it."""
+    used, renewable = statement.line(USED).energy_wh, statement.line(RENEWABLE).energy_wh
+    return percent(renewable, used) if used else None
+
+
 def percent(part: int, whole: int) -> str:
     """``8.2 %``, of magnitudes; one decimal."""
     tenths = round(Fraction(1_000 * abs(part), abs(whole)))
@@ -109,6 +119,13 @@ def remarks(statement: Statement, token: Token) -> list[str]:
             f"not settled yet, in no line: bought {kwh(pending.bought_wh)} kWh for {token.rounded(pending.paid)}, "
             f"sold {kwh(pending.sold_wh)} kWh for {token.rounded(pending.proceeds)} {token.symbol}"
         )
+    share = renewable_share(statement)
+    if share is not None:
+        found.append(f"{share} of what was used is renewable")
+    if statement.of_unknown_origin:
+        found.append(f"origin not known yet of {count(statement.of_unknown_origin, 'slot')}")
+    if facts.rent:
+        found.append(rent_words(statement, token))
     if statement.estimated:
         found.append(f"{count(statement.estimated, 'reading')} missing, estimated")
     if statement.corrected:
@@ -120,6 +137,15 @@ def remarks(statement: Statement, token: Token) -> list[str]:
     if facts.owed_now:
         found.append(f"owed to the utility now, of all periods: {token.rounded(facts.owed_now)} {token.symbol}")
     return found
+
+
+def rent_words(statement: Statement, token: Token) -> str:
+    """How the rent that came back was shared out."""
+    of_all, own = statement.facts.rent_of_all, statement.facts.kept.tolls
+    return (
+        f"rent of all {token.exact(of_all.rent)}, returned pro rata of tolls: "
+        f"{token.exact(own)} of {token.exact(of_all.tolls)} {token.symbol}"
+    )
 
 
 def _numbers(slots: tuple[int, ...]) -> str:

@@ -200,7 +200,7 @@ def test_a_table_fits_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     for width in (80, 120):
         print_statement(statement, TOKEN, width=width)
         table = capsys.readouterr().out.split("\n")[1 : len(statement.lines) + 3]
-        assert max(len(line) for line in table) <= width and "Fed into the grid, metered" in table[-1]
+        assert max(len(line) for line in table) <= width and "Of this renewable" in table[-1]
 
 
 def test_an_explanation_names_whole_transactions_and_blocks(capsys: pytest.CaptureFixture[str]) -> None:
