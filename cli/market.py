@@ -9,6 +9,7 @@ from cli.answers import BOOK_LEVEL, PRODUCT, records
 from cli.clearing_file import clear_file
 from cli.market_verify import export, verify
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
+from cli.replay import replay
 from cli.session import ask, node_option
 from cli.units import clock, kwh, parse_slot, per_kwh
 from cli.verify import slot_seconds_of
@@ -157,3 +158,4 @@ def clear(input_file: Path, as_json: bool) -> None:
 
 market.add_command(verify)
 market.add_command(export)
+market.add_command(replay)

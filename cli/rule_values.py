@@ -15,7 +15,7 @@ import click
 from chaincode.contract import ContractError
 from chaincode.market_products import DAY_S, Settings
 from chaincode.market_rules import changed
-from cli.units import base_units_per_wh, per_kwh
+from cli.units import MAX_DIGITS, base_units_per_wh, per_kwh
 from node.errors import RefusedError
 
 _SECONDS: Final = {"d": DAY_S, "h": 3_600, "min": 60, "m": 60, "s": 1, "": 1}
@@ -89,11 +89,11 @@ def change(name: str, text: str) -> Change:
 
 def seconds(text: str) -> int:
     """``600``, ``600s``, ``10min``, ``24h`` or ``7d`` as seconds. Raises ValueError."""
-    number = text.rstrip("dhmins")
-    unit = text[len(number) :]
+    digits = text.rstrip("dhmins")
+    unit = text[len(digits) :]
     if unit not in _SECONDS:
         raise ValueError("a time is a number of s, min, h or d")
-    return _whole(number, _SECONDS[unit], "one second")
+    return _whole(digits, _SECONDS[unit], "one second")
 
 
 def duration(seconds_: int) -> str:
@@ -133,15 +133,15 @@ def read_tariffs(path: Path, decimals: int) -> tuple[tuple[int, int, int], ...]:
     Raises RefusedError("bad-tariffs") naming the line.
     """
     tariffs = []
-    for number, row in read_csv(path, TARIFF_COLUMNS, "bad-tariffs"):
+    for line, row in read_csv(path, TARIFF_COLUMNS, "bad-tariffs"):
         try:
             parts = [int(part) for part in row["from"].split(":")]
             if not 2 <= len(parts) <= 3 or any(not 0 <= part < 60 for part in parts[1:]):
                 raise ValueError(f"{row['from'][:20]!r} is no time of day like 16:30")
             second = sum(part * size for part, size in zip(parts, (3_600, 60, 1), strict=False))
-            retail, feed_in = (base_units_per_wh(_decimal(row[name]), decimals) for name in TARIFF_COLUMNS[1:])
+            retail, feed_in = (base_units_per_wh(number(row[name]), decimals) for name in TARIFF_COLUMNS[1:])
         except (ValueError, click.BadParameter) as error:
-            raise RefusedError("bad-tariffs", f"{path}, line {number}: {error}") from error
+            raise RefusedError("bad-tariffs", f"{path}, line {line}: {error}") from error
         tariffs.append((second, retail, feed_in))
     return tuple(tariffs)
 
@@ -166,6 +166,14 @@ def read_csv(path: Path, columns: tuple[str, ...], code: str) -> list[tuple[int,
         raise RefusedError(code, f"{path}: no CSV text: {error}") from error
 
 
+def number(text: str) -> Decimal:
+    """A number in plain ASCII digits. Raises ValueError."""
+    digits = text.replace(".", "", 1)
+    if not (digits.isascii() and digits.isdecimal() and len(digits) <= MAX_DIGITS):
+        raise ValueError(f"{text[:MAX_DIGITS]!r} is not a number")
+    return Decimal(text)
+
+
 def changed_settings(
     settings: Settings, changes: tuple[Change, ...], tariffs: tuple[tuple[int, int, int], ...]
 ) -> Settings:
@@ -176,17 +184,8 @@ def changed_settings(
         raise RefusedError(error.code, error.message) from error
 
 
-def _decimal(text: str) -> Decimal:
-    number = (
-        Decimal(text) if text and text.isascii() and len(text) <= 28 and text.replace(".", "", 1).isdigit() else None
-    )
-    if number is None:
-        raise ValueError(f"{text[:30]!r} is not a number")
-    return number
-
-
 def _whole(text: str, factor: int, unit: str) -> int:
-    number = _decimal(text) * factor
-    if number != number.to_integral_value() or number >= 2**63:
+    whole = number(text) * factor
+    if whole != whole.to_integral_value() or whole >= 2**63:
         raise ValueError(f"finer than {unit}, or out of range")
-    return int(number)
+    return int(whole)
