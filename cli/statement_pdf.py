@@ -52,9 +52,11 @@ _WORSE: Final[Colour] = (192, 57, 43)
 
 _LEFT: Final = 18.0
 _WIDTH: Final = 174.0
-_BOTTOM: Final = 282.0
+_BOTTOM: Final = 286.0
 _ROW: Final = 6.0
-MOST_COUNTERPARTS: Final = 6
+_FOOT: Final = 30.0
+"""What the table leaves for the remarks below it."""
+MOST_COUNTERPARTS: Final = 5
 """Of each side that have a row of their own; the others share one."""
 
 
@@ -182,7 +184,7 @@ def _energy_chart(page: _Page, statement: Statement, y: float) -> None:
     def wh(kind: str) -> int:
         return sum([line.energy_wh for line in statement.of_kind(kind)])
 
-    _subtitle(page, _LEFT, y, "Where your energy came from")
+    _subtitle(page, _LEFT, y, "Where your energy came from, kWh")
     came = (
         _Part("neighbours", wh(BOUGHT), _LEAF),
         _Part("own devices", wh(INTERNAL_PAID), _SUN),
@@ -195,7 +197,7 @@ def _energy_chart(page: _Page, statement: Statement, y: float) -> None:
     )
     most = max(sum([part.wh for part in came]), sum([part.wh for part in went]), 1)
     _stacked(page, came, most, y + 8)
-    _subtitle(page, _LEFT, y + 30, "Where your energy went")
+    _subtitle(page, _LEFT, y + 30, "Where your energy went, kWh")
     _stacked(page, went, most, y + 38)
 
 
@@ -244,9 +246,9 @@ def _cost_chart(page: _Page, statement: Statement, token: Token, y: float) -> No
         )
         page.box(left, top + 4.6, width, 6, _PALE)
         page.box(zero + min(0, cost * scale), top + 4.6, abs(cost * scale), 6, colour)
-    page.set_draw_color(*_INK)
-    page.set_line_width(0.3)
-    page.line(zero, y + 11, zero, y + 31.2)
+        page.set_draw_color(*_INK)
+        page.set_line_width(0.3)
+        page.line(zero, top + 4, zero, top + 11.2)
 
 
 def _renewable(page: _Page, statement: Statement, y: float) -> None:
@@ -256,7 +258,7 @@ def _renewable(page: _Page, statement: Statement, y: float) -> None:
     used, renewable = statement.line(USED), statement.line(RENEWABLE)
     _subtitle(page, left, y + 35, "Renewable, of what you used")
     page.box(left, y + 43, width, 7, _PALE)
-    if used.energy_wh:
+    if renewable.energy_wh:
         page.box(left, y + 43, width * renewable.energy_wh / used.energy_wh, 7, _LEAF)
     mark = " (may still change)" if used.is_provisional else ""
     text = (
@@ -329,15 +331,16 @@ def _table(page: _Page, rows: Sequence[_Row], token: Token, y: float) -> float:
         page.put(x, y, title, width=width, align=align)
     y += 5
     page.rule(y, _GREY)
+    height = min(_ROW, (_BOTTOM - _FOOT - y) / len(rows))
     for row in rows:
         if row.bold:
             page.rule(y, _INK)
         page.ink(9, _GREY)
-        page.put(columns[0][0], y + 1.2, row.number, width=columns[0][1])
+        page.put(columns[0][0], y + height / 5, row.number, width=columns[0][1])
         page.ink(9, _INK, bold=row.bold)
         for (x, width, align), text in zip(columns[1:], row[1:5], strict=True):
-            page.put(x, y + 1.2, text, width=width, align=align)
-        y += _ROW
+            page.put(x, y + height / 5, text, width=width, align=align)
+        y += height
         page.rule(y)
     return y
 

@@ -10,6 +10,7 @@ They may hang on another grid (``testnet/placing.py``).
 """
 
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -48,8 +49,19 @@ _LINES: Final = tuple(("transformer", f"bus-{home[-1]}", 50, 5_000, None, None) 
 STREET: Final = Place(GridVersion("transformer", 0, _LINES), tuple(line[1] for line in _LINES))
 
 
-def build_neighbourhood(directory: Path, *, nodes: int, base_port: int | None, place: Place = STREET) -> Network:
-    """A new network with the street in its genesis. Raises what ``build_network`` does."""
+def build_neighbourhood(
+    directory: Path,
+    *,
+    nodes: int,
+    base_port: int | None,
+    place: Place = STREET,
+    time_scale: int = 1,
+    time_origin: int | None = None,
+    market: Mapping[str, Any] | None = None,
+) -> Network:
+    """A new network with the street in its genesis; ``market``: genesis settings of the market beside the street's,
+    ``time_scale`` and ``time_origin`` as in ``build_network``, whose errors it raises.
+    """
     check_plan(nodes, base_port)
     with new_files(directory) as work:
         keys = work / KEYS_NAME
@@ -57,7 +69,11 @@ def build_neighbourhood(directory: Path, *, nodes: int, base_port: int | None, p
         passphrase = secrets.token_urlsafe(24)
         write_private(keys / PASSPHRASE_NAME, passphrase.encode() + b"\n")
         public = {name: _new_key(keys, name, passphrase) for name in _key_names()}
-        build_network(work, _settings(public, place), nodes=nodes, base_port=base_port, name=NAME)
+        settings = _settings(public, place)
+        settings["market"].update(market or {})
+        build_network(
+            work, settings, nodes=nodes, base_port=base_port, name=NAME, time_scale=time_scale, time_origin=time_origin
+        )
     return load_network(directory)
 
 
