@@ -117,8 +117,8 @@ class _Device:
         """Let ``wh`` Wh of what is left go into the network, the rest to the utility."""
         given, fed = _split(self.left, wh)
         self.left = []
-        self.shared_wh += _wh([part for part in given if part.source == self.metered.device])
-        self.fed_wh += _wh([part for part in fed if part.source == self.metered.device])
+        self.shared_wh += _wh([part for part in given if part.how == OWN])
+        self.fed_wh += _wh([part for part in fed if part.how == OWN])
         return given
 
 
