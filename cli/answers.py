@@ -5,6 +5,8 @@ from typing import Any, TypeAlias
 
 from chaincode.market_products import Settings
 from chaincode.origin_state import Sums
+from chaincode.settlement_ledger import Settled
+from chaincode.settlement_losses import Check
 from node.errors import RefusedError
 from node.model.codec import Value
 
@@ -37,10 +39,6 @@ SEAT = ("name", "public_key", "tls_certificate", "admin_key", "address")
 DEVICE_TRADE = ("auction", "side", "order", "other_order", "energy_wh", "price", "other_price", "toll")
 
 _ORDER_EVENT = ("order", "state", "slot", "side", "energy_wh", "price", "filled_wh")
-_SETTLED = (
-    "entries", "bought_wh", "bought", "tolls", "sold_wh", "sold", "internal_wh", "internal", "retail_wh", "retail",
-    "feed_in_wh", "feed_in", "owed", "utility_only", "import_wh", "export_wh", "estimated",
-)  # fmt: skip
 EVENTS: Mapping[str, Sequence[str]] = {
     "order": _ORDER_EVENT,
     "fill": _ORDER_EVENT,
@@ -58,7 +56,13 @@ EVENTS: Mapping[str, Sequence[str]] = {
     "policy-set": ("proceeds", "donors"),
     "reading": ("slot", "import_wh", "export_wh", "import_register", "export_register"),
     "estimated": ("slot", "import_wh", "export_wh"),
-    "settled": ("slot", *_SETTLED),
+    "settled": ("slot", *Settled._fields),
+    "settled-anew": ("slot", *Settled._fields),
+    "settlement-parked": ("network", "slot", "code"),
+    "settlement-released": ("number", "unit", "network", "slot"),
+    "feeder": ("slot", *Check._fields),
+    "rent": ("period", "amount", "paid_in"),
+    "rent-returned": ("period", "rent", "returned"),
     "grid-published": ("version",),
     "feeder-meter-set": ("key",),
     "member-registered": ("roles",),
