@@ -2,8 +2,8 @@
 
 A reading is taken from the slot's end until its metering window ends. Of many in one transaction each row counts by
 itself: those that cannot be taken are listed in the result, the others are kept; if none can be, the transaction is
-refused with the first row's code. Nothing is lost that way: what a collector brings is as many meters' word as it has
-rows, and none of them can spoil another's.
+refused with the first row's code, and the details name every row's (their places in ``ROW_CODES``). Nothing is lost
+that way: what a collector brings is as many meters' word as it has rows, and none of them can spoil another's.
 
 A collector is a member with the role aggregator. Each of its rows carries its meter's own signature
 (``settlement_messages``), so that it can leave out and delay, but not invent. A row with a bad signature refuses the
@@ -32,6 +32,20 @@ MAX_DAY_ROWS: Final = 96
 MAX_COLLECTED_ROWS: Final = 128
 """Of all meters in one transaction: their signatures are most of what its steps allow."""
 
+ROW_CODES: Final = (
+    "unknown-device",
+    "negative",
+    "no-product",
+    "too-early",
+    "late",
+    "duplicate",
+    "conflict",
+    "not-connected",
+    "out-of-limit",
+    "register-mismatch",
+)
+"""Why a row of many is not taken."""
+
 
 def report(ctx: Context, device_id: str, claim: Claim) -> None:
     """Check and keep what a meter says of one slot.
@@ -49,7 +63,8 @@ def report(ctx: Context, device_id: str, claim: Claim) -> None:
 def report_day(ctx: Context, device_id: str, first_slot: int, rows: Sequence[DayRow]) -> Refused:
     """Keep what a meter says of consecutive slots; the rows that were refused.
 
-    Raises ContractError: unknown-device, wrong-key, bad-rows; if no row is taken, the first one's refusal.
+    Raises ContractError: unknown-device, wrong-key, bad-rows; if no row is taken, the first one's code (details: the
+    place of every row's in ``ROW_CODES``).
     """
     require_rows(rows, MAX_DAY_ROWS)
     device = identity.require_meter(ctx, device_id)
@@ -68,7 +83,7 @@ def collect(ctx: Context, rows: Sequence[CollectedRow]) -> Refused:
     """Keep what many meters say, each of whose rows its own meter has signed; the rows that were refused.
 
     Raises ContractError: not-allowed, bad-rows, bad-signature (details: the row's index); if no row is taken, the
-    first one's refusal.
+    first one's code (details: the place of every row's in ``ROW_CODES``).
     """
     roles.require_right(ctx, "collect")
     require_rows(rows, MAX_COLLECTED_ROWS)
@@ -128,5 +143,6 @@ def _keep(ctx: Context, device: Device, claim: Claim, joint: Joint) -> None:
 
 def _told(refused: Sequence[tuple[int, ContractError]], rows: int) -> Refused:
     if len(refused) == rows:
-        raise refused[0][1]
+        found = [fault.code for _, fault in refused]
+        raise ContractError(found[0], "no row is taken", tuple([ROW_CODES.index(code) for code in found]))
     return tuple([(index, fault.code) for index, fault in refused])

@@ -16,6 +16,7 @@ GROUPS: dict[str, tuple[str, str]] = {
     "node": ("cli.node:node", "A member's node."),
     "admin": ("cli.admin:admin", "What members, owners and the utility decide."),
     "wallet": ("cli.wallet:wallet", "Keys, orders, budgets and alerts of people and devices."),
+    "meter": ("cli.meter:meter", "Readings: one by one, a day, collected, corrected; the feeder's."),
     "market": ("cli.market:market", "Products, books, prices; clear and verify auctions."),
     "broker": ("broker.commands:broker", "A home's trading agent."),
     "sim": ("testnet.sim_commands:sim", "The deterministic simulator of consensus."),

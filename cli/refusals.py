@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 
 from chaincode.identity import MAX_POWER_W
 from cli.output import tokens
-from cli.units import WH_PER_KWH, kwh
+from cli.units import WH_PER_KWH, clock, kwh
 
 _Words: TypeAlias = Callable[[tuple[int, ...], int], str]
 
@@ -56,6 +56,22 @@ _SENTENCES: Final = {
 }
 
 
+_OF_READINGS: Final = {
+    "bad-signature": "a row is not signed by its device's meter over exactly these figures, for this chain",
+    "conflict": "this slot has another reading: `watt meter correct` replaces it",
+    "duplicate": "this slot has this reading already",
+    "late": "the slot's metering window is over: until it is FINAL its meter may `watt meter correct`",
+    "negative": "energies and registers are not below zero",
+    "no-feeder-meter": "the grid operator has named no meter at the transformer: `watt admin grid feeder-meter`",
+    "out-of-limit": "more than the device's connection carries in a slot",
+    "register-mismatch": "the registers do not join: each is the one a slot before and the slot's own energy",
+    "too-early": "the slot is not over",
+    "too-many": "this slot has been corrected too often",
+    "wrong-key": "not the key of this meter",
+}
+"""What the same codes mean of readings."""
+
+
 def _price(base_units_per_wh: int, decimals: int) -> str:
     """Exactly, since what is read here is typed again."""
     return f"{(Decimal(base_units_per_wh * WH_PER_KWH).scaleb(-decimals)).normalize():f}"
@@ -70,6 +86,18 @@ _WITH_FIGURES: Final[dict[tuple[str, int], _Words]] = {
     ("change-pending", 1): lambda found, _: (
         f"another change of the validators is scheduled: approve again from height {found[0]} on"
     ),
+    ("bad-rows", 2): lambda found, _: f"one transaction takes 1 to {found[0]} rows, not {found[1]}",
+    ("conflict", 4): lambda found, _: (
+        f"this slot has another reading ({kwh(found[0])} kWh in, {kwh(found[1])} out): `watt meter correct` replaces it"
+    ),
+    ("duplicate", 4): lambda *_: _OF_READINGS["duplicate"],
+    ("late", 1): lambda found, _: (
+        f"readings of this slot were taken until {clock(found[0])} UTC; until it is FINAL the meter may correct"
+    ),
+    ("out-of-limit", 2): lambda found, _: (
+        f"the device's connection carries {kwh(found[0])} kWh in a slot, not {kwh(found[1])}"
+    ),
+    ("too-early", 1): lambda found, _: f"the slot ends at {clock(found[0])} UTC",
     ("has-fills", 1): lambda found, _: f"the device has traded up to slot {found[0]}",
     ("insufficient-funds", 2): lambda found, decimals: (
         f"{tokens(found[0], decimals)} tokens are available, {tokens(found[1], decimals)} are needed"
@@ -91,6 +119,8 @@ def explain(call: str, code: str, details: tuple[int, ...], decimals: int) -> st
     words = _WITH_FIGURES.get((code, len(details)))
     if words is not None:
         return words(details, decimals)
+    if call.startswith("settlement.") and code in _OF_READINGS:
+        return _OF_READINGS[code]
     if code in _SENTENCES and not details:
         return _SENTENCES[code]
     figures = f" {list(details)}" if details else ""

@@ -53,7 +53,7 @@ genesis_option = click.option(
     type=click.Path(path_type=Path),
     help="Your own copy of the network's genesis.json: trust no node, check every answer's proof.",
 )
-_key_option = click.option(
+key_option = click.option(
     "--key",
     "key_file",
     type=click.Path(path_type=Path),
@@ -70,7 +70,7 @@ passphrase_option = click.option(
 
 def signing_options(command: C) -> C:
     """A command that signs: --node, --key, --passphrase-file and --receipt."""
-    return node_option(_key_option(passphrase_option(receipt_option(command))))
+    return node_option(key_option(passphrase_option(receipt_option(command))))
 
 
 def ask(nodes: tuple[str, ...], use: Callable[[Client], Awaitable[T]]) -> T:
@@ -155,6 +155,16 @@ class Account:
 
         Raises RefusedError: the gateway's code, the rules' code, or "timed-out".
         """
+        status = await self.outcome(contract, method, args)
+        if status.code != "ok":
+            decimals = (await self._client.node_info()).token_decimals
+            raise RefusedError(status.code, explain(f"{contract}.{method}", status.code, status.details, decimals))
+        return status
+
+    async def outcome(self, contract: str, method: str, args: dict[str, Any]) -> TxStatus:
+        """``settle``, but what the rules refuse is an answer too. Raises RefusedError: the gateway's code, or
+        "timed-out".
+        """
         for attempt in range(NONCE_TRIES):
             info = await self._client.node_info()
             not_after = info.now + EXPIRES_S
@@ -163,10 +173,8 @@ class Account:
                 tx_id, receipt = await self._client.submit_for_receipt(raw)
                 await keep_receipt(self._client, self._chain, raw, receipt)
                 status = await self._wait(tx_id, not_after)
-                if status.code == "ok":
+                if status.code not in _NONCE_CODES:
                     return status
-                reason = explain(f"{contract}.{method}", status.code, status.details, info.token_decimals)
-                raise RefusedError(status.code, reason)
             except RefusedError as error:
                 if error.code not in _NONCE_CODES:
                     raise

@@ -1,0 +1,379 @@
+"""`watt meter`: readings, by the meter itself or by a collector, and what became of them."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple, TypeAlias
+
+import click
+
+from chaincode.settlement_metering import MAX_COLLECTED_ROWS, MAX_DAY_ROWS, ROW_CODES
+from chaincode.settlement_readings import Reading
+from cli.answers import as_rows, record
+from cli.meter_file import Collected, Row, read_signed, read_table, runs, sign_row
+from cli.output import EXIT_REFUSED, count, json_option, print_json, print_table, refusals_to_exit_codes
+from cli.refusals import explain
+from cli.session import Account, ask, node_option, open_key, passphrase_option, signing_options, transact
+from cli.units import ENERGY, kwh, parse_slot
+from cli.verify import slot_seconds_of
+from node.errors import RefusedError
+from node.gateway.client import Client, TxStatus
+from node.model.codec import Value
+from node.model.genesis import load_genesis
+from node.model.keys import SigningKey
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_SLOT_SECONDS: Final = 1_800
+_SLOT_HELP: Final = "A slot's number, or a UTC time in it such as 2017-06-16T12:30."
+
+
+class Refused(NamedTuple):
+    """A row that was not taken."""
+
+    place: str
+    device: str
+    slot: int
+    code: str
+
+
+_Send: TypeAlias = Callable[[Account, dict[str, Any]], Awaitable[TxStatus]]
+
+
+@click.group()
+def meter() -> None:
+    """Readings: what meters report, sign and correct, and what collectors bring."""
+
+
+@meter.command()
+@click.argument("device")
+@click.argument("slot")
+@click.option("--import", "import_wh", type=ENERGY, required=True, help="What came in during the slot: 1.5kWh, 1500Wh.")
+@click.option("--export", "export_wh", type=ENERGY, required=True, help="What went out.")
+@click.option("--import-register", type=ENERGY, required=True, help="The import register at the slot's end.")
+@click.option("--export-register", type=ENERGY, required=True, help="The export register at the slot's end.")
+@signing_options
+@json_option
+@refusals_to_exit_codes
+def report(
+    device: str,
+    slot: str,
+    import_wh: int,
+    export_wh: int,
+    import_register: int,
+    export_register: int,
+    nodes: tuple[str, ...],
+    key_file: Path,
+    passphrase_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Report what DEVICE drew and fed in during SLOT. The meter's key signs.
+
+    Example: watt meter report home-3/ev 2017-06-16T14:00 --import 1.5kWh --export 0 --import-register 812kWh
+    --export-register 0 --key home-3.meter.key
+    """
+
+    async def args(client: Client) -> dict[str, Any]:
+        return {
+            "device": device,
+            "slot": parse_slot(slot, await slot_seconds_of(client.query)),
+            "import_wh": import_wh,
+            "export_wh": export_wh,
+            "import_register": import_register,
+            "export_register": export_register,
+        }
+
+    status = transact(nodes, key_file, passphrase_file, "settlement", "report", args)
+    if as_json:
+        return print_json({"height": status.height})
+    click.echo(f"taken in block {status.height}")
+
+
+@meter.command()
+@click.argument("device")
+@click.argument("file", type=_FILE)
+@signing_options
+@json_option
+@refusals_to_exit_codes
+def day(
+    device: str, file: Path, nodes: tuple[str, ...], key_file: Path, passphrase_file: Path | None, as_json: bool
+) -> None:
+    """Report what FILE says of DEVICE's slots, a day or so in one transaction. The meter's key signs.
+
+    FILE is CSV with the columns slot, import, export, import_register, export_register. Each slot counts by itself:
+    those that are refused are listed, the others are taken.
+
+    Example: watt meter day home-3/ev 2017-06-16.csv --key home-3.meter.key
+    """
+    key = open_key(key_file, passphrase_file)
+
+    async def send(client: Client) -> tuple[int, list[Refused]]:
+        account = Account(client, key, (await client.node_info()).chain)
+        taken = 0
+        refused: list[Refused] = []
+        for rows in runs(read_table(file, await slot_seconds_of(client.query)), MAX_DAY_ROWS):
+            args = {"device": device, "first_slot": rows[0].slot, "rows": tuple(row.figures for row in rows)}
+            places = [(row.place, device, row.slot) for row in rows]
+            here = await _settle(account, "report_day", args, places)
+            taken, refused = taken + len(rows) - len(here), refused + here
+        return taken, refused
+
+    _told(*ask(nodes, send), as_json, "settlement.report_day")
+
+
+@meter.command()
+@click.argument("device")
+@click.argument("file", type=_FILE)
+@click.option(
+    "--genesis",
+    "genesis_file",
+    type=_FILE,
+    required=True,
+    help="The network's genesis.json: which chain the readings are for, and how long a slot is.",
+)
+@click.option(
+    "--key", "key_file", type=click.Path(path_type=Path), required=True, envvar="WATT_KEY", help="The meter's."
+)
+@passphrase_option
+@refusals_to_exit_codes
+def sign(device: str, file: Path, genesis_file: Path, key_file: Path, passphrase_file: Path | None) -> None:
+    """Sign what FILE (CSV as for `day`) says of DEVICE, for a collector. Needs no network; prints one line a slot.
+
+    Example: watt meter sign home-3/ev today.csv --genesis genesis.json --key home-3.meter.key > today.signed
+    """
+    genesis = load_genesis(genesis_file)
+    seconds = genesis.contracts.get("market", {}).get("slot_seconds", _SLOT_SECONDS)
+    key = open_key(key_file, passphrase_file)
+    for row in read_table(file, seconds):
+        signed = sign_row(key, genesis.chain, device, row)
+        print_json({name: getattr(signed, name) for name in signed.__struct_fields__})
+
+
+@meter.command()
+@click.argument("files", nargs=-1, required=True, type=_FILE)
+@signing_options
+@json_option
+@refusals_to_exit_codes
+def collect(
+    files: tuple[Path, ...], nodes: tuple[str, ...], key_file: Path, passphrase_file: Path | None, as_json: bool
+) -> None:
+    """Bring readings that meters have signed (FILES as `sign` prints them). An aggregator's key signs.
+
+    Signatures are checked here first. Each row counts by itself: those that are refused are listed, the others are
+    taken; to bring a row twice does no harm.
+
+    Example: watt meter collect today/*.signed --key club.key
+    """
+    rows = sorted(
+        [row for file in files for row in read_signed(file)], key=lambda each: (each.row.slot, each.row.device)
+    )
+    key = open_key(key_file, passphrase_file)
+    _told(*ask(nodes, lambda client: _collect(client, key, rows)), as_json, "settlement.collect")
+
+
+async def _collect(client: Client, key: SigningKey, rows: Sequence[Collected]) -> tuple[int, list[Refused]]:
+    chain = (await client.node_info()).chain
+    account = Account(client, key, chain)
+    keys: dict[str, bytes | None] = {}
+    good: list[Collected] = []
+    refused: list[Refused] = []
+    for row, place in rows:
+        if row.device not in keys:
+            keys[row.device] = await _meter_key(client, row.device)
+        meter_key = keys[row.device]
+        code = "unknown-device" if meter_key is None else "bad-signature"
+        if meter_key is not None and row.chain == chain.hex() and row.is_signed_by(meter_key):
+            good.append(Collected(row, place))
+        else:
+            refused.append(Refused(place, row.device, row.slot, code))
+    taken = 0
+    for start in range(0, len(good), MAX_COLLECTED_ROWS):
+        part = good[start : start + MAX_COLLECTED_ROWS]
+        places = [(place, row.device, row.slot) for row, place in part]
+        here = await _settle(account, "collect", {"rows": tuple(row.call_row() for row, _ in part)}, places)
+        taken, refused = taken + len(part) - len(here), refused + here
+    return taken, refused
+
+
+async def _meter_key(client: Client, device: str) -> bytes | None:
+    """None if there is no such device."""
+    try:
+        found = await client.query("identity", "device", {"device": device})
+    except RefusedError as error:
+        if error.code != "unknown-device":
+            raise
+        return None
+    if not isinstance(found, tuple) or not isinstance(found[4], bytes):
+        raise RefusedError("bad-answer", "the node's answer is no device: another version?")
+    return found[4]
+
+
+@meter.command()
+@click.argument("device")
+@click.argument("file", type=_FILE)
+@signing_options
+@json_option
+@refusals_to_exit_codes
+def correct(
+    device: str, file: Path, nodes: tuple[str, ...], key_file: Path, passphrase_file: Path | None, as_json: bool
+) -> None:
+    """Correct what is known of DEVICE's slots by what FILE (CSV as for `day`) says, until they are FINAL.
+
+    Slots that follow one another are corrected together or not at all: their registers join one another, and those
+    around them. The meter's key signs.
+
+    Example: watt meter correct home-3/ev corrected.csv --key home-3.meter.key
+    """
+    _correct(file, {"device": device}, "correct", nodes, open_key(key_file, passphrase_file), as_json)
+
+
+@meter.command()
+@click.argument("file", type=_FILE)
+@click.option("--correct", "is_correction", is_flag=True, help="Replace what is known of these slots.")
+@signing_options
+@json_option
+@refusals_to_exit_codes
+def feeder(
+    file: Path,
+    is_correction: bool,
+    nodes: tuple[str, ...],
+    key_file: Path,
+    passphrase_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Report what passed the transformer (FILE: CSV as for `day`). The feeder meter's key signs.
+
+    Import is what came into the grid, export what went out of it.
+
+    Example: watt meter feeder 2017-06-16.csv --key feeder.key
+    """
+    key = open_key(key_file, passphrase_file)
+    if is_correction:
+        return _correct(file, {}, "correct_feeder", nodes, key, as_json)
+
+    async def send(client: Client) -> tuple[int, list[Refused]]:
+        account = Account(client, key, (await client.node_info()).chain)
+        refused: list[Refused] = []
+        rows = read_table(file, await slot_seconds_of(client.query))
+        for row in rows:
+            args = dict(zip(Row._fields[:5], row[:5], strict=True))
+            status = await account.outcome("settlement", "report_feeder", args)
+            if status.code in ROW_CODES:
+                refused.append(Refused(row.place, "", row.slot, status.code))
+            elif status.code != "ok":
+                raise RefusedError(status.code, explain("settlement.report_feeder", status.code, status.details, 0))
+        return len(rows) - len(refused), refused
+
+    _told(*ask(nodes, send), as_json, "settlement.report_feeder")
+
+
+def _correct(
+    file: Path, subject: dict[str, Any], method: str, nodes: tuple[str, ...], key: SigningKey, as_json: bool
+) -> None:
+    """Send a correction for each run of slots in the file, and say what has changed."""
+
+    async def send(client: Client) -> list[TxStatus]:
+        account = Account(client, key, (await client.node_info()).chain)
+        done = []
+        for rows in runs(read_table(file, await slot_seconds_of(client.query)), MAX_DAY_ROWS):
+            args = {**subject, "first_slot": rows[0].slot, "rows": tuple(row.figures for row in rows)}
+            try:
+                done.append(await account.settle("settlement", method, args))
+            except RefusedError as error:
+                raise RefusedError(error.code, f"slots {rows[0].slot} to {rows[-1].slot}: {error.message}") from error
+        return done
+
+    statuses = ask(nodes, send)
+    changed = sum(status.result for status in statuses if isinstance(status.result, int))
+    if as_json:
+        return print_json({"changed": changed, "heights": [status.height for status in statuses]})
+    click.echo(f"{count(changed, 'slot')} changed")
+
+
+@meter.command()
+@click.argument("device", required=False)
+@click.option("--slot", required=True, help=_SLOT_HELP)
+@click.option("--feeder", "is_feeder", is_flag=True, help="The feeder's meter instead of a device's.")
+@node_option
+@json_option
+@refusals_to_exit_codes
+def readings(device: str | None, slot: str, is_feeder: bool, nodes: tuple[str, ...], as_json: bool) -> None:
+    """What holds for DEVICE in a slot, and all that it replaced, newest first.
+
+    Read: the meter's own word. Estimated: none came in time. Spread: its part of what later registers showed.
+
+    Example: watt meter readings home-3/ev --slot 2017-06-16T14:00
+    """
+    if is_feeder == (device is not None):
+        raise click.UsageError("name a DEVICE, or --feeder")
+
+    async def read(client: Client) -> Value:
+        number = parse_slot(slot, await slot_seconds_of(client.query))
+        if device is None:
+            return await client.query("settlement", "feeder_readings", {"slot": number})
+        await client.query("identity", "device", {"device": device})  # refused if there is none
+        return await client.query("settlement", "readings", {"device": device, "slot": number})
+
+    rows = [Reading(*record(row, Reading._fields).values()) for row in as_rows(ask(nodes, read))]
+    if as_json:
+        return print_json([{**row._asdict(), "state": _state(row)} for row in rows])
+    print_table(
+        f"Readings of {device or 'the feeder'} in slot {slot}",
+        (">Revision", "State", ">kWh in", ">kWh out", ">Register in", ">Register out", ">Block", "?Cause"),
+        (
+            (
+                row.revision,
+                _state(row),
+                kwh(row.import_wh),
+                kwh(row.export_wh),
+                kwh(row.import_register) if row.is_read else "",
+                kwh(row.export_register) if row.is_read else "",
+                row.height,
+                row.cause,
+            )
+            for row in rows
+        ),
+    )
+
+
+def _state(row: Reading) -> str:
+    if row.is_read:
+        return "read"
+    return "estimated" if row.estimated else "spread"
+
+
+async def _settle(
+    account: Account, method: str, args: dict[str, Any], places: Sequence[tuple[str, str, int]]
+) -> list[Refused]:
+    """Send the rows of one transaction; those that were refused. Raises RefusedError if it is refused for itself."""
+    status = await account.outcome("settlement", method, args)
+    if status.code == "ok":
+        return [Refused(*places[index], code) for index, code in _listed(status.result)]
+    if status.code in ROW_CODES and len(status.details) == len(places) and max(status.details) < len(ROW_CODES):
+        return [Refused(*place, ROW_CODES[found]) for place, found in zip(places, status.details, strict=True)]
+    raise RefusedError(status.code, explain(f"settlement.{method}", status.code, status.details, 0))
+
+
+def _listed(result: Value) -> list[tuple[int, str]]:
+    rows = []
+    for row in as_rows(result):
+        match row:
+            case (int(index), str(code)):
+                rows.append((index, code))
+            case _:
+                raise RefusedError("bad-answer", "the receipt lists no rows: another version?")
+    return rows
+
+
+def _told(taken: int, refused: Sequence[Refused], as_json: bool, call: str) -> None:
+    """Print what became of the rows; exit status 1 if one was refused that is not known already."""
+    if as_json:
+        print_json({"taken": taken, "refused": [row._asdict() for row in refused]})
+    else:
+        click.echo(f"{count(taken, 'reading')} taken, {len(refused)} refused")
+        if refused:
+            print_table("Refused", ("Where", "Device", ">Slot", "Code", "Why"), [_why(row, call) for row in refused])
+    if any(row.code != "duplicate" for row in refused):
+        raise click.exceptions.Exit(EXIT_REFUSED)
+
+
+def _why(row: Refused, call: str) -> tuple[object, ...]:
+    return row.place, row.device, row.slot, row.code, explain(call, row.code, (), 0)
