@@ -81,22 +81,23 @@ class Statements(Contract):
         for slot in range(first_slot, end_slot):
             if work >= MAX_WORK:
                 return slot, tuple(rows)
-            work += 2 * READ_WORK
+            work += 3 * READ_WORK
             product = market_products.find(ctx, slot)
             if product is None:
                 continue
-            settled = settlement_ledger.settled_of(ctx, network, slot)
+            over = product.state in (market_products.SETTLED, market_products.FINAL)
+            note = "pruned" if over and pruned.parts_of(ctx, slot) is not None else ""
+            settled = None if note else settlement_ledger.settled_of(ctx, network, slot)
             entries: tuple[Value, ...] = ()
-            note = ""
             if settled is not None:
                 entries = tuple([tuple(entry) for entry in settlement_ledger.entries_of(ctx, network, slot)])
                 work += 2 * READ_WORK + len(entries)
-            elif product.state in (market_products.SETTLED, market_products.FINAL):
-                note = _why_missing(ctx, slot)
-                work += 2 * READ_WORK
+            elif over and not note and settlement_parking.in_slot(ctx, slot):
+                note = "parked"
             sums = None if settled is None else tuple(settled)
             terms = slot, product.state, product.retail, product.feed_in, product.internal
-            rows.append((*terms, note, sums, entries, settlement_ledger.blocks_of(ctx, network, slot)))
+            blocks = () if settled is None else settlement_ledger.blocks_of(ctx, network, slot)
+            rows.append((*terms, note, sums, entries, blocks))
         return None, tuple(rows)
 
     @query
@@ -134,8 +135,8 @@ class Statements(Contract):
     ) -> Value:
         """What a device contracted and metered, slot by slot: (where to go on or None, slots, fills, orders).
 
-        - slots: (slot, position, reading), for those with either; the fields of ``market_orders.Position`` and
-          ``settlement_readings.Reading``, or None;
+        - slots: (slot, position, reading), for those with either, if their details are kept; the fields of
+          ``market_orders.Position`` and ``settlement_readings.Reading``, or None;
         - fills: (slot, auction, its time, its block, order, other order, Wh, price, other's price, toll), base units
           per Wh; the older orders last;
         - orders: (id, device, network, bus, side, price, renewable, placed, transaction, block) of every order in
@@ -155,7 +156,10 @@ class Statements(Contract):
                 return (slot, b"", 0, 0), tuple(rows), tuple(fills), tuple(orders.values())
             position = market_orders.find_position(ctx, device, slot)
             reading = settlement_readings.find(ctx, device, slot)
-            work += 2 * READ_WORK
+            work += 3 * READ_WORK
+            if position is not None and pruned.parts_of(ctx, slot) is not None:
+                order = b""
+                continue
             if not order and (position is not None or reading is not None):
                 rows.append((slot, position and tuple(position), reading and tuple(reading)))
             order_id = order or (b"" if position is None else position.last_order)
@@ -176,12 +180,6 @@ class Statements(Contract):
 def _check_range(first_slot: int, end_slot: int) -> None:
     if not 0 <= first_slot <= end_slot <= market_products.MAX_SLOT:
         raise ContractError("bad-range", f"slots go up to {market_products.MAX_SLOT}, the first one first")
-
-
-def _why_missing(ctx: Context, slot: int) -> str:
-    if pruned.parts_of(ctx, slot) is not None:
-        return "pruned"
-    return "parked" if settlement_parking.in_slot(ctx, slot) else ""
 
 
 def _fills(

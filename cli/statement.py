@@ -150,9 +150,8 @@ def _other_lines(facts: Facts, money: Sequence[Line], gone: Settled) -> list[Lin
     settled = [slot for slot in facts.slots.values() if slot.sums is not None]
     gone_used, gone_renewable = check_origins(facts)
     total = Line(0, TOTAL, "", tuple([item for line in money for item in line.items]), 0, sum([x.gone for x in money]))
-    alone = Line(
-        0, UTILITY_ONLY, "", tuple([with_utility_alone(facts, slot) for slot in settled]), 0, -gone.utility_only
-    )
+    compared = tuple([with_utility_alone(facts, slot) for slot in settled])
+    alone = Line(0, UTILITY_ONLY, "", compared, gone.import_wh - gone.export_wh, -gone.utility_only)
     turned = [item._replace(amount=-item.amount) for item in alone.items]
     owing = [booked(facts, slot, entry) for slot in settled for entry in slot.entries if entry.owed]
     return [

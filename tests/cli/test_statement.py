@@ -138,6 +138,25 @@ def test_what_is_not_final_is_marked() -> None:
     assert late.final > early.final
 
 
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_bill_stays_when_the_details_of_its_slots_are_gone(network: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The lines still add up to the period's sums; a line that cannot be traced any more says so."""
+    whole, left = (statement_of(a_day(4, until_s=LATE, retention_s=kept), network) for kept in (0, 600))
+    assert left.pruned and not whole.pruned and left.settled == whole.settled
+    for kind in ("toll", "retail", "feed-in", "total", "utility-only", "difference", "owed", "imported", "used"):
+        assert left.line(kind).amount == whole.line(kind).amount
+        if kind not in ("toll", "total", "difference", "owed"):
+            assert left.line(kind).energy_wh == whole.line(kind).energy_wh
+    for kind in ("bought", "sold"):
+        figures = [sum(line.energy_wh for line in each.of_kind(kind)) for each in (left, whole)]
+        assert figures[0] == figures[1]
+    with pytest.raises(RefusedError, match="pruned"):
+        left.numbered(left.line("utility-only").number)
+    print_statement(left, TOKEN)
+    assert "details deleted" in capsys.readouterr().out
+    assert any(f"details of {len(left.pruned)} slot" in remark for remark in remarks(left, TOKEN))
+
+
 @pytest.mark.parametrize("part", ["entry", "fill", "sums", "period", "order", "rent-less"])
 def test_a_statement_that_does_not_add_up_is_refused(part: str) -> None:
     facts = facts_of(a_day(5, until_s=LATE), "home-1")
