@@ -3,6 +3,7 @@
 import click
 
 from bench.auction import auction
+from bench.community import community
 from bench.ledger import ledger
 from bench.metering import metering
 from bench.recovery import recovery
@@ -24,3 +25,4 @@ bench.add_command(metering)
 bench.add_command(recovery)
 bench.add_command(scale)
 bench.add_command(soak)
+bench.add_command(community)
