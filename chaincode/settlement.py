@@ -32,6 +32,7 @@ from chaincode import (
     pruned,
     roles,
     settlement_amendments,
+    settlement_corrections,
     settlement_events,
     settlement_feeder,
     settlement_gaps,
@@ -57,7 +58,12 @@ class Settlement(Contract):
     """Readings in; charges, credits and bills out."""
 
     name = "settlement"
-    indexed = (market_calendar.SETTLEMENT, settlement_queue.GAPS)
+    indexed = (
+        market_calendar.SETTLEMENT,
+        settlement_queue.GAPS,
+        settlement_corrections.REOPENED,
+        settlement_parking.RELEASING,
+    )
 
     def begin_block(self, ctx: Context) -> None:
         settlement_events.go_on(ctx)

@@ -15,7 +15,7 @@ from chaincode.contract import Context, ContractError
 from chaincode.keys import uint
 from chaincode.market_calendar import AGAIN, SETTLEMENT, Entry
 
-_REOPENED: Final = b"reopened/"
+REOPENED: Final = b"reopened/"
 MAX_REVISIONS: Final = 1_000
 MAX_ENTRIES: Final = 16_000
 """Of one network in one slot: from then on nothing of it is corrected. All of them are read to settle it anew."""
@@ -41,7 +41,7 @@ def reopen(ctx: Context, network: str, slot: int, cause: bytes = b"") -> None:
         return
     if not may_reopen(ctx, network, slot):
         raise ContractError("too-many", f"{network} has been settled anew too often in slot {slot}")
-    key = _REOPENED + uint(slot) + network.encode()
+    key = REOPENED + uint(slot) + network.encode()
     causes = cast("tuple[bytes, ...]", ctx.get(key) or ())
     if (cause or ctx.tx_id) not in causes:
         ctx.put(key, (*causes, cause or ctx.tx_id)[-MAX_CAUSES:])
@@ -50,13 +50,13 @@ def reopen(ctx: Context, network: str, slot: int, cause: bytes = b"") -> None:
 
 def queued(ctx: Context, slot: int) -> tuple[str, tuple[bytes, ...]] | None:
     """The first network of ``slot`` that is to be settled anew, and what for; None if there is none."""
-    found = next(ctx.scan(_REOPENED + uint(slot)), None)
+    found = next(ctx.scan(REOPENED + uint(slot)), None)
     if found is None:
         return None
     key, causes = found
-    return key[len(_REOPENED) + 8 :].decode(), cast("tuple[bytes, ...]", causes)
+    return key[len(REOPENED) + 8 :].decode(), cast("tuple[bytes, ...]", causes)
 
 
 def forget(ctx: Context, network: str, slot: int) -> None:
     """Its turn has come."""
-    ctx.delete(_REOPENED + uint(slot) + network.encode())
+    ctx.delete(REOPENED + uint(slot) + network.encode())

@@ -33,7 +33,7 @@ CALENDAR: Final = "calendar"
 
 _PARKED: Final = b"parked/"
 _OF_SLOT: Final = b"parked-slot/"
-_RELEASING: Final = b"releasing/"
+RELEASING: Final = b"releasing/"
 UNIT_WORK: Final = 25
 """What a failed unit counts of a block's work, in devices."""
 
@@ -95,13 +95,13 @@ def release(ctx: Context, index: int) -> None:
         raise ContractError("not-parked", "this unit has been released and done")
     if row.unit == CORRECT and market_products.is_final(ctx, row.slot):
         raise ContractError("final", "the slot cannot change any more")
-    ctx.put(_RELEASING + uint(row.slot) + uint(index, 4), True)
+    ctx.put(RELEASING + uint(row.slot) + uint(index, 4), True)
     market_calendar.put(ctx, SETTLEMENT, Entry(ctx.time, AGAIN, row.slot, ()))
 
 
 def releasing(ctx: Context, slot: int) -> tuple[int, Unit] | None:
     """The first unit of ``slot`` that is to be done again, and its number; None if there is none."""
-    found = next(ctx.scan(_RELEASING + uint(slot)), None)
+    found = next(ctx.scan(RELEASING + uint(slot)), None)
     if found is None:
         return None
     index = int.from_bytes(found[0][-4:], "big")
@@ -111,7 +111,7 @@ def releasing(ctx: Context, slot: int) -> tuple[int, Unit] | None:
 
 def settle_release(ctx: Context, index: int, unit: Unit, failure: ContractError | None) -> int:
     """A released unit has been tried: it is done, or parked as before. The work of a failure, 0 if it is done."""
-    ctx.delete(_RELEASING + uint(unit.slot) + uint(index, 4))
+    ctx.delete(RELEASING + uint(unit.slot) + uint(index, 4))
     if failure is not None:
         return _note(ctx, index, unit, failure)
     ctx.put(_PARKED + uint(index, 4), tuple(_row(ctx, index)._replace(released=ctx.time)))

@@ -137,6 +137,8 @@ def check(world: World, story: Story) -> None:
         for home in homes_of(story):
             totals = budget_audit.totals_of(ctx, home, 0)
             assert totals.balance() and min(totals) >= 0
+            pool = accounts.network_book(ctx, home, 0)
+            assert pool.issued + pool.earned == pool.pool + pool.allocated + pool.spent and min(pool) >= 0
             found = [settlement_ledger.settled_of(ctx, home, slot) for slot in range(10)]
             parts = [part for part in found if part is not None]
             whole = Settled()
@@ -148,6 +150,11 @@ def check(world: World, story: Story) -> None:
                 assert part.entries == len(entries)
                 assert sum(entry.amount for entry in entries) == -part.cost()
                 assert sum(entry.owed for entry in entries) == part.owed
+        for index in range(len(story.devices)):
+            book = accounts.device_book(ctx, story.name(index), 0)
+            assert min(book[:7]) >= 0
+            came, went = book.allocated + book.earned + book.borrowed, book.spent + book.lent
+            assert came == book.available + book.reserved + went
         for slot in SLOTS:
             assert accounts.balance(ctx, f"escrow:{slot}") == 0
     assert world.query("settlement", "parked") == ()

@@ -163,6 +163,20 @@ def test_a_slot_that_was_struck_out_does_not_hold_the_rent_back(table: bytes) ->
     check(world)
 
 
+def test_a_slot_that_was_never_opened_does_not_hold_the_rent_back() -> None:
+    world = street()
+    trade(world, 1, ("home-1/load", 150, 90), ("home-3/ev", 100, 60))
+    go_to(world, 2 * SLOT_S)
+    with world.transaction() as ctx:  # as the market leaves out what it cannot open
+        for table in (b"product/", b"calendar/"):
+            for key in [key for key, _ in ctx.scan(table) if key.endswith((4).to_bytes(8, "big"))]:
+                ctx.delete(key)
+    go_to(world, OVER_S)
+    assert world.query("settlement", "settled", network="home-1", slot=4) is None
+    assert rent(world, 0)[0] == "returned"
+    check(world)
+
+
 def test_what_a_late_release_pays_counts_for_the_next_period() -> None:
     world = street()
     trade(world, 1, ("home-1/load", 150, 90), ("home-3/ev", 100, 60))
