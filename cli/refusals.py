@@ -20,6 +20,7 @@ _SENTENCES: Final = {
     "bad-energy": "energy times price is more than the ledger counts",
     "bad-reference": "an order's reference is at most 32 bytes",
     "bad-id": "a name is of a-z 0-9 . / -, at most 48, the first a letter or digit",
+    "bad-settings": "no genesis document could have such rules: see docs/rules.md",
     "bad-limit": f"a connection carries 0 to {MAX_POWER_W} W",
     "closed-product": "the slot takes no orders now: see `watt market products` for those that are OPEN",
     "duplicate": "this very order has been placed already",
@@ -30,8 +31,8 @@ _SENTENCES: Final = {
     "in-arrears": "the network owes the utility, and may not sell until it has paid",
     "insufficient-funds": "fewer tokens are available than this needs: see `watt wallet balance`",
     "missing-bus": "a new version keeps every bus that the grid has: see `watt admin grid show`",
-    "no-change": "the validator has this key and this certificate already",
-    "no-governance": "the genesis names no admins of validators, so nobody changes the membership",
+    "no-change": "this is how it is already: nothing would change",
+    "no-governance": "the genesis names no admins of validators, so nobody changes the membership or the rules",
     "no-product": "the slot is not open yet, or older than the chain",
     "not-allowed": "the key that signed has not the role that this needs",
     "not-connected": "the device is connected nowhere in this slot",
@@ -49,9 +50,9 @@ _SENTENCES: Final = {
     "unknown-member": "there is no such member",
     "unknown-network": "there is no such network",
     "unknown-order": "no order has this id",
-    "unknown-proposal": "no open proposal has this number: see `watt admin proposals`",
+    "unknown-proposal": "no open proposal has this number: see `watt admin proposals`, `watt admin rules proposals`",
     "unknown-validator": "there is no such validator: see `watt admin validators`",
-    "wrong-digest": "the proposal says something else than what was approved: see `watt admin proposals`",
+    "wrong-digest": "the proposal says something else than what was approved: look at it again",
     "wrong-key": "the key that signed may not act for this device or network",
 }
 
@@ -83,9 +84,7 @@ _WITH_FIGURES: Final[dict[tuple[str, int], _Words]] = {
         f"the limit lies from {_price(found[0], decimals)} (feed-in) to {_price(found[1], decimals)} (retail) "
         "tokens per kWh in this slot"
     ),
-    ("change-pending", 1): lambda found, _: (
-        f"another change of the validators is scheduled: approve again from height {found[0]} on"
-    ),
+    ("change-pending", 1): lambda found, _: f"another change is scheduled: approve again from height {found[0]} on",
     ("bad-rows", 2): lambda found, _: f"one transaction takes 1 to {found[0]} rows, not {found[1]}",
     ("conflict", 4): lambda found, _: (
         f"this slot has another reading ({kwh(found[0])} kWh in, {kwh(found[1])} out): `watt meter correct` replaces it"

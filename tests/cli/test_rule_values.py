@@ -1,0 +1,41 @@
+"""The market's settings as people type them: every value is read as it is shown, and nothing is rounded."""
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chaincode.market_products import Settings
+from cli.rule_values import FIELDS, change, duration, read_tariffs, seconds, shown
+from node.errors import RefusedError
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "from,retail\n00:00,1\n", "from,retail,feed_in\n24,1,1\n", "from,retail,feed_in\n00:00,dear,1\n",
+     "from,retail,feed_in\n00:00,1\n", "from,retail,feed_in\n00:61,1,1\n", "from,retail,feed_in\n00:00,1e-9,1\n"],
+)  # fmt: skip
+def test_a_file_of_tariffs_that_is_none_is_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "tariffs.csv"
+    path.write_text(text)
+    with pytest.raises(RefusedError, match="bad-tariffs"):
+        read_tariffs(path, 9)
+
+
+@given(st.integers(0, 400 * 86_400))
+def test_times_are_read_as_they_are_shown(number: int) -> None:
+    parts = duration(number).split()
+    assert sum(seconds(part) for part in parts) == number
+    assert change("gate", str(number)).value == number
+
+
+@given(st.integers(0, 1_000))
+def test_shares_are_read_as_they_are_shown(permille: int) -> None:
+    text = shown("mix_permille", permille)
+    assert change("mix", text).value == permille == int(Decimal(text[:-1]) * 10)
+
+
+def test_every_setting_but_a_slots_length_has_a_name() -> None:
+    assert set(FIELDS.values()) == set(Settings._fields) - {"slot_seconds", "tariffs"}
