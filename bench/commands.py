@@ -7,6 +7,7 @@ from bench.community import community
 from bench.ledger import ledger
 from bench.metering import metering
 from bench.recovery import recovery
+from bench.retention import retention
 from bench.scale import scale
 from bench.soak import soak
 from bench.throughput import latency, throughput
@@ -23,6 +24,7 @@ bench.add_command(auction)
 bench.add_command(ledger)
 bench.add_command(metering)
 bench.add_command(recovery)
+bench.add_command(retention)
 bench.add_command(scale)
 bench.add_command(soak)
 bench.add_command(community)

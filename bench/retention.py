@@ -1,0 +1,241 @@
+"""What a home's market days leave in the state, with a retention and without; and the size of an exported file.
+
+Homes with a load and a PV panel trade and meter every half hour for some days, in one process: real contracts on a
+real ledger, blocks certified by one key, no network. Most of a node's state is the details of past slots; after their
+retention a product, its totals, sums and a digest are left.
+"""
+
+import asyncio
+import gc
+import time
+from collections.abc import Mapping
+from io import BytesIO
+from random import Random
+from typing import Any, Final, NamedTuple
+
+import click
+
+from chaincode.registry import default_registry
+from cli.output import json_option, print_json, print_table
+from cli.verify import Checked, verify_products
+from node.executor import Executor
+from node.export import About, Exporter, Import
+from node.ledger.chain import Ledger
+from node.ledger.layout import STATE, after_prefix
+from node.ledger.store import MemoryStore
+from node.model.block import Batch, encode_batch, encode_header
+from node.model.certificate import Certificate, commit_bytes, encode_certificate
+from node.model.codec import Value
+from node.model.genesis import Genesis, Member, Token
+from node.model.keys import SigningKey
+from node.model.transaction import sign_transaction
+
+SLOT_S: Final = 1_800
+SLOTS_PER_DAY: Final = 48
+RETAIL: Final = 1_000_000
+FEED_IN: Final = 300_000
+WEEK_S: Final = 7 * 86_400
+DISPUTE_S: Final = 86_400
+COMPARED: Final = 2
+"""Days at the end over which growth is measured; by then readings go too, a week and three days after they came."""
+FOREVER: Final = 2**40
+_KEY: Final = SigningKey(bytes(31) + b"\1")
+
+
+class Figures(NamedTuple):
+    """``retention_s``: 0 for ever; ``bytes`` of keys and values of the state at the end, and what each of the last two
+    days added for each home: what stays of a day for ever, once as much goes as comes; processor time of the slowest
+    block and of all, in s.
+    """
+
+    retention_s: int
+    entries: int
+    bytes: int
+    bytes_added_home_day: int
+    slowest_block_s: float
+    all_blocks_s: float
+
+
+class Street:
+    """So many homes on ten buses. One key is everybody's: nothing hangs on who signs here."""
+
+    def __init__(self, homes: int, retention_s: int) -> None:
+        self.homes = [f"home-{number}" for number in range(homes)]
+        self.genesis = _genesis(self.homes, retention_s)
+        self.store = MemoryStore()
+        self.ledger = Ledger.open(self.store, self.genesis, default_registry())
+        self.executor = Executor(self.ledger, default_registry(), self.genesis)
+        self.slowest_s = self.all_s = 0.0
+        self._nonce = 0
+
+    def block(self, at: int, *calls: tuple[str, str, dict[str, Any]]) -> None:
+        """A block of these calls."""
+        raws = []
+        for contract, method, args in calls:
+            self._nonce += 1
+            tx = sign_transaction(_KEY, self.genesis.chain, self._nonce, contract, method, args, FOREVER)
+            raws.append(tx.raw)
+        head = self.ledger.head
+        body = encode_batch(Batch(self.genesis.chain, 0, 0, max(at, head.time), tuple(raws)))
+        began = time.process_time()
+        execution = self.executor.execute(head.height + 1, body)
+        took = time.process_time() - began
+        self.slowest_s, self.all_s = max(self.slowest_s, took), self.all_s + took
+        header = execution.block.header
+        signed = commit_bytes(header.chain, header.epoch, 0, header.height, execution.block_hash)
+        votes = ((0, _KEY.sign(signed)),)
+        self.ledger.commit(execution, Certificate(header.epoch, 0, header.height, execution.block_hash, votes))
+
+    def go_to(self, at: int) -> None:
+        """All blocks that the calendar asks for until then."""
+        while (due := self.executor.next_event()) is not None and due <= at:
+            self.block(due)
+
+    def slot(self, slot: int, rng: Random) -> None:
+        """Half of the homes buy in the slot and half sell, then all meters report the slot before."""
+        self.go_to(slot * SLOT_S)
+        orders = []
+        for number, home in enumerate(self.homes):
+            sells = (number + slot) % 2 == 1
+            price = rng.randint(FEED_IN, RETAIL)
+            order = {"slot": slot + 1, "energy_wh": rng.randint(100, 900), "price": price}
+            device, side = (f"{home}/pv", "sell") if sells else (f"{home}/load", "buy")
+            orders.append(("market", "place", {"device": device, "side": side, **order}))
+        self.block(slot * SLOT_S + 60, *orders)
+        self.block(slot * SLOT_S + 120)
+        if slot:
+            readings = []
+            for home in self.homes:
+                for device, out in (("load", 0), ("pv", 1)):
+                    wh = {"import_wh": 300 * (1 - out), "export_wh": 300 * out}
+                    registers = {"import_register": wh["import_wh"] * slot, "export_register": wh["export_wh"] * slot}
+                    reading = {"device": f"{home}/{device}", "slot": slot - 1, **wh, **registers}
+                    readings.append(("settlement", "report", reading))
+            self.block(slot * SLOT_S + 180, *readings)
+
+
+@click.command()
+@click.option("--homes", default=20, show_default=True, type=click.IntRange(2, 1_000), help="Homes, two devices each.")
+@click.option("--days", default=12, show_default=True, type=click.IntRange(12, 60), help="Days of trading.")
+@json_option
+def retention(homes: int, days: int, as_json: bool) -> None:
+    """Measure the state that homes leave behind, kept for ever and pruned a day after it is final.
+
+    Example: watt bench retention --homes 20 --days 12
+    """
+    rows, exports, before = [], [], 0
+    for retention_s in (0, 86_400):
+        street = Street(homes, retention_s)
+        _fund(street)
+        rng = Random(1)
+        for slot in range(days * SLOTS_PER_DAY):
+            if slot == (days - COMPARED) * SLOTS_PER_DAY:
+                before = sum(_sizes(street))
+            street.slot(slot, rng)
+        rows.append(_measured(street, before))
+        if not retention_s:
+            exports.append(_exported(street, days))
+        del street
+        gc.collect()
+    if as_json:
+        return print_json({"state": [row._asdict() for row in rows], "export": exports[0]})
+    print_table(
+        f"State of {homes} homes after {days} days",
+        (">Retention, s", ">Entries", ">Bytes", ">Added a home and day", ">Slowest block, s", ">All blocks, s"),
+        rows,
+    )
+    print_table("A file of all products", tuple(f">{name}" for name in exports[0]), (tuple(exports[0].values()),))
+
+
+def _fund(street: Street) -> None:
+    for period in (0, 1, 2):
+        calls: list[tuple[str, str, dict[str, Any]]] = []
+        for home in street.homes:
+            of = {"network": home, "period": period}
+            calls.append(("budget", "issue", {**of, "amount": 10**15, "reference": b"bench"}))
+            calls.append(("budget", "allocate", {**of, "amounts": [[f"{home}/load", 10**15]]}))
+        street.block(0, *calls)
+
+
+def _sizes(street: Street) -> list[int]:
+    """The bytes of each entry of the state."""
+    return [len(key) - 1 + len(value) for key, value in street.store.scan(STATE, after_prefix(STATE))]
+
+
+def _measured(street: Street, before: int) -> Figures:
+    sizes = _sizes(street)
+    retention_s = int(street.genesis.contracts["market"]["retention_s"])
+    added = (sum(sizes) - before) // COMPARED // len(street.homes)
+    return Figures(retention_s, len(sizes), sum(sizes), added, round(street.slowest_s, 3), round(street.all_s, 1))
+
+
+def _exported(street: Street, days: int) -> dict[str, float]:
+    """Size of a file of all products, and how long it takes to write and to verify."""
+    file, ledger, genesis = BytesIO(), street.ledger, street.genesis
+    certificate = ledger.head_certificate
+    assert certificate is not None, "no block"
+    header, proof = encode_header(ledger.head), encode_certificate(certificate)
+    about = About(genesis.chain, True, days * SLOTS_PER_DAY - 1)
+    exporter = Exporter(file, about)
+
+    async def read(contract: str, method: str, args: Mapping[str, Any]) -> Value:
+        _, reads = street.executor.query_proven(contract, method, args)
+        exporter.answer((contract, method, args), header, proof, reads, ())
+        return street.executor.query(contract, method, args)
+
+    async def hint(contract: str, method: str, args: Mapping[str, Any]) -> Value:
+        return ((about.slot,),)
+
+    async def write() -> Checked:
+        checked = Checked()
+        async for outcome in verify_products(read, None, hint):
+            checked = checked.plus(outcome.checked)
+        return checked
+
+    async def verify() -> None:
+        source = Import(BytesIO(file.getvalue()), genesis, default_registry())
+        async for outcome in verify_products(source, None, source.hint):
+            assert not outcome.faults, outcome.faults
+        source.finish()
+
+    began = time.process_time()
+    checked = asyncio.run(write())
+    exporter.close()
+    written = time.process_time()
+    asyncio.run(verify())
+    verified = time.process_time()
+    return {
+        "products": checked.products,
+        "auctions": checked.auctions,
+        "orders": checked.orders,
+        "bytes": exporter.size,
+        "bytes_per_order": exporter.size // max(1, checked.orders),
+        "write_s": round(written - began, 2),
+        "verify_s": round(verified - written, 2),
+    }
+
+
+def _genesis(homes: list[str], retention_s: int) -> Genesis:
+    key = _KEY.public_key.hex()
+    lines = [["root", f"bus-{number}", 40, 2_000, None, None] for number in range(10)]
+    contracts: dict[str, dict[str, Any]] = {
+        "identity": {
+            "admins": [key],
+            "members": [["utility", key, ["utility", "grid-operator", "aggregator"]]],
+            "networks": [[home, "utility", key, f"bus-{number % 10}"] for number, home in enumerate(homes)],
+            "devices": [
+                [f"{home}/{kind}", home, kind, key, key, f"bus-{number % 10}", 10_000, 10_000, False, kind == "pv"]
+                for number, home in enumerate(homes)
+                for kind in ("load", "pv")
+            ],
+        },
+        "grid": {"root": "root", "lines": lines},
+        "market": {
+            "tariffs": [[0, RETAIL, FEED_IN]],
+            "retention_s": retention_s,
+            "dispute_window_s": DISPUTE_S,
+            "outage_s": WEEK_S,
+        },
+        "budget": {"period_slots": 30 * SLOTS_PER_DAY},
+    }
+    return Genesis(1, "bench", Token("WATT", 9, RETAIL), (Member("bench", key, ""),), 0, 0, 1, contracts)
