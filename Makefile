@@ -95,6 +95,7 @@ bench: $(VENV)/.ready
 	$(BIN)/watt bench auction --json > bench/results/auction.json
 	$(BIN)/watt bench ledger --json > bench/results/ledger.json
 	$(BIN)/watt bench recovery --json > bench/results/recovery.json
+	$(BIN)/watt bench retention --json > bench/results/retention.json
 	$(BIN)/watt bench scale --json > bench/results/scale.json
 
 soak: $(VENV)/.ready
