@@ -183,13 +183,15 @@ class Settlement(Contract):
 
     @query
     def readings(self, ctx: Context, *, device: str, slot: int) -> Value:
-        """The same with all that it replaced, newest first."""
-        return tuple([tuple(row) for row in settlement_readings.history(ctx, device, slot)])
+        """The same with all that it replaced, newest first. Raises ContractError("pruned")."""
+        return _history(ctx, device, slot)
 
     @query
     def feeder_readings(self, ctx: Context, *, slot: int) -> Value:
-        """What the feeder's meter says of a slot, and what that replaced, newest first."""
-        return tuple([tuple(row) for row in settlement_readings.history(ctx, settlement_feeder.FEEDER, slot)])
+        """What the feeder's meter says of a slot, and what that replaced, newest first. Raises
+        ContractError("pruned").
+        """
+        return _history(ctx, settlement_feeder.FEEDER, slot)
 
     @query
     def estimates(self, ctx: Context, *, device: str, period: int) -> Value:
@@ -234,7 +236,7 @@ class Settlement(Contract):
 
         ``cost`` = bought + tolls + retail - sold - feed-in, in base units; what devices of the network pay each other
         cancels out. ``utility-only``: what the same metered energy would have cost with the utility alone.
-        Raises ContractError: unknown-network, bad-range.
+        Raises ContractError: unknown-network, bad-range, pruned.
         """
         identity.network_of(ctx, network)
         if not 0 <= first_slot <= last_slot < first_slot + MAX_BILL_SLOTS:
@@ -242,7 +244,9 @@ class Settlement(Contract):
         slots_settled, sums = 0, Settled()
         for slot in range(first_slot, last_slot + 1):
             settled = settlement_ledger.settled_of(ctx, network, slot)
-            if settled is not None:
+            if settled is None:
+                pruned.require_kept(ctx, slot)
+            else:
                 slots_settled += 1
                 sums = sums.plus(settled)
         return (slots_settled, sums.cost(), sums.utility_only, *sums)
@@ -288,3 +292,11 @@ class Settlement(Contract):
 def _require_period(period: int) -> None:
     if not 0 <= period <= accounts.MAX_PERIOD:
         raise ContractError("bad-range", f"a period is 0 to {accounts.MAX_PERIOD}")
+
+
+def _history(ctx: Context, subject: str, slot: int) -> Value:
+    """The rows of a device's slot, or of the feeder's, as they are answered."""
+    rows = settlement_readings.history(ctx, subject, slot)
+    if not rows:
+        pruned.require_kept(ctx, slot)
+    return tuple([tuple(row) for row in rows])

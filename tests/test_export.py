@@ -17,6 +17,7 @@ from chaincode.registry import default_registry
 from cli.answers import Reader
 from cli.verify import Outcome, verify_products
 from node import export
+from node.audit import verify_chain
 from node.errors import RefusedError
 from node.executor import Executor
 from node.export import MAGIC, About, Exporter, Import
@@ -213,6 +214,7 @@ def test_what_was_exported_is_proven_by_what_the_chain_keeps_of_it() -> None:
                 compared += 1
                 assert kept[part.name] == tuple(part)
     assert compared >= 9
+    assert verify_chain(chain.store, chain.genesis, default_registry()).root == chain.ledger.head.state_root
     _, after = exported(chain)
     assert any(outcome.checked.pruned for outcome in after) and not any(outcome.faults for outcome in after)
     assert imported(exported(chain)[0], chain.genesis) == after

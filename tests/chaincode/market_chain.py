@@ -41,7 +41,8 @@ class MarketChain:
     def __init__(self, **market: Any) -> None:
         document = self.genesis = genesis(**market)
         self.chain = document.chain
-        self.ledger = Ledger.open(MemoryStore(), document, default_registry())
+        self.store = MemoryStore()
+        self.ledger = Ledger.open(self.store, document, default_registry())
         self.executor = Executor(self.ledger, default_registry(), document)
         self.nonces = dict.fromkeys(NAMES, 0)
 

@@ -170,9 +170,11 @@ def test_pruned_details_are_asked_for_in_vain_and_with_a_clear_code() -> None:
         with pytest.raises(ContractError) as refused:
             world.query("market", method, **arguments)
         assert refused.value.code == "pruned", method
-    with pytest.raises(ContractError) as refused:
-        world.query("settlement", "settled", network="home-1", slot=1)
-    assert refused.value.code == "pruned"
+    of_slot: dict[str, dict[str, Any]] = {"settled": {"slot": 1}, "bill": {"first_slot": 0, "last_slot": 2}}
+    for method, arguments in of_slot.items():
+        with pytest.raises(ContractError) as refused:
+            world.query("settlement", method, network="home-1", **arguments)
+        assert refused.value.code == "pruned", method
     assert cast("Any", world.query("market", "product", slot=1))[15] == 2
     assert world.query("market", "pruned", slot=2) is None
 
