@@ -17,7 +17,7 @@ and later orders are refused. A product whose whole trading time fell into the o
 Every product passes through all its states, in order, as if the blocks had been there.
 
 To move entries is bounded work, too: as many as ``MOVES_PER_BLOCK`` a block, latest first, and the calendars wait until
-all are done.
+all are done. Each is a unit by itself: one that fails stays where it is, and the event ``market-parked`` tells.
 
 State: ``outage/`` -> count; ``outage/`` number(8) -> (since, until, height); ``outage-moves/`` -> what is left to be
 moved: (since, until, key before which it goes on) each.
@@ -25,7 +25,7 @@ moved: (since, until, key before which it goes on) each.
 
 from typing import Final, NamedTuple, TypeAlias, cast
 
-from chaincode import market_calendar, market_products
+from chaincode import market_calendar, market_products, market_trading
 from chaincode.contract import Context
 from chaincode.keys import key
 from chaincode.market_calendar import FINAL, MARKET, METERED, SETTLEMENT, Entry
@@ -118,6 +118,12 @@ def _move(ctx: Context, since: int, until: int, before: bytes) -> bytes | None:
 
 
 def _give_back(ctx: Context, entry: Entry, since: int, lost_s: int) -> None:
+    failure = ctx.attempt(lambda: _move_later(ctx, entry, since, lost_s))
+    if failure is not None:
+        market_trading.park(ctx, f"outage {entry.slot}", failure)
+
+
+def _move_later(ctx: Context, entry: Entry, since: int, lost_s: int) -> None:
     product = market_products.require(ctx, entry.slot)
     if entry.kind == METERED and entry.time <= since:
         # Its metering window had ended: it is being settled. What it has left for disputes is given back.

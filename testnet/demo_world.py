@@ -37,6 +37,8 @@ WORLD_NAME = "world.json"
 SLOT_S = 1_800
 DAY_S = 86_400
 GATE_BEFORE_END_S = 600
+OUTAGE_S = 3_600
+"""A view change of some seconds is none in the life of the homes, though a demo's day passes in minutes."""
 DECIDE_S = 600
 POLL_MS = 200
 TOKEN = 10**9
@@ -212,6 +214,7 @@ def _settings(community: Community, public: dict[str, str]) -> dict[str, dict[st
             "tick_s": 300,
             "metering_window_s": 2 * SLOT_S,
             "dispute_window_s": 7 * DAY_S,
+            "outage_s": OUTAGE_S,
             "tariffs": [list(row) for row in TARIFFS],
         },
         "budget": {"period_slots": SLOTS, "ahead_permille": AHEAD_PERMILLE},

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chaincode import market_outage
+from chaincode.keys import uint
 from chaincode.market_outage import MOVES_PER_BLOCK
 from tests.chaincode.council import Council
 from tests.chaincode.marketplace import (
@@ -263,6 +264,20 @@ def test_readings_wait_behind_nothing_while_entries_are_moved(monkeypatch: pytes
     assert cast("int", world.next_event()) <= world.time, "and call for the next block"
     catch_up(world)
     assert product_state(world, 15) == "DELIVERED"
+
+
+def test_an_entry_that_cannot_be_moved_holds_no_other_back() -> None:
+    world = marketplace(dispute_window_s=20 * SLOT_S)
+    run(world, 5 * SLOT_S)
+    with world.transaction() as ctx:
+        ctx.put(b"product/" + uint(2), "spoilt")
+    before = {slot: windows(world, slot)[1] for slot in (0, 1, 3)}
+    world.next_block(cast("int", world.next_event()) + 5_000)
+    assert {slot: windows(world, slot)[1] - before[slot] for slot in before} == dict.fromkeys(before, 5_000)
+    parked = [event.data for event in world.events if event.topic == "market-parked"]
+    assert parked == [("outage 2", "internal")]
+    catch_up(world)
+    assert product_state(world, 5) == "DELIVERED"
 
 
 @settings(max_examples=25, deadline=None)

@@ -59,7 +59,8 @@ def test_the_life_of_a_product() -> None:
 
 
 def test_a_chain_that_stood_still_catches_up_in_order() -> None:
-    world = marketplace()
+    """By rules that give no time back (``test_market_outage.py`` has those that do)."""
+    world = marketplace(outage_s=20 * SLOT_S)
     world.next_block(20 * SLOT_S)
     assert {slot: state for slot, state in states(world).items() if state != "FINAL"} == {
         18: "SETTLED",

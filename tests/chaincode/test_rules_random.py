@@ -108,4 +108,4 @@ class Changes(RuleBasedStateMachine):
 
 
 def test_whatever_is_changed_every_slot_runs_its_way() -> None:
-    run_state_machine_as_test(Changes, settings=settings(max_examples=40, stateful_step_count=20, deadline=None))
+    run_state_machine_as_test(Changes, settings=settings(max_examples=25, stateful_step_count=20, deadline=None))
