@@ -354,12 +354,13 @@ def _move(ctx: Context, device: str, bus: str, slot: int) -> None:
 
 
 def _needed(ctx: Context, places: list[tuple[int, str]]) -> list[tuple[int, str]]:
-    """``places`` without those that were left before the last slot that is final: settlement asks for all others.
-
-    Slots become final in their order, however late: after an outage nothing is missing.
+    """``places`` without those that were left before the oldest slot that is not final: settlement asks for all others.
+    If there is no room for these (a slot that is parked stays unfinished), without those left before any final slot.
     """
+    oldest = market_products.oldest_unfinished(ctx)
     for index in range(len(places) - 1, 0, -1):
-        if market_products.is_final(ctx, places[index][0] - 1):
+        is_full = len(places) >= MAX_PLACES
+        if places[index][0] <= oldest or (is_full and market_products.is_final(ctx, places[index][0] - 1)):
             return places[index:]
     return places
 

@@ -245,8 +245,11 @@ def test_where_an_ev_cannot_move() -> None:
     world.call(ev, "identity", "disconnect", device="home-1/ev", slot=8)
 
 
+NO_OUTAGE_S = 86_400 * 365
+
+
 def test_places_are_forgotten_when_their_slots_are_final_and_bounded() -> None:
-    world = marketplace()
+    world = marketplace(outage_s=NO_OUTAGE_S)
     ev = key_of("home-3/ev")
     for slot in range(1, identity.MAX_PLACES):
         world.call(ev, "identity", "connect", device="home-3/ev", bus="b2" if slot % 2 else "b1", slot=slot)
@@ -268,7 +271,7 @@ def test_places_are_forgotten_when_their_slots_are_final_and_bounded() -> None:
 def test_places_are_kept_until_a_late_settlement_has_asked_for_them() -> None:
     """A metering window of more than a thousand slots, and an EV that moves on long before it ends."""
     windows: dict[str, Any] = {"metering_window_s": 86_400, "dispute_window_s": 60}
-    world = marketplace(slot_seconds=60, open_before_s=600, gate_before_end_s=0, **windows)
+    world = marketplace(slot_seconds=60, open_before_s=600, gate_before_end_s=0, outage_s=NO_OUTAGE_S, **windows)
     bought = order(world, "home-1/load", "buy", slot=3, wh=100, price=80)
     order(world, "home-3/ev", "sell", slot=3, wh=100, price=30)
     tick(world)
