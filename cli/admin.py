@@ -13,6 +13,7 @@ from cli.grid import commands as grid
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
 from cli.rules import rules
 from cli.session import ask, node_option, signing_options, transact
+from cli.settlement import settlement
 from cli.units import MAX_INTEGER, PUBLIC_KEY, TOKENS, Count, base_units, clock, per_kwh
 from cli.wallet import period_option, period_or_current
 from node.errors import RefusedError
@@ -335,5 +336,5 @@ def _done(status: TxStatus, as_json: bool) -> None:
     click.echo(f"done in block {status.height}")
 
 
-for command in (*COMMANDS, grid, rules):
+for command in (*COMMANDS, grid, rules, settlement):
     admin.add_command(command)

@@ -1,0 +1,149 @@
+"""Settlement on a real network whose slots last a second: a correction, the feeder's losses, rent, what is parked."""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from chaincode.settlement_ledger import Entry, Settled
+from cli.main import main
+from node.gateway.client import Client
+from node.keyfile import TESTNET, save_key
+from testnet.cluster import Cluster, last_line
+from testnet.genesis import build_network
+from tests.functional.test_meter import PASSPHRASE, SLOT_S, START, key, public
+
+LOAD, PV = "home-1/load", "home-1/pv"
+
+
+class Street:
+    """`watt` on the network, signed by a name's key where a key is needed."""
+
+    def __init__(self, cluster: Cluster, directory: Path) -> None:
+        self.node = cluster.network.gateways[0]
+        self.directory = directory
+
+    def run(self, *words: str, by: str | None = None) -> Result:
+        signing = []
+        if by is not None:
+            path = self.directory / f"{by.replace('/', '-')}.json"
+            if not path.exists():
+                save_key(path, key(by), PASSPHRASE, TESTNET)
+            signing = ["--key", str(path)]
+        return CliRunner().invoke(main, [*words, "--node", self.node, *signing], env={"WATT_PASSPHRASE": PASSPHRASE})
+
+    def json(self, *words: str, by: str | None = None) -> Any:
+        result = self.run(*words, "--json", by=by)
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)
+
+    def say(self, *words: str, rows: list[tuple[int, ...]], by: str) -> None:
+        """A meter's file of (slot, import, export, import register, export register)."""
+        path = self.directory / "readings.csv"
+        lines = [",".join(str(cell) for cell in row) for row in rows]
+        path.write_text("\n".join(["slot,import,export,import_register,export_register", *lines, ""]))
+        result = self.run("meter", *words, str(path), by=by)
+        assert result.exit_code == 0, result.output
+
+    def ask(self, method: str, **args: Any) -> Any:
+        async def ask() -> Any:
+            async with Client([self.node]) as client:
+                return await client.query("settlement", method, args)
+
+        return asyncio.run(ask())
+
+    def until(self, found: Callable[[], Any]) -> Any:
+        deadline = time.monotonic() + 60
+        while not (answer := found()):
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        return answer
+
+    def settled(self, slot: int) -> tuple[Settled, list[Entry]]:
+        sums, entries, blocks = self.until(lambda: self.ask("settled", network="home-1", slot=slot))
+        assert len(blocks) == sums[-1] + 1
+        return Settled(*sums), [Entry(*row) for row in entries]
+
+
+@pytest.fixture(scope="module")
+def street(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Street]:
+    contracts: dict[str, Any] = {
+        "grid": {"root": "t", "lines": [], "feeder_meter": public("feeder")},
+        "identity": {
+            "admins": [public("admin")],
+            "members": [["club", public("club"), ["aggregator"]], ["utility", public("utility"), ["utility"]]],
+            "networks": [["home-1", "club", public("home-1"), "t"]],
+            "devices": [
+                [name, "home-1", name[7:], public(name), public(f"{name}.meter"), "t", 60_000, 60_000, False, False]
+                for name in (LOAD, PV)
+            ],
+        },
+        "budget": {"period_slots": 1_440},
+        "market": {
+            "tariffs": [[0, 100, 20]],
+            "slot_seconds": SLOT_S,
+            "open_before_s": 2 * SLOT_S,
+            "gate_before_end_s": 10,
+            "metering_window_s": 4 * SLOT_S,
+            "dispute_window_s": 86_400,
+            "outage_s": 86_400,
+        },
+    }
+    directory = tmp_path_factory.mktemp("street")
+    network = build_network(
+        directory / "net", contracts, base_port=None, time_scale=SLOT_S, time_origin=START, name="street"
+    )
+    cluster = Cluster(replace(network, nodes=network.nodes[:3]))
+    try:
+        cluster.start_all()
+        cluster.wait_ready()
+        yield Street(cluster, directory)
+    finally:
+        cluster.stop_all()
+        for node in cluster.network.nodes:
+            print(node.name, last_line(node))  # shown by pytest if a test failed
+
+
+def test_a_late_correction_is_a_reversal_and_a_new_entry(street: Street) -> None:
+    """Checklist 5: late corrections until FINAL. Checklist 6: every entry names its cause, and losses show."""
+    opened = street.until(
+        lambda: [row["slot"] for row in street.json("market", "products") if row["state"] == "DELIVERED"]
+    )
+    slot = max(opened)
+    street.say("day", LOAD, rows=[(slot, 400, 0, 400, 0)], by=f"{LOAD}.meter")
+    street.say("day", PV, rows=[(slot, 0, 100, 0, 100)], by=f"{PV}.meter")
+    sums, entries = street.settled(slot)
+    assert (sums.internal_wh, sums.retail_wh, sums.utility_only) == (100, 300, 30_000)
+    assert [entry.owed for entry in entries if entry.reason == "retail"] == [30_000], "nobody has been issued anything"
+
+    assert "has not been read" in street.run("admin", "settlement", "losses", str(slot)).stdout
+    street.say("feeder", "--correct", rows=[(slot, 290, 0, 290, 0)], by="feeder")
+    street.say("correct", LOAD, rows=[(slot, 360, 0, 360, 0)], by=f"{LOAD}.meter")
+    street.until(lambda: street.settled(slot)[0].revision == 1)
+    sums, entries = street.settled(slot)
+    assert (sums.retail_wh, sums.utility_only) == (260, 26_000)
+    reading = street.ask("reading", device=LOAD, slot=slot)
+    anew = [entry[2:5] for entry in entries if entry.revision == 1]
+    assert anew == [
+        ("internal", -100, 2_000), ("retail", -300, 30_000), ("internal", 100, -2_000), ("retail", 260, -26_000),
+    ]  # fmt: skip
+    assert {entry.cause for entry in entries if entry.revision == 1} == {reading[5]}, "what corrected it"
+    losses = street.json("admin", "settlement", "losses", str(slot))
+    assert (losses["feeder_import_wh"], losses["import_wh"], losses["loss_wh"]) == (290, 360, 30)
+    assert "lost: 0.030 kWh" in street.run("admin", "settlement", "losses", str(slot)).stdout
+
+
+def test_what_an_admin_asks_and_decides(street: Street) -> None:
+    assert street.json("admin", "settlement", "parked") == []
+    refused = street.run("admin", "settlement", "release", "0", by="admin")
+    assert refused.exit_code == 1 and refused.stderr.startswith("watt: unknown-unit: nothing was parked under")
+    assert street.run("admin", "settlement", "release", "0", by="club").stderr.startswith("watt: not-allowed: ")
+    rent = street.json("admin", "settlement", "rent")
+    assert (rent["state"], rent["rent"], rent["networks"]) == ("collecting", 0, [])
+    assert "collecting: 0.000 of 0.000 tokens" in street.run("admin", "settlement", "rent").stdout
