@@ -122,8 +122,9 @@ def _origin(ctx: Context, network: str, slot: int) -> tuple[bool, Origin]:
     identity.network_of(ctx, network)
     if not 0 <= slot <= market_products.MAX_SLOT:
         raise ContractError("no-product", "there is no such slot")
-    if origin_state.sums_of(ctx, network, slot) is not None:
-        return True, origin_state.read(ctx, network, slot)
+    origin = origin_state.read(ctx, network, slot)
+    if origin is not None:
+        return True, origin
     pruned.require_kept(ctx, slot)
     product = market_products.require(ctx, slot)
     return False, origin_state.origin_of(ctx, network, slot, product, origin_state.followed(ctx, slot))

@@ -3,8 +3,8 @@
 What a store gives out depends on all that charged it, so slots are assigned one after the other, each when it is FINAL
 and all before it are done. First its auctions are followed in their order, then each network is assigned. A slot that
 will never become FINAL, because its part of a calendar was struck out, is assigned as it stands when everything due by
-its time has happened. An auction or a network that fails is left out alone, and the event ``origin-parked`` with (what,
-slot, code) tells.
+its time has happened. An auction or a network that fails is left out alone, and so is a slot whose product cannot be
+read; the event ``origin-parked`` with (what, slot, code) tells, where what is empty for the slot.
 """
 
 from collections.abc import Callable
@@ -28,42 +28,43 @@ def go_on(ctx: Context) -> None:
             origin_state.put_cursor(ctx, Cursor(market_products.oldest_unfinished(ctx)))
         return
     work = WORK_PER_BLOCK
-    while work > 0 and _is_ripe(ctx, cursor.slot):
-        cursor, took = _step(ctx, cursor)
-        origin_state.put_cursor(ctx, cursor)
+    while work > 0:
+        after, took = _step_apart(ctx, cursor)
+        if after == cursor:
+            return
+        origin_state.put_cursor(ctx, after)
+        cursor = after
         work -= 1 + took
 
 
 def due(ctx: Context) -> int | None:
-    """The block time at which there is something to assign; None if only the end of other work can tell."""
+    """The block time at which there is something to assign: now, or when something else makes a slot final."""
     cursor = origin_state.cursor_of(ctx)
-    if cursor is None or cursor.slot >= (market_products.next_to_open(ctx) or 0):
-        return None
-    if _is_ripe(ctx, cursor.slot):
-        return ctx.time
-    product = market_products.find(ctx, cursor.slot)
-    return product.final_at if product is not None and product.final_at > ctx.time else None
+    return ctx.time if cursor is not None and market_products.is_final(ctx, cursor.slot) else None
 
 
-def _is_ripe(ctx: Context, slot: int) -> bool:
-    """Whether nothing that a slot's origins rest on can change any more."""
-    if slot >= (market_products.next_to_open(ctx) or 0):
-        return False
-    product = market_products.find(ctx, slot)
-    if product is None or product.state == market_products.FINAL:
-        return True
-    if product.final_at > ctx.time:
-        return False
-    waiting = [market_calendar.first(ctx, table) for table in (MARKET, SETTLEMENT)]
-    return all(entry is None or entry.time > product.final_at for entry in waiting)
+def _step_apart(ctx: Context, cursor: Cursor) -> tuple[Cursor, int]:
+    """``_step`` as a unit by itself: a slot whose records cannot be read is passed over."""
+    stepped: list[tuple[Cursor, int]] = []
+    failure = ctx.attempt(lambda: stepped.append(_step(ctx, cursor)))
+    if failure is None:
+        return stepped[0]
+    ctx.emit("origin-parked", (), ("", cursor.slot, failure.code))
+    return Cursor(cursor.slot + 1), WORK_PER_BLOCK
 
 
 def _step(ctx: Context, cursor: Cursor) -> tuple[Cursor, int]:
-    """The next auction or network of the slot, or on to the next slot: where it has got to, and the work."""
+    """The next auction or network of the slot, or on to the next slot: where it has got to, which is the same if the
+    slot is not ripe, and the work.
+    """
     slot, auctions, networks = cursor
+    if slot >= (market_products.next_to_open(ctx) or 0):
+        return cursor, 0
     product = market_products.find(ctx, slot)
     if product is None:
         return Cursor(slot + 1), 0
+    if not _is_ripe(ctx, product):
+        return cursor, 0
     if auctions < market_products.totals_of(ctx, slot).auctions:
         work = _apart(ctx, f"auction {auctions}", slot, lambda: origin_state.follow(ctx, slot, auctions))
         return Cursor(slot, auctions + 1), work
@@ -72,6 +73,16 @@ def _step(ctx: Context, cursor: Cursor) -> tuple[Cursor, int]:
         return Cursor(slot + 1), 0
     work = _apart(ctx, names[0], slot, lambda: _assign(ctx, names[0], slot, product))
     return Cursor(slot, auctions, networks + 1), work
+
+
+def _is_ripe(ctx: Context, product: Product) -> bool:
+    """Whether nothing that a slot's origins rest on can change any more."""
+    if product.state == market_products.FINAL:
+        return True
+    if product.final_at > ctx.time:
+        return False
+    waiting = [market_calendar.first(ctx, table) for table in (MARKET, SETTLEMENT)]
+    return all(entry is None or entry.time > product.final_at for entry in waiting)
 
 
 def _assign(ctx: Context, network: str, slot: int, product: Product) -> int:

@@ -1,9 +1,9 @@
 """What is kept of the origin of energy, and what it is worked out from.
 
 State: ``origin/next`` -> Cursor; table ``origin-hold/``: slot(8) device -> Holding, of the slot under way; table
-``origin-store/``: device -> Store; tables ``origin-sums/``: network, slot(8) -> Sums; ``origin-given/``: network,
-slot(8) -> (Given, ...); ``origin-used/``: network, slot(8) page(4) -> (Used, ...); ``origin-period/``: network,
-period(4) -> (slots, *Sums).
+``origin-store/``: device -> Store; table ``origin-slot/``: network, slot(8) -> (Sums, (Given, ...), the first page of
+(Used, ...)); table ``origin-used/``: network, slot(8) page(4) -> the other pages, from 1; table ``origin-period/``:
+network, period(4) -> (slots, *Sums).
 """
 
 from collections.abc import Iterable
@@ -31,8 +31,7 @@ PAGE_ROWS: Final = 128
 _CURSOR: Final = b"origin/next"
 _HOLDINGS: Final = b"origin-hold/"
 _STORES: Final = b"origin-store/"
-_SUMS: Final = b"origin-sums/"
-_GIVEN: Final = b"origin-given/"
+_SLOTS: Final = b"origin-slot/"
 _USED: Final = b"origin-used/"
 _PERIODS: Final = b"origin-period/"
 
@@ -105,9 +104,8 @@ def is_assigned(ctx: Context, slot: int) -> bool:
     return cursor is not None and slot < cursor.slot
 
 
-def trades_of(ctx: Context, slot: int, number: int) -> list[Trade]:
-    """An auction's trades between devices, in their order."""
-    devices: dict[bytes, str] = {}
+def trades_of(ctx: Context, slot: int, number: int, devices: dict[bytes, str]) -> list[Trade]:
+    """An auction's trades between devices, in their order. ``devices``: whose orders are known, and will be."""
     auction = market_certificate.read(ctx, slot, number)
     rows = market_certificate.read_trades(ctx, slot, number, auction)
     for row in rows:
@@ -128,7 +126,7 @@ def holding_of(ctx: Context, slot: int, device: str) -> Holding | None:
 
 def follow(ctx: Context, slot: int, number: int) -> int:
     """Follow one auction's trades; how many they are."""
-    trades = trades_of(ctx, slot, number)
+    trades = trades_of(ctx, slot, number, {})
     before: dict[str, Holding] = {}
     for device in dict.fromkeys([name for seller, buyer, _ in trades for name in (seller, buyer)]):
         holding = holding_of(ctx, slot, device)
@@ -143,8 +141,9 @@ def follow(ctx: Context, slot: int, number: int) -> int:
 def followed(ctx: Context, slot: int) -> dict[str, Holding]:
     """What everybody holds after all auctions so far, worked out anew."""
     holdings: dict[str, Holding] = {}
+    devices: dict[bytes, str] = {}
     for number in range(market_products.totals_of(ctx, slot).auctions):
-        holdings |= origin_lots.follow(holdings, trades_of(ctx, slot, number))
+        holdings |= origin_lots.follow(holdings, trades_of(ctx, slot, number, devices))
     return holdings
 
 
@@ -187,11 +186,11 @@ def write(ctx: Context, network: str, slot: int, period: int, origin: Origin) ->
     """Keep the origin of a network's energy in a slot for good, and count it in its period and its stores."""
     at = text(network) + uint(slot)
     added = sums(origin.used, origin.given)
-    ctx.put(_SUMS + at, tuple(added))
-    ctx.put(_GIVEN + at, tuple([tuple(row) for row in origin.given]))
-    for page in range(0, len(origin.used), PAGE_ROWS):
-        rows: Value = tuple([tuple(row) for row in origin.used[page : page + PAGE_ROWS]])
-        ctx.put(_USED + at + uint(page // PAGE_ROWS, 4), rows)
+    given: Value = tuple([tuple(row) for row in origin.given])
+    used: list[Value] = [tuple(part) for part in origin.used]
+    ctx.put(_SLOTS + at, (tuple(added), given, tuple(used[:PAGE_ROWS])))
+    for page in range(PAGE_ROWS, len(used), PAGE_ROWS):
+        ctx.put(_USED + at + uint(page // PAGE_ROWS, 4), tuple(used[page : page + PAGE_ROWS]))
     slots, so_far = period_sums(ctx, network, period)
     ctx.put(_PERIODS + text(network) + uint(period, 4), (slots + 1, *so_far.plus(added)))
     for row in origin.given:
@@ -201,22 +200,24 @@ def write(ctx: Context, network: str, slot: int, period: int, origin: Origin) ->
         ctx.delete(_HOLDINGS + uint(slot) + text(device))
 
 
-def read(ctx: Context, network: str, slot: int) -> Origin:
-    """What ``write`` kept; nothing before."""
+def read(ctx: Context, network: str, slot: int) -> Origin | None:
+    """What ``write`` kept; None before."""
     at = text(network) + uint(slot)
-    given = cast("tuple[Given, ...]", ctx.get(_GIVEN + at) or ())
-    used: list[Used] = []
-    rows = ctx.get(_USED + at + uint(0, 4))
-    while rows is not None:
-        used += [Used(*cast("Used", row)) for row in cast("tuple[Value, ...]", rows)]
-        rows = ctx.get(_USED + at + uint(len(used) // PAGE_ROWS, 4)) if len(used) % PAGE_ROWS == 0 else None
-    return Origin(tuple(used), tuple([Given(*row) for row in given]))
+    raw = ctx.get(_SLOTS + at)
+    if raw is None:
+        return None
+    _, given, page = cast("tuple[Value, tuple[Given, ...], tuple[Used, ...]]", raw)
+    used = list(page)
+    while page and len(used) % PAGE_ROWS == 0:
+        page = cast("tuple[Used, ...]", ctx.get(_USED + at + uint(len(used) // PAGE_ROWS, 4)) or ())
+        used += page
+    return Origin(tuple([Used(*part) for part in used]), tuple([Given(*row) for row in given]))
 
 
 def sums_of(ctx: Context, network: str, slot: int) -> Sums | None:
     """A network's sums in a slot; None before they are known for good."""
-    raw = ctx.get(_SUMS + text(network) + uint(slot))
-    return None if raw is None else Sums(*cast("tuple[int, ...]", raw))
+    raw = ctx.get(_SLOTS + text(network) + uint(slot))
+    return None if raw is None else Sums(*cast("tuple[tuple[int, ...], Value, Value]", raw)[0])
 
 
 def period_sums(ctx: Context, network: str, period: int) -> tuple[int, Sums]:

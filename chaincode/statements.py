@@ -115,10 +115,10 @@ class Statements(Contract):
             if work >= MAX_WORK:
                 return slot, tuple(rows)
             work += READ_WORK
-            if origin_state.sums_of(ctx, network, slot) is not None:
-                used = origin_state.read(ctx, network, slot).used
-                rows.append((slot, tuple([tuple(part) for part in used])))
-                work += 3 * READ_WORK + len(used)
+            origin = origin_state.read(ctx, network, slot)
+            if origin is not None:
+                rows.append((slot, tuple([tuple(part) for part in origin.used])))
+                work += len(origin.used)
         return None, tuple(rows)
 
     @query

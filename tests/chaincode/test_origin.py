@@ -60,7 +60,7 @@ def sums(world: World, network: str, slot: int = 1) -> dict[str, Any]:
 
 
 def lots(world: World, network: str, slot: int = 1) -> tuple[Value, ...]:
-    return cast("tuple[Any, ...]", world.query("origin", "lots", network=network, slot=slot))[1]
+    return cast("tuple[bool, tuple[Value, ...]]", world.query("origin", "lots", network=network, slot=slot))[1]
 
 
 def test_a_neighbours_sun_is_used_before_the_utilitys_energy() -> None:
@@ -267,3 +267,17 @@ def test_a_slot_that_never_becomes_final_holds_up_no_other() -> None:
     assert product_state(world, 0) != "FINAL"
     assert sums(world, "home-1", 0) == {"final": True, "used": 100, "renewable": 40, "utility": 100}
     assert sums(world, "home-1", 1)["used"] == 200
+
+
+def test_a_slot_whose_product_cannot_be_read_is_passed_over() -> None:
+    world = street()
+    metered(world, 0, home_1_load=(100, 0))
+    metered(world, 1, home_1_load=(200, 0))
+    key = b"product/" + bytes(8)
+    with world.transaction() as ctx:
+        ctx.put(key, ("broken",))
+    until_final(world, 1)
+    parked = [event.data for event in world.events if event.topic == "origin-parked"]
+    assert parked == [("", 0, "internal")]
+    assert sums(world, "home-1", 1)["used"] == 200
+    assert world.next_event() is not None
