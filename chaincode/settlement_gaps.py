@@ -35,8 +35,8 @@ from chaincode.settlement_checks import Joint
 from chaincode.settlement_corrections import may_reopen, reopen
 from chaincode.settlement_readings import Reading
 
-WORK_PER_BLOCK: Final = 2_000
-"""Slots of gaps looked at in one block: about a twentieth of a second."""
+WORK_PER_BLOCK: Final = 1_000
+"""Slots of gaps looked at in one block, about an eighth of a second; the last gap may go beyond."""
 GAP_WORK: Final = 10
 
 
