@@ -49,9 +49,7 @@ class Found(NamedTuple):
 @click.argument("slot", required=False)
 @_product_option
 @_all_option
-@click.option(
-    "--file", "export_file", type=_PATH, help="A file of `watt market export`; needs --genesis."
-)
+@click.option("--file", "export_file", type=_PATH, help="A file of `watt market export`; needs --genesis.")
 @click.option("--compare", is_flag=True, help="With --file: ask --node for the digests of what was deleted since.")
 @node_option
 @genesis_option
@@ -99,7 +97,7 @@ def verify(
         genesis = load_genesis(cast("Path", genesis_file))
         found, shown = _verify_file(export_file, genesis, named)
         if compare:
-            found = ask(nodes, lambda client: _compare(client, genesis, found))
+            found = ask(nodes, lambda client: compared(ProvenReader(client, genesis, default_registry()), found))
     elif genesis_file is not None:
         found, shown = _verify_proven(nodes, load_genesis(genesis_file), named)
     else:
@@ -246,9 +244,8 @@ def _verify_file(path: Path, genesis: Genesis, named: str | None) -> tuple[Found
         raise RefusedError("no-export", f"{path}: {error.strerror}") from error
 
 
-async def _compare(client: Client, genesis: Genesis, found: Found) -> Found:
-    """Hold a file's digests against those that the chain has now of what it has deleted, proven by the node."""
-    read = ProvenReader(client, genesis, default_registry())
+async def compared(read: Reader, found: Found) -> Found:
+    """Hold a file's digests against those that the chain has now of what it has deleted."""
     faults, known = list(found.faults), 0
     for slot, details in found.details:
         answer = await read("market", PRUNED, {"slot": slot})

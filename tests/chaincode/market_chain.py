@@ -5,13 +5,14 @@ Run as a program it prints the last state root: for comparing machines, Python v
 
 import json
 import random
+from collections.abc import Sequence
 from typing import Any
 
 from chaincode.registry import default_registry
 from node.executor import Executor
 from node.ledger.chain import Ledger
 from node.ledger.execution import Execution
-from node.ledger.store import MemoryStore
+from node.ledger.store import MemoryStore, Store
 from node.model.block import Batch, encode_batch
 from node.model.certificate import Certificate, commit_bytes
 from node.model.genesis import Genesis, Member, Token
@@ -38,10 +39,18 @@ def genesis(**market: Any) -> Genesis:
 class MarketChain:
     """A ledger with all contracts, fed block by block."""
 
-    def __init__(self, **market: Any) -> None:
-        document = self.genesis = genesis(**market)
+    def __init__(
+        self,
+        document: Genesis | None = None,
+        store: Store | None = None,
+        members: Sequence[SigningKey] = MEMBERS,
+        **market: Any,
+    ) -> None:
+        """``members``: the keys of the genesis document's members, in their order; ``market``: as in ``genesis``."""
+        document = self.genesis = document or genesis(**market)
         self.chain = document.chain
-        self.store = MemoryStore()
+        self.store = store or MemoryStore()
+        self.members = members
         self.ledger = Ledger.open(self.store, document, default_registry())
         self.executor = Executor(self.ledger, default_registry(), document)
         self.nonces = dict.fromkeys(NAMES, 0)
@@ -60,7 +69,7 @@ class MarketChain:
         """Append it, under a certificate of all members."""
         header = execution.block.header
         signed = commit_bytes(header.chain, header.epoch, 0, header.height, execution.block_hash)
-        votes = tuple((index, key.sign(signed)) for index, key in enumerate(MEMBERS[:3]))
+        votes = tuple((index, key.sign(signed)) for index, key in enumerate(self.members[:3]))
         self.ledger.commit(execution, Certificate(header.epoch, 0, header.height, execution.block_hash, votes))
 
 

@@ -13,6 +13,8 @@ from chaincode.market_certificate import Auction, OrderRow
 from cli.answers import PRODUCT, Reader
 from cli.verify import Fault, Outcome, stored_products, verify_product
 from node.errors import RefusedError
+from node.limits import QUERY_ROWS
+from node.witness import MAX_PROVEN_READS
 from tests.chaincode.market_chain import MarketChain, day
 from tests.chaincode.marketplace import SLOT_S
 
@@ -140,6 +142,8 @@ def test_an_order_that_changes_between_auctions() -> None:
 
 def test_an_auction_of_many_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """However large an auction is, an answer has so many pages of it, and all together are the same."""
+    rows = 2 * market_certificate.ANSWER_PAGES * market_certificate.PAGE_ROWS
+    assert rows < QUERY_ROWS and 2 * market_certificate.ANSWER_PAGES < MAX_PROVEN_READS, "more than a gateway answers"
     slot, _ = busiest()
     asked = []
     small = MarketChain()
