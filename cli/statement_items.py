@@ -51,11 +51,8 @@ def booked(facts: Facts, slot: Slot, entry: Entry) -> Item:
     reading = None if held is None else held.reading
     if reading is not None and reading.cause == entry.cause:
         cause = Source("estimate" if reading.estimated else "reading", b"", entry.cause, reading.height)
-    else:  # an order, or a reading that has been corrected since
-        order = facts.orders.get(entry.cause)
-        cause = Source("reading", b"", entry.cause, None)
-        if order is not None:
-            cause = Source("order", entry.cause, order.tx, order.height)
+    else:
+        cause = _other_cause(facts, slot.slot, entry.cause)
     pays = (entry.amount > 0) == (entry.energy_wh < 0)
     if not entry.amount and held is not None and held.reading is not None:
         contracted = 0 if held.position is None else held.position.bought_wh - held.position.sold_wh
@@ -66,6 +63,20 @@ def booked(facts: Facts, slot: Slot, entry: Entry) -> Item:
         slot.slot, slot.is_final, entry.reason, entry.device, entry.bus, "", "", entry.energy_wh, price, entry.amount,
         entry.owed, entry.revision, None, (cause, settled), pays,
     )  # fmt: skip
+
+
+def _other_cause(facts: Facts, slot: int, cause: bytes) -> Source:
+    """What an entry rests on beside its device's own reading as it is now: an order, the reading of another device of
+    the network, or one that has been corrected since, whose block the ledger does not keep.
+    """
+    order = facts.orders.get(cause)
+    if order is not None:
+        return Source("order", cause, order.tx, order.height)
+    for device in facts.devices.values():
+        held = device.held.get(slot)
+        if held is not None and held.reading is not None and held.reading.cause == cause:
+            return Source("reading", b"", cause, held.reading.height)
+    return Source("reading", b"", cause, None)
 
 
 def with_utility_alone(facts: Facts, slot: Slot) -> Item:

@@ -3,6 +3,7 @@
 Signs are those of the ledger: what the network received is positive, what it paid negative.
 """
 
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from chaincode.settlement_lines import BOUGHT, FEED_IN, RETAIL, SOLD, TOLL
@@ -57,6 +58,14 @@ class Item(NamedTuple):
     auction: tuple[int, int, int] | None = None
     sources: tuple[Source, ...] = ()
     pays: bool = False
+
+    def located(self, heights: Mapping[bytes, int]) -> "Item":
+        """The same, with the blocks of transactions that the ledger does not keep with the entry."""
+        sources = [
+            source._replace(height=heights.get(source.tx)) if source.height is None else source
+            for source in self.sources
+        ]
+        return self._replace(sources=tuple(sources))
 
 
 class Line(NamedTuple):

@@ -313,6 +313,8 @@ _NAMES: Final = {
     RENT: "Returned: rent of full lines",
     UTILITY_ONLY: "The same energy with the utility alone",
     OWED: "Part of it not paid when it was booked",
+    IMPORTED: "Taken from the grid, by meter",
+    EXPORTED: "Fed into the grid, by meter",
 }
 
 
@@ -347,10 +349,11 @@ def _table(page: _Page, rows: Sequence[_Row], token: Token, y: float) -> float:
 
 def _foot(page: _Page, statement: Statement, token: Token, read: str, y: float) -> None:
     facts = statement.facts
+    above = remarks(statement, token)[: 2 if statement.settled > statement.final else 1]
     notes = [
         "Negative: paid. Average: tokens per kWh, the grid charge apart."
         + (" *: may still be corrected." if statement.settled > statement.final else ""),
-        *remarks(statement, token)[2 if statement.settled > statement.final else 1 :],
+        *[remark for remark in remarks(statement, token) if remark not in above],
         f"What any line rests on, down to orders and readings: watt wallet statement {facts.network} "
         f"--period {facts.period} --explain LINE",
         f"Figures {read}.",

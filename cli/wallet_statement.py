@@ -22,6 +22,8 @@ from node.gateway.proven import ProvenReader
 from node.model.genesis import load_genesis
 
 _PATH = click.Path(path_type=Path, dir_okay=False)
+MOST_LOOKED_UP = 200
+"""Transactions of corrected readings whose block is looked up, one by one."""
 _TRIES = 3
 _PAUSE_S = 0.5
 
@@ -61,7 +63,7 @@ def statement(
         if genesis_file is None:
             info = await client.node_info()
             token = Token(info.token_symbol, info.token_decimals)
-            made = await read_statement(client.query, network, period)
+            made = await _located(client, await read_statement(client.query, network, period))
             return made, token, "as the node shows it; with --genesis FILE no node need be trusted"
         genesis = load_genesis(genesis_file)
         query = ProvenReader(client, genesis, default_registry())
@@ -98,6 +100,17 @@ async def read_statement(read: Reader, network: str, period: int) -> Statement:
                 raise
         await asyncio.sleep(_PAUSE_S)
     raise AssertionError("unreachable")
+
+
+async def _located(client: Client, made: Statement) -> Statement:
+    """The same, with the blocks of readings that have been corrected since: these a node looks up."""
+    missing = {
+        source.tx for line in made.lines for item in line.items for source in item.sources if source.height is None
+    }
+    statuses = {tx: await client.status(tx) for tx in sorted(missing)[:MOST_LOOKED_UP]}
+    heights = {tx: status.height for tx, status in statuses.items() if status.state == "committed"}
+    lines = [line._replace(items=tuple([item.located(heights) for item in line.items])) for line in made.lines]
+    return made._replace(lines=tuple(lines))
 
 
 def _page(made: Statement, token: Token, shown: str) -> bytes:
