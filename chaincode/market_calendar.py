@@ -26,7 +26,9 @@ METERED: Final = 4
 FINAL: Final = 5
 PRUNE: Final = 6
 AGAIN: Final = 7
+"""Something of a slot that has been settled, or was parked, is to be done again."""
 RENT: Final = 8
+"""The rent of a billing period, whose last slot it is, goes back."""
 
 
 class Entry(NamedTuple):

@@ -14,6 +14,7 @@ from chaincode import market_calendar, market_products, settlement_ledger
 from chaincode.contract import Context, ContractError
 from chaincode.keys import uint
 from chaincode.market_calendar import AGAIN, SETTLEMENT, Entry
+from chaincode.settlement_ledger import Settled
 
 REOPENED: Final = b"reopened/"
 MAX_REVISIONS: Final = 1_000
@@ -26,9 +27,7 @@ MAX_CAUSES: Final = 32
 def may_reopen(ctx: Context, network: str, slot: int) -> bool:
     """Whether a reading of ``network`` in ``slot`` may still change: False once it is FINAL, or corrected too often."""
     settled = settlement_ledger.settled_of(ctx, network, slot)
-    if settled is not None and (settled.revision >= MAX_REVISIONS or settled.entries >= MAX_ENTRIES):
-        return False
-    return not market_products.is_final(ctx, slot)
+    return not market_products.is_final(ctx, slot) and (settled is None or _has_room(settled))
 
 
 def reopen(ctx: Context, network: str, slot: int, cause: bytes = b"") -> None:
@@ -37,9 +36,10 @@ def reopen(ctx: Context, network: str, slot: int, cause: bytes = b"") -> None:
     ``cause``: the transaction that the new reading names, if it is not this one.
     Raises ContractError("too-many") if it has been corrected too often; ``may_reopen`` tells before.
     """
-    if settlement_ledger.settled_of(ctx, network, slot) is None or market_products.is_final(ctx, slot):
+    settled = settlement_ledger.settled_of(ctx, network, slot)
+    if settled is None or market_products.is_final(ctx, slot):
         return
-    if not may_reopen(ctx, network, slot):
+    if not _has_room(settled):
         raise ContractError("too-many", f"{network} has been settled anew too often in slot {slot}")
     key = REOPENED + uint(slot) + network.encode()
     causes = cast("tuple[bytes, ...]", ctx.get(key) or ())
@@ -60,3 +60,7 @@ def queued(ctx: Context, slot: int) -> tuple[str, tuple[bytes, ...]] | None:
 def forget(ctx: Context, network: str, slot: int) -> None:
     """Its turn has come."""
     ctx.delete(REOPENED + uint(slot) + network.encode())
+
+
+def _has_room(settled: Settled) -> bool:
+    return settled.revision < MAX_REVISIONS and settled.entries < MAX_ENTRIES

@@ -184,6 +184,20 @@ def test_an_estimate_that_is_confirmed_names_the_reading_and_moves_nothing() -> 
     assert (sums(world, "home-2").estimated, sums(world, "home-2").revision) == (1, 1)
 
 
+def test_what_a_device_has_used_by_a_correction_may_be_alarming() -> None:
+    def alarms(world: World) -> list[tuple[Any, ...]]:
+        alerts = cast("Any", world.query("budget", "alerts", network="home-1"))
+        return [(alert[0], alert[5]) for alert in alerts if alert[2] == "ahead"]
+
+    world = settled_world(AS_CONTRACTED, patient(allocated=5_000_000))
+    assert alarms(world) == []
+    cause = correct(world, "home-1/load", (4_000, 0))
+    assert alarms(world) == [("home-1/load", (cause,))]
+    correct(world, "home-1/load", (1_000, 0))
+    assert alarms(world) == [("home-1/load", (cause,))], "what was raised stands"
+    assert used(world, "home-1/load") == (37_000, 1_000)
+
+
 def test_nothing_is_queued_before_it_is_settled_nor_once_it_is_final() -> None:
     world = patient()
     with world.transaction() as ctx:
