@@ -153,6 +153,9 @@ class Days(RuleBasedStateMachine):
             return
         last = self.slot + 2
         self.world.next_block((last + 2) * SLOT_S)
+        end = self.world.time + SLOT_S  # no block for hours: meters have their window anew
+        while (due := self.world.next_event()) is not None and due <= end:
+            self.world.next_block(max(due, self.world.time))
         self.auditor.check()
         for slot in range(last + 1):
             self.auditor.settled(slot)
