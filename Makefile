@@ -17,6 +17,7 @@ SOAK_MINUTES ?= 15
 SIM_SEEDS ?= 10000
 FUZZ_SECONDS ?= 60
 SIM_DRAWN ?= 20000
+RANDOM_TIMES ?= 20
 
 .PHONY: soak help demo simbench test check unit sim mutants fuzz proto proto-check lock bench clean
 
@@ -25,6 +26,7 @@ help:
 	@echo "make test    check, then every test (the same as CI)"
 	@echo "make check   formatting, lint, types, import contract, generated code"
 	@echo "make sim     the simulator at length: SIM_SEEDS=$(SIM_SEEDS) (about an hour), and every small history"
+	@echo "make random  auctions, books and whole days of the market, RANDOM_TIMES=$(RANDOM_TIMES) as many as in make test"
 	@echo "make fuzz    every decoder under a coverage-guided fuzzer, FUZZ_SECONDS=$(FUZZ_SECONDS) each"
 	@echo "make mutants break the code on purpose, one way after another; something must notice each"
 	@echo "make bench   throughput, latency, auction, ledger, recovery, members (about 20 minutes); results in bench/results"
@@ -81,6 +83,10 @@ sim: $(VENV)/.ready
 	$(BIN)/watt sim small-scope --all
 	$(BIN)/watt sim small-scope --drawn $(SIM_DRAWN)
 	$(BIN)/watt sim run --seeds $(SIM_SEEDS) --faults all
+
+random: $(VENV)/.ready
+	WATT_EXAMPLES=$(RANDOM_TIMES) $(BIN)/pytest -p no:cacheprovider --timeout 7200 -n auto \
+		$(wildcard tests/chaincode/test_auction_*.py) tests/chaincode/test_market_book.py tests/chaincode/test_market_days.py
 
 mutants: $(VENV)/.ready
 	$(BIN)/python -m tests.mutants.run
