@@ -29,7 +29,7 @@ help:
 	@echo "make random  auctions, books and whole days of the market, RANDOM_TIMES=$(RANDOM_TIMES) as many as in make test"
 	@echo "make fuzz    every decoder under a coverage-guided fuzzer, FUZZ_SECONDS=$(FUZZ_SECONDS) each"
 	@echo "make mutants break the code on purpose, one way after another; something must notice each"
-	@echo "make bench   throughput, latency, auction, ledger, recovery, members (about 20 minutes); results in bench/results"
+	@echo "make bench   throughput, latency, auction, ledger, recovery, members, a community (about 40 minutes); results in bench/results"
 	@echo "make soak    SOAK_MINUTES=$(SOAK_MINUTES) of a member that floods the others: memory and latency"
 	@echo "make simbench  install the data of a real low-voltage grid (400 MB), for \`watt testnet up --grid simbench\`"
 	@echo "make proto   regenerate protos/*_pb2*"
@@ -94,7 +94,7 @@ mutants: $(VENV)/.ready
 fuzz: $(FUZZ_VENV)/.ready
 	$(FUZZ_VENV)/bin/python -m tests.fuzz.run --seconds $(FUZZ_SECONDS) --jobs 2
 
-bench: $(VENV)/.ready
+bench: $(VENV)/.ready $(VENV)/.simbench
 	mkdir -p bench/results
 	$(BIN)/watt bench throughput --nodes 4 --seconds 20 --json > bench/results/throughput.json
 	$(BIN)/watt bench latency --nodes 4 --seconds 20 --json > bench/results/latency.json
@@ -103,6 +103,7 @@ bench: $(VENV)/.ready
 	$(BIN)/watt bench recovery --json > bench/results/recovery.json
 	$(BIN)/watt bench retention --json > bench/results/retention.json
 	$(BIN)/watt bench scale --json > bench/results/scale.json
+	$(BIN)/watt bench community --json > bench/results/community.json
 
 soak: $(VENV)/.ready
 	mkdir -p bench/results
