@@ -2,6 +2,7 @@
 
 from typing import cast
 
+from chaincode.market_products import DAY_S
 from tests.chaincode.marketplace import (
     ALLOCATED,
     SLOT_S,
@@ -31,7 +32,7 @@ def parked(world: World) -> list[tuple[str, str]]:
 
 
 def test_an_auction_that_fails_holds_up_neither_the_others_nor_its_slot() -> None:
-    world = marketplace()
+    world = marketplace(outage_s=DAY_S)  # hours without a block are none
     broken = order(world, "home-1/load", "buy", slot=1, wh=500, price=80, until="auction")
     waiting = order(world, "home-2/load", "buy", slot=1, wh=500, price=80)
     order(world, "home-3/pv", "sell", slot=1, wh=2_000, price=30)
