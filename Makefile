@@ -19,7 +19,7 @@ FUZZ_SECONDS ?= 60
 SIM_DRAWN ?= 20000
 RANDOM_TIMES ?= 20
 
-.PHONY: soak help demo simbench test check unit sim mutants fuzz proto proto-check lock bench clean
+.PHONY: soak help demo simbench test check unit sim random mutants fuzz proto proto-check lock bench clean
 
 help:
 	@echo "make demo    a day of trade between 17 real homes on four nodes (about 4 minutes)"
