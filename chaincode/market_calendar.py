@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from chaincode.contract import Context, Value
-from chaincode.keys import uint
+from chaincode.keys import UINT_BYTES, uint
 
 MARKET: Final = b"calendar/"
 SETTLEMENT: Final = b"settling/"
@@ -65,10 +65,12 @@ def find(ctx: Context, table: bytes, kind: int) -> Entry | None:
     return None
 
 
-def last(ctx: Context, table: bytes, before: bytes, most: int) -> list[tuple[bytes, Entry]]:
-    """The latest entries, at most ``most`` of them, each with its key; with ``before``, those before that key."""
-    found = islice(ctx.scan(table, after=before, reverse=True), most)
-    return [(key, _entry(table, key, cursor)) for key, cursor in found]
+def last(ctx: Context, table: bytes, kinds: tuple[int, ...], before: bytes, most: int) -> list[tuple[bytes, Entry]]:
+    """The latest entries of some kinds, at most ``most`` of them, each with its key; with ``before``, those before that
+    key."""
+    at = len(table) + UINT_BYTES
+    found = (pair for pair in ctx.scan(table, after=before, reverse=True) if pair[0][at] in kinds)
+    return [(key, _entry(table, key, cursor)) for key, cursor in islice(found, most)]
 
 
 def _entry(table: bytes, key: bytes, cursor: Value) -> Entry:

@@ -110,10 +110,9 @@ def _notice(ctx: Context) -> None:
 def _move(ctx: Context, since: int, until: int, before: bytes) -> bytes | None:
     """Move entries of settlement's calendar from the latest to the earliest, so that none is met twice: the key before
     which to go on, or None at the end."""
-    found = market_calendar.last(ctx, SETTLEMENT, before, MOVES_PER_BLOCK)
+    found = market_calendar.last(ctx, SETTLEMENT, (METERED, FINAL), before, MOVES_PER_BLOCK)
     for _, entry in found:
-        if entry.kind in (METERED, FINAL):
-            _give_back(ctx, entry, since, until - since)
+        _give_back(ctx, entry, since, until - since)
     return found[-1][0] if len(found) == MOVES_PER_BLOCK else None
 
 
