@@ -45,7 +45,7 @@ FAMILIES: Final = {
 @click.command()
 @click.option("--homes", default=1_000, show_default=True, type=click.IntRange(1, 9_999), help="How many homes.")
 @click.option("--days", default=7, show_default=True, type=click.IntRange(1, 14), help="Days that they trade.")
-@click.option("--day-seconds", default=100, show_default=True, type=click.IntRange(10, DAY_S),
+@click.option("--day-seconds", default=160, show_default=True, type=click.IntRange(10, DAY_S),
               help="Real seconds for a day.")  # fmt: skip
 @click.option("--retention-hours", default=24, show_default=True, type=click.IntRange(0, 24 * 14),
               help="How long a final slot's details are kept; 0: for ever.")  # fmt: skip

@@ -8,7 +8,9 @@ from io import BytesIO
 from pathlib import Path
 from random import Random
 
+from chaincode import grid
 from chaincode.registry import Registry
+from cli.grid_file import parse_grid
 from node.config import load_config
 from node.consensus.desk import Desk
 from node.consensus.records import read_records
@@ -63,6 +65,12 @@ def config(data: bytes) -> None:
 def genesis(data: bytes) -> None:
     found = parse_genesis(data, "file")
     assert len(found.chain) == 32 and found.epoch.members
+
+
+@target(RefusedError, seeds=lambda: (b"root,t\nrate,0.01\nfrom,to,metres,step,limit_up_w\nt,a,12,,\na,b,3,0.2,9000\n",))
+def grid_file(data: bytes) -> None:
+    found = parse_grid(data, "file")
+    assert len(grid.check(*found).buses) == len(found.lines) + 1
 
 
 @cache
