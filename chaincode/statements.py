@@ -135,8 +135,8 @@ class Statements(Contract):
     ) -> Value:
         """What a device contracted and metered, slot by slot: (where to go on or None, slots, fills, orders).
 
-        - slots: (slot, position, reading), for those with either, if their details are kept; the fields of
-          ``market_orders.Position`` and ``settlement_readings.Reading``, or None;
+        - slots: (slot, position, readings), for those with either, if their details are kept; the fields of
+          ``market_orders.Position``, or None, and of ``settlement_readings.Reading``, newest first;
         - fills: (slot, auction, its time, its block, order, other order, Wh, price, other's price, toll), base units
           per Wh; the older orders last;
         - orders: (id, device, network, bus, side, price, renewable, placed, transaction, block) of every order in
@@ -155,13 +155,13 @@ class Statements(Contract):
             if work >= MAX_WORK:
                 return (slot, b"", 0, 0), tuple(rows), tuple(fills), tuple(orders.values())
             position = market_orders.find_position(ctx, device, slot)
-            reading = settlement_readings.find(ctx, device, slot)
-            work += 3 * READ_WORK
+            readings = settlement_readings.history(ctx, device, slot)
+            work += (2 + max(len(readings), 1)) * READ_WORK
             if position is not None and pruned.parts_of(ctx, slot) is not None:
                 order = b""
                 continue
-            if not order and (position is not None or reading is not None):
-                rows.append((slot, position and tuple(position), reading and tuple(reading)))
+            if not order and (position is not None or readings):
+                rows.append((slot, position and tuple(position), tuple([tuple(reading) for reading in readings])))
             order_id = order or (b"" if position is None else position.last_order)
             while order_id:
                 if work >= MAX_WORK:

@@ -119,7 +119,13 @@ def make_statement(facts: Facts) -> Statement:
 
 def _money_lines(facts: Facts, trades: Sequence[Item], gone: Settled) -> list[Line]:
     """What the bill is the sum of; ``gone``: the sums of slots whose details have been deleted."""
-    entries = [booked(facts, slot, entry) for slot in facts.slots.values() for entry in slot.entries]
+    slots = facts.slots.values()
+    entries = [
+        booked(facts, slot, entry)
+        for slot in slots
+        for entry in slot.entries
+        if entry.reason in (RETAIL, FEED_IN, INTERNAL)
+    ]
     inside = _of(entries, INTERNAL)
     paid, received = [item for item in inside if item.pays], [item for item in inside if not item.pays]
     return [

@@ -43,11 +43,16 @@ class Slot(NamedTuple):
 
 
 class Held(NamedTuple):
-    """What a device contracted and metered in a slot."""
+    """What a device contracted and metered in a slot; ``readings``: the newest first, then those that it replaced."""
 
     slot: int
     position: Position | None
-    reading: Reading | None
+    readings: tuple[Reading, ...]
+
+    @property
+    def reading(self) -> Reading | None:
+        """The one that holds."""
+        return self.readings[0] if self.readings else None
 
 
 class Fill(NamedTuple):
@@ -199,11 +204,11 @@ async def _device(read: Reader, device: str, first: int, end: int, orders: dict[
     while True:
         at, rows, filled, ordered = _pair(await read("statements", "contracts", args), 4)
         for row in as_rows(rows):
-            slot, position, reading = _pair(row, 3)
+            slot, position, readings = _pair(row, 3)
             held[cast("int", slot)] = Held(
                 cast("int", slot),
                 None if position is None else _made(Position, position),
-                None if reading is None else _made(Reading, reading),
+                tuple([_made(Reading, reading) for reading in as_rows(readings)]),
             )
         fills += [_made(Fill, row) for row in as_rows(filled)]
         for row in as_rows(ordered):

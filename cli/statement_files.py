@@ -47,7 +47,7 @@ def _row(statement: Statement, line: Line, item: Item, token: Token) -> tuple[ob
         item.other_device, item.energy_wh, "" if item.price is None else item.price, item.amount,
         token.exact(item.amount), item.owed, item.revision, *auction, *_cells(order), *_cells(other),
         _joined(source.what for source in readings), _joined(source.tx.hex() for source in readings),
-        _joined("" if source.height is None else source.height for source in readings), *_cells(settled)[2:],
+        _joined(source.height for source in readings), *_cells(settled)[2:],
     )  # fmt: skip
 
 
@@ -58,7 +58,7 @@ def _of(item: Item, what: str) -> Source | None:
 def _cells(source: Source | None) -> tuple[object, object, object]:
     if source is None:
         return "", "", ""
-    return source.id.hex(), source.tx.hex(), "" if source.height is None else source.height
+    return source.id.hex(), source.tx.hex(), source.height
 
 
 def _joined(values: Any) -> str:

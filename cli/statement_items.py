@@ -2,6 +2,7 @@
 
 from chaincode.settlement_ledger import Entry, Settled
 from chaincode.settlement_lines import BOUGHT, SOLD, TOLL
+from chaincode.settlement_readings import Reading
 from cli.statement_facts import Facts, Fill, Slot
 from cli.statement_lines import IMPORTED, MISMATCH, RENT, USED, UTILITY_ONLY, Item, Source
 from node.errors import RefusedError
@@ -46,13 +47,9 @@ def _fill_items(facts: Facts, device: str, slot: Slot, fill: Fill) -> list[Item]
 
 
 def booked(facts: Facts, slot: Slot, entry: Entry) -> Item:
-    """An entry of settlement, with the reading that it comes from."""
+    """An entry of settlement that comes from a reading, with it."""
     held = facts.devices[entry.device].held.get(slot.slot) if entry.device in facts.devices else None
-    reading = None if held is None else held.reading
-    if reading is not None and reading.cause == entry.cause:
-        cause = Source("estimate" if reading.estimated else "reading", b"", entry.cause, reading.height)
-    else:
-        cause = _other_cause(facts, slot.slot, entry.cause)
+    cause = _cause(facts, slot.slot, entry)
     pays = (entry.amount > 0) == (entry.energy_wh < 0)
     if not entry.amount and held is not None and held.reading is not None:
         contracted = 0 if held.position is None else held.position.bought_wh - held.position.sold_wh
@@ -65,18 +62,15 @@ def booked(facts: Facts, slot: Slot, entry: Entry) -> Item:
     )  # fmt: skip
 
 
-def _other_cause(facts: Facts, slot: int, cause: bytes) -> Source:
-    """What an entry rests on beside its device's own reading as it is now: an order, the reading of another device of
-    the network, or one that has been corrected since, whose block the ledger does not keep.
-    """
-    order = facts.orders.get(cause)
-    if order is not None:
-        return Source("order", cause, order.tx, order.height)
-    for device in facts.devices.values():
+def _cause(facts: Facts, slot: int, entry: Entry) -> Source:
+    """The reading that an entry rests on: of its own device or, after a correction, of another of its network."""
+    own = facts.devices.get(entry.device)
+    for device in ([] if own is None else [own]) + list(facts.devices.values()):
         held = device.held.get(slot)
-        if held is not None and held.reading is not None and held.reading.cause == cause:
-            return Source("reading", b"", cause, held.reading.height)
-    return Source("reading", b"", cause, None)
+        for reading in () if held is None else held.readings:
+            if reading.cause == entry.cause:
+                return _source(reading)
+    raise RefusedError(MISMATCH, f"what was booked for {entry.device} in slot {slot} rests on nothing that is kept")
 
 
 def with_utility_alone(facts: Facts, slot: Slot) -> Item:
@@ -129,7 +123,8 @@ def used(facts: Facts, kind: str) -> tuple[Item, ...]:
 
 def _reading(facts: Facts, device: str, slot: int) -> list[Source]:
     held = facts.devices[device].held.get(slot)
-    if held is None or held.reading is None:
-        return []
-    reading = held.reading
-    return [Source("estimate" if reading.estimated else "reading", b"", reading.cause, reading.height)]
+    return [] if held is None or held.reading is None else [_source(held.reading)]
+
+
+def _source(reading: Reading) -> Source:
+    return Source("estimate" if reading.estimated else "reading", b"", reading.cause, reading.height)

@@ -3,7 +3,6 @@
 Signs are those of the ledger: what the network received is positive, what it paid negative.
 """
 
-from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from chaincode.settlement_lines import BOUGHT, FEED_IN, RETAIL, SOLD, TOLL
@@ -28,13 +27,13 @@ MONEY_KINDS: Final = (BOUGHT, TOLL, RETAIL, INTERNAL_PAID, SOLD, FEED_IN, INTERN
 class Source(NamedTuple):
     """Something that a figure rests on. ``what``: order, other order, reading, estimate, settlement; ``id``: the
     order's; ``tx``: the transaction (of an estimate, the hook), empty if the block did it by itself; ``height``: its
-    block, None if the ledger does not keep it with the entry.
+    block.
     """
 
     what: str
     id: bytes
     tx: bytes
-    height: int | None
+    height: int
 
 
 class Item(NamedTuple):
@@ -58,14 +57,6 @@ class Item(NamedTuple):
     auction: tuple[int, int, int] | None = None
     sources: tuple[Source, ...] = ()
     pays: bool = False
-
-    def located(self, heights: Mapping[bytes, int]) -> "Item":
-        """The same, with the blocks of transactions that the ledger does not keep with the entry."""
-        sources = [
-            source._replace(height=heights.get(source.tx)) if source.height is None else source
-            for source in self.sources
-        ]
-        return self._replace(sources=tuple(sources))
 
 
 class Line(NamedTuple):

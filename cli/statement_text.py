@@ -18,7 +18,7 @@ from cli.statement_words import (
 )
 from cli.units import clock, kwh, per_kwh
 
-_ID_COLUMN = 16
+_ID_COLUMN = 12
 
 
 def print_statement(statement: Statement, token: Token, *, width: int | None = None) -> None:
@@ -87,10 +87,9 @@ def _sentence(item: Item, line: Line, token: Token) -> str:
 
 
 def _print_source(source: Source) -> None:
-    block = "" if source.height is None else f"block {source.height}"
+    block = f"block {source.height}"
     if source.id:
-        click.echo(f"    {source.what:<{_ID_COLUMN - 4}}{source.id.hex()}")
+        click.echo(f"    {source.what:<{_ID_COLUMN}}{source.id.hex()}")
     if source.what == "settlement":
-        return click.echo(f"    {'settled in':<{_ID_COLUMN - 4}}{block}")
-    label = "by" if source.id else source.what
-    click.echo(f"    {label:<{_ID_COLUMN - 4}}{source.tx.hex()}{f', {block}' if block else ''}")
+        return click.echo(f"    {'settled in':<{_ID_COLUMN}}{block}")
+    click.echo(f"    {'by' if source.id else source.what:<{_ID_COLUMN}}{source.tx.hex()}, {block}")

@@ -2,11 +2,12 @@
 
 import asyncio
 from pathlib import Path
+from typing import cast
 
 import click
 
 from chaincode.registry import default_registry
-from cli.answers import Reader
+from cli.answers import Reader, as_rows
 from cli.output import json_option, print_json, refusals_to_exit_codes
 from cli.session import ask, genesis_option, node_option, proven_at
 from cli.statement import Statement, make_statement
@@ -16,21 +17,20 @@ from cli.statement_lines import MISMATCH
 from cli.statement_text import print_line, print_statement
 from cli.statement_words import Token
 from cli.units import MAX_PERIOD, Count
+from cli.verify import slot_seconds_of
 from node.errors import RefusedError
 from node.gateway.client import Client
 from node.gateway.proven import ProvenReader
 from node.model.genesis import load_genesis
 
 _PATH = click.Path(path_type=Path, dir_okay=False)
-MOST_LOOKED_UP = 200
-"""Transactions of corrected readings whose block is looked up, one by one."""
 _TRIES = 3
 _PAUSE_S = 0.5
 
 
 @click.command()
 @click.argument("network")
-@click.option("--period", type=Count(most=MAX_PERIOD), required=True, help="The billing period's number.")
+@click.option("--period", type=Count(most=MAX_PERIOD), help="The billing period's number; by default the running one.")
 @click.option("--explain", "line", metavar="LINE", type=Count(1), help="Show what the line with this number rests on.")
 @click.option("--csv", "csv_file", type=_PATH, help="Write every entry, with its ids and blocks, to this file.")
 @click.option("--pdf", "pdf_file", type=_PATH, help="Write one page for the household to this file.")
@@ -40,7 +40,7 @@ _PAUSE_S = 0.5
 @refusals_to_exit_codes
 def statement(
     network: str,
-    period: int,
+    period: int | None,
     line: int | None,
     csv_file: Path | None,
     pdf_file: Path | None,
@@ -60,14 +60,15 @@ def statement(
     """
 
     async def read(client: Client) -> tuple[Statement, Token, str]:
+        number = await _running(client) if period is None else period
         if genesis_file is None:
             info = await client.node_info()
             token = Token(info.token_symbol, info.token_decimals)
-            made = await _located(client, await read_statement(client.query, network, period))
+            made = await read_statement(client.query, network, number)
             return made, token, "as the node shows it; with --genesis FILE no node need be trusted"
         genesis = load_genesis(genesis_file)
         query = ProvenReader(client, genesis, default_registry())
-        made = await read_statement(query, network, period)
+        made = await read_statement(query, network, number)
         return made, Token(genesis.token.symbol, genesis.token.decimals), f"proven {proven_at(query)}"
 
     made, token, shown = ask(nodes, read)
@@ -102,15 +103,10 @@ async def read_statement(read: Reader, network: str, period: int) -> Statement:
     raise AssertionError("unreachable")
 
 
-async def _located(client: Client, made: Statement) -> Statement:
-    """The same, with the blocks of readings that have been corrected since: these a node looks up."""
-    missing = {
-        source.tx for line in made.lines for item in line.items for source in item.sources if source.height is None
-    }
-    statuses = {tx: await client.status(tx) for tx in sorted(missing)[:MOST_LOOKED_UP]}
-    heights = {tx: status.height for tx, status in statuses.items() if status.state == "committed"}
-    lines = [line._replace(items=tuple([item.located(heights) for item in line.items])) for line in made.lines]
-    return made._replace(lines=tuple(lines))
+async def _running(client: Client) -> int:
+    """The number of the billing period in which the network's clock stands."""
+    slot = (await client.node_info()).now // await slot_seconds_of(client.query)
+    return cast("int", as_rows(await client.query("budget", "period", {"slot": slot}))[0])
 
 
 def _page(made: Statement, token: Token, shown: str) -> bytes:

@@ -230,7 +230,7 @@ def test_an_explanation_names_whole_transactions_and_blocks(capsys: pytest.Captu
         for item in line.items:
             for source in item.sources:
                 assert source.id.hex() in text and source.tx.hex() in text
-                assert source.height is None or f"block {source.height}" in text
+                assert source.height > 0 and f"block {source.height}" in text
         assert text.endswith(f"= line {line.number}\n")
 
 
