@@ -3,7 +3,7 @@
 Its import is what came into the grid from above, its export what went out. The grid operator names its key
 (``grid.feeder_meter``). Its readings are taken and corrected until a slot is FINAL; nobody is charged by them: together
 with the sum of the homes' meters they tell what was lost on the way. Its registers join as those of other meters do;
-there is no limit to what it may show, and nothing stands in for what it does not.
+no device's limit is its, and nothing stands in for what it does not.
 
 State: rows as in ``settlement_readings``, under a name that no device can have.
 """
@@ -19,6 +19,8 @@ from chaincode.settlement_readings import Reading
 
 FEEDER: Final = "~feeder"
 """Device ids begin with a letter or digit."""
+MAX_SLOT_WH: Final = 2**60
+"""More than any transformer passes in a slot, and little enough to be added to the sums of all meters."""
 
 
 def find(ctx: Context, slot: int) -> Reading | None:
@@ -75,6 +77,8 @@ def _require_key(ctx: Context) -> None:
 def _require_fit(ctx: Context, claims: Sequence[Claim]) -> None:
     for claim in claims:
         fault = settlement_checks.beyond_count(claim)
+        if fault is None and max(claim.energy) > MAX_SLOT_WH:
+            fault = ContractError("out-of-limit", "more than any transformer passes", (MAX_SLOT_WH, max(claim.energy)))
         if fault is not None:
             raise fault
     joint = settlement_checks.joint(ctx, FEEDER, claims)

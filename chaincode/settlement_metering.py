@@ -12,13 +12,22 @@ nothing.
 """
 
 from collections.abc import Sequence
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
-from chaincode import identity, market_products, roles, settlement_checks, settlement_gaps, settlement_readings
+from chaincode import (
+    identity,
+    market_products,
+    roles,
+    settlement_checks,
+    settlement_corrections,
+    settlement_gaps,
+    settlement_readings,
+)
 from chaincode.contract import Context, ContractError
 from chaincode.identity import Device
 from chaincode.settlement_checks import Claim, Joint
 from chaincode.settlement_messages import reading_message
+from chaincode.settlement_readings import Reading
 
 DayRow: TypeAlias = tuple[int, int, int, int]
 """Import and export in Wh, import and export register."""
@@ -123,21 +132,36 @@ def _device(ctx: Context, device_id: str) -> Device | None:
         return None
 
 
-def _check(ctx: Context, device: Device, claim: Claim) -> Joint | ContractError:
-    """Where the reading joins those around it, or why it is refused."""
+class _Fit(NamedTuple):
+    """Where a reading joins those around it, what holds in its slot until now, and the slot's billing period."""
+
+    joint: Joint
+    known: Reading | None
+    period: int
+
+
+def _check(ctx: Context, device: Device, claim: Claim) -> _Fit | ContractError:
+    """How the reading fits in, or why it is refused."""
     product = market_products.find(ctx, claim.slot) if claim.slot >= 0 else None
     fault = settlement_checks.untimely(ctx, claim, product, 0 if product is None else product.metered_by)
     if fault is not None or product is None:
         return fault or ContractError("no-product", "the slot is not open yet")
     known = settlement_readings.find(ctx, device.id, claim.slot)
     fault = settlement_checks.known_already(claim, known) or settlement_checks.impossible(device, claim, product)
-    return fault or settlement_checks.joint(ctx, device.id, [claim])
+    if fault is not None:
+        return fault
+    joint = settlement_checks.joint(ctx, device.id, [claim])
+    return joint if isinstance(joint, ContractError) else _Fit(joint, known, product.period)
 
 
-def _keep(ctx: Context, device: Device, claim: Claim, joint: Joint) -> None:
+def _keep(ctx: Context, device: Device, claim: Claim, fit: _Fit) -> None:
     row = settlement_readings.read(ctx, claim.energy, claim.registers)
-    settlement_readings.keep(ctx, device.id, claim.slot, row)
-    settlement_gaps.note(ctx, device.id, claim.slot, claim.slot, joint)
+    if fit.known is None:
+        settlement_readings.keep(ctx, device.id, claim.slot, row)
+    else:  # estimated when the window seemed to be over, before an outage gave it more time
+        settlement_readings.replace(ctx, device.id, claim.slot, fit.period, fit.known, row)
+        settlement_corrections.reopen(ctx, device.network, claim.slot)
+    settlement_gaps.note(ctx, device.id, claim.slot, claim.slot, fit.joint)
     ctx.emit("reading", (device.id, device.network), (claim.slot, *claim.energy, *claim.registers))
 
 

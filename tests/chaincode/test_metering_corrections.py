@@ -140,6 +140,7 @@ def test_the_feeders_meter_reports_and_corrects_until_final() -> None:
     assert feed(world, 1, (0, -1), (5_900_000, 51)) == "negative"
     assert feed(world, 99, (0, 0), (5_900_000, 51)) == "no-product"
     assert feed(world, 1, (0, 40), (2**63, 50)) == "out-of-limit"
+    assert feed(world, 1, (0, 2**60 + 1), (2**63 - 1, 2**62)) == "out-of-limit"
     assert feed(world, 1, (0, 40), (5_900_000, 50)) is None
     assert feed(world, 1, (0, 40), (5_900_000, 50), UTILITY) == "wrong-key"
     rows = ((899_000, 5, 5_899_000, 15), (1_000, 35, 5_900_000, 50))
