@@ -284,9 +284,14 @@ class Settlement(Contract):
     def feeder(self, ctx: Context, *, slot: int) -> Value:
         """The feeder check of a slot, the fields of ``settlement_losses.Check``: Wh in and out at the feeder's meter,
         in and out at the homes', lost between, readings estimated, networks settled. None without a feeder's reading.
+
+        Raises ContractError("pruned").
         """
         check = settlement_losses.check_of(ctx, slot)
-        return None if check is None else tuple(check)
+        if check is None:
+            pruned.require_kept(ctx, slot)
+            return None
+        return tuple(check)
 
 
 def _require_period(period: int) -> None:
