@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from chaincode.auction import BUY, SELL, Clearing, ClearingError, Order, Trade, clear
 from chaincode.auction_check import verify_clearing
 from chaincode.tree import Line, Tree
+from tests.at_length import examples
 from tests.chaincode.auction_markets import Market, markets, one_bus, order
 
 
@@ -58,7 +59,7 @@ def forgeries(draw: st.DrawFn, market: Market, clearing: Clearing) -> Clearing:
     return dataclasses.replace(clearing, **changed)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(st.data())
 def test_any_changed_figure_is_refused(data: st.DataObject) -> None:
     market = data.draw(markets())
@@ -67,7 +68,7 @@ def test_any_changed_figure_is_refused(data: st.DataObject) -> None:
     assert verdict(market, data.draw(forgeries(market, clearing))) != "accepted"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(markets(), st.data())
 def test_the_clearing_of_other_orders_is_refused(market: Market, data: st.DataObject) -> None:
     assume(market.orders)

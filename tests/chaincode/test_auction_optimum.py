@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from chaincode.auction import BUY, SELL, Clearing, Order, clear
 from chaincode.auction_check import verify_clearing
 from chaincode.tree import Line, Tree
+from tests.at_length import examples
 from tests.chaincode.auction_markets import Market, Oracle, markets, one_bus, order, order_lists
 
 
@@ -16,7 +17,7 @@ def volume(market: Market, clearing: Clearing) -> int:
     return sum(clearing.fills.get(item.id, 0) for item in market.orders if item.side == BUY)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=examples(250), deadline=None)
 @given(markets())
 def test_welfare_and_volume_equal_the_linear_programs(market: Market) -> None:
     clearing, oracle = market.clear(), Oracle(market)
@@ -26,7 +27,7 @@ def test_welfare_and_volume_equal_the_linear_programs(market: Market) -> None:
     )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(markets(), st.sampled_from([BUY, SELL]), st.sampled_from([0, 1, 2]))
 def test_older_orders_get_the_most_they_can_under_any_limits(market: Market, side: int, age: int) -> None:
     """For either side and every age, no clearing of the same welfare fills more from orders not younger than that."""
@@ -36,14 +37,14 @@ def test_older_orders_get_the_most_they_can_under_any_limits(market: Market, sid
     assert filled == Oracle(market).most_filled(counted, clearing.welfare)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(markets())
 def test_every_result_passes_the_check(market: Market) -> None:
     tree = market.tree
     verify_clearing(tree, tree.limit_down_wh, tree.limit_up_wh, market.orders, market.clear())
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(order_lists(1))
 def test_one_bus_is_the_textbook_intersection(orders: tuple[Order, ...]) -> None:
     """Sort both sides, trade until they cross: the price lies between the last traded and the first not traded."""
@@ -99,7 +100,7 @@ def test_every_tiny_market(toll: int, limit_down: int | None, limit_up: int | No
     assert tried == 24 + 300 + 2600
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(markets(), st.integers(1, 2**40), st.integers(1, 2**40))
 def test_exact_at_any_size(market: Market, times_price: int, times_energy: int) -> None:
     """Prices and tolls times a, energies and limits times b: the welfare times a x b, to the last unit."""

@@ -14,10 +14,11 @@ from chaincode.auction import (
     clear,
 )
 from chaincode.tree import Line, Tree
+from tests.at_length import examples
 from tests.chaincode.auction_markets import Market, markets, one_bus, order, order_lists, trees
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(markets())
 def test_money_energy_and_limits(market: Market) -> None:
     tree, clearing = market.tree, market.clear()
@@ -43,7 +44,7 @@ def test_money_energy_and_limits(market: Market) -> None:
         assert (down is None or flow <= down) and (up is None or -flow <= up)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(markets())
 def test_prices_along_a_line(market: Market) -> None:
     """They differ by at most the toll; by the toll where energy flows; by more only where the line is full."""
@@ -64,7 +65,7 @@ def test_prices_along_a_line(market: Market) -> None:
             assert -rise <= toll or tree.limit_up_wh[line] == 0
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(markets())
 def test_trades_follow_the_flows_nearest_first(market: Market) -> None:
     tree, clearing = market.tree, market.clear()
@@ -98,7 +99,7 @@ def test_trades_follow_the_flows_nearest_first(market: Market) -> None:
     assert pairs == sorted(set(pairs))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(markets(), st.randoms(use_true_random=False))
 def test_the_order_of_orders_and_lines_means_nothing(market: Market, random: Random) -> None:
     """Checklist 34: shuffled orders give the same clearing."""
@@ -119,7 +120,7 @@ def test_the_order_of_orders_and_lines_means_nothing(market: Market, random: Ran
     assert Market(tree, tuple(orders)).clear() == market.clear()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(markets(), st.data())
 def test_a_higher_toll_never_raises_welfare(market: Market, data: st.DataObject) -> None:
     tree = market.tree
@@ -128,7 +129,7 @@ def test_a_higher_toll_never_raises_welfare(market: Market, data: st.DataObject)
     assert Market(dearer, market.orders).clear().welfare <= market.clear().welfare
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(markets())
 def test_a_wish_moves_neither_prices_nor_fills(market: Market) -> None:
     plain = Market(market.tree, tuple(item._replace(renewable=False) for item in market.orders)).clear()
@@ -136,7 +137,7 @@ def test_a_wish_moves_neither_prices_nor_fills(market: Market) -> None:
     assert (clearing.key_prices, clearing.fills, clearing.flows) == (plain.key_prices, plain.fills, plain.flows)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(markets())
 def test_wishers_get_the_tagged_energy_of_their_own_bus(market: Market) -> None:
     clearing = market.clear()
@@ -162,7 +163,7 @@ def rest_after(market: Market) -> tuple[list[Order], list[int | None], list[int 
     return [item for item in left if item.energy_wh], down, up
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(markets())
 def test_what_rests_cannot_trade(market: Market) -> None:
     orders, down, up = rest_after(market)
@@ -180,7 +181,7 @@ def best_of(row: list[Order], depth_wh: int) -> list[Order]:
     return taken
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=examples(250), deadline=None)
 @given(st.data())
 def test_the_near_part_of_the_book_is_enough(data: st.DataObject) -> None:
     """A second auction gives the same from each bus's best resting orders as from all."""
@@ -196,7 +197,7 @@ def test_the_near_part_of_the_book_is_enough(data: st.DataObject) -> None:
     assert clear(tree, down, up, near) == clear(tree, down, up, [*new, *resting])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.data())
 def test_many_auctions_keep_the_cumulative_limits(data: st.DataObject) -> None:
     """Opposite contracts net: the sum of all flows stays within each line's limit, whatever comes."""

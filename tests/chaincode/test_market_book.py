@@ -10,6 +10,7 @@ from chaincode import grid, market_book, market_certificate, market_products
 from chaincode.auction import BUY, SELL, Clearing, clear
 from chaincode.contract import ContractError, Value
 from chaincode.tree import Line, Tree
+from tests.at_length import examples
 from tests.chaincode.market_auditor import whole_book
 from tests.chaincode.marketplace import FEED_IN, RETAIL, SLOT_S, marketplace, order, tick
 from tests.chaincode.world import World
@@ -44,7 +45,7 @@ def whole(world: World) -> tuple[Clearing, int]:
     return clear(tree, *market_certificate.capacities(tree, flows), book), len(book)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(grid_lines=lines, all_rounds=rounds)
 def test_reading_part_of_the_book_changes_nothing(
     grid_lines: tuple[tuple[Value, ...], ...], all_rounds: list[list[tuple[str, str, int, int, str]]]
