@@ -206,7 +206,7 @@ def _settings(community: Community, public: dict[str, str]) -> dict[str, dict[st
             ],
             "devices": [_device_row(home, kind, public) for home in homes for kind in KINDS],
         },
-        "grid": {"root": "transformer", "lines": _lines(homes)},
+        "grid": {"root": "transformer", "rate": TOLL_PER_METRE, "lines": _lines(homes)},
         "market": {
             "slot_seconds": SLOT_S,
             "open_before_s": DAY_S,
@@ -233,7 +233,7 @@ def _lines(homes: tuple[Home, ...]) -> list[list[Any]]:
     lines: list[list[Any]] = []
 
     def add(parent: str, child: str, metres: int, limit_w: int | None = None) -> None:
-        lines.append([parent, child, metres, metres * TOLL_PER_METRE, limit_w, limit_w])
+        lines.append([parent, child, metres, 0, limit_w, limit_w])
 
     poles = dict.fromkeys(FEEDERS, 0)
     for index, home in enumerate(homes):
