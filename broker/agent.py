@@ -13,6 +13,7 @@ from broker.config import BrokerConfig, Home
 from broker.home_view import HomeView
 from broker.observation import Action, Cancel, HomeModel, Place
 from broker.strategy import decide
+from broker.terms import Terms
 from chaincode.market_products import Settings
 from chaincode.market_trading import MIN_ORDER_WH
 from cli.output import UNREACHABLE_CODE
@@ -39,26 +40,6 @@ class Agent:
         self.account = account
 
 
-class Terms:
-    """Gates and tariffs by slot, from the market's settings."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self.slots_ahead = HORIZON_S // settings.slot_seconds
-
-    def gate(self, slot: int) -> int:
-        """The block time at which trading of ``slot`` ends."""
-        return (slot + 1) * self._settings.slot_seconds - self._settings.gate_before_end_s
-
-    def first_open(self, time: int) -> int:
-        """The earliest slot whose gate has not passed."""
-        return (time + self._settings.gate_before_end_s) // self._settings.slot_seconds
-
-    def of(self, slot: int) -> tuple[int, int, int]:
-        """(gate, retail, feed-in)."""
-        return (self.gate(slot), *self._settings.tariff(slot))
-
-
 class Broker:
     """The agents of one process and what they share."""
 
@@ -75,6 +56,7 @@ class Broker:
             try:
                 async for block in self._client.subscribe(height):
                     height = block.height + 1
+                    self._terms.apply(block.events)
                     for agent in self._agents:
                         agent.view.apply(block.events)
             except RefusedError as error:
@@ -109,6 +91,7 @@ class Broker:
             if actions:
                 await self._send(agent, actions, first)
             agent.view.forget_before(first - KEEP_SLOTS)
+        self._terms.forget_before(first - KEEP_SLOTS)
 
     def _is_ours(self, action: Action) -> bool:
         return isinstance(action, Cancel) or action.slot < self._config.end_slot
@@ -146,7 +129,8 @@ async def run(config: BrokerConfig, directory: Path, passphrase: str) -> None:
             model = await _model(client, home)
             account = Account(client, load_key(directory / home.key_file, passphrase), chain)
             agents.append(Agent(model, HomeView(model, home), account))
-        broker = Broker(config, client, agents, Terms(await _settings(client)))
+        settings = await _settings(client)
+        broker = Broker(config, client, agents, Terms(settings, HORIZON_S // settings.slot_seconds))
         following = asyncio.create_task(broker.follow())
         trading = asyncio.create_task(broker.trade())
         await asyncio.wait({following, trading}, return_when=asyncio.FIRST_COMPLETED)
@@ -158,11 +142,12 @@ async def run(config: BrokerConfig, directory: Path, passphrase: str) -> None:
 
 
 async def _settings(client: Client) -> Settings:
-    match await client.query("market", "settings"):
-        case tuple() as fields if len(fields) == len(Settings._fields):
-            return Settings(*fields)
+    """The rules of the genesis document; what changed since, the blocks' events tell."""
+    match await client.query("rules", "history"):
+        case ((0, _, _, None, tuple(fields)), *_) if len(fields) == len(Settings._fields):
+            return Settings(*fields)  # type: ignore[arg-type]
         case other:
-            raise ConfigError("bad-answer", f"the market's settings are {other!r}")
+            raise ConfigError("bad-answer", f"the market's first rules are {other!r}")
 
 
 async def _model(client: Client, home: Home) -> HomeModel:
