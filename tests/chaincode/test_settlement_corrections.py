@@ -233,6 +233,20 @@ def test_a_slot_becomes_final_after_its_corrections(monkeypatch: pytest.MonkeyPa
         assert (sums(world, home).retail_wh, sums(world, home).revision) == (100, 1)
 
 
+def test_what_is_queued_when_a_slot_is_due_to_be_final_is_done_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = settled_world(AS_CONTRACTED)
+    monkeypatch.setattr("chaincode.settlement_events.WORK_PER_BLOCK", 1)
+    world.next_block(FINAL_AT)  # slot 2 is settled first, and takes some blocks
+    assert product_state(world) == "SETTLED"
+    with world.transaction() as ctx:
+        for home in HOMES:
+            settlement_corrections.reopen(ctx, home, 1)
+    while product_state(world) != "FINAL":
+        assert [event.data for event in world.events if event.data == (1, "FINAL")] == []
+        world.next_block(world.time)
+    assert [sums(world, home).revision for home in HOMES] == [1, 1, 1]
+
+
 def test_a_correction_between_settling_and_the_slots_end_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     world = patient()
     monkeypatch.setattr("chaincode.settlement_events.WORK_PER_BLOCK", 3)

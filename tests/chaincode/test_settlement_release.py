@@ -2,7 +2,7 @@
 
 from typing import Any, cast
 
-from chaincode import accounts
+from chaincode import accounts, settlement_parking
 from chaincode.contract import MAX_AMOUNT
 from tests.chaincode.marketplace import audit, balance, key_of, product_state
 from tests.chaincode.test_settlement_parking import device_key, fill, parked, settle, sums, traded
@@ -48,6 +48,8 @@ def test_a_released_network_is_settled_as_it_would_have_been() -> None:
     for account in ("grid-operator", "device:home-1/load:0", "pool:home-2:0"):
         assert balance(world, account) == balance(untroubled, account)
     audit(world)
+    with world.transaction() as ctx:
+        assert settlement_parking.in_slot(ctx, 1) == 0
     told = [event.data for event in world.events if event.topic == "settlement-released"]
     assert told == [(0, "settle", "home-1", 1)]
     metered = cast("Any", world.query("settlement", "bill_of_period", network="home-1", period=0))
