@@ -75,7 +75,7 @@ def statement(
     if csv_file is not None:
         _write(csv_file, statement_csv(made, token).encode())
     if pdf_file is not None:
-        _write(pdf_file, _page(made, token, shown))
+        _write(pdf_file, page_of(made, token, shown))
     if line is not None:
         explained = made.numbered(line)
         if as_json:
@@ -109,7 +109,7 @@ async def _running(client: Client) -> int:
     return cast("int", as_rows(await client.query("budget", "period", {"slot": slot}))[0])
 
 
-def _page(made: Statement, token: Token, shown: str) -> bytes:
+def page_of(made: Statement, token: Token, shown: str) -> bytes:
     """The statement's page. Raises RefusedError("no-pdf-library")."""
     try:
         from cli.statement_pdf import statement_pdf  # noqa: PLC0415  # an extra, and slow to load

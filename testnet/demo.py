@@ -12,14 +12,16 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cli.output import json_option
+from cli.statement_words import Token
 from cli.units import clock
+from cli.wallet_statement import page_of, read_statement
 from node.errors import RefusedError
 from node.gateway.client import Client
 from testnet.cluster import Cluster
 from testnet.commands import refusals
 from testnet.community import Community, find_data, load_community
 from testnet.demo_day import Day, Outage, Processes, Tick, fund
-from testnet.demo_world import DAY_S, WORLD_NAME, World, build_world
+from testnet.demo_world import DAY_S, POOR_EV, WORLD_NAME, World, build_world
 from testnet.genesis import GENESIS_NAME, load_network
 from testnet.report import Report, faults, make_report, report_json
 from testnet.report_text import print_report
@@ -27,6 +29,7 @@ from testnet.report_text import print_report
 LEAD_REAL_S = 25
 """Real seconds between genesis and the day's midnight: for starting processes, and for issuing budgets."""
 READY_S = 60.0
+BILL_NAME = f"{POOR_EV}.pdf"
 TOLD_EVERY_S = 4 * 3600
 
 
@@ -87,7 +90,23 @@ def _run(world: World, cluster: Cluster, community: Community, console: Console,
         processes.end()
     cluster.wait_ready(READY_S)
     agreement = cluster.agreement()
-    return asyncio.run(make_report(world, community, agreement, outage, begun))
+    report = asyncio.run(make_report(world, community, agreement, outage, begun))
+    asyncio.run(_write_bill(world))
+    return report
+
+
+async def _write_bill(world: World) -> None:
+    """The day's bill of one home, as its household gets it."""
+    async with Client(world.network.gateways) as client:
+        made = await read_statement(client.query, POOR_EV, world.period)
+        info = await client.node_info()
+    token = Token(info.token_symbol, info.token_decimals)
+    try:
+        page = page_of(made, token, "as the node shows it; with --genesis FILE no node need be trusted")
+    except RefusedError as error:
+        click.echo(f"no bill is written: {error.message}", err=True)
+    else:
+        (world.directory / BILL_NAME).write_bytes(page)
 
 
 async def _pass_the_day(
