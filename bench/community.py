@@ -32,7 +32,7 @@ from testnet.genesis import NetworkNode
 
 NODES: Final = 4
 WATCH_S: Final = 1.0
-LEAD_REAL_S: Final = 15
+LEAD_REAL_S: Final = 30
 """Between genesis and the first midnight: four processes start, and block time runs already."""
 TABLES_SHOWN: Final = 12
 FAMILIES: Final = {

@@ -173,10 +173,12 @@ class Load:
             self.tally.refused_rows.update(str(row[1]) for row in status.result if isinstance(row, tuple))
 
     async def _first_product(self) -> int:
-        """The first slot that the chain has a product of."""
+        """The first slot that the chain has a product of. Raises RefusedError("too-slow") if the days begin earlier."""
         while not (rows := as_rows(await self._clients[0].query("market", "products"))):
             await asyncio.sleep(POLL_S)
         slots: list[int] = [record(row, PRODUCT)["slot"] for row in rows]
+        if min(slots) > self._world.start // SLOT_S:
+            raise RefusedError("too-slow", "the nodes had not started when the first day began: is the machine busy?")
         return min(slots)
 
     async def _settled(self, slot: int) -> None:
