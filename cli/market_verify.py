@@ -249,10 +249,10 @@ async def compared(read: Reader, found: Found) -> Found:
     faults, known = list(found.faults), 0
     for slot, details in found.details:
         answer = await read("market", PRUNED, {"slot": slot})
-        if answer is None:
+        kept = {row[0]: row for row in [as_rows(row) for row in as_rows(answer or ())]}
+        if kept.keys() <= {part.name for part in details}:  # auctions go first: these are not, or not all, gone yet
             continue
         known += 1
-        kept = {row[0]: row for row in [as_rows(row) for row in as_rows(answer)]}
         for part in details:
             if tuple(part) != kept.get(part.name):
                 text = f"the file's table {part.name} is not the one that the chain has deleted"
