@@ -5,16 +5,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from chaincode.registry import default_registry
 from node.errors import RefusedError
 from node.executor import Executor
 from node.ledger.chain import Ledger
+from node.ledger.store import MemoryStore
 from node.model.block import encode_header
 from node.model.certificate import encode_certificate
 from node.whatif import Change, GridLines, Outcome, WhatIf
-from tests.chaincode.market_chain import MarketChain, day, genesis
+from tests.chaincode.market_chain import KEYS, MarketChain, day, genesis
 from tests.chaincode.marketplace import FEED_IN, RETAIL, SLOT_S
 
 NOTHING = Change((), (), None)
@@ -120,6 +122,31 @@ def test_tariffs_change_bills(chain: Ledger, tmp_path: Path) -> None:
         assert (was.retail, would.retail) == (was.retail_wh * RETAIL, would.retail_wh * 200)
         assert (was.feed_in, would.feed_in) == (was.feed_in_wh * FEED_IN, would.feed_in_wh * FEED_IN)
     assert sum(was.retail_wh for was, _ in found.networks.values()) > 0
+
+
+def test_what_was_voted_on_comes_into_force_beside_what_is_changed(tmp_path: Path) -> None:
+    """A tick voted on in block 2, in force from block 40 on; what if the gate had been earlier from block 20 on?"""
+    made = MarketChain()
+    admin = KEYS["admin"].public_key.hex()
+    governance = {"admins": [[member.name, admin] for member in genesis().members]}
+    document = msgspec.structs.replace(genesis(), contracts={**genesis().contracts, "governance": governance})
+    made.chain = document.chain
+    made.ledger = Ledger.open(MemoryStore(), document, default_registry())
+    made.executor = Executor(made.ledger, default_registry(), document)
+    vote = {"first_height": 40, "settings": [["tick_s", 60]], "tariffs": []}
+    made.commit(made.execute(0, [made.tx("admin", "rules", "propose", **vote)]))
+    for time in range(300, 60 * 300, 300):
+        made.commit(made.execute(time, []))
+    change = Change((("gate_before_end_s", 900),), (), None)
+    run = WhatIf(document, default_registry(), 20, made.ledger.head.height, change, tmp_path)
+    for height in range(1, made.ledger.head.height + 1):
+        run.feed(*block(made.ledger, height))
+    assert run._changed is not None
+    rules: Any = run._changed.executor.query("rules", "history", {})
+    run.close()
+    assert [(row[1], row[3], row[4][2], row[4][3]) for row in rules] == [
+        (0, None, 600, 5), (20, None, 900, 5), (40, 0, 900, 60),
+    ]  # fmt: skip
 
 
 def test_a_change_that_the_rules_refuse_is_refused(chain: Ledger, tmp_path: Path) -> None:
