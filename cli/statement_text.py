@@ -4,7 +4,7 @@ import click
 
 from cli.output import plain, print_table
 from cli.statement import Statement
-from cli.statement_lines import Item, Line, Source
+from cli.statement_lines import RENT, Item, Line, Source
 from cli.statement_words import (
     WITHOUT_ENERGY,
     WITHOUT_MONEY,
@@ -14,6 +14,7 @@ from cli.statement_words import (
     per_kwh_exact,
     period_of,
     remarks,
+    rent_words,
     verdict,
 )
 from cli.units import clock, kwh, per_kwh
@@ -61,6 +62,8 @@ def print_line(statement: Statement, line: Line, token: Token) -> None:
         click.echo(plain(f"  {_sentence(item, line, token)}"))
         for source in item.sources:
             _print_source(source)
+    if line.kind == RENT and line.items:
+        click.echo(plain(f"  {rent_words(statement, token)}"))
     assert line.amount == sum([item.amount for item in line.items]), "a line is not what it rests on"
     if line.kind in WITHOUT_MONEY:
         return click.echo(f"sum {sum([item.energy_wh for item in line.items]):,} Wh = line {line.number}")

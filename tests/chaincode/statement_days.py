@@ -6,19 +6,21 @@ world = a_day(seed)          # slots 1 to 3 are traded; some settled, some final
 from random import Random
 from typing import Any
 
-from chaincode.contract import ContractError
-from tests.chaincode.marketplace import DEVICES, FEED_IN, RETAIL, SLOT_S, key_of, marketplace, order, tick
+from chaincode.contract import ContractError, Value
+from tests.chaincode.marketplace import DEVICES, FEED_IN, RETAIL, SLOT_S, STREET, key_of, marketplace, order, tick
 from tests.chaincode.world import World
 
 NETWORKS = ("home-1", "home-2", "home-3")
 METERED_S = 900
 
 
-def a_day(seed: int, *, until_s: int | None = None, **market: Any) -> World:
+def a_day(
+    seed: int, *, until_s: int | None = None, lines: tuple[tuple[Value, ...], ...] = STREET, **market: Any
+) -> World:
     """The street from slot 0 on, up to block time ``until_s`` (by default a random one up to when all is final)."""
     rng = Random(seed)
     end = rng.choice((3 * SLOT_S + 60, 5 * SLOT_S, 8 * SLOT_S)) if until_s is None else until_s
-    world = marketplace(allocated=rng.choice((40_000, 10_000_000)), periods=2, **market)
+    world = marketplace(lines=lines, allocated=rng.choice((40_000, 10_000_000)), periods=2, **market)
     registers = {name: [0, 0] for name in DEVICES}
     for slot in range(end // SLOT_S + 1):
         _trade(world, rng, slot)

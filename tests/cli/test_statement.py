@@ -21,7 +21,7 @@ from cli.statement_lines import MISMATCH, MONEY_KINDS, Line
 from cli.statement_text import print_line, print_statement
 from cli.statement_words import Token, remarks, verdict
 from node.errors import RefusedError
-from tests.chaincode.marketplace import SLOT_S
+from tests.chaincode.marketplace import PERIOD_SLOTS, SLOT_S, STREET
 from tests.chaincode.statement_days import NETWORKS, a_day
 from tests.chaincode.world import World
 
@@ -44,7 +44,7 @@ def statement_of(world: World, network: str, period: int = 0) -> Statement:
     return make_statement(facts_of(world, network, period))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**32))
 def test_every_line_is_the_sum_of_its_explanation_and_the_total_is_the_bill(seed: int) -> None:
     """Random days; each line adds up, and all of them to ``settlement.bill``."""
@@ -127,6 +127,22 @@ def test_corrections_appear_as_reversal_and_new_entry() -> None:
     items = [item for each in corrected for line in each.lines for item in line.items if item.revision]
     assert any(item.energy_wh < 0 for item in items) and any(item.energy_wh > 0 for item in items)
     assert any("settled anew" in remark for remark in remarks(corrected[0], TOKEN))
+
+
+def test_rent_that_came_back_is_part_of_the_bill(capsys: pytest.CaptureFixture[str]) -> None:
+    """A whole period over a line that is full: what came back to all is what was returned, in proportion to tolls."""
+    narrow = (STREET[0], (*STREET[1][:4], 300, 300))
+    world = a_day(9, until_s=(PERIOD_SLOTS + 6) * SLOT_S, lines=narrow)
+    made = [statement_of(world, network) for network in NETWORKS]
+    of_all = made[0].facts.rent_of_all
+    assert of_all.state == "returned" and of_all.returned == sum(each.line("rent").amount for each in made) > 0
+    for statement in made:
+        bill = cast("Any", world.query("settlement", "bill_of_period", network=statement.facts.network, period=0))
+        assert statement.line("total").amount == statement.line("rent").amount - bill[1]
+        assert not statement.is_so_far and statement.final == statement.settled == PERIOD_SLOTS
+        assert not any(line.is_provisional for line in statement.lines)
+        print_line(statement, statement.line("rent"), TOKEN)
+        assert ("pro rata of tolls" in capsys.readouterr().out) is (statement.line("rent").amount > 0)
 
 
 def test_what_is_not_final_is_marked() -> None:
