@@ -244,7 +244,7 @@ def _sums(sums: Settled) -> dict[str, int]:
     return {"cost": sums.cost(), **sums._asdict()}
 
 
-def _parties(found: Comparison) -> dict[str, tuple[int, int]]:
+def parties(found: Comparison) -> dict[str, tuple[int, int]]:
     """What others than networks received, in both runs."""
     pairs = list(zip(*found.networks.values(), strict=True)) or [(), ()]
     utility = [sum(sums.retail - sums.feed_in for sums in run) for run in pairs]
@@ -273,10 +273,10 @@ def _document(outcome: Outcome) -> dict[str, Any]:
         "slots_settled_in_one_alone": pair(*found.only),
         "traded": pair(*(run._asdict() for run in found.traded)),
         "networks": {name: pair(_sums(was), _sums(would)) for name, (was, would) in found.networks.items()},
-        "received": {name: pair(*both) for name, both in _parties(found).items()},
+        "received": {name: pair(*both) for name, both in parties(found).items()},
         "rent_returned": {name: pair(*both) for name, both in found.rent.items()},
         "transactions": found.transactions,
-        "without_effect": pair(*found.without_effect),
+        "refusals": pair(*found.refusals),
         "refused": [{"call": call, "code": code, **pair(*both)} for (call, code), both in found.refused.items()],
     }
 
@@ -299,7 +299,7 @@ def _show(outcome: Outcome, settings: tuple[Setting, ...], decimals: int) -> Non
         "Received by others, tokens",
         ("Party", ">Was", ">Would be", ">Difference"),
         ((name, *(tokens(figure, decimals) for figure in (*both, both[1] - both[0])))
-         for name, both in _parties(found).items()),
+         for name, both in parties(found).items()),
     )  # fmt: skip
     was, would = found.traded
     print_table(
@@ -308,7 +308,7 @@ def _show(outcome: Outcome, settings: tuple[Setting, ...], decimals: int) -> Non
         (
             ("kWh traded", kwh(was.energy_wh), kwh(would.energy_wh)),
             ("trades", was.trades, would.trades),
-            ("transactions without effect", *found.without_effect),
+            ("refusals", *found.refusals),
         ),
     )
     differing = [(*key, *both) for key, both in found.refused.items() if both[0] != both[1]]

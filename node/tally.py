@@ -34,7 +34,8 @@ class Comparison(NamedTuple):
 
     ``networks``: by name, the sums as they were and as they would have been; ``rent``: what was returned of congestion
     rent to each network during the stretch; ``only``: slots settled in one of the runs alone; ``refused``: by (call,
-    code), how often; ``transactions``: how many there were, and how many had no effect in each run.
+    code), how often, ("market.order", "rejected") being orders that nobody could pay for; ``refusals``: of all kinds;
+    ``transactions``: how many there were.
     """
 
     slots: int
@@ -44,7 +45,7 @@ class Comparison(NamedTuple):
     rent: dict[str, Pair]
     refused: dict[tuple[str, str], Pair]
     transactions: int
-    without_effect: Pair
+    refusals: Pair
 
 
 class Tally:
@@ -103,7 +104,7 @@ def compare(was: Tally, would: Tally) -> Comparison:
         rent={name: (was.rent[name], would.rent[name]) for name in sorted(was.rent.keys() | would.rent.keys())},
         refused={key: (was.refused[key], would.refused[key]) for key in sorted(was.refused.keys() | would.refused)},
         transactions=was.transactions,
-        without_effect=(was.refused.total(), would.refused.total()),
+        refusals=(was.refused.total(), would.refused.total()),
     )
 
 

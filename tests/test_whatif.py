@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from chaincode.registry import default_registry
+from cli.replay import parties
 from node.errors import RefusedError
 from node.executor import Executor
 from node.ledger.chain import Ledger
@@ -81,6 +82,9 @@ def test_the_sums_are_those_of_the_bills(chain: Ledger, tmp_path: Path) -> None:
         bill: Any = executor.query("settlement", "bill", {"network": network, "first_slot": 0, "last_slot": 100})
         assert bill[1] == was.cost()
         assert bill[3:] == tuple(was)
+    costs = [sum(sums[run].cost() for sums in found.networks.values()) for run in (0, 1)]
+    received = parties(found)
+    assert costs == [sum(both[run] for both in received.values()) for run in (0, 1)], "what is paid is received"
 
 
 def test_from_block_1_on_all_products_open_under_the_changed_rules(chain: Ledger, tmp_path: Path) -> None:
