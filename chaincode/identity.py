@@ -19,7 +19,7 @@ network, index(4) -> device id; ``device/`` id -> Device; ``device-fills/`` devi
 
 from typing import Final, NamedTuple, cast
 
-from chaincode import grid, market_products, roles, slots
+from chaincode import grid, market_products, origin_cursor, roles, slots
 from chaincode.contract import Context, Contract, ContractError, Value, query, transaction
 from chaincode.roles import RIGHTS, Member, check_id, check_key, has_role, member_of, require_right
 
@@ -354,10 +354,14 @@ def _move(ctx: Context, device: str, bus: str, slot: int) -> None:
 
 
 def _needed(ctx: Context, places: list[tuple[int, str]]) -> list[tuple[int, str]]:
-    """``places`` without those that were left before the oldest slot that is not final: settlement asks for all others.
-    If there is no room for these (a slot that is parked stays unfinished), without those left before any final slot.
+    """``places`` without those that were left before the oldest slot that is not final, or whose energy's origin is not
+    assigned yet: settlement and origin ask for all others. If there is no room for these (a slot that is parked stays
+    unfinished), without those left before any final slot.
     """
     oldest = market_products.oldest_unfinished(ctx)
+    origins = origin_cursor.cursor_of(ctx)
+    if origins is not None:
+        oldest = min(oldest, origins.slot)
     for index in range(len(places) - 1, 0, -1):
         is_full = len(places) >= MAX_PLACES
         if places[index][0] <= oldest or (is_full and market_products.is_final(ctx, places[index][0] - 1)):

@@ -28,7 +28,7 @@ from chaincode import (
     market_orders,
     market_products,
     market_trading,
-    origin_state,
+    origin_cursor,
     pruned,
     settlement_feeder,
     settlement_parking,
@@ -211,7 +211,7 @@ class _Run:
 
 def _is_needed(ctx: Context, slot: int) -> bool:
     """Whether something is still to be done that the slot's details say."""
-    origins = origin_state.cursor_of(ctx)
+    origins = origin_cursor.cursor_of(ctx)
     if origins is not None and origins.slot <= slot:
         return True
     return settlement_parking.in_slot(ctx, slot) > 0 or accounts.balance(ctx, f"escrow:{slot}") > 0

@@ -8,12 +8,12 @@ Wh once: ``origin_lots`` follows the trades, ``origin_assign`` says where what w
 does so slot by slot. Until then a query works out the same from what is known at the moment and says that it is
 provisional: readings may be missing or change, and what stores hold is as of the last slot assigned.
 
-State: ``origin_state`` names its tables.
+State: ``origin_state`` and ``origin_cursor`` name their tables.
 """
 
 from typing import Final
 
-from chaincode import identity, market_products, origin_events, origin_state, pruned
+from chaincode import identity, market_products, origin_cursor, origin_events, origin_state, pruned
 from chaincode.contract import Context, Contract, ContractError, Value, query
 from chaincode.origin_assign import Origin
 
@@ -113,7 +113,7 @@ class Origins(Contract):
     @query
     def assigned(self, ctx: Context) -> Value:
         """The first slot whose origins are not known for good; None before the first block."""
-        cursor = origin_state.cursor_of(ctx)
+        cursor = origin_cursor.cursor_of(ctx)
         return None if cursor is None else cursor.slot
 
 

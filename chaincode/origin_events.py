@@ -10,11 +10,11 @@ read; the event ``origin-parked`` with (what, slot, code) tells, where what is e
 from collections.abc import Callable
 from typing import Final
 
-from chaincode import identity, market_calendar, market_products, origin_state
+from chaincode import identity, market_calendar, market_products, origin_cursor, origin_state
 from chaincode.contract import Context
 from chaincode.market_calendar import MARKET, SETTLEMENT
 from chaincode.market_products import Product
-from chaincode.origin_state import Cursor
+from chaincode.origin_cursor import Cursor
 
 WORK_PER_BLOCK: Final = 1_000
 """Trades followed and devices assigned in one block; an auction is followed as a whole."""
@@ -22,24 +22,24 @@ WORK_PER_BLOCK: Final = 1_000
 
 def go_on(ctx: Context) -> None:
     """Assign what has become final, as far as one block goes."""
-    cursor = origin_state.cursor_of(ctx)
+    cursor = origin_cursor.cursor_of(ctx)
     if cursor is None:
         if market_products.next_to_open(ctx) is not None:  # in the chain's first block, when nothing is final yet
-            origin_state.put_cursor(ctx, Cursor(market_products.oldest_unfinished(ctx)))
+            origin_cursor.put_cursor(ctx, Cursor(market_products.oldest_unfinished(ctx)))
         return
     work = WORK_PER_BLOCK
     while work > 0:
         after, took = _step_apart(ctx, cursor)
         if after == cursor:
             return
-        origin_state.put_cursor(ctx, after)
+        origin_cursor.put_cursor(ctx, after)
         cursor = after
         work -= 1 + took
 
 
 def due(ctx: Context) -> int | None:
     """The block time at which there is something to assign: now, or when something else makes a slot final."""
-    cursor = origin_state.cursor_of(ctx)
+    cursor = origin_cursor.cursor_of(ctx)
     return ctx.time if cursor is not None and market_products.is_final(ctx, cursor.slot) else None
 
 

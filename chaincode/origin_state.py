@@ -1,6 +1,6 @@
 """What is kept of the origin of energy, and what it is worked out from.
 
-State: ``origin/next`` -> Cursor; table ``origin-hold/``: slot(8) device -> Holding, of the slot under way; table
+State: table ``origin-hold/``: slot(8) device -> Holding, of the slot under way; table
 ``origin-store/``: device -> Store; table ``origin-slot/``: network, slot(8) -> (Sums, (Given, ...), the first page of
 (Used, ...)); table ``origin-used/``: network, slot(8) page(4) -> the other pages, from 1; table ``origin-period/``:
 network, period(4) -> (slots, *Sums).
@@ -28,20 +28,11 @@ STORES: Final = ("battery", "ev", "charger")
 """Kinds of devices that give out again what was put into them."""
 PAGE_ROWS: Final = 128
 
-_CURSOR: Final = b"origin/next"
 _HOLDINGS: Final = b"origin-hold/"
 _STORES: Final = b"origin-store/"
 _SLOTS: Final = b"origin-slot/"
 _USED: Final = b"origin-used/"
 _PERIODS: Final = b"origin-period/"
-
-
-class Cursor(NamedTuple):
-    """Every slot below ``slot`` is assigned; of this one, so many auctions are followed and networks assigned."""
-
-    slot: int
-    auctions: int = 0
-    networks: int = 0
 
 
 class Store(NamedTuple):
@@ -85,23 +76,6 @@ def sums(used: Iterable[Used], given: Iterable[Given]) -> Sums:
     rows = list(given)
     made = [sum([row[column] for row in rows]) for column in range(1, 6)]  # type: ignore[misc]
     return Sums(sum(wh.values()), renewable_wh, *wh.values(), *made)
-
-
-def cursor_of(ctx: Context) -> Cursor | None:
-    """How far origins are assigned; None before the first slot is known."""
-    raw = ctx.get(_CURSOR)
-    return None if raw is None else Cursor(*cast("tuple[int, int, int]", raw))
-
-
-def put_cursor(ctx: Context, cursor: Cursor) -> None:
-    """Write it."""
-    ctx.put(_CURSOR, tuple(cursor))
-
-
-def is_assigned(ctx: Context, slot: int) -> bool:
-    """Whether the origin of a slot's energy is known for good."""
-    cursor = cursor_of(ctx)
-    return cursor is not None and slot < cursor.slot
 
 
 def trades_of(ctx: Context, slot: int, number: int, devices: dict[bytes, str]) -> list[Trade]:

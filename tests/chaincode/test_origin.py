@@ -281,3 +281,35 @@ def test_a_slot_whose_product_cannot_be_read_is_passed_over() -> None:
     assert parked == [("", 0, "internal")]
     assert sums(world, "home-1", 1)["used"] == 200
     assert world.next_event() is not None
+
+
+def test_a_correction_before_the_slot_is_final_changes_its_origins() -> None:
+    world = street()
+    order(world, "home-1/load", "buy", wh=500, price=80)
+    order(world, "home-2/pv", "sell", wh=500, price=30)
+    metered(world, 1, home_1_load=(500, 0), home_2_pv=(0, 500))
+    row = cast("Any", world.query("market", "product", slot=1))
+    world.next_block(row[6])
+    assert product_state(world, 1) == "SETTLED"
+    correction = {"device": "home-2/pv", "first_slot": 1, "rows": ((0, 200, 0, 200),)}
+    world.call(key_of("meter home-2/pv"), "settlement", "correct", **correction)
+    assert sums(world, "home-1") == {"final": False, "used": 500, "renewable": 320, "bought": 200, "undelivered": 300}
+    until_final(world, 1)
+    assert sums(world, "home-1") == {"final": True, "used": 500, "renewable": 320, "bought": 200, "undelivered": 300}
+
+
+def test_where_a_car_was_is_remembered_until_its_energy_is_assigned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chaincode.origin_events.WORK_PER_BLOCK", 1)
+    world = street()
+    move = {"device": "home-3/ev"}
+    world.call(key_of("home-3/ev"), "identity", "connect", **move, bus="b2", slot=2)
+    metered(world, 1, home_3_ev=(700, 0))
+    row = cast("Any", world.query("market", "product", slot=1))
+    world.next_block(row[6])
+    while product_state(world, 1) != "FINAL":
+        world.next_block(max(row[7], world.time))
+    assert cast("int", world.query("origin", "assigned")) < 2
+    world.call(key_of("home-3/ev"), "identity", "connect", **move, bus="b1", slot=world.time // SLOT_S + 1)
+    while cast("int", world.query("origin", "assigned")) < 2:
+        world.next_block(world.time)
+    assert sums(world, "home-3") == {"final": True, "used": 700, "renewable": 280, "utility": 700}
