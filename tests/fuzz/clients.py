@@ -98,6 +98,7 @@ def _calls() -> tuple[bytes, ...]:
         ("market", "place", {"device": "home-1/ev", "side": "buy", "slot": 1, "energy_wh": 1, "price": 1}),
         ("budget", "share", {"giver": "a/b", "receiver": "c/d", "amount": 1}),
         ("settlement", "report", {"device": "a/b", "slot": 1, "import_wh": [1, 2], "export_wh": [b"", None, True]}),
+        ("settlement", "collect", {"rows": [["a/b", 1, 2, 3, 4, 5, bytes(64)], ["c/d", 1, 0, 0, 0, 0, b""]]}),
     )
     return tuple(sign_transaction(key, chain, 1, c, m, args, 100).raw for c, m, args in calls)
 
