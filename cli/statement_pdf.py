@@ -36,6 +36,7 @@ from cli.statement_words import (
     name_of,
     percent,
     remarks,
+    renewable_remark,
     renewable_share,
 )
 from cli.units import clock, kwh, per_kwh
@@ -349,7 +350,7 @@ def _table(page: _Page, rows: Sequence[_Row], token: Token, y: float) -> float:
 
 def _foot(page: _Page, statement: Statement, token: Token, read: str, y: float) -> None:
     facts = statement.facts
-    above = remarks(statement, token)[: 2 if statement.settled > statement.final else 1]
+    above = [*remarks(statement, token)[: 2 if statement.settled > statement.final else 1], renewable_remark(statement)]
     notes = [
         "Negative: paid. Average: tokens per kWh, the grid charge apart."
         + (" *: may still be corrected." if statement.settled > statement.final else ""),

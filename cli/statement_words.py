@@ -54,7 +54,7 @@ class Token(NamedTuple):
 
     def exact(self, base_units: int) -> str:
         """An amount with as many digits as it has."""
-        return f"{Decimal(base_units).scaleb(-self.decimals):f}"
+        return _digits(Decimal(base_units).scaleb(-self.decimals))
 
     def rounded(self, base_units: int) -> str:
         """An amount with three decimals."""
@@ -93,6 +93,11 @@ def renewable_share(statement: Statement) -> str | None:
     return percent(renewable, used) if used else None
 
 
+def renewable_remark(statement: Statement) -> str:
+    """The same as a sentence."""
+    return f"{renewable_share(statement)} of what was used is renewable"
+
+
 def percent(part: int, whole: int) -> str:
     """``8.2 %``, of magnitudes; one decimal."""
     tenths = round(Fraction(1_000 * abs(part), abs(whole)))
@@ -119,9 +124,8 @@ def remarks(statement: Statement, token: Token) -> list[str]:
             f"not settled yet, in no line: bought {kwh(pending.bought_wh)} kWh for {token.rounded(pending.paid)}, "
             f"sold {kwh(pending.sold_wh)} kWh for {token.rounded(pending.proceeds)} {token.symbol}"
         )
-    share = renewable_share(statement)
-    if share is not None:
-        found.append(f"{share} of what was used is renewable")
+    if renewable_share(statement) is not None:
+        found.append(renewable_remark(statement))
     if statement.of_unknown_origin:
         found.append(f"origin not known yet of {count(statement.of_unknown_origin, 'slot')}")
     if facts.rent:
@@ -161,4 +165,10 @@ def _numbers(slots: tuple[int, ...]) -> str:
 
 def per_kwh_exact(base_units_per_wh: int, decimals: int) -> str:
     """A price in tokens per kWh with as many digits as it has."""
-    return f"{Decimal(base_units_per_wh * WH_PER_KWH).scaleb(-decimals):f}"
+    return _digits(Decimal(base_units_per_wh * WH_PER_KWH).scaleb(-decimals))
+
+
+def _digits(number: Decimal) -> str:
+    """All digits of a number, without zeros at its end."""
+    text = f"{number:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
