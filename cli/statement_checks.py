@@ -14,10 +14,12 @@ from node.errors import RefusedError
 
 
 def check_slots(settled: Iterable[Slot]) -> None:
-    """Each slot's entries add up to its sums."""
+    """Each slot's entries add up to its sums, and were booked in a block each."""
     for slot in settled:
         assert slot.sums is not None
         inside = [entry for entry in slot.entries if entry.reason == INTERNAL]
+        if any(not 0 <= entry.revision < len(slot.blocks) for entry in slot.entries):
+            raise RefusedError(MISMATCH, f"an entry of slot {slot.slot} was booked in no block")
         if _sums_of(slot.entries) != slot.sums[:13] or sum([entry.amount for entry in inside]) != 0:
             raise RefusedError(MISMATCH, f"the entries of slot {slot.slot} do not add up to its sums")
 

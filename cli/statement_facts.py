@@ -139,7 +139,7 @@ async def gather_facts(read: Reader, network: str, period: int) -> Facts:
     """Ask for everything, page by page. Raises RefusedError: unknown-network, unknown-period, bad-answer."""
     of_period = {"network": network, "period": period}
     head = record(await read("statements", "period", of_period), _PERIOD)
-    end = min(head["end_slot"], head["next_to_open"])
+    end = max(head["first_slot"], min(head["end_slot"], head["next_to_open"]))
     slots = await _slots(read, network, head["first_slot"], end)
     names = cast("tuple[str, ...]", as_rows(await read("identity", "devices", {"network": network})))
     orders: dict[bytes, Ordered] = {}

@@ -18,6 +18,7 @@ from cli.statement import Statement, make_statement
 from cli.statement_facts import Device, Facts, gather_facts
 from cli.statement_files import COLUMNS, explanation_json, statement_csv, statement_json
 from cli.statement_lines import MISMATCH, MONEY_KINDS, Line
+from cli.statement_pdf import statement_pdf
 from cli.statement_text import print_line, print_statement
 from cli.statement_words import Token, remarks, verdict
 from node.errors import RefusedError
@@ -173,7 +174,7 @@ def test_a_bill_stays_when_the_details_of_its_slots_are_gone(network: str, capsy
     assert any(f"details of {len(left.pruned)} slot" in remark for remark in remarks(left, TOKEN))
 
 
-@pytest.mark.parametrize("part", ["entry", "fill", "sums", "period", "order", "rent-less"])
+@pytest.mark.parametrize("part", ["entry", "fill", "sums", "period", "order", "slots", "blocks"])
 def test_a_statement_that_does_not_add_up_is_refused(part: str) -> None:
     facts = facts_of(a_day(5, until_s=LATE), "home-1")
     slot = next(slot for slot in facts.slots.values() if slot.entries and slot.sums)
@@ -192,6 +193,8 @@ def test_a_statement_that_does_not_add_up_is_refused(part: str) -> None:
         facts = facts._replace(kept=facts.kept._replace(retail=facts.kept.retail + 1))
     elif part == "order":
         facts.orders.clear()
+    elif part == "blocks":
+        facts.slots[slot.slot] = slot._replace(blocks=())
     else:
         facts = facts._replace(settled_slots=facts.settled_slots - 1)
     with pytest.raises(RefusedError) as refused:
@@ -212,6 +215,14 @@ def test_what_is_asked_wrongly_is_refused() -> None:
         args: dict[str, Any] = {**whose, "first_slot": 2, "end_slot": 1}
         with pytest.raises(ContractError, match="bad-range"):
             world.query("statements", method, **args)
+
+
+def test_a_period_that_has_not_begun_has_an_empty_bill(capsys: pytest.CaptureFixture[str]) -> None:
+    statement = statement_of(a_day(1, until_s=LATE), "home-1", period=1)
+    assert statement.is_so_far and not any(line.amount or line.energy_wh for line in statement.lines)
+    print_statement(statement, TOKEN)
+    assert "0 slots of 48 settled" in capsys.readouterr().out
+    assert statement_pdf(statement, TOKEN, "as the node shows it").startswith(b"%PDF-")
 
 
 def test_a_verdict_is_honest() -> None:
