@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from chaincode.ballot import NOTICE
 from chaincode.contract import ContractError, Value
 from chaincode.market_book import entries
+from chaincode.market_products import Settings
 from node.model.codec import sha256
 from tests.at_length import examples
 from tests.chaincode import day, meters
@@ -37,6 +38,7 @@ from tests.chaincode.marketplace import FEED_IN, RETAIL, SLOT_S, TICK_S, UTILITY
 from tests.chaincode.town import admin
 from tests.chaincode.world import World
 
+RETENTION_AT = Settings._fields.index("retention_s")
 REFUSALS = {
     "over-capacity", "own-cross", "in-arrears", "over-budget", "closed-product", "bad-energy", "not-connected",
     "not-open", "has-fills", "slot-over", "duplicate", "late", "too-early", "register-mismatch", "out-of-limit",
@@ -329,6 +331,7 @@ class Days(RuleBasedStateMachine):
         for period in range((last + 1) // PERIOD_SLOTS):
             left = period not in self.books.closed and self.books.tolls.get(period)
             assert not left, f"rent of {period}: {self.world.query('settlement', 'rent', period=period)!r}"
+        self._forget(last)
         for _, order_id in self.ids:
             try:
                 row = cast("tuple[Any, ...]", self.world.query("market", "order", order=order_id))
@@ -339,6 +342,21 @@ class Days(RuleBasedStateMachine):
         for device in DEVICES:
             for period in range((last + 1) // PERIOD_SLOTS):
                 assert self.world.query("accounts", "account", account=f"reserved:{device}:{period}") == 0
+
+    def _forget(self, last: int) -> None:
+        """A week later, if the rules say so, the details of the first slots go, and nothing else changes."""
+        settings = cast("tuple[Any, ...]", self.world.query("market", "settings"))
+        if not settings[RETENTION_AT] or not self.auditor.auctions:
+            return
+        for _ in range(9):
+            self.world.next_block(self.world.time + 86_400)
+            self.sound()
+        for _ in range(400):
+            if last in self.books.pruned:
+                return
+            self.next_event()
+        self.sound()
+        assert self.books.pruned, "nothing is ever pruned"
 
 
 # No shrinking: a day of thirty steps takes minutes to shrink. Add Phase.shrink when one fails.
