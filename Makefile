@@ -100,6 +100,7 @@ bench: $(VENV)/.ready $(VENV)/.simbench
 	$(BIN)/watt bench latency --nodes 4 --seconds 20 --json > bench/results/latency.json
 	$(BIN)/watt bench auction --json > bench/results/auction.json
 	$(BIN)/watt bench ledger --json > bench/results/ledger.json
+	$(BIN)/watt bench metering --json > bench/results/metering.json
 	$(BIN)/watt bench recovery --json > bench/results/recovery.json
 	$(BIN)/watt bench retention --json > bench/results/retention.json
 	$(BIN)/watt bench scale --json > bench/results/scale.json

@@ -10,7 +10,7 @@ history the mean is 0. Only what was read is history. How many estimates stand i
 with more than the setting ``max_estimates`` the device may not sell there.
 
 State: table ``reading/``: device, slot(8) -> Reading; ``reading-was/``: device, slot(8) revision(4) -> an earlier
-Reading; ``meter/``: device -> (first, last) slot that was read; ``estimates/``: device, period(8) -> how many stand.
+Reading; ``meter/``: device -> the slots in ``_Extent``; ``estimates/``: device, period(8) -> how many stand.
 """
 
 from collections.abc import Iterator
@@ -66,6 +66,20 @@ class Reading(NamedTuple):
         return self.import_register - self.import_wh, self.export_register - self.export_wh
 
 
+class _Extent(NamedTuple):
+    """Which slots of a device were read: the first, the last, and the one before that, -1 if there is none."""
+
+    first: int
+    last: int
+    before: int
+
+    def with_read(self, slot: int) -> "_Extent":
+        if slot > self.last:
+            return _Extent(self.first, slot, self.last)
+        before = slot if self.before < slot < self.last else self.before
+        return _Extent(min(self.first, slot), self.last, before)
+
+
 def read(ctx: Context, energy: tuple[int, int], registers: tuple[int, int]) -> Reading:
     """A row as the meter says it in this transaction."""
     return Reading(*energy, *registers, False, ctx.tx_id, ctx.height, 0, ())
@@ -97,9 +111,9 @@ def keep(ctx: Context, device: str, slot: int, row: Reading) -> None:
     ctx.put(_READING + text(device) + uint(slot), tuple(row))
     if row.is_read:
         known = _extent(ctx, device)
-        extent = (slot, slot) if known is None else (min(known[0], slot), max(known[1], slot))
+        extent = _Extent(slot, slot, -1) if known is None else known.with_read(slot)
         if extent != known:
-            ctx.put(_METER + text(device), extent)
+            ctx.put(_METER + text(device), tuple(extent))
 
 
 def replace(ctx: Context, device: str, slot: int, period: int, old: Reading, row: Reading) -> Reading:
@@ -113,25 +127,33 @@ def replace(ctx: Context, device: str, slot: int, period: int, old: Reading, row
 
 
 def read_before(ctx: Context, device: str, slot: int) -> tuple[int, Reading] | None:
-    """The nearest slot before that was read, and its row; None if there is none within ``MAX_GAP_SLOTS``."""
+    """The nearest slot before that was read, and its row; None if there is none.
+
+    Where readings come, at the end, two reads find it; farther back it is looked for among ``MAX_GAP_SLOTS``.
+    """
     known = _extent(ctx, device)
-    if known is None or known[0] >= slot:
+    if known is None or known.first >= slot:
         return None
-    last = min(known[1], slot - 1)
-    row = find(ctx, device, last)
+    near = known.last
+    if near >= slot:
+        near = known.before if known.before < slot else slot - 1
+    row = find(ctx, device, near) if near >= 0 else None
     if row is not None and row.is_read:
-        return last, row
-    for other, row in rows_before(ctx, device, last):
+        return near, row
+    for other, row in rows_before(ctx, device, slot):
         if row.is_read:
             return other, row
     return None
 
 
 def read_after(ctx: Context, device: str, slot: int) -> tuple[int, Reading] | None:
-    """The nearest slot behind that was read, and its row; None if there is none within ``MAX_GAP_SLOTS``."""
+    """The nearest slot behind that was read, and its row; None if there is none, or none within ``MAX_GAP_SLOTS``."""
     known = _extent(ctx, device)
-    if known is None or known[1] <= slot:
+    if known is None or known.last <= slot:
         return None
+    if slot >= known.before:
+        row = find(ctx, device, known.last)
+        return None if row is None else (known.last, row)
     start = _READING + text(device)
     for key, raw in ctx.scan(start, after=start + uint(slot)):
         other = int.from_bytes(key[-8:], "big")
@@ -183,7 +205,7 @@ def may_sell(ctx: Context, device: str, period: int) -> bool:
 def last_read(ctx: Context, device: str) -> int | None:
     """The last slot of a device that was read; None if none was."""
     known = _extent(ctx, device)
-    return None if known is None else known[1]
+    return None if known is None else known.last
 
 
 def keys_of(ctx: Context, device: str, slot: int) -> list[bytes]:
@@ -214,8 +236,9 @@ def _means(ctx: Context, device: str, slot: int, slots_per_day: int) -> tuple[in
     return imported // len(days_before), exported // len(days_before)
 
 
-def _extent(ctx: Context, device: str) -> tuple[int, int] | None:
-    return cast("tuple[int, int] | None", ctx.get(_METER + text(device)))
+def _extent(ctx: Context, device: str) -> _Extent | None:
+    raw = ctx.get(_METER + text(device))
+    return None if raw is None else _Extent(*cast("_Extent", raw))
 
 
 def _row(raw: object) -> Reading:
