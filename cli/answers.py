@@ -44,6 +44,7 @@ EVENTS: Mapping[str, Sequence[str]] = {
     "fill": _ORDER_EVENT,
     "auction": ("slot", "auctions", "orders", "trades", "energy_wh", "paid"),
     "product": ("slot", "state"),
+    "pruned": ("slot", "entries"),
     "transfer": ("source", "target", "amount", "reason", "reference"),
     "needs-refused": ("period", "code"),
     "shared": ("period", "amount", "reference"),
