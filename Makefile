@@ -86,7 +86,7 @@ sim: $(VENV)/.ready
 
 random: $(VENV)/.ready
 	WATT_EXAMPLES=$(RANDOM_TIMES) $(BIN)/pytest -p no:cacheprovider --timeout 7200 -n auto \
-		$(wildcard tests/chaincode/test_auction_*.py) tests/chaincode/test_market_book.py tests/chaincode/test_market_days.py
+		$(wildcard tests/chaincode/test_auction_*.py) $(wildcard tests/chaincode/test_market_*.py)
 
 mutants: $(VENV)/.ready
 	$(BIN)/python -m tests.mutants.run
@@ -100,7 +100,6 @@ bench: $(VENV)/.ready $(VENV)/.simbench
 	$(BIN)/watt bench latency --nodes 4 --seconds 20 --json > bench/results/latency.json
 	$(BIN)/watt bench auction --json > bench/results/auction.json
 	$(BIN)/watt bench ledger --json > bench/results/ledger.json
-	$(BIN)/watt bench metering --json > bench/results/metering.json
 	$(BIN)/watt bench recovery --json > bench/results/recovery.json
 	$(BIN)/watt bench retention --json > bench/results/retention.json
 	$(BIN)/watt bench scale --json > bench/results/scale.json

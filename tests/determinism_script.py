@@ -1,4 +1,7 @@
-"""Runs a day of the real market in blocks and prints the root of every block: the same on every machine.
+"""Runs two days of the real market in blocks and prints the root of every block: the same on every machine.
+
+The first is orders and readings, the second everything that there is: lists, replacements, bulk and corrected readings,
+votes, new grids, deleted details.
 
     python -m tests.determinism_script
 
@@ -16,6 +19,7 @@ from node.model.certificate import Certificate
 from node.model.codec import Value
 from node.model.genesis import Genesis, Member, Token
 from node.model.transaction import Transaction, sign_transaction
+from tests.chaincode import busy_chain
 from tests.chaincode.marketplace import ALLOCATED, DEVICES, FEED_IN, RETAIL, SLOT_S, STREET, UTILITY, key_of, settings
 
 BLOCKS = 120
@@ -125,3 +129,4 @@ def _readings(day: Day, random: Random, slot: int, registers: dict[str, tuple[in
 if __name__ == "__main__":
     finished = run()
     print(sorted(finished.codes.items()), sorted(finished.topics.items()))
+    print("\n".join(busy_chain.run(7)))

@@ -1,7 +1,4 @@
-"""A day on a real chain with everything that people can do: lists, replacements, bulk readings, votes, new grids.
-
-Run as a program it prints the block hashes and roots: for comparing machines, Python versions and hash seeds.
-"""
+"""A day on a real chain with everything that people can do: lists, replacements, bulk readings, votes, new grids."""
 
 import json
 import random
@@ -165,7 +162,3 @@ def run(seed: int) -> list[str]:
         chain.commit(execution)
         lines.append(f"{execution.block_hash.hex()} {execution.block.header.state_root.hex()}")
     return lines
-
-
-if __name__ == "__main__":
-    print("\n".join(run(7)))

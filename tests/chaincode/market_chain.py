@@ -1,7 +1,4 @@
-"""A short day on a real chain: signed orders, trades, readings, settlement, block by block.
-
-Run as a program it prints the last state root: for comparing machines, Python versions and hash seeds.
-"""
+"""A short day on a real chain: signed orders, trades, readings, settlement, block by block."""
 
 import json
 import random
@@ -112,15 +109,3 @@ def _some_call(chain: MarketChain, rng: random.Random, time: int) -> Transaction
     what = {"slot": slot + rng.randint(0, 2), "energy_wh": rng.randint(100, 900), "price": rng.randint(FEED_IN, RETAIL)}
     until = rng.choice(("gate", "gate", "auction"))
     return chain.tx(device, "market", "place", device=device, side=side, **what, until=until, renewable=False)
-
-
-def last_root(seed: int) -> bytes:
-    """The state root after a whole day."""
-    chain = MarketChain()
-    for time, transactions in day(chain, seed):
-        chain.commit(chain.execute(time, transactions))
-    return chain.ledger.head.state_root
-
-
-if __name__ == "__main__":
-    print(last_root(7).hex())
