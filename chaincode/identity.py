@@ -354,14 +354,10 @@ def _move(ctx: Context, device: str, bus: str, slot: int) -> None:
 
 
 def _needed(ctx: Context, places: list[tuple[int, str]]) -> list[tuple[int, str]]:
-    """``places`` without those that were left before the oldest slot that is not final, or whose energy's origin is not
-    assigned yet: settlement and origin ask for all others. If there is no room for these (a slot that is parked stays
-    unfinished), without those left before any final slot.
+    """``places`` without those that were left before the oldest slot that settlement or origin may still ask for.
+    If there is no room for these (a slot that is parked stays unfinished), without those left before any final slot.
     """
-    oldest = market_products.oldest_unfinished(ctx)
-    origins = origin_cursor.cursor_of(ctx)
-    if origins is not None:
-        oldest = min(oldest, origins.slot)
+    oldest = origin_cursor.oldest_open(ctx)
     for index in range(len(places) - 1, 0, -1):
         is_full = len(places) >= MAX_PLACES
         if places[index][0] <= oldest or (is_full and market_products.is_final(ctx, places[index][0] - 1)):

@@ -5,6 +5,7 @@ State: ``origin/next`` -> Cursor.
 
 from typing import Final, NamedTuple, cast
 
+from chaincode import market_products
 from chaincode.contract import Context
 
 _CURSOR: Final = b"origin/next"
@@ -27,3 +28,10 @@ def cursor_of(ctx: Context) -> Cursor | None:
 def put_cursor(ctx: Context, cursor: Cursor) -> None:
     """Write it."""
     ctx.put(_CURSOR, tuple(cursor))
+
+
+def oldest_open(ctx: Context) -> int:
+    """The first slot that is not final yet, or whose energy's origin is not assigned."""
+    unfinished = market_products.oldest_unfinished(ctx)
+    cursor = cursor_of(ctx)
+    return unfinished if cursor is None else min(unfinished, cursor.slot)
