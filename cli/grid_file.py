@@ -37,7 +37,7 @@ DEFAULT_DECIMALS: Final = 9
 """Of a token, where there is no network to ask."""
 
 _WHOLE: Final = re.compile(r"-?[0-9]{1,15}", re.ASCII)
-_FIGURE: Final = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,18})?", re.ASCII)
+_FIGURE: Final = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?", re.ASCII)
 _SHOWN: Final = 60
 _WH_PER_KWH: Final = 1000
 

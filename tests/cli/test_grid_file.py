@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chaincode import grid
@@ -139,6 +139,8 @@ def versions(draw: st.DrawFn) -> GridVersion:
 
 
 @given(versions(), st.integers(0, 12))
+@example(GridVersion("t", 0, (("t", "a", 0, grid.MAX_TOLLS, None, None),)), 0)
+@example(GridVersion("t", grid.MAX_TOLLS, (("t", "a", 1, 0, grid.MAX_LIMIT_W, None),)), 18)
 def test_what_is_written_is_read_again(version: GridVersion, decimals: int) -> None:
     assert parse_grid(format_grid(version, decimals).encode(), "grid.csv", decimals) == version
 
