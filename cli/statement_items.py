@@ -115,14 +115,14 @@ def used(facts: Facts, kind: str) -> tuple[Item, ...]:
         for part in origin.used:
             energy_wh = part.wh if kind == USED else part.renewable_wh
             if energy_wh:
-                sources = tuple(_reading(facts, part.device, slot))
+                sources = tuple(_reading(facts, part.device, slot) + _reading(facts, part.source, slot))
                 where = (part.how, part.device, "", "", part.source)
                 items.append(Item(slot, origin.is_final, *where, energy_wh, None, 0, sources=sources))
     return tuple(items)
 
 
 def _reading(facts: Facts, device: str, slot: int) -> list[Source]:
-    held = facts.devices[device].held.get(slot)
+    held = facts.devices[device].held.get(slot) if device in facts.devices else None
     return [] if held is None or held.reading is None else [_source(held.reading)]
 
 

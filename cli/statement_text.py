@@ -2,7 +2,7 @@
 
 import click
 
-from cli.output import plain, print_table
+from cli.output import plain, print_table, print_trace
 from cli.statement import Statement
 from cli.statement_lines import RENT, Item, Line, Source
 from cli.statement_words import (
@@ -52,22 +52,22 @@ def _row(line: Line, token: Token) -> tuple[object, ...]:
 
 def print_line(statement: Statement, line: Line, token: Token) -> None:
     """What a line rests on, slot by slot, with whole ids; it adds up exactly."""
-    click.echo(plain(f"Line {line.number}: {name_of(line)}, {statement.facts.network}, {period_of(statement)}"))
+    _tell(plain(f"Line {line.number}: {name_of(line)}, {statement.facts.network}, {period_of(statement)}"))
     slot = None
     for item in sorted(line.items, key=lambda item: item.slot):
         if item.slot != slot:
             slot = item.slot
             starts = clock(slot * statement.facts.slot_seconds)[:16]
-            click.echo(f"slot {slot}, {starts}{'' if item.is_final else ', may still be corrected'}")
-        click.echo(plain(f"  {_sentence(item, line, token)}"))
+            _tell(f"slot {slot}, {starts}{'' if item.is_final else ', may still be corrected'}")
+        _tell(plain(f"  {_sentence(item, line, token)}"))
         for source in item.sources:
             _print_source(source)
     if line.kind == RENT and line.items:
-        click.echo(plain(f"  {rent_words(statement, token)}"))
+        _tell(plain(f"  {rent_words(statement, token)}"))
     assert line.amount == sum([item.amount for item in line.items]), "a line is not what it rests on"
     if line.kind in WITHOUT_MONEY:
-        return click.echo(f"sum {sum([item.energy_wh for item in line.items]):,} Wh = line {line.number}")
-    click.echo(f"sum {token.exact(line.amount)} {plain(token.symbol)} = line {line.number}")
+        return _tell(f"sum {sum([item.energy_wh for item in line.items]):,} Wh = line {line.number}")
+    _tell(f"sum {token.exact(line.amount)} {plain(token.symbol)} = line {line.number}")
 
 
 def _sentence(item: Item, line: Line, token: Token) -> str:
@@ -92,7 +92,11 @@ def _sentence(item: Item, line: Line, token: Token) -> str:
 def _print_source(source: Source) -> None:
     block = f"block {source.height}"
     if source.id:
-        click.echo(f"    {source.what:<{_ID_COLUMN}}{source.id.hex()}")
+        _tell(f"    {source.what:<{_ID_COLUMN}}{source.id.hex()}")
     if source.what == "settlement":
-        return click.echo(f"    {'settled in':<{_ID_COLUMN}}{block}")
-    click.echo(f"    {'by' if source.id else source.what:<{_ID_COLUMN}}{source.tx.hex()}, {block}")
+        return _tell(f"    {'settled in':<{_ID_COLUMN}}{block}")
+    _tell(f"    {'by' if source.id else source.what:<{_ID_COLUMN}}{source.tx.hex()}, {block}")
+
+
+def _tell(line: str) -> None:
+    print_trace(line, err=False)
