@@ -3,20 +3,24 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from functools import cache
+from random import Random
 from typing import Any
 
 import pytest
 
-from chaincode import market_certificate
-from chaincode.contract import ContractError, Value
+from chaincode import accounts, grid, market_certificate, market_products
+from chaincode.auction import Order, clear
+from chaincode.contract import Context, ContractError, Value
 from chaincode.market_certificate import Auction, OrderRow
 from cli.answers import PRODUCT, Reader
 from cli.verify import Fault, Outcome, stored_products, verify_product
 from node.errors import RefusedError
-from node.limits import QUERY_ROWS
-from node.witness import MAX_PROVEN_READS
+from node.limits import QUERY_ROWS, QUERY_STEPS
+from node.model.codec import sha256
+from node.model.keys import verify
+from node.witness import MAX_PROVEN_READS, RecordingState
 from tests.chaincode.market_chain import MarketChain, day
-from tests.chaincode.marketplace import SLOT_S
+from tests.chaincode.marketplace import SLOT_S, marketplace
 
 Answer = tuple[tuple[Any, ...], tuple[Any, ...], tuple[Any, ...]]
 
@@ -171,3 +175,43 @@ def test_an_auction_of_many_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ContractError) as negative:
         small.executor.query("market", "auction", {"slot": slot, "number": 0, "first": -1})
     assert negative.value.code == "bad-range"
+
+
+def test_an_auction_of_more_orders_than_a_gateway_answers_at_once() -> None:
+    """Ten thousand orders take part in one auction; each answer stays within what a gateway reads for a query."""
+    world, rng = marketplace(), Random(1)
+    with world.transaction() as ctx:
+        tree = grid.pinned(ctx, 1).tree
+        orders = [
+            Order(sha256(number.to_bytes(4, "big")), rng.randrange(1, 3), number % 2, rng.randint(20, 100), 500)
+            for number in range(10_000)
+        ]
+        none = (0,) * len(tree.buses)
+        clearing = clear(tree, *market_certificate.capacities(tree, none), orders)
+        energy_wh = sum(trade.energy_wh for trade in clearing.trades)
+        money = clearing.paid, clearing.received, clearing.tolls, clearing.rent
+        auction = Auction(
+            ctx.time, 1, len(orders), len(clearing.trades), energy_wh, *money, clearing.welfare,
+            clearing.key_prices, clearing.prices, none, clearing.flows, ctx.height,
+        )  # fmt: skip
+        market_certificate.write(ctx, 1, 0, auction, orders, clearing)
+        totals = market_products.Totals(1, len(clearing.trades), energy_wh, *money, clearing.flows)
+        market_products.put_totals(ctx, 1, totals)
+        accounts.mint(ctx, "escrow:1", clearing.paid, "test", b"1")
+    world.next_block()
+    most = 0
+
+    async def read(contract: str, method: str, args: Mapping[str, Any]) -> Value:
+        nonlocal most
+        state = RecordingState(world.state._base, QUERY_ROWS)
+        ctx = Context(
+            state, chain=bytes(32), height=world.height, time=world.time, previous_time=0, sender=b"", tx_id=b"",
+            step_limit=QUERY_STEPS, verifier=verify,
+        )  # fmt: skip
+        answer = world.registry.call(ctx, contract, method, args, "query")
+        most = max(most, len(state.reads))
+        return answer
+
+    outcome = asyncio.run(verify_product(read, 1, 1_800))
+    assert outcome.checked.orders == 10_000 and outcome.checked.trades > 1_000 and not outcome.faults
+    assert 64 < most < MAX_PROVEN_READS
