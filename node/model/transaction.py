@@ -52,19 +52,17 @@ _encoder = msgspec.msgpack.Encoder(order="deterministic")
 
 
 class Transaction(msgspec.Struct, frozen=True, gc=False):
-    """A decoded transaction together with the bytes that it came from. Its signature is *not* yet checked."""
+    """A decoded transaction together with the bytes that it came from. Its signature is *not* yet checked.
+
+    ``items``: how many things it asks for: what its longest array holds, at least 1. A hundred readings in one
+    transaction are work for a hundred, and blocks are bounded by it.
+    """
 
     raw: bytes
     payload: Payload
     id: bytes
     digest: bytes
-
-    @property
-    def items(self) -> int:
-        """How many things it asks for: what its longest array holds, at least 1. A hundred readings in one transaction
-        are work for a hundred, and blocks are bounded by it.
-        """
-        return max([len(value) for value in self.payload.args.values() if type(value) is list], default=0) or 1
+    items: int = 1
 
     def signature_is_valid(self, verify: Verify) -> bool:
         """Whether the sender's key made the signature."""
@@ -95,10 +93,13 @@ def decode_transaction(raw: bytes) -> Transaction:
         raise CodecError("bad-sender", "the sender is not a 32-byte key")
     if len(payload.chain) != 32:
         raise CodecError("bad-chain", "the chain is not a 32-byte id")
-    decoded = Transaction(raw, payload, sha256(TAG_TX_ID, body), sha256(TAG_TX_DIGEST, raw))
-    if decoded.items > MAX_TRANSACTION_ITEMS:
-        raise CodecError("oversize", f"an array of {decoded.items} items, at most {MAX_TRANSACTION_ITEMS} are allowed")
-    return decoded
+    items = 1
+    for value in payload.args.values():
+        if type(value) is list and len(value) > items:
+            items = len(value)
+    if items > MAX_TRANSACTION_ITEMS:
+        raise CodecError("oversize", f"an array of {items} items, at most {MAX_TRANSACTION_ITEMS} are allowed")
+    return Transaction(raw, payload, sha256(TAG_TX_ID, body), sha256(TAG_TX_DIGEST, raw), items)
 
 
 def sign_transaction(

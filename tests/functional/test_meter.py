@@ -84,7 +84,7 @@ def meters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Meters]:
             "slot_seconds": SLOT_S,
             "open_before_s": 2 * SLOT_S,
             "gate_before_end_s": 10,
-            "metering_window_s": 20 * SLOT_S,
+            "metering_window_s": 30 * SLOT_S,
             "dispute_window_s": 86_400,
             "outage_s": 86_400,
         },
