@@ -8,8 +8,9 @@ without the flows, the sums of networks and periods, and everything of money.
 Nothing goes that a later rule needs:
 
 - readings, from which the estimates of the week after are made, stay until the same slot of each of the seven days
-  after it is FINAL, however short the retention; of each meter the last one, which the next reading's registers must
-  join; and what stands in for readings since then, until the gap is too long for the registers to say anything of it;
+  after it is FINAL, however short the retention, and every older slot that they may be neighbours of; of each meter the
+  last one, which the next reading's registers must join; and what stands in for readings since then, until the gap is
+  too long for the registers to say anything of it;
 - a slot in which a unit is parked, or money left, is not pruned until that has been settled; nor one whose origins are
   not assigned yet.
 
@@ -218,7 +219,10 @@ def _is_needed(ctx: Context, slot: int) -> bool:
 
 
 def _is_history_over(ctx: Context, slot: int) -> bool:
-    """Whether no estimate can still be made from the slot's readings, or made anew."""
+    """Whether nothing can still be worked out from the slot's readings: a reading of an older slot, which may be open
+    for longer if the rules were others then, or an estimate of a later one."""
+    if slot - settlement_readings.MAX_GAP_SLOTS <= market_products.oldest_unfinished(ctx) <= slot:
+        return False
     slots_per_day = DAY_S // market_products.settings_of(ctx).slot_seconds
     days = range(1, settlement_readings.HISTORY_DAYS + 1)
     return all(market_products.is_final(ctx, slot + day * slots_per_day) for day in days)

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from chaincode import market_retention, pruned, settlement_readings
+from chaincode import market_calendar, market_products, market_retention, pruned, settlement_readings
 from chaincode.contract import ContractError
 from chaincode.keys import text, uint
 from chaincode.market_products import DAY_S
@@ -217,3 +217,22 @@ def test_a_block_deletes_a_bounded_part(monkeypatch: pytest.MonkeyPatch) -> None
         assert len(before) - len(details(piecemeal, 1)) <= 3 + 2, "a unit of one device may pass the bound"
     assert blocks > 5
     assert parts(piecemeal, 1) == parts(whole, 1)
+
+
+def test_readings_stay_while_an_older_slot_is_open() -> None:
+    """Slots need not become FINAL in their order when rules change; a correction must still find its neighbours."""
+    world = town()
+    go_to(world, 2 * SLOT_S + 900)
+    final_at = 2 * SLOT_S + 2_700
+    with world.transaction() as ctx:  # it stays open, as by rules that gave it longer
+        market_calendar.remove(ctx, market_calendar.SETTLEMENT, final_at, market_calendar.FINAL, 1)
+    go_to(world, 10 * DAY_S)
+    with world.transaction() as ctx:
+        assert market_products.oldest_unfinished(ctx) == 1
+        assert settlement_readings.find(ctx, "home-3/pv", 0) is None
+        assert settlement_readings.find(ctx, "home-3/pv", 2) is not None
+        entry = market_calendar.Entry(ctx.time, market_calendar.FINAL, 1, ())
+        market_calendar.put(ctx, market_calendar.SETTLEMENT, entry)
+    go_to(world, 10 * DAY_S + 2 * 3_600)
+    with world.transaction() as ctx:
+        assert settlement_readings.find(ctx, "home-3/pv", 2) is None
