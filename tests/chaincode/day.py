@@ -47,7 +47,7 @@ markets = st.fixed_dictionaries(
         "retention_s": st.sampled_from([0, 0, 2 * SLOT_S]),
         "outage_s": st.sampled_from([300, 100 * SLOT_S]),
         "internal_permille": st.sampled_from([0, 400]),
-        "max_estimates": st.sampled_from([2, 48]),
+        "max_estimates": st.sampled_from([0, 2, 48]),
     }
 )
 

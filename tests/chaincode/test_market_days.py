@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, Phase, note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from chaincode import budget_state, settlement_readings
 from chaincode.ballot import NOTICE
 from chaincode.contract import ContractError, Value
 from chaincode.market_book import entries
@@ -276,6 +277,19 @@ class Days(RuleBasedStateMachine):
         self.world.height = first - 1
         self.world.next_block(self.world.time + 1)
 
+    @precondition(lambda self: self.world.height % 5 == 2)
+    @rule(
+        network=st.sampled_from(NETWORKS),
+        proceeds=st.sampled_from(["pool", "device"]),
+        gives=st.booleans(),
+        floor=st.sampled_from([0, 5_000]),
+    )
+    def policy(self, network: str, proceeds: str, gives: bool, floor: int) -> None:
+        """Where a home's proceeds go, and which of its devices help the others."""
+        donors = tuple((device, rank, floor, gives) for rank, device in enumerate(DEVICES) if device[:2] == network)
+        what: dict[str, Any] = {"network": network, "proceeds": proceeds, "donors": donors}
+        self.attempt(key_of(network), "budget", "set_policy", **what)
+
     @precondition(lambda self: self.world.height % 5 == 1)
     @rule(grid=lines, rate=st.sampled_from([0, 0, 1]))
     def publish(self, grid: tuple[Any, ...], rate: int) -> None:
@@ -302,6 +316,15 @@ class Days(RuleBasedStateMachine):
         assert whole == sum(self.books.balances.values()), "there are accounts that nobody told of"
         for account, balance in self.books.balances.items():
             assert self.world.query("accounts", "account", account=account) == balance, account
+        stand: dict[tuple[str, int], int] = {}
+        for (device, slot), (_, _, estimated) in self.books.rows.items():
+            of = device, slot // PERIOD_SLOTS
+            stand[of] = stand.get(of, 0) + estimated
+        with self.world.transaction() as ctx:
+            for network in NETWORKS:
+                assert budget_state.owed_of(ctx, network)[0] == self.books.owed.get(network, 0)
+            for (device, period), count in stand.items():
+                assert settlement_readings.estimates(ctx, device, period) == count
         for (device, slot), (import_wh, export_wh, estimated) in self.books.rows.items():
             if slot not in self.books.pruned:
                 row = cast("tuple[Any, ...]", self.world.query("settlement", "reading", device=device, slot=slot))
