@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.at_length import examples
+from tests.chaincode.bookkeeper import Bookkeeper, Terms
 from tests.chaincode.busy_chain import BusyChain, busy_day
-from tests.chaincode.marketplace import FEED_IN, RETAIL, marketplace, order, tick
+from tests.chaincode.marketplace import DEVICES, FEED_IN, RETAIL, marketplace, order, tick
 
 COMMON = {
     ("market", "place"), ("market", "place_many"), ("market", "replace"), ("market", "cancel"),
@@ -42,6 +43,33 @@ def test_a_batch_is_a_set(seed: int) -> None:
     assert topics["fill"] > 10 and topics["settled-anew"] and topics["pruned"] and topics["origin"]
     assert len(COMMON - done) <= 2, COMMON - done
     assert not topics.keys() & {"hook-failed", "market-parked", "settlement-parked", "origin-parked", "gap-failed"}
+
+
+def test_the_books_follow_from_the_blocks_alone() -> None:
+    """Who reads nothing but the events of stored blocks, and an auction's trades, has every balance of the ledger."""
+    chain = BusyChain()
+
+    def query(contract: str, method: str, **args: Any) -> Any:
+        return chain.executor.query(contract, method, args)
+
+    def terms(slot: int) -> Terms:
+        row = query("market", "product", slot=slot)
+        return Terms(row[9], row[10], row[13], row[11])
+
+    def auction(slot: int, number: int) -> tuple[int, Any]:
+        record, _, trades = query("market", "auction", slot=slot, number=number)
+        return record[8], trades
+
+    books = Bookkeeper({device: (row[0], row[2]) for device, row in DEVICES.items()}, terms, auction)
+    for time, transactions in busy_day(chain, 11):
+        chain.commit(chain.execute(time, transactions))
+        books.read(chain.ledger.events(chain.ledger.head.height))
+        issued, redeemed, whole = query("accounts", "audit")
+        assert (issued, redeemed, whole) == (books.issued, books.redeemed, sum(books.balances.values()))
+        assert issued - redeemed == whole
+        for account, balance in books.balances.items():
+            assert query("accounts", "account", account=account) == balance, account
+    assert len(books.settled) > 20 and books.pruned
 
 
 limits = st.lists(st.tuples(st.integers(100, 900), st.integers(FEED_IN, RETAIL)), min_size=1, max_size=12)
