@@ -11,6 +11,7 @@ import platform
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -57,7 +58,17 @@ def community(homes: int, days: int, day_seconds: int, retention_hours: int, see
 
     Example: watt bench community --homes 1000 --days 7 --json
     """
-    show("Community", measure(make_world(homes, days, seed), day_seconds, retention_hours * 3_600), as_json)
+    figures = measure(make_world(homes, days, seed), day_seconds, retention_hours * 3_600)
+    show("Community", figures if as_json else dict(_rows("", figures)), as_json)
+
+
+def _rows(name: str, value: object) -> Iterator[tuple[str, object]]:
+    """Each figure by itself: ``disk_bytes db``, ``evenings 1 blocks``."""
+    if isinstance(value, dict | list):
+        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _rows(f"{name} {key}".strip(), part)
+    else:
+        yield name, value
 
 
 def measure(world: World, day_seconds: int, retention_s: int) -> dict[str, Any]:
