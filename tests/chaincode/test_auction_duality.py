@@ -61,13 +61,13 @@ def check_duality(market: Market, clearing: Clearing, in_keys: bool) -> None:
     assert gain == left, "gain and the worth of the prices differ: no optimum"
 
 
-@settings(max_examples=examples(300), deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(markets())
 def test_prices_prove_the_greatest_welfare(market: Market) -> None:
     check_duality(market, market.clear(), in_keys=False)
 
 
-@settings(max_examples=examples(300), deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(markets())
 def test_key_prices_prove_the_greatest_volume_and_older_first(market: Market) -> None:
     check_duality(market, market.clear(), in_keys=True)

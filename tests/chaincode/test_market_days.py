@@ -384,7 +384,7 @@ class Days(RuleBasedStateMachine):
 
 # No shrinking: a day of thirty steps takes minutes to shrink. Add Phase.shrink when one fails.
 Days.TestCase.settings = settings(
-    max_examples=examples(25),
+    max_examples=examples(20),
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=list(HealthCheck),
