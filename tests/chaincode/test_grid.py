@@ -91,7 +91,6 @@ def test_versions_that_do_not_exist() -> None:
 
 
 def test_a_toll_is_the_rate_times_the_metres_and_a_step() -> None:
-    """Checklist 4."""
     world = neighbourhood()
     assert world.call(OPERATOR, "grid", "publish", root="t", lines=LINES, rate=7) == 2
     assert world.query("grid", "tree") == (2, "t", 7, LINES)

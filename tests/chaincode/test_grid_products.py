@@ -17,7 +17,6 @@ RATE = 2
 
 
 def test_each_product_is_cleared_on_the_grid_that_it_opened_with() -> None:
-    """Checklist 4."""
     world = marketplace()
     assert world.call(UTILITY, "grid", "publish", root="t", lines=NARROW, rate=RATE) == 2
     world.next_block(SLOT_S)

@@ -32,7 +32,6 @@ def run(*words: str) -> Result:
 
 
 def test_a_good_file_is_shown_as_the_ledger_would_see_it(tmp_path: Path) -> None:
-    """Checklist 4."""
     (tmp_path / "grid.csv").write_text(TABLE)
     shown = json.loads(run("check", str(tmp_path / "grid.csv"), "--json").stdout)
     assert shown["dearest"] == {"from": "b", "to": "t", "toll": 60_000}
@@ -47,7 +46,6 @@ def test_a_good_file_is_shown_as_the_ledger_would_see_it(tmp_path: Path) -> None
 
 
 def test_a_bad_file_is_refused_with_its_line(tmp_path: Path) -> None:
-    """Checklist 4."""
     path = tmp_path / "grid.csv"
     path.write_text(TABLE + "b,c,1,,,\n")
     refused = run("check", str(path))

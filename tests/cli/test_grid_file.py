@@ -49,7 +49,6 @@ def refusal(text: str | bytes) -> str:
     ],
 )
 def test_the_same_grid_however_it_was_saved(text: str) -> None:
-    """Checklist 4."""
     assert parse_grid(text.encode(), "grid.csv") == READ
 
 
@@ -112,7 +111,6 @@ def test_a_grid_of_one_bus() -> None:
     ],
 )  # fmt: skip
 def test_what_is_refused(text: str | bytes, told: str) -> None:
-    """Checklist 4."""
     assert refusal(text).startswith(told)
 
 

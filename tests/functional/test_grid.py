@@ -41,7 +41,7 @@ def operator(own_network: Cluster) -> Operator:
 
 
 def test_a_grid_is_published_shown_and_published_again(operator: Operator, tmp_path: Path) -> None:
-    """Checklist 4: what was open before keeps the version that it opened with."""
+    """What was open before keeps the version that it opened with."""
     path = tmp_path / "street.csv"
     shown = operator.run("show", "--csv")
     assert shown.exit_code == 0

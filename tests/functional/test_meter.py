@@ -114,7 +114,7 @@ def over(meters: Meters, slots: int) -> int:
         if opened:
             first = min(opened) if first is None else first
             if min(opened) >= first + slots:
-                return min(opened) - 2
+                return int(min(opened)) - 2
         assert time.monotonic() < deadline, result.output
         time.sleep(0.2)
 

@@ -111,7 +111,7 @@ def street(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Street]:
 
 
 def test_a_late_correction_is_a_reversal_and_a_new_entry(street: Street) -> None:
-    """Checklist 5: late corrections until FINAL. Checklist 6: every entry names its cause, and losses show."""
+    """Late corrections until FINAL; every entry names its cause, and losses show."""
     opened = street.until(
         lambda: [row["slot"] for row in street.json("market", "products") if row["state"] == "DELIVERED"]
     )

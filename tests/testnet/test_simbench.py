@@ -62,7 +62,6 @@ def refusal(directory: Path, subnet: str = "LV") -> str:
 
 
 def test_nodes_that_closed_switches_join_are_one_bus(tmp_path: Path) -> None:
-    """Checklist 4."""
     subnet = load_subnet(write_data(tmp_path), "LV")
     assert subnet.version == (
         "MV-Bus-7",
@@ -103,7 +102,6 @@ def test_the_order_of_lines_and_ends_changes_nothing(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_no_radial_grid(tmp_path: Path, change: tuple[str, str, str], told: str) -> None:
-    """Checklist 4."""
     assert refusal(write_data(tmp_path, change)).startswith(told)
 
 
@@ -137,7 +135,7 @@ def test_names_sort_as_people_count() -> None:
 
 
 def test_the_real_subnet() -> None:
-    """Checklist 4: lines and closed switches of LV3.101 are a tree over 118 load buses."""
+    """Lines and closed switches of LV3.101 are a tree over 118 load buses."""
     try:
         data = find_data()
     except ConfigError:
