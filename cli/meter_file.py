@@ -98,7 +98,7 @@ def read_table(path: Path, slot_seconds: int) -> list[Row]:
             if not columns:
                 columns = _header(cells, place)
             else:
-                rows.append(_row(dict(zip(columns, cells, strict=False)), slot_seconds, place))
+                rows.append(_row(columns, cells, slot_seconds, place))
     except csv.Error as error:
         raise RefusedError("bad-csv", f"{path}:{reader.line_num}: {error}") from error
     if not rows:
@@ -174,12 +174,13 @@ def _header(cells: Sequence[str], place: str) -> list[str]:
     return columns
 
 
-def _row(cells: dict[str, str], slot_seconds: int, place: str) -> Row:
-    if len(cells) < len(COLUMNS):
-        raise RefusedError("bad-csv", f"{place}: fewer cells than columns")
+def _row(columns: Sequence[str], cells: Sequence[str], slot_seconds: int, place: str) -> Row:
+    if len(cells) != len(COLUMNS):  # more than those: a comma in a number would move all behind it
+        raise RefusedError("bad-csv", f"{place}: {len(cells)} cells, not {len(COLUMNS)}")
+    cell = dict(zip(columns, cells, strict=True))
     try:
-        slot = parse_slot(cells["slot"].strip(), slot_seconds)
-        figures = [ENERGY.convert(cells[name].strip(), None, None) for name in COLUMNS[1:]]
+        slot = parse_slot(cell["slot"].strip(), slot_seconds)
+        figures = [ENERGY.convert(cell[name].strip(), None, None) for name in COLUMNS[1:]]
     except click.BadParameter as error:
         raise RefusedError("bad-csv", f"{place}: {plain(error.message)[: 2 * _SHOWN]}") from error
     return Row(slot, figures[0], figures[1], figures[2], figures[3], place)
