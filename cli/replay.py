@@ -209,8 +209,11 @@ def _lines_of(
     """What a file of lines makes of a grid: lines that it names are changed as ``read`` says of their row."""
     changed: dict[tuple[str, str], Callable[[LineSettings], LineSettings]] = {}
     for line, cells in read_csv(path, columns, "bad-lines"):
+        ends = cells["from"], cells["to"]
+        if ends in changed:
+            raise RefusedError("bad-lines", f"{path}, line {line}: {plain(' -> '.join(ends))[:120]} stands twice")
         try:
-            changed[cells["from"], cells["to"]] = read(dict(cells))
+            changed[ends] = read(dict(cells))
         except (ValueError, click.BadParameter) as error:
             raise RefusedError("bad-lines", f"{path}, line {line}: {error}") from error
 

@@ -135,7 +135,7 @@ def read_tariffs(path: Path, decimals: int) -> tuple[tuple[int, int, int], ...]:
     tariffs = []
     for line, row in read_csv(path, TARIFF_COLUMNS, "bad-tariffs"):
         try:
-            parts = [int(part) for part in row["from"].split(":")]
+            parts = [_whole(part, 1, "one") for part in row["from"].split(":")]
             if not 2 <= len(parts) <= 3 or any(not 0 <= part < 60 for part in parts[1:]):
                 raise ValueError(f"{row['from'][:20]!r} is no time of day like 16:30")
             second = sum(part * size for part, size in zip(parts, (3_600, 60, 1), strict=False))
@@ -149,7 +149,7 @@ def read_tariffs(path: Path, decimals: int) -> tuple[tuple[int, int, int], ...]:
 def read_csv(path: Path, columns: tuple[str, ...], code: str) -> list[tuple[int, Mapping[str, str]]]:
     """(line, its cells by column) of a CSV file whose header names ``columns``. Raises RefusedError(code)."""
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
             missing = [column for column in columns if column not in (reader.fieldnames or ())]
             if missing:

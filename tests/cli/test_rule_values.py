@@ -15,13 +15,20 @@ from node.errors import RefusedError
 @pytest.mark.parametrize(
     "text",
     ["", "from,retail\n00:00,1\n", "from,retail,feed_in\n24,1,1\n", "from,retail,feed_in\n00:00,dear,1\n",
-     "from,retail,feed_in\n00:00,1\n", "from,retail,feed_in\n00:61,1,1\n", "from,retail,feed_in\n00:00,1e-9,1\n"],
+     "from,retail,feed_in\n00:00,1\n", "from,retail,feed_in\n00:61,1,1\n", "from,retail,feed_in\n0_0:+0,1,1\n",
+     "from,retail,feed_in\n00:00,1e-9,1\n"],
 )  # fmt: skip
 def test_a_file_of_tariffs_that_is_none_is_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "tariffs.csv"
     path.write_text(text)
     with pytest.raises(RefusedError, match="bad-tariffs"):
         read_tariffs(path, 9)
+
+
+def test_tariffs_are_read_as_spreadsheets_save_them(tmp_path: Path) -> None:
+    path = tmp_path / "tariffs.csv"
+    path.write_bytes(b"\xef\xbb\xbffrom,retail,feed_in\r\n00:00,0.9,0.1\r\n16:30,1,0.2\r\n")
+    assert read_tariffs(path, 9) == ((0, 900_000, 100_000), (59_400, 1_000_000, 200_000))
 
 
 @given(st.integers(0, 400 * 86_400))
