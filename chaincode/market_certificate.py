@@ -21,6 +21,8 @@ from chaincode.tree import Tree
 _AUCTION: Final = b"auction/"
 _ORDERS: Final = b"auction-order/"
 _TRADES: Final = b"auction-trade/"
+TABLES: Final = ("auction", "auction-order", "auction-trade")
+"""Where auctions lie, by the names of ``pruned.Part``."""
 
 PAGE_ROWS: Final = 128
 ANSWER_PAGES: Final = 64

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, NamedTuple, cast
 import click
 from rich.console import Console
 
+from chaincode import market_certificate
 from chaincode.pruned import Part
 from chaincode.registry import default_registry
 from cli.answers import Reader, as_rows
@@ -253,9 +254,10 @@ async def compared(read: Reader, found: Found) -> Found:
         if kept.keys() <= {part.name for part in details}:  # auctions go first: these are not, or not all, gone yet
             continue
         known += 1
-        for part in details:
-            if tuple(part) != kept.get(part.name):
-                text = f"the file's table {part.name} is not the one that the chain has deleted"
+        in_file = {part.name: tuple(part) for part in details}
+        for name in market_certificate.TABLES:  # also those that the file has nothing of: it may be of an older block
+            if in_file.get(name) != kept.get(name):
+                text = f"the file's table {name} is not the one that the chain has deleted"
                 faults.append(Fault(slot, -1, "wrong-digest", text))
     return found._replace(faults=tuple(faults), known=known)
 
@@ -274,7 +276,7 @@ async def _collect(read: Reader, slot: int | None, hint: Reader | None) -> Found
             tell(outcome)
             checked = checked.plus(outcome.checked)
             faults += outcome.faults
-            if outcome.details:
+            if not outcome.checked.pruned:
                 details.append((outcome.slot, outcome.details))
     return Found(checked, tuple(faults), tuple(details))
 

@@ -96,6 +96,11 @@ def test_a_file_outlives_what_it_was_written_from(network: Network, tmp_path: Pa
         other = (details[0]._replace(entries=1_000), *details[1:])
         found = asyncio.run(compared(source.read, Found(Checked(), (), ((slot, other),))))
         assert [(fault.slot, fault.code) for fault in found.faults] == [(slot, "wrong-digest")]
+        # A file from before the slot's first auction has nothing of what was deleted since.
+        found = asyncio.run(compared(source.read, Found(Checked(), (), ((slot, ()), (10**6, ())))))
+        assert found.known == 1
+        gone = [part for part in details if part.name in ("auction", "auction-order", "auction-trade")]
+        assert [(fault.slot, fault.code) for fault in found.faults] == [(slot, "wrong-digest")] * len(gone)
 
 
 def test_what_cannot_be_written_or_read_is_refused(network: Network, tmp_path: Path) -> None:
