@@ -3,8 +3,8 @@
 The utility issues a network a capped total per period; the owner allocates it among devices; orders hold, clearing
 posts, settlement charges; devices of one network help one another. This module is the contract, and the door to what
 other contracts use: ``budget_hold`` (hold, post, release), ``budget_needs`` (resolve_needs), ``budget_charge`` (charge,
-credit), ``budget_alerts`` (note_use), ``budget_share``, ``budget_policy`` and ``budget_state``, each with its rules at
-its head.
+credit, refund), ``budget_alerts`` (note_use), ``budget_share``, ``budget_policy`` and ``budget_state``, each with its
+rules at its head.
 
 Genesis settings: ``period_slots`` (required): length of a period in slots; optional, with defaults:
 ``low_permille`` 200, ``depleted_permille`` 10, ``ahead_permille`` 100, ``borrow_alert`` 3, ``above_alert_slots`` 4
@@ -30,7 +30,7 @@ from chaincode import (
 from chaincode.accounts import UTILITY
 from chaincode.apportion import apportion
 from chaincode.budget_alerts import note_use
-from chaincode.budget_charge import Charge, charge, charge_all, credit
+from chaincode.budget_charge import Charge, charge, charge_all, credit, refund
 from chaincode.budget_hold import hold, hold_all, hold_of, post, release, settle
 from chaincode.budget_needs import resolve_needs
 from chaincode.budget_state import Settings, period_of
@@ -50,6 +50,7 @@ __all__ = [
     "note_use",
     "period_of",
     "post",
+    "refund",
     "release",
     "resolve_needs",
     "settle",

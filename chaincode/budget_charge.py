@@ -80,6 +80,21 @@ def credit(ctx: Context, device: str, period: int, amount: int, source: str, rea
         pay_owed(ctx, network, period, reference)
 
 
+def refund(ctx: Context, device: str, period: int, amount: int, source: str, reason: str, reference: bytes) -> None:
+    """``credit`` of what was settled wrongly, but whatever the policy says debts are paid first: a charge that nobody
+    paid and that is taken back would else be money in the device's hands, with its debt still open.
+
+    Raises ContractError as ``credit`` does.
+    """
+    network = identity.device_of(ctx, device).network
+    to_debts = min(amount, budget_state.owed_of(ctx, network)[0])
+    if to_debts:
+        accounts.transfer(ctx, source, f"pool:{network}:{period}", to_debts, reason, reference)
+        pay_owed(ctx, network, period, reference)
+    if to_debts < amount:
+        credit(ctx, device, period, amount - to_debts, source, reason, reference)
+
+
 def pay_owed(ctx: Context, network: str, period: int, reference: bytes) -> None:
     """Pay what ``network`` owes, oldest first, as far as its pool of ``period`` goes, at most MAX_CLAIMS_PAID claims;
     others stay owed until the next issue, allocation or credit.

@@ -6,7 +6,7 @@ the one that holds in its place is booked, and only the difference moves, device
 1. Who received too much, or paid too little, is charged through its budget: available, automatic share, pool, then
    owed. What is owed the utility advances.
 2. The utility pays, or is paid, what its own part has changed by.
-3. Who paid too much, or received too little, is credited; debts first, as with every credit.
+3. Who paid too much, or received too little, is credited; debts first, whatever the owner's policy.
 
 The slot's escrow is the clearing house, and holds afterwards what it held before: a correction sums to zero over the
 network's devices and the utility. Tolls and rent were settled by the auctions and do not change.
@@ -124,7 +124,7 @@ def _pay(
         accounts.transfer(ctx, accounts.UTILITY, escrow, -received, CORRECTION, reference)
     for device, amount in sorted(change.items()):
         if amount > 0:
-            budget.credit(ctx, device, period, amount, escrow, CORRECTION, reference)
+            budget.refund(ctx, device, period, amount, escrow, CORRECTION, reference)
     assert accounts.balance(ctx, escrow) == held, "a correction does not sum to zero"
     return owed
 

@@ -315,3 +315,14 @@ def test_entries_fill_their_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     heights = cast("Any", world.query("settlement", "settled", network="home-1", slot=1))[2]
     assert len(heights) == 7 and list(heights) == sorted(heights) and heights[-1] == world.height
     assert entries(world, "home-1")[-1] == ("home-1/load", "retail", 205, -20_500, 0)
+
+
+def test_what_nobody_paid_is_no_money_when_it_is_taken_back() -> None:
+    world = patient(allocated=0)
+    world.call(key_of("home-1"), "budget", "set_policy", network="home-1", proceeds="device", donors=())
+    settled_world({"home-1/load": (5_000, 0)}, world)
+    assert cast("Any", world.query("budget", "network_budget", network="home-1", period=0))[7] == 500_000
+    for wh, owed in ((0, 0), (5_000, 500_000), (2_000, 200_000), (5_000, 500_000)):
+        correct(world, "home-1/load", (wh, 0))
+        budget = cast("Any", world.query("budget", "network_budget", network="home-1", period=0))
+        assert (budget[4], budget[7]) == (0, owed), "nothing is available, and what stands is owed, once"
