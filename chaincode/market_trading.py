@@ -188,8 +188,14 @@ def close(ctx: Context, order_id: bytes, order: Order, state: str) -> None:
 
 
 def cancel_moved(ctx: Context) -> None:
-    """At the end of the block: a device that is to hang elsewhere loses its open orders from that slot on."""
-    for device, first_slot in identity.take_moves(ctx):
+    """At the end of the block: a device that is to hang elsewhere loses its open orders from that slot on.
+
+    However often it has moved in the block it is looked at once: every open slot is.
+    """
+    firsts: dict[str, int] = {}
+    for device, slot in identity.take_moves(ctx):
+        firsts[device] = min(slot, firsts.get(device, slot))
+    for device, first_slot in firsts.items():
         _cancel_apart(ctx, device, first_slot)
 
 

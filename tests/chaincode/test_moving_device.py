@@ -2,6 +2,7 @@
 
 from typing import Any, cast
 
+from chaincode import market_trading
 from chaincode.market_products import DAY_S
 from tests.chaincode.market_auditor import Auditor
 from tests.chaincode.marketplace import (
@@ -122,3 +123,17 @@ def expected(slot: int) -> list[tuple[str, str, str, int]]:
         return []
     toll = [(CAR, bus, "toll", 400)] if PRICES[bus] != SUN_PRICE else []
     return [(CAR, bus, "bought", 400), *toll]
+
+
+def test_a_device_that_moves_often_in_a_block_is_looked_at_once() -> None:
+    world = marketplace()
+    bids = {slot: order(world, CAR, "buy", slot=slot, wh=400, price=50) for slot in (1, 2, 3)}
+    world.next_block()
+    for slot in (3, 2, 3) * 20:
+        connect(world, slot, "b2")
+    with world.transaction() as ctx:
+        before = ctx._steps_left
+        market_trading.cancel_moved(ctx)
+        took = before - ctx._steps_left
+    assert took < 60 * 2 + 60, "every move is read and forgotten, the slots are gone through once"
+    assert {slot: state_of(world, bid) for slot, bid in bids.items()} == {1: "ACCEPTED", 2: "CANCELLED", 3: "CANCELLED"}
