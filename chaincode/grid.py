@@ -8,7 +8,8 @@ A line's toll is the rate times its metres, plus a step of its own, as a transfo
 One transaction holds some thousand lines. The first lines of a larger grid are handed in before, as the operator's
 draft; ``publish`` takes them.
 
-The feeder's meter, at the root, has a key; it belongs to the grid operator, who may name another at any time.
+The feeder's meter, at the root, has a key; it belongs to the grid operator, who may name another at any time. Another
+key is another meter, with registers of its own.
 
 Genesis settings: ``root``: name of the root bus (the transformer); ``rate`` (optional): base units per Wh and metre,
 default 0; ``lines``: arrays ``[from, to, metres, step, limit_down_w, limit_up_w]``: parent, child, length in m, step in
@@ -18,7 +19,7 @@ base units per Wh, power limits in W from parent to child and from child to pare
 State: ``grid/`` -> the newest version's number; ``grid/`` version(4) -> (root, rate, number of lines); ``grid/``
 version(4), part(2) -> at most ``LINES_OF_A_PART`` lines as in the settings; ``grid-bus/`` bus -> the version that
 brought it; ``grid-draft/`` -> number of lines drafted; ``grid-draft/`` part(2) -> lines; ``grid-feeder/`` -> the feeder
-meter's key.
+meter's key; ``grid-feeder/since`` -> the block time at which it was named, if another had been before.
 """
 
 import functools
@@ -48,6 +49,7 @@ _GRID: Final = b"grid/"
 _BUSES: Final = b"grid-bus/"
 _DRAFT: Final = b"grid-draft/"
 _FEEDER: Final = b"grid-feeder/"
+_FEEDER_SINCE: Final = b"grid-feeder/since"
 
 
 class Pinned(NamedTuple):
@@ -85,6 +87,11 @@ def require_bus(ctx: Context, bus: str) -> None:
 def feeder_meter(ctx: Context) -> bytes | None:
     """The public key of the meter at the root; None if it has none."""
     return cast("bytes | None", ctx.get(_FEEDER))
+
+
+def feeder_meter_since(ctx: Context) -> int:
+    """The block time at which this meter took the place of another; 0 if it is the first."""
+    return cast("int | None", ctx.get(_FEEDER_SINCE)) or 0
 
 
 @functools.lru_cache(maxsize=16)
@@ -217,6 +224,8 @@ class Grid(Contract):
         """
         roles.require_right(ctx, "publish-grid")
         roles.check_key(key)
+        if feeder_meter(ctx) not in (None, key):
+            ctx.put(_FEEDER_SINCE, ctx.time)
         ctx.put(_FEEDER, key)
         ctx.emit("feeder-meter-set", (), key)
         return None

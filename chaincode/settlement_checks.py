@@ -74,14 +74,19 @@ class Joint(NamedTuple):
     after: int | None
 
 
-def joint(ctx: Context, subject: str, claims: Sequence[Claim]) -> Joint | ContractError:
+def joint(ctx: Context, subject: str, claims: Sequence[Claim], since: int = 0) -> Joint | ContractError:
     """Where the readings of consecutive slots join those around them, or register-mismatch.
 
-    ``subject``: a device, or the feeder's meter.
+    ``subject``: a device, or the feeder's meter; ``since``: the slot from which on it is another meter than before.
+    The claims are of slots on one side of it.
     """
     first, last = claims[0], claims[-1]
     before = settlement_readings.read_before(ctx, subject, first.slot)
     after = settlement_readings.read_after(ctx, subject, last.slot)
+    if before is not None and before[0] < since <= first.slot:
+        before = None
+    if after is not None and last.slot < since <= after[0]:
+        after = None
     fits = all(_joins(one.registers, other, True) for one, other in pairwise(claims))
     if before is not None:
         fits = fits and _joins(before[1].registers, first, before[0] == first.slot - 1)

@@ -2,8 +2,9 @@
 
 Its import is what came into the grid from above, its export what went out. The grid operator names its key
 (``grid.feeder_meter``). Its readings are taken and corrected until a slot is FINAL; nobody is charged by them: together
-with the sum of the homes' meters they tell what was lost on the way. Its registers join as those of other meters do;
-no device's limit is its, and nothing stands in for what it does not.
+with the sum of the homes' meters they tell what was lost on the way. Its registers join as those of other meters do,
+from the slot on in which it took the place of another meter; no device's limit is its, and nothing stands in for what
+it does not say.
 
 State: rows as in ``settlement_readings``, under a name that no device can have.
 """
@@ -11,7 +12,7 @@ State: rows as in ``settlement_readings``, under a name that no device can have.
 from collections.abc import Sequence
 from typing import Final
 
-from chaincode import grid, settlement_amendments, settlement_checks, settlement_metering, settlement_readings
+from chaincode import grid, settlement_amendments, settlement_checks, settlement_metering, settlement_readings, slots
 from chaincode.contract import Context, ContractError
 from chaincode.settlement_checks import Claim
 from chaincode.settlement_metering import DayRow
@@ -81,6 +82,8 @@ def _require_fit(ctx: Context, claims: Sequence[Claim]) -> None:
             fault = ContractError("out-of-limit", "more than any transformer passes", (MAX_SLOT_WH, max(claim.energy)))
         if fault is not None:
             raise fault
-    joint = settlement_checks.joint(ctx, FEEDER, claims)
-    if isinstance(joint, ContractError):
-        raise joint
+    since = grid.feeder_meter_since(ctx) // slots.seconds(ctx)
+    for part in ([claim for claim in claims if claim.slot < since], [claim for claim in claims if claim.slot >= since]):
+        joint = settlement_checks.joint(ctx, FEEDER, part, since) if part else None
+        if isinstance(joint, ContractError):
+            raise joint

@@ -170,3 +170,20 @@ def test_lost_readings_of_the_feeder_show() -> None:
     assert feed(world, 2, (481, 0), (490, 0)) == "register-mismatch"
     assert feed(world, 2, (400, 0), (490, 0)) is None
     assert world.query("settlement", "feeder_readings", slot=1) == ()
+
+
+def test_another_meter_at_the_feeder_has_registers_of_its_own() -> None:
+    world = street(dispute_window_s=9 * SLOT_S)
+    world.next_block(2 * SLOT_S + 1)
+    assert feed(world, 0, (10, 0), (900_010, 0)) is None
+    world.call(UTILITY, "grid", "set_feeder_meter", key=key_of("new"))
+    world.next_block(4 * SLOT_S)
+    assert feed(world, 3, (10, 0), (30, 0), key_of("new")) is None
+    assert feed(world, 2, (21, 0), (21, 0), key_of("new")) == "register-mismatch", "its own readings join"
+    assert feed(world, 2, (20, 0), (20, 0), key_of("new")) is None
+    assert feed(world, 1, (5, 0), (900_014, 0), key_of("new")) == "register-mismatch", "as do those of the one before"
+    rows = ((5, 0, 900_015, 0), (19, 0, 20, 0))
+    assert world.call(key_of("new"), "settlement", "correct_feeder", first_slot=1, rows=rows) == 2
+    world.call(UTILITY, "grid", "set_feeder_meter", key=key_of("new"))
+    world.next_block(5 * SLOT_S)
+    assert feed(world, 4, (0, 0), (29, 0), key_of("new")) == "register-mismatch", "the same key is the same meter"
