@@ -10,7 +10,8 @@ history the mean is 0. Only what was read is history. How many estimates stand i
 with more than the setting ``max_estimates`` the device may not sell there.
 
 State: table ``reading/``: device, slot(8) -> Reading; ``reading-was/``: device, slot(8) revision(4) -> an earlier
-Reading; ``meter/``: device -> the slots in ``_Extent``; ``estimates/``: device, period(8) -> how many stand.
+Reading; ``meter/``: device -> the slots in ``_Extent``; ``meter-gap/``: device, slot(8) that was read -> the last slot
+before it that was, if that is not the one before; ``estimates/``: device, period(8) -> how many stand.
 """
 
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from chaincode.market_products import DAY_S, Product
 _READING: Final = b"reading/"
 _WAS: Final = b"reading-was/"
 _METER: Final = b"meter/"
+_GAP: Final = b"meter-gap/"
 _ESTIMATES: Final = b"estimates/"
 HISTORY_DAYS: Final = 7
 MAX_GAP_SLOTS: Final = 1_500
@@ -67,17 +69,10 @@ class Reading(NamedTuple):
 
 
 class _Extent(NamedTuple):
-    """Which slots of a device were read: the first, the last, and the one before that, -1 if there is none."""
+    """The first and the last slot of a device that were read."""
 
     first: int
     last: int
-    before: int
-
-    def with_read(self, slot: int) -> "_Extent":
-        if slot > self.last:
-            return _Extent(self.first, slot, self.last)
-        before = slot if self.before < slot < self.last else self.before
-        return _Extent(min(self.first, slot), self.last, before)
 
 
 def read(ctx: Context, energy: tuple[int, int], registers: tuple[int, int]) -> Reading:
@@ -110,10 +105,7 @@ def keep(ctx: Context, device: str, slot: int, row: Reading) -> None:
     """Write the first row of a slot, or one that replaces it (and then is told apart by its revision)."""
     ctx.put(_READING + text(device) + uint(slot), tuple(row))
     if row.is_read:
-        known = _extent(ctx, device)
-        extent = _Extent(slot, slot, -1) if known is None else known.with_read(slot)
-        if extent != known:
-            ctx.put(_METER + text(device), tuple(extent))
+        _note_read(ctx, device, slot)
 
 
 def replace(ctx: Context, device: str, slot: int, period: int, old: Reading, row: Reading) -> Reading:
@@ -127,23 +119,17 @@ def replace(ctx: Context, device: str, slot: int, period: int, old: Reading, row
 
 
 def read_before(ctx: Context, device: str, slot: int) -> tuple[int, Reading] | None:
-    """The nearest slot before that was read, and its row; None if there is none.
-
-    Where readings come, at the end, two reads find it; farther back it is looked for among ``MAX_GAP_SLOTS``.
-    """
+    """The nearest slot before that was read, and its row; None if there is none, or its details are gone."""
     known = _extent(ctx, device)
     if known is None or known.first >= slot:
         return None
     near = known.last
-    if near >= slot:
-        near = known.before if known.before < slot else slot - 1
-    row = find(ctx, device, near) if near >= 0 else None
-    if row is not None and row.is_read:
-        return near, row
-    for other, row in rows_before(ctx, device, slot):
-        if row.is_read:
-            return other, row
-    return None
+    if slot <= near:
+        gap = _gap_behind(ctx, device, slot)
+        before = gap[0] if gap is not None and gap[0] < slot else ctx.get(_GAP + text(device) + uint(slot))
+        near = before if isinstance(before, int) else slot - 1
+    row = find(ctx, device, near)
+    return None if row is None else (near, row)
 
 
 def read_after(ctx: Context, device: str, slot: int) -> tuple[int, Reading] | None:
@@ -151,18 +137,12 @@ def read_after(ctx: Context, device: str, slot: int) -> tuple[int, Reading] | No
     known = _extent(ctx, device)
     if known is None or known.last <= slot:
         return None
-    if slot >= known.before:
-        row = find(ctx, device, known.last)
-        return None if row is None else (known.last, row)
-    start = _READING + text(device)
-    for key, raw in ctx.scan(start, after=start + uint(slot)):
-        other = int.from_bytes(key[-8:], "big")
-        if other > slot + MAX_GAP_SLOTS:
-            return None
-        row = _row(raw)
-        if row.is_read:
-            return other, row
-    return None
+    near = known.first
+    if slot >= near:
+        gap = _gap_behind(ctx, device, slot)
+        near = gap[1] if gap is not None and gap[0] <= slot else slot + 1
+    row = find(ctx, device, near) if near <= slot + MAX_GAP_SLOTS else None
+    return None if row is None else (near, row)
 
 
 def rows_before(ctx: Context, device: str, slot: int) -> Iterator[tuple[int, Reading]]:
@@ -234,6 +214,33 @@ def _means(ctx: Context, device: str, slot: int, slots_per_day: int) -> tuple[in
     imported = sum([row.import_wh for row in days_before])
     exported = sum([row.export_wh for row in days_before])
     return imported // len(days_before), exported // len(days_before)
+
+
+def _note_read(ctx: Context, device: str, slot: int) -> None:
+    """A slot has been read: neighbours are found by it from now on, without looking through what lies between."""
+    known, gaps = _extent(ctx, device), _GAP + text(device)
+    if known is None or slot > known.last:
+        if known is not None and slot > known.last + 1:
+            ctx.put(gaps + uint(slot), known.last)
+        ctx.put(_METER + text(device), (slot if known is None else known.first, slot))
+    elif slot < known.first:
+        if slot < known.first - 1:
+            ctx.put(gaps + uint(known.first), slot)
+        ctx.put(_METER + text(device), (slot, known.last))
+    elif (gap := _gap_behind(ctx, device, slot)) is not None and gap[0] < slot < known.last:
+        if gap[0] < slot - 1:
+            ctx.put(gaps + uint(slot), gap[0])
+        if slot < gap[1] - 1:
+            ctx.put(gaps + uint(gap[1]), slot)
+        else:
+            ctx.delete(gaps + uint(gap[1]))
+
+
+def _gap_behind(ctx: Context, device: str, slot: int) -> tuple[int, int] | None:
+    """Of the gaps of a device, the first that ends behind ``slot``: the two slots that were read beside it."""
+    gaps = _GAP + text(device)
+    found = next(ctx.scan(gaps, after=gaps + uint(slot)), None)
+    return None if found is None else (cast("int", found[1]), int.from_bytes(found[0][-8:], "big"))
 
 
 def _extent(ctx: Context, device: str) -> _Extent | None:

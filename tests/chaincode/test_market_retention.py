@@ -84,7 +84,8 @@ KEPT = {
     "rules and members": "gov-admin gov-epoch gov-seat grid grid-bus grid-draft grid-feeder market market-rules slots",
     "sums": "cleared estimates metered origin origin-period origin-store product pruned rent rent-part rent-period "
     "rent-toll settled-period",
-    "calendars, and what waits": "bulk calendar gap meter outage outage-moves parked parked-slot releasing settling",
+    "calendars, and what waits": "bulk calendar gap meter meter-gap outage outage-moves parked parked-slot releasing "
+    "settling",
     "with the readings that they were": "reading-was",
 }
 """Tables that are not emptied, and why."""

@@ -9,11 +9,13 @@ from itertools import pairwise
 from typing import Any, cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chaincode import settlement_readings
 from chaincode.settlement_readings import Reading
 from tests.chaincode.marketplace import SLOT_S
-from tests.chaincode.meters import Wh, collect, correct, day, row, signed, street
+from tests.chaincode.meters import DAYS, Wh, collect, correct, day, row, signed, street
 from tests.chaincode.world import World
 
 DEVICE = "home-1/battery"
@@ -122,6 +124,40 @@ def test_neighbours_are_found_from_everywhere() -> None:
             return before and before[0], after and after[0]
 
         assert [near(slot) for slot in (0, 2, 3, 5, 7)] == [(None, 2), (None, 5), (2, 5), (2, None), (5, None)]
+
+
+@given(st.permutations(range(12)), st.integers(1, 12))
+def test_neighbours_are_the_nearest_that_were_read(order: list[int], count: int) -> None:
+    """In whatever order the readings come, what is found at once is what looking at every slot finds."""
+    world = street(metering_window_s=20 * SLOT_S)
+    world.next_block(12 * SLOT_S)
+    for slot in order[:count]:
+        assert day(world, DEVICE, slot, [(0, 0)]) == ()
+    were_read = sorted(order[:count])
+    with world.transaction() as ctx:
+        for slot in range(13):
+            before = settlement_readings.read_before(ctx, DEVICE, slot)
+            after = settlement_readings.read_after(ctx, DEVICE, slot)
+            assert (before and before[0]) == max((each for each in were_read if each < slot), default=None)
+            assert (after and after[0]) == min((each for each in were_read if each > slot), default=None)
+
+
+def test_what_a_correction_costs_does_not_grow_with_the_gap_before_it() -> None:
+    """Whoever has been silent for a month could else fill blocks with corrections that are refused, and slow them."""
+    world = street(slot_seconds=60, open_before_s=60, gate_before_end_s=10, metering_window_s=60, dispute_window_s=DAYS)
+    steps = []
+    for gap in (2, 200):
+        first = world.time // 60 + 1
+        for slot in (first, first + gap, first + gap + 1):
+            while world.time < (slot + 1) * 60:
+                world.next_block(world.time + 60)
+            assert day(world, DEVICE, slot, [(0, 0)]) == ()
+        with world.transaction() as ctx:
+            before = ctx._steps_left
+            assert settlement_readings.read_before(ctx, DEVICE, first + gap - 1) is not None
+            assert settlement_readings.read_after(ctx, DEVICE, first + 1) is not None
+            steps.append(before - ctx._steps_left)
+    assert steps[0] == steps[1] <= 6
 
 
 def test_registers_never_run_backwards_over_a_gap() -> None:
