@@ -260,15 +260,15 @@ class Settlement(Contract):
         """
         identity.network_of(ctx, network)
         _require_period(period)
-        slots_settled, rent, sums = settlement_ledger.period_sums(ctx, network, period)
-        return (slots_settled, sums.cost(), sums.utility_only, rent, *sums)
+        of = settlement_ledger.period_sums(ctx, network, period)
+        return (of.slots, of.sums.cost(), of.sums.utility_only, of.rent, *of.sums)
 
     @query
     def rent(self, ctx: Context, *, period: int, first: int = 0) -> Value:
         """The congestion rent of a billing period: (state, rent, carried from the period before, tolls paid, returned,
         rows), in base units. State: "collecting", "returning", "returned", or "carried" to the next period. Rows:
-        (network, tolls, rent that came back) of 500 networks from number ``first`` on, of those that have either.
-        Raises ContractError("bad-range").
+        (network, tolls, rent that came back, its block, the hook that paid it) of 500 networks from number ``first``
+        on, of those that have either; block 0 and no hook before. Raises ContractError("bad-range").
         """
         _require_period(period)
         if first < 0:
@@ -277,7 +277,7 @@ class Settlement(Contract):
         for network in identity.networks_of(ctx, first, MAX_LISTED):
             sums = settlement_ledger.period_sums(ctx, network, period)
             if sums.rent or sums.sums.tolls:
-                rows.append((network, sums.sums.tolls, sums.rent))
+                rows.append((network, sums.sums.tolls, sums.rent, sums.rent_block, sums.rent_cause))
         return (of.state, of.rent, of.carried, of.tolls, of.returned, tuple(rows))
 
     @query

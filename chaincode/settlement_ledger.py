@@ -93,12 +93,15 @@ class Settled(NamedTuple):
 
 class PeriodSums(NamedTuple):
     """A network's sums over the slots of a billing period that are settled: how many; the congestion rent of the period
-    that came back to it, in base units; the sums.
+    that came back to it, in base units; the sums; the block in which the rent came back and the hook that paid it, 0
+    and empty before.
     """
 
     slots: int
     rent: int
     sums: Settled
+    rent_block: int = 0
+    rent_cause: bytes = b""
 
 
 class Metered(NamedTuple):
@@ -229,14 +232,16 @@ def period_sums(ctx: Context, network: str, period: int) -> PeriodSums:
     raw = ctx.get(_PERIODS + text(network) + uint(period, 4))
     if raw is None:
         return PeriodSums(0, 0, Settled())
-    slots, rent, sums = cast("tuple[int, int, tuple[int, ...]]", raw)
-    return PeriodSums(slots, rent, Settled(*sums))
+    sums = PeriodSums(*cast("PeriodSums", raw))
+    return sums._replace(sums=Settled(*sums.sums))
 
 
 def note_rent(ctx: Context, network: str, period: int, amount: int) -> None:
-    """``amount`` base units of the rent of ``period`` have come back to ``network``."""
+    """``amount`` base units of the rent of ``period`` have come back to ``network``, in this block and all at once."""
     sums = period_sums(ctx, network, period)
-    _put_period(ctx, network, period, sums._replace(rent=sums.rent + amount))
+    _put_period(
+        ctx, network, period, sums._replace(rent=sums.rent + amount, rent_block=ctx.height, rent_cause=ctx.tx_id)
+    )
 
 
 def metered_of(ctx: Context, slot: int) -> Metered:
@@ -278,4 +283,5 @@ def _page(ctx: Context, network: str, slot: int, page: int) -> list[Entry]:
 
 
 def _put_period(ctx: Context, network: str, period: int, sums: PeriodSums) -> None:
-    ctx.put(_PERIODS + text(network) + uint(period, 4), (sums.slots, sums.rent, tuple(sums.sums)))
+    row = (sums.slots, sums.rent, tuple(sums.sums), sums.rent_block, sums.rent_cause)
+    ctx.put(_PERIODS + text(network) + uint(period, 4), row)

@@ -44,10 +44,11 @@ class Statements(Contract):
     @query
     def period(self, ctx: Context, *, network: str, period: int) -> Value:
         """(status, first slot, first slot of the next period, seconds of a slot, first slot that has not opened, owed,
-        slots settled, rent, sums, rent of all, slots assigned, origin).
+        slots settled, rent, its block, its cause, sums, rent of all, slots assigned, origin).
 
         ``owed``: all that the network owes the utility now, of whatever period; ``rent``: the congestion rent of this
-        period that came back; in base units. Sums and origin: the fields of ``settlement_ledger.Settled`` over the
+        period that came back, in base units; block and cause: in which block, and the hook that paid it (0 and empty
+        before). Sums and origin: the fields of ``settlement_ledger.Settled`` over the
         settled slots and of ``origin_state.Sums`` over those whose origins are known for good, kept when their details
         are not. Rent of all: the fields of ``settlement_rent.Rent``. Raises ContractError: unknown-network,
         unknown-period.
@@ -56,12 +57,13 @@ class Statements(Contract):
         status = budget_state.status_of(ctx, period)
         first, end = budget_state.slots_of(ctx, period)
         opened = market_products.next_to_open(ctx) or 0
-        settled, rent, sums = settlement_ledger.period_sums(ctx, network, period)
+        of_period = settlement_ledger.period_sums(ctx, network, period)
+        came_back = (of_period.rent, of_period.rent_block, of_period.rent_cause)
         owed, _ = budget_state.owed_of(ctx, network)
         assigned, origin = origin_state.period_sums(ctx, network, period)
         of_all = settlement_rent.rent_of(ctx, period)
         of_all_row = (of_all.rent, of_all.carried, of_all.tolls, of_all.returned, of_all.state)
-        known = (settled, rent, tuple(sums), of_all_row, assigned, tuple(origin))
+        known = (of_period.slots, *came_back, tuple(of_period.sums), of_all_row, assigned, tuple(origin))
         return status, first, end, slots.seconds(ctx), opened, owed, *known
 
     @query

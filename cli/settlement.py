@@ -17,7 +17,7 @@ from node.model.codec import Value
 
 PARKED: Final = ("network", "slot", "code", "time", "unit", "released")
 RENT: Final = ("state", "rent", "carried", "tolls", "returned", "networks")
-RENT_ROW: Final = ("network", "tolls", "rent")
+RENT_ROW: Final = ("network", "tolls", "rent", "block", "cause")
 PAGE: Final = 500
 
 
@@ -105,8 +105,11 @@ def rent(period: int | None, nodes: tuple[str, ...], as_json: bool) -> None:
     returned, whole = tokens(found["returned"], decimals), tokens(found["rent"], decimals)
     print_table(
         f"Rent of period {found['period']}, {found['state']}: {returned} of {whole} tokens",
-        ("Network", ">Tolls paid", ">Rent back"),
-        [(row["network"], *[tokens(row[name], decimals) for name in ("tolls", "rent")]) for row in found["networks"]],
+        ("Network", ">Tolls paid", ">Rent back", ">In block"),
+        [
+            (row["network"], *[tokens(row[name], decimals) for name in ("tolls", "rent")], row["block"] or "")
+            for row in found["networks"]
+        ],
     )
 
 

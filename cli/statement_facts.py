@@ -101,7 +101,8 @@ class Origin(NamedTuple):
 
 class Facts(NamedTuple):
     """All that is known of a network in a billing period. ``settled_slots``, ``rent`` and ``kept``: the period's sums
-    as the ledger keeps them apart from the slots, ``kept_origin`` the same of the ``assigned_slots``, whose origins are
+    as the ledger keeps them apart from the slots, ``rent_block`` and ``rent_cause``: where that rent came back;
+    ``kept_origin`` the same of the ``assigned_slots``, whose origins are
     known for good; ``owed_now``: what the network owes the utility, of all periods; ``rent_of_all``: of all networks.
     """
 
@@ -115,6 +116,8 @@ class Facts(NamedTuple):
     owed_now: int
     settled_slots: int
     rent: int
+    rent_block: int
+    rent_cause: bytes
     kept: Settled
     rent_of_all: Rent
     assigned_slots: int
@@ -130,8 +133,8 @@ MOST_PROVISIONAL: Final = 96
 _TOO_MUCH: Final = ("step-limit", "too-much", "not-provable", "pruned")
 """Why a node does not work out the origin of a slot: then it is not known yet."""
 _PERIOD = (
-    "status", "first_slot", "end_slot", "slot_seconds", "next_to_open", "owed_now", "settled_slots", "rent", "kept",
-    "rent_of_all", "assigned_slots", "kept_origin",
+    "status", "first_slot", "end_slot", "slot_seconds", "next_to_open", "owed_now", "settled_slots", "rent",
+    "rent_block", "rent_cause", "kept", "rent_of_all", "assigned_slots", "kept_origin",
 )  # fmt: skip
 
 

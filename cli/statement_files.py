@@ -40,7 +40,7 @@ def _row(statement: Statement, line: Line, item: Item, token: Token) -> tuple[ob
     starts = clock(item.slot * statement.facts.slot_seconds)
     order, other = _of(item, "order"), _of(item, "other order")
     readings = [source for source in item.sources if source.what in ("reading", "estimate")]
-    settled = _of(item, "settlement")
+    settled = _of(item, "settlement") or _of(item, "payment")
     auction = ("", "") if item.auction is None else (item.auction[0], item.auction[2])
     return (
         line.number, line.kind, item.slot, starts, int(item.is_final), item.device, item.bus, item.other_network,

@@ -105,7 +105,8 @@ def rent_items(facts: Facts) -> tuple[Item, ...]:
     """The congestion rent that came back, when the period's last slot had become final."""
     if not facts.rent:
         return ()
-    return (Item(facts.end_slot - 1, True, RENT, "", "", "", "", 0, None, facts.rent),)
+    paid = Source("payment", b"", facts.rent_cause, facts.rent_block)
+    return (Item(facts.end_slot - 1, True, RENT, "", "", "", "", 0, None, facts.rent, sources=(paid,)),)
 
 
 def used(facts: Facts, kind: str) -> tuple[Item, ...]:

@@ -25,9 +25,9 @@ MONEY_KINDS: Final = (BOUGHT, TOLL, RETAIL, INTERNAL_PAID, SOLD, FEED_IN, INTERN
 
 
 class Source(NamedTuple):
-    """Something that a figure rests on. ``what``: order, other order, reading, estimate, settlement; ``id``: the
-    order's; ``tx``: the transaction (of an estimate, the hook), empty if the block did it by itself; ``height``: its
-    block.
+    """Something that a figure rests on. ``what``: order, other order, reading, estimate, settlement, payment (of
+    rent); ``id``: the order's; ``tx``: the transaction (of an estimate or a payment, the block's hook), empty for a
+    settlement; ``height``: its block.
     """
 
     what: str

@@ -36,7 +36,15 @@ def trade(world: World, slot: int, *buys: tuple[str, int, int]) -> None:
 
 
 def rent(world: World, period: int) -> tuple[Any, ...]:
-    return cast("tuple[Any, ...]", world.query("settlement", "rent", period=period))
+    """As it is asked, but of each network only its tolls and its rent."""
+    *of_all, rows = cast("tuple[Any, ...]", world.query("settlement", "rent", period=period))
+    return (*of_all, tuple([row[:3] for row in rows]))
+
+
+def paid_in(world: World, period: int) -> dict[str, tuple[int, bytes]]:
+    """By network the block in which its rent came back, and the hook that paid it."""
+    rows = cast("Any", world.query("settlement", "rent", period=period))[-1]
+    return {network: (block, cause) for network, _, _, block, cause in rows}
 
 
 def came_back(world: World) -> list[tuple[str, Any]]:
@@ -70,6 +78,22 @@ def test_rent_goes_back_by_tolls_paid_when_the_period_is_over() -> None:
     check(world)
     go_to(world, OVER_S + 10 * SLOT_S)
     assert len(came_back(world)) == 2, "once"
+
+
+def test_what_came_back_names_its_block_and_the_hook_that_paid_it() -> None:
+    world = street()
+    trade(world, 1, ("home-1/load", 150, 90), ("home-3/ev", 100, 60))
+    go_to(world, OVER_S - 901)
+    assert paid_in(world, 0) == {"home-1": (0, b""), "home-3": (0, b"")}
+    while not came_back(world):
+        world.next_block(max(world.time, OVER_S))
+    (cause,) = {cause for _, cause in paid_in(world, 0).values()}
+    assert paid_in(world, 0) == {"home-1": (world.height, cause), "home-3": (world.height, cause)} and len(cause) == 32
+    found = cast("Any", world.query("statements", "period", network="home-1", period=0))
+    assert found[7:10] == (3_450, world.height, cause)
+    paid = paid_in(world, 0)
+    go_to(world, OVER_S + 10 * SLOT_S)
+    assert paid_in(world, 0) == paid
 
 
 def test_the_largest_remainder_has_the_odd_base_unit_then_the_id() -> None:
@@ -215,6 +239,7 @@ def test_a_payment_that_fails_is_parked_and_released() -> None:
     world.call(key_of("admin"), "settlement", "release", index=0)
     world.next_block(world.time + 1)
     assert rent(world, 0)[4] == 4_600 and balance(world, "congestion") == 0
+    assert paid_in(world, 0)["home-1"][0] == world.height > paid_in(world, 0)["home-3"][0] > 0
     check(world)
 
 

@@ -71,7 +71,7 @@ def test_every_line_is_the_sum_of_its_explanation_and_the_total_is_the_bill(seed
             assert sum(item["amount"] for item in explained["items"]) == line.amount == explained["amount"]
             if line.kind not in ("total", "difference", "owed"):
                 assert sum(item["energy_wh"] for item in explained["items"]) == line.energy_wh
-            assert all(item.sources or item.reason == "rent" for item in line.items)
+            assert all(item.sources for item in line.items)
         _check_csv(statement)
     _check_both_sides(made)
 
@@ -143,7 +143,17 @@ def test_rent_that_came_back_is_part_of_the_bill(capsys: pytest.CaptureFixture[s
         assert not statement.is_so_far and statement.final == statement.settled == PERIOD_SLOTS
         assert not any(line.is_provisional for line in statement.lines)
         print_line(statement, statement.line("rent"), TOKEN)
-        assert ("pro rata of tolls" in capsys.readouterr().out) is (statement.line("rent").amount > 0)
+        text = capsys.readouterr().out
+        assert ("pro rata of tolls" in text) is (statement.line("rent").amount > 0)
+        for item in statement.line("rent").items:
+            (paid,) = item.sources
+            assert f"payment     {paid.tx.hex()}, block {paid.height}" in text and 0 < paid.height <= world.height
+            assert [row["settled_block"] for row in _rent_rows(statement)] == [str(paid.height)]
+
+
+def _rent_rows(statement: Statement) -> list[dict[str, str]]:
+    rows = csv.DictReader(io.StringIO(statement_csv(statement, TOKEN)))
+    return [row for row in rows if row["kind"] == "rent"]
 
 
 def test_what_is_not_final_is_marked() -> None:
