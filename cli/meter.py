@@ -7,13 +7,13 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import click
 
 from chaincode.settlement_metering import MAX_COLLECTED_ROWS, MAX_DAY_ROWS, ROW_CODES
-from chaincode.settlement_readings import Reading
-from cli.answers import as_rows, record
+from cli.answers import as_rows
 from cli.meter_file import Collected, Row, read_signed, read_table, runs, sign_row
+from cli.meter_readings import readings
 from cli.output import EXIT_REFUSED, count, json_option, print_json, print_table, refusals_to_exit_codes
 from cli.refusals import explain
-from cli.session import Account, ask, node_option, open_key, passphrase_option, signing_options, transact
-from cli.units import ENERGY, kwh, parse_slot
+from cli.session import Account, ask, open_key, passphrase_option, signing_options, transact
+from cli.units import ENERGY, parse_slot
 from cli.verify import slot_seconds_of
 from node.errors import RefusedError
 from node.gateway.client import Client, TxStatus
@@ -23,7 +23,6 @@ from node.model.keys import SigningKey
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _SLOT_SECONDS: Final = 1_800
-_SLOT_HELP: Final = "A slot's number, or a UTC time in it such as 2017-06-16T12:30."
 
 
 class Refused(NamedTuple):
@@ -41,6 +40,9 @@ _Send: TypeAlias = Callable[[Account, dict[str, Any]], Awaitable[TxStatus]]
 @click.group()
 def meter() -> None:
     """Readings: what meters report, sign and correct, and what collectors bring."""
+
+
+meter.add_command(readings)
 
 
 @meter.command()
@@ -286,58 +288,6 @@ def _correct(
     if as_json:
         return print_json({"changed": changed, "heights": [status.height for status in statuses]})
     click.echo(f"{count(changed, 'slot')} changed")
-
-
-@meter.command()
-@click.argument("device", required=False)
-@click.option("--slot", required=True, help=_SLOT_HELP)
-@click.option("--feeder", "is_feeder", is_flag=True, help="The feeder's meter instead of a device's.")
-@node_option
-@json_option
-@refusals_to_exit_codes
-def readings(device: str | None, slot: str, is_feeder: bool, nodes: tuple[str, ...], as_json: bool) -> None:
-    """What holds for DEVICE in a slot, and all that it replaced, newest first.
-
-    Read: the meter's own word. Estimated: none came in time. Spread: its part of what later registers showed.
-
-    Example: watt meter readings home-3/ev --slot 2017-06-16T14:00
-    """
-    if is_feeder == (device is not None):
-        raise click.UsageError("name a DEVICE, or --feeder")
-
-    async def read(client: Client) -> Value:
-        number = parse_slot(slot, await slot_seconds_of(client.query))
-        if device is None:
-            return await client.query("settlement", "feeder_readings", {"slot": number})
-        await client.query("identity", "device", {"device": device})  # refused if there is none
-        return await client.query("settlement", "readings", {"device": device, "slot": number})
-
-    rows = [Reading(*record(row, Reading._fields).values()) for row in as_rows(ask(nodes, read))]
-    if as_json:
-        return print_json([{**row._asdict(), "state": _state(row)} for row in rows])
-    print_table(
-        f"Readings of {device or 'the feeder'} in slot {slot}",
-        (">Revision", "State", ">kWh in", ">kWh out", ">Register in", ">Register out", ">Block", "?Cause"),
-        (
-            (
-                row.revision,
-                _state(row),
-                kwh(row.import_wh),
-                kwh(row.export_wh),
-                kwh(row.import_register) if row.is_read else "",
-                kwh(row.export_register) if row.is_read else "",
-                row.height,
-                row.cause,
-            )
-            for row in rows
-        ),
-    )
-
-
-def _state(row: Reading) -> str:
-    if row.is_read:
-        return "read"
-    return "estimated" if row.estimated else "spread"
 
 
 async def _settle(

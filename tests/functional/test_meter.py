@@ -62,7 +62,7 @@ class Meters:
         return str(path)
 
     def readings(self, *words: str) -> list[tuple[Any, ...]]:
-        found = self.json("readings", *words)
+        found = self.json("readings", *words)["readings"]
         return [(row["revision"], row["state"], row["import_wh"], row["export_wh"]) for row in found]
 
 
@@ -162,6 +162,13 @@ def test_every_way_in_which_a_reading_comes(meters: Meters) -> None:
     assert meters.json("feeder", path, "--correct", by="feeder")["changed"] == 1
     assert meters.readings("--feeder", "--slot", str(first + 1)) == [(1, "read", 61, 0), (0, "read", 60, 0)]
     assert "Readings of the feeder" in meters.run("readings", "--feeder", "--slot", str(first)).stdout
+    for words in ([load, "--slot", str(first)], ["--feeder", "--slot", str(first + 1)]):
+        proven = meters.json("readings", *words, "--genesis", str(meters.genesis))
+        assert proven.pop("proven").startswith("at block ") and proven == meters.json("readings", *words)
+    shown = meters.run("readings", load, "--slot", str(first), "--genesis", str(meters.genesis)).stdout
+    assert shown.splitlines()[-1].startswith("proven at block ")
+    unknown = meters.run("readings", "home-9/load", "--slot", str(first), "--genesis", str(meters.genesis))
+    assert unknown.exit_code == 1 and unknown.stderr.startswith("watt: unknown-device: ")
 
 
 def test_what_registers_show_of_lost_readings(meters: Meters) -> None:
