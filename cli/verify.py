@@ -15,6 +15,8 @@ That the orders are those that were placed is what `watt node verify` proves, by
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, cast
 
+import msgspec
+
 from chaincode import market_certificate, market_products, pruned
 from chaincode.auction_types import Trade
 from chaincode.contract import ContractError, Value
@@ -214,14 +216,21 @@ class _Audit:
 
 async def _product_and_escrow(read: Reader, slot: int) -> tuple[dict[str, Any], int | None]:
     """The product, and what its escrow held while it was so; None if it changed whenever it was asked for."""
-    product = record(await read("market", "product", {"slot": slot}), PRODUCT)
+    product = await _product(read, slot)
     for _ in range(_TRIES):
         escrow = await read("accounts", "account", {"account": f"escrow:{slot}"})
-        again = record(await read("market", "product", {"slot": slot}), PRODUCT)
+        again = await _product(read, slot)
         if again == product and isinstance(escrow, int):
             return product, escrow
         product = again
     return product, None
+
+
+async def _product(read: Reader, slot: int) -> dict[str, Any]:
+    product = record(await read("market", "product", {"slot": slot}), PRODUCT)
+    if any(type(value) is not int for name, value in product.items() if name != "state"):
+        raise RefusedError("bad-answer", f"the node's answer is no product of slot {slot}: another version?")
+    return product
 
 
 async def _escrow_fault(read: Reader, slot: int, product: Mapping[str, Any], escrow: int) -> str | None:
@@ -274,11 +283,6 @@ async def _auction(read: Reader, slot: int, number: int) -> tuple[Auction, list[
 
 def _certificate(answer: Value) -> tuple[Auction, list[OrderRow], list[Trade]]:
     try:
-        record_, orders, trades = as_rows(answer)
-        return (
-            Auction(*as_rows(record_)),  # type: ignore[arg-type]
-            [OrderRow(*as_rows(row)) for row in as_rows(orders)],  # type: ignore[arg-type]
-            [Trade(*as_rows(row)) for row in as_rows(trades)],  # type: ignore[arg-type]
-        )
-    except (TypeError, ValueError) as error:
+        return msgspec.convert(answer, tuple[Auction, list[OrderRow], list[Trade]], builtin_types=(bytes,))
+    except msgspec.ValidationError as error:
         raise RefusedError("bad-answer", f"the node's answer is no auction: {error}") from error

@@ -2,11 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cache
 from random import Random
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from chaincode import accounts, grid, market_certificate, market_products
 from chaincode.auction import Order, clear
@@ -175,6 +178,22 @@ def test_an_auction_of_many_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ContractError) as negative:
         small.executor.query("market", "auction", {"slot": slot, "number": 0, "first": -1})
     assert negative.value.code == "bad-range"
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_whatever_a_node_answers_is_judged_or_refused(data: st.DataObject) -> None:
+    """Anything may stand anywhere in its answers."""
+
+    def other(value: Any) -> Any:
+        if isinstance(value, tuple) and value and data.draw(st.integers(0, 9)):
+            at = data.draw(st.integers(0, len(value) - 1))
+            return (*value[:at], other(value[at]), *value[at + 1 :])
+        return data.draw(st.sampled_from((None, 0, -1, 1, 2**62, True, "x", b"", bytes(32), (), (1,), value)))
+
+    method = data.draw(st.sampled_from(("product", "auction", "tree", "account", "pruned")))
+    with suppress(RefusedError, ContractError):
+        verified(lying(method, lambda answer, _: other(answer)), busiest()[0])
 
 
 def test_an_auction_of_more_orders_than_a_gateway_answers_at_once() -> None:
