@@ -231,11 +231,17 @@ def _is_history_over(ctx: Context, slot: int) -> bool:
 def _reading_keys(ctx: Context, device: str, slot: int) -> Iterator[bytes]:
     """The rows of a slot that can go; and those that had to stay when it was the turn of the slot a longest gap ago."""
     last = settlement_readings.last_read(ctx, device)
-    if last is None or slot < last:
+    if last is None or (slot < last and not _is_in_open_gap(ctx, device, slot)):
         yield from settlement_readings.keys_of(ctx, device, slot)
     old = slot - settlement_readings.MAX_GAP_SLOTS
     if old >= 0 and old != last:
         yield from settlement_readings.keys_of(ctx, device, old)
+
+
+def _is_in_open_gap(ctx: Context, device: str, slot: int) -> bool:
+    """Whether a slot of the gap in which this row is, or which it begins, may still be corrected: it is divided by it."""
+    after = settlement_readings.read_after(ctx, device, slot)
+    return after is not None and after[0] - 1 > slot and not market_products.is_final(ctx, after[0] - 1)
 
 
 def _finish(ctx: Context, slot: int) -> None:

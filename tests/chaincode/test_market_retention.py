@@ -237,3 +237,32 @@ def test_readings_stay_while_an_older_slot_is_open() -> None:
     go_to(world, 10 * DAY_S + 2 * 3_600)
     with world.transaction() as ctx:
         assert settlement_readings.find(ctx, "home-3/pv", 2) is None
+
+
+def test_a_gap_stays_while_one_of_its_slots_may_be_corrected() -> None:
+    world = town(retention_s=1, dispute_window_s=7 * DAY_S)
+    meter, load = key_of("meter home-1/load"), "home-1/load"
+    last = 13 * SLOTS_PER_DAY
+    go_to(world, SLOT_S)
+    report(world, load, 0, 0, 0)
+    go_to(world, (last + 1) * SLOT_S)
+    rows = ((0, 0, 10_000, 0),)
+    world.call(meter, "settlement", "report_day", device=load, first_slot=last, rows=rows)
+    go_to(world, 15 * DAY_S)
+    assert reading(world, "home-2/load", 0) is None and reading(world, load, 0) is not None
+    # In the end nothing had flowed before the last slot but one.
+    world.call(meter, "settlement", "correct", device=load, first_slot=last - 2, rows=((0, 0, 0, 0),))
+    go_to(world, world.time + 1)
+    with world.transaction() as ctx:
+        still_open = [slot for slot in range(last - 2) if not market_products.is_final(ctx, slot)]
+    assert len(still_open) > SLOTS_PER_DAY
+    for slot in still_open:
+        row = reading(world, load, slot)
+        assert row is not None and row[0] == 0, "divided anew from the reading before the gap"
+    assert cast("Any", reading(world, load, last - 1))[0] == 10_000
+
+
+def reading(world: World, device: str, slot: int) -> Any:
+    """What is kept of a device in a slot, whatever has been deleted."""
+    with world.transaction() as ctx:
+        return settlement_readings.find(ctx, device, slot)
