@@ -4,7 +4,7 @@ A gap is the slots between two neighbouring readings of a device. What its regis
 export apart, replaces the estimates there:
 
 1. Nothing happens while the metering window of a slot of the gap is open: its reading may still come.
-2. What is FINAL stands, and is taken off what flowed.
+2. What is FINAL stands, and is taken off what flowed; so does all but the newest ``MAX_DIVIDED`` slots.
 3. The rest is divided in proportion to the estimates (largest remainder, then the earlier slot; equal parts if all are
    0), as far as the connection carries: what is above is divided among the others. What no slot can take, and what
    stands in FINAL slots beyond what flowed, is told by the event ``gap-rest``; it shows in the feeder's loss.
@@ -38,6 +38,8 @@ from chaincode.settlement_readings import Reading
 WORK_PER_BLOCK: Final = 1_000
 """Slots of gaps looked at in one block, about an eighth of a second; the last gap may go beyond."""
 GAP_WORK: Final = 10
+MAX_DIVIDED: Final = 1_500
+"""Slots of one gap that may change: a month of half hours. Those before them are only added up."""
 
 
 class _Slot(NamedTuple):
@@ -80,7 +82,7 @@ def _spread_apart(ctx: Context, device_id: str, end: int) -> int:
     if failure is None:
         return done[0]
     ctx.emit("gap-failed", (device_id,), (end, failure.code))
-    return settlement_readings.MAX_GAP_SLOTS
+    return WORK_PER_BLOCK
 
 
 def _spread(ctx: Context, device_id: str, end: int) -> int:
@@ -108,15 +110,17 @@ def _gap(
 ) -> _Gap | None:
     """The gap between two readings; None while the metering window of one of its slots is open."""
     known = dict(rows)
-    for slot in range(first[0] + 1, last[0]):
+    unfinished = market_products.oldest_unfinished(ctx)
+    for slot in range(max(first[0] + 1, unfinished), last[0]):
         if slot not in known and identity.place_at(device, slot) is not None:
             product = market_products.find(ctx, slot)
             if product is not None and product.state in _UNMETERED:
                 return None
     flowed = [late - early for late, early in zip(last[1].start, first[1].registers, strict=True)]
     open_rows = []
-    for slot, row in rows:
-        product = market_products.find(ctx, slot)
+    for index, (slot, row) in enumerate(rows):
+        may_change = slot >= unfinished and len(rows) - index <= MAX_DIVIDED
+        product = market_products.find(ctx, slot) if may_change else None
         if product is None or ctx.time >= product.final_at or not may_reopen(ctx, device.network, slot):
             flowed = [flow - wh for flow, wh in zip(flowed, row.energy, strict=True)]
         else:

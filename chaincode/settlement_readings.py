@@ -29,8 +29,8 @@ _METER: Final = b"meter/"
 _GAP: Final = b"meter-gap/"
 _ESTIMATES: Final = b"estimates/"
 HISTORY_DAYS: Final = 7
-MAX_GAP_SLOTS: Final = 1_500
-"""How far apart two readings may be and still be neighbours: a month of half hours. Work per gap is bounded by it."""
+MAX_GAP_SLOTS: Final = 17_568
+"""How far apart two readings may be and still be neighbours: a year of half hours. Work per gap is bounded by it."""
 
 
 class Reading(NamedTuple):

@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 
 from chaincode.apportion import apportion_within
 from chaincode.contract import ContractError, Value
-from chaincode.settlement_readings import MAX_GAP_SLOTS
 from tests.chaincode.marketplace import DEVICES, SLOT_S, key_of
-from tests.chaincode.meters import DAYS, Wh, correct, day, energy, row, street, told
+from tests.chaincode.meters import Wh, correct, day, energy, row, street, told
 from tests.chaincode.world import World
 
 LOAD, BATTERY, EV = "home-1/load", "home-1/battery", "home-3/ev"
@@ -259,17 +258,32 @@ def test_a_cap_is_not_negative() -> None:
         apportion_within(1, [1], [1], -1)
 
 
-def test_readings_too_far_apart_are_no_neighbours() -> None:
-    world = street(
-        slot_seconds=60, open_before_s=60, metering_window_s=60, dispute_window_s=10 * DAYS, gate_before_end_s=10
-    )
-    world.next_block(60)
+def test_readings_too_far_apart_are_no_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chaincode.settlement_readings.MAX_GAP_SLOTS", 20)
+    world = street(dispute_window_s=LONG)
+    over(world, 0)
     assert day(world, LOAD, 0, [(5, 0)]) == ()
-    world.next_block((MAX_GAP_SLOTS + 3) * 60)
-    while (world.next_event() or world.time + 1) <= world.time:
-        world.next_block()
-    assert row(world, LOAD, MAX_GAP_SLOTS) is not None
-    world.next_block(world.time + 60)
-    assert reads(world, LOAD, MAX_GAP_SLOTS + 3, (5, 0), (100_000, 0)) == ()
+    closed(world, 22)
+    assert row(world, LOAD, 20) is not None
+    over(world, 23)
+    assert reads(world, LOAD, 23, (5, 0), (100_000, 0)) == ()
     world.next_block()
     assert told(world, "spread") == []
+
+
+@pytest.mark.parametrize("dispute_window_s", [LONG, 3 * SLOT_S])
+def test_however_long_a_meter_was_silent_all_that_flowed_is_charged(
+    dispute_window_s: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chaincode.settlement_gaps.MAX_DIVIDED", 4)
+    world = street(dispute_window_s=dispute_window_s)
+    over(world, 1)
+    assert day(world, LOAD, 1, [(5, 0)]) == ()
+    closed(world, 9)
+    over(world, 10)
+    assert reads(world, LOAD, 10, (5, 0), (1_010, 0)) == ()
+    for _ in range(3):
+        world.next_block()
+    divided = [slot for slot in range(2, 10) if energy(world, LOAD, slot) != (0, 0)]
+    assert divided == ([6, 7, 8, 9] if dispute_window_s == LONG else [7, 8, 9]), "the newest that are open"
+    assert sum(energy(world, LOAD, slot)[0] for slot in range(2, 10)) == 1_000
