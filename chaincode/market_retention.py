@@ -239,7 +239,7 @@ def _reading_keys(ctx: Context, device: str, slot: int) -> Iterator[bytes]:
 
 
 def _is_in_open_gap(ctx: Context, device: str, slot: int) -> bool:
-    """Whether a slot of the gap in which this row is, or which it begins, may still be corrected: it is divided by it."""
+    """Whether a slot of the gap that holds this row, or that it begins, may still be corrected, and the gap divided."""
     after = settlement_readings.read_after(ctx, device, slot)
     return after is not None and after[0] - 1 > slot and not market_products.is_final(ctx, after[0] - 1)
 
