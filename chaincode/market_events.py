@@ -31,7 +31,7 @@ one another before they suspect the primary.
 """
 ENTRY_WORK: Final = 10
 
-_KINDS: Final = {OPEN: "open", TICK: "tick", DELIVERED: "delivered"}
+_KINDS: Final = {OPEN: "open", TICK: "tick", GATE: "gate", DELIVERED: "delivered"}
 
 
 def go_on(ctx: Context) -> None:
@@ -54,9 +54,7 @@ def go_on(ctx: Context) -> None:
 
 def _happen(ctx: Context, entry: Entry, work: int) -> int:
     """Let a due entry of the calendar happen, or park it; the work that it took, in orders."""
-    if entry.kind == GATE:
-        return _gate(ctx, entry, work)
-    took, failure = _apart(ctx, lambda: _event(ctx, entry))
+    took, failure = _apart(ctx, lambda: _event(ctx, entry, work))
     if failure is None:
         return took
     market_trading.park(ctx, f"{_KINDS[entry.kind]} {entry.slot}", failure)
@@ -66,8 +64,10 @@ def _happen(ctx: Context, entry: Entry, work: int) -> int:
     return work  # nobody knows what it took
 
 
-def _event(ctx: Context, entry: Entry) -> int:
+def _event(ctx: Context, entry: Entry, work: int) -> int:
     time, kind, slot, _ = entry
+    if kind == GATE:
+        return _gate(ctx, entry, work)
     market_calendar.remove(ctx, MARKET, time, kind, slot)
     if kind == OPEN:
         _open(ctx, slot)
@@ -133,7 +133,10 @@ def _leave_out(ctx: Context, entry: Entry) -> None:
 
 
 def _gate(ctx: Context, entry: Entry, work: int) -> int:
-    """The last auction, then what rests expires: as much as one block may do, the rest in the next."""
+    """The last auction, then what rests expires: as much as one block may do, the rest in the next.
+
+    The auction and each order are units by themselves within it, so that one that fails does not hold up the gate.
+    """
     slot = entry.slot
     product = market_products.require(ctx, slot)
     done = 0

@@ -2,6 +2,8 @@
 
 from typing import cast
 
+import pytest
+
 from chaincode.market_products import DAY_S
 from tests.chaincode.marketplace import (
     ALLOCATED,
@@ -61,6 +63,27 @@ def test_an_auction_that_fails_holds_up_neither_the_others_nor_its_slot() -> Non
     assert product_state(world) in ("SETTLED", "FINAL")
     assert len(parked(world)) == 3
     audit(world)
+
+
+@pytest.mark.parametrize("damaged", [b"product/", b"book/"])
+def test_a_gate_that_cannot_be_read_holds_up_no_other_slot(damaged: bytes) -> None:
+    """Neither its own record nor its book: whatever of it fails outside the auction and its orders."""
+    world = marketplace(outage_s=DAY_S)
+    order(world, "home-2/load", "buy", slot=1, wh=500, price=80)
+    sound = order(world, "home-1/load", "buy", slot=2, wh=500, price=80)
+    tick(world)
+    with world.transaction() as ctx:
+        (key,) = [key for key, _ in ctx.scan(damaged) if (1).to_bytes(8, "big") == key[len(damaged) :][:8]]
+        ctx.put(key, "nonsense")
+    gate = 2 * SLOT_S - 600
+    world.next_block(gate)
+    world.next_block(gate)
+    assert parked(world) == [("gate 1", "internal")]
+    assert world.next_event() != gate, "it is struck out, not due again and again"
+    world.next_block(gate + SLOT_S)
+    world.next_block(world.time)
+    assert (product_state(world, 2), state_of(world, sound)) == ("CLOSED", "EXPIRED")
+    assert len(parked(world)) == 1
 
 
 def test_a_slot_that_cannot_open_is_left_out() -> None:
