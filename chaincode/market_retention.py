@@ -88,7 +88,7 @@ class _Cursor(NamedTuple):
 
 
 def schedule(ctx: Context, slot: int, final_at: int) -> None:
-    """A slot has become FINAL: enter when its details go, if they ever do."""
+    """A slot has become FINAL: enter when its details go, if they ever do. Later votes change nothing of it."""
     retention_s = market_products.settings_of(ctx).retention_s
     if retention_s:
         market_calendar.put(ctx, SETTLEMENT, Entry(final_at + retention_s, PRUNE, slot, ()))

@@ -3,7 +3,7 @@
 A change that is decided (``rules.py`` says how) is *scheduled* and comes into force in ``begin_block`` of the first
 block at or after its height, before anything else that the calendar does. A product pins its terms when it opens, so a
 change concerns products that open from then on. ``outage_s``, ``retention_s`` and ``max_estimates`` are no terms of a
-product: they count for all at once.
+product: they count for all at once, ``retention_s`` for those that become FINAL from then on.
 
 Of the calendar only the opening of the next slot depends on the rules: it moves to where the new ``open_before_s`` has
 it. Slots open one after the other all the same, so none is left out and none opens twice: if products are to open

@@ -190,6 +190,20 @@ def test_nothing_is_pruned_without_a_retention() -> None:
     }
 
 
+@pytest.mark.parametrize(("first", "then"), [(0, RETENTION_S), (RETENTION_S, 0)])
+def test_a_slot_keeps_the_retention_under_which_it_became_final(first: int, then: int) -> None:
+    """Whatever is voted later: neither goes what was to stay, nor stays what was to go."""
+    world = town(first)
+    trade(world, 1)
+    go_to(world, 2 * SLOT_S + 2_700)
+    with world.transaction() as ctx:
+        assert market_products.is_final(ctx, 1) and not market_products.is_final(ctx, 2)
+        market_products.put_settings(ctx, market_products.settings_of(ctx)._replace(retention_s=then))
+    trade(world, 3)
+    go_to(world, 9 * DAY_S)
+    assert [parts(world, slot) is not None for slot in (1, 3)] == [first > 0, then > 0]
+
+
 def test_a_slot_with_money_left_in_escrow_is_kept() -> None:
     world = town()
     trade(world, 1)
