@@ -6,9 +6,11 @@ The answers are those of ``chaincode/statements.py``; here they get names, and n
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple, TypeVar, cast
 
+import msgspec
+
 from chaincode.contract import ContractError
 from chaincode.market_orders import Position
-from chaincode.market_products import FINAL
+from chaincode.market_products import FINAL, MAX_SLOT
 from chaincode.origin_assign import Used
 from chaincode.origin_state import Sums
 from chaincode.settlement_ledger import Entry, Settled
@@ -136,23 +138,30 @@ _PERIOD = (
     "status", "first_slot", "end_slot", "slot_seconds", "next_to_open", "owed_now", "settled_slots", "rent",
     "rent_block", "rent_cause", "kept", "rent_of_all", "assigned_slots", "kept_origin",
 )  # fmt: skip
+_NUMBERS = tuple(name for name in _PERIOD if name not in ("status", "rent_cause", "kept", "rent_of_all", "kept_origin"))
 
 
 async def gather_facts(read: Reader, network: str, period: int) -> Facts:
     """Ask for everything, page by page. Raises RefusedError: unknown-network, unknown-period, bad-answer."""
     of_period = {"network": network, "period": period}
-    head = record(await read("statements", "period", of_period), _PERIOD)
+    head = _head(await read("statements", "period", of_period))
     end = max(head["first_slot"], min(head["end_slot"], head["next_to_open"]))
     slots = await _slots(read, network, head["first_slot"], end)
     names = cast("tuple[str, ...]", as_rows(await read("identity", "devices", {"network": network})))
     orders: dict[bytes, Ordered] = {}
     devices = {name: await _device(read, name, head["first_slot"], end, orders) for name in names}
     origins = await _origins(read, network, head["first_slot"], end, slots)
-    head = record(await read("statements", "period", of_period), _PERIOD)  # again: slots were settled meanwhile
-    head["kept"] = _made(Settled, head["kept"])
-    head["rent_of_all"] = _made(Rent, head["rent_of_all"])
-    head["kept_origin"] = _made(Sums, head["kept_origin"])
+    head = _head(await read("statements", "period", of_period))  # again: slots were settled meanwhile
     return Facts(network, period, slots=slots, devices=devices, orders=orders, origins=origins, **head)
+
+
+def _head(answer: Value) -> dict[str, Any]:
+    head = record(answer, _PERIOD)
+    for name, kind in (("kept", Settled), ("rent_of_all", Rent), ("kept_origin", Sums)):
+        head[name] = _made(kind, head[name])
+    if any(type(head[name]) is not int for name in _NUMBERS) or not 0 <= head["end_slot"] <= MAX_SLOT:
+        raise RefusedError("bad-answer", "the node's answer is no billing period: another version?")
+    return head
 
 
 async def _slots(read: Reader, network: str, first: int, end: int) -> dict[int, Slot]:
@@ -237,6 +246,7 @@ def _pair(value: Value, length: int) -> tuple[Value, ...]:
 def _made(kind: type[T], row: object) -> T:
     """A row of an answer with its names. Raises RefusedError("bad-answer")."""
     try:
-        return kind(*cast("Any", as_rows(cast("Value", row))))
-    except TypeError as error:
+        made: T = msgspec.convert(row, kind, builtin_types=(bytes,))
+    except msgspec.ValidationError as error:
         raise RefusedError("bad-answer", f"the node's answer is no {kind.__name__}: another version?") from error
+    return made

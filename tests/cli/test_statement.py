@@ -4,6 +4,8 @@ import asyncio
 import csv
 import io
 from collections.abc import Mapping
+from contextlib import suppress
+from functools import cache
 from typing import Any, cast
 
 import pytest
@@ -210,6 +212,33 @@ def test_a_statement_that_does_not_add_up_is_refused(part: str) -> None:
     with pytest.raises(RefusedError) as refused:
         make_statement(facts)
     assert refused.value.code == MISMATCH
+
+
+@cache
+def third_day() -> World:
+    return a_day(3)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_whatever_a_node_answers_is_shown_or_refused(data: st.DataObject) -> None:
+    """Anything may stand anywhere in one of its answers."""
+    honest, lie, asked = reader(third_day()), data.draw(st.integers(0, 30)), iter(range(10**6))
+
+    def other(value: Any) -> Any:
+        if isinstance(value, tuple) and value and data.draw(st.integers(0, 9)):
+            at = data.draw(st.integers(0, len(value) - 1))
+            return (*value[:at], other(value[at]), *value[at + 1 :])
+        return data.draw(st.sampled_from((None, 0, -1, 1, 2**62, True, "x", b"", bytes(32), (), (1,), value)))
+
+    async def read(contract: str, method: str, args: Mapping[str, Any]) -> Any:
+        answer = await honest(contract, method, args)
+        return other(answer) if next(asked) == lie else answer
+
+    with suppress(RefusedError, ContractError):
+        made = make_statement(asyncio.run(gather_facts(read, "home-1", 0)))
+        print_statement(made, TOKEN)
+        assert statement_csv(made, TOKEN) and statement_json(made, TOKEN, "") and statement_pdf(made, TOKEN, "")
 
 
 def test_what_is_asked_wrongly_is_refused() -> None:
