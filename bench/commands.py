@@ -10,12 +10,13 @@ from bench.recovery import recovery
 from bench.retention import retention
 from bench.scale import scale
 from bench.soak import soak
+from bench.statement import statement
 from bench.throughput import latency, throughput
 
 
 @click.group()
 def bench() -> None:
-    """Measure throughput, latency, recovery, members, the auction, the ledger and readings."""
+    """Measure throughput, latency, recovery, members, the auction, the ledger, readings and bills."""
 
 
 bench.add_command(throughput)
@@ -27,4 +28,5 @@ bench.add_command(recovery)
 bench.add_command(retention)
 bench.add_command(scale)
 bench.add_command(soak)
+bench.add_command(statement)
 bench.add_command(community)

@@ -15,20 +15,16 @@ from typing import Any, Final, NamedTuple
 
 import click
 
+from bench.local_chain import KEY, LocalChain
 from chaincode.registry import default_registry
 from cli.output import json_option, print_json, print_table
 from cli.verify import Checked, verify_products
-from node.executor import Executor
 from node.export import About, Exporter, Import
-from node.ledger.chain import Ledger
 from node.ledger.layout import STATE, after_prefix
-from node.ledger.store import MemoryStore
-from node.model.block import Batch, encode_batch, encode_header
-from node.model.certificate import Certificate, commit_bytes, encode_certificate
+from node.model.block import encode_header
+from node.model.certificate import encode_certificate
 from node.model.codec import Value
 from node.model.genesis import Genesis, Member, Token
-from node.model.keys import SigningKey
-from node.model.transaction import sign_transaction
 
 SLOT_S: Final = 1_800
 SLOTS_PER_DAY: Final = 48
@@ -38,8 +34,6 @@ WEEK_S: Final = 7 * 86_400
 DISPUTE_S: Final = 86_400
 COMPARED: Final = 2
 """Days at the end over which growth is measured; by then readings go too, a week and three days after they came."""
-FOREVER: Final = 2**40
-_KEY: Final = SigningKey(bytes(31) + b"\1")
 
 
 class Figures(NamedTuple):
@@ -56,40 +50,12 @@ class Figures(NamedTuple):
     all_blocks_s: float
 
 
-class Street:
-    """So many homes on ten buses. One key is everybody's: nothing hangs on who signs here."""
+class Street(LocalChain):
+    """So many homes on ten buses."""
 
     def __init__(self, homes: int, retention_s: int) -> None:
         self.homes = [f"home-{number}" for number in range(homes)]
-        self.genesis = _genesis(self.homes, retention_s)
-        self.store = MemoryStore()
-        self.ledger = Ledger.open(self.store, self.genesis, default_registry())
-        self.executor = Executor(self.ledger, default_registry(), self.genesis)
-        self.slowest_s = self.all_s = 0.0
-        self._nonce = 0
-
-    def block(self, at: int, *calls: tuple[str, str, dict[str, Any]]) -> None:
-        """A block of these calls."""
-        raws = []
-        for contract, method, args in calls:
-            self._nonce += 1
-            tx = sign_transaction(_KEY, self.genesis.chain, self._nonce, contract, method, args, FOREVER)
-            raws.append(tx.raw)
-        head = self.ledger.head
-        body = encode_batch(Batch(self.genesis.chain, 0, 0, max(at, head.time), tuple(raws)))
-        began = time.process_time()
-        execution = self.executor.execute(head.height + 1, body)
-        took = time.process_time() - began
-        self.slowest_s, self.all_s = max(self.slowest_s, took), self.all_s + took
-        header = execution.block.header
-        signed = commit_bytes(header.chain, header.epoch, 0, header.height, execution.block_hash)
-        votes = ((0, _KEY.sign(signed)),)
-        self.ledger.commit(execution, Certificate(header.epoch, 0, header.height, execution.block_hash, votes))
-
-    def go_to(self, at: int) -> None:
-        """All blocks that the calendar asks for until then."""
-        while (due := self.executor.next_event()) is not None and due <= at:
-            self.block(due)
+        super().__init__(_genesis(self.homes, retention_s))
 
     def slot(self, slot: int, rng: Random) -> None:
         """Half of the homes buy in the slot and half sell, then all meters report the slot before."""
@@ -216,7 +182,7 @@ def _exported(street: Street, days: int) -> dict[str, float]:
 
 
 def _genesis(homes: list[str], retention_s: int) -> Genesis:
-    key = _KEY.public_key.hex()
+    key = KEY.public_key.hex()
     lines = [["root", f"bus-{number}", 40, 2_000, None, None] for number in range(10)]
     contracts: dict[str, dict[str, Any]] = {
         "identity": {
