@@ -219,7 +219,7 @@ def third_day() -> World:
     return a_day(3)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_whatever_a_node_answers_is_shown_or_refused(data: st.DataObject) -> None:
     """Anything may stand anywhere in one of its answers."""
