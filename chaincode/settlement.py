@@ -265,10 +265,12 @@ class Settlement(Contract):
 
     @query
     def rent(self, ctx: Context, *, period: int, first: int = 0) -> Value:
-        """The congestion rent of a billing period: (state, rent, carried from the period before, tolls paid, returned,
-        rows), in base units. State: "collecting", "returning", "returned", or "carried" to the next period. Rows:
-        (network, tolls, rent that came back, its block, the hook that paid it) of 500 networks from number ``first``
-        on, of those that have either; block 0 and no hook before. Raises ContractError("bad-range").
+        """The congestion rent of a billing period: (state, rent, carried from the period before, tolls that count,
+        returned, rows), in base units. State: "collecting", "returning", "returned", or "carried" to the next period.
+        Rows: (network, its tolls that count, rent that came back, its block, the hook that paid it) of 500 networks
+        from number ``first`` on, of those that have either; block 0 and no hook before.
+
+        Raises ContractError("bad-range").
         """
         _require_period(period)
         if first < 0:
@@ -276,8 +278,8 @@ class Settlement(Contract):
         of, rows = settlement_rent.rent_of(ctx, period), []
         for network in identity.networks_of(ctx, first, MAX_LISTED):
             sums = settlement_ledger.period_sums(ctx, network, period)
-            if sums.rent or sums.sums.tolls:
-                rows.append((network, sums.sums.tolls, sums.rent, sums.rent_block, sums.rent_cause))
+            if sums.rent or sums.counted:
+                rows.append((network, sums.counted, sums.rent, sums.rent_block, sums.rent_cause))
         return (of.state, of.rent, of.carried, of.tolls, of.returned, tuple(rows))
 
     @query

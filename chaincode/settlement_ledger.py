@@ -94,7 +94,7 @@ class Settled(NamedTuple):
 class PeriodSums(NamedTuple):
     """A network's sums over the slots of a billing period that are settled: how many; the congestion rent of the period
     that came back to it, in base units; the sums; the block in which the rent came back and the hook that paid it, 0
-    and empty before.
+    and empty before; the tolls that count when the period's rent is divided.
     """
 
     slots: int
@@ -102,6 +102,7 @@ class PeriodSums(NamedTuple):
     sums: Settled
     rent_block: int = 0
     rent_cause: bytes = b""
+    counted: int = 0
 
 
 class Metered(NamedTuple):
@@ -244,6 +245,12 @@ def note_rent(ctx: Context, network: str, period: int, amount: int) -> None:
     )
 
 
+def note_counted(ctx: Context, network: str, period: int, tolls: int) -> None:
+    """``tolls`` of ``network``, in base units, count when the rent of ``period`` is divided."""
+    sums = period_sums(ctx, network, period)
+    _put_period(ctx, network, period, sums._replace(counted=sums.counted + tolls))
+
+
 def metered_of(ctx: Context, slot: int) -> Metered:
     """What all networks settled so far have metered in a slot."""
     raw = ctx.get(_METERED + uint(slot))
@@ -283,5 +290,5 @@ def _page(ctx: Context, network: str, slot: int, page: int) -> list[Entry]:
 
 
 def _put_period(ctx: Context, network: str, period: int, sums: PeriodSums) -> None:
-    row = (sums.slots, sums.rent, tuple(sums.sums), sums.rent_block, sums.rent_cause)
+    row = (sums.slots, sums.rent, tuple(sums.sums), sums.rent_block, sums.rent_cause, sums.counted)
     ctx.put(_PERIODS + text(network) + uint(period, 4), row)

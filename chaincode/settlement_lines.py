@@ -89,6 +89,21 @@ def lines_of(books: Sequence[Book], terms: Terms) -> list[Line]:
     return lines
 
 
+def lasting_tolls(books: Sequence[Book]) -> int:
+    """The tolls that a network paid for what it bought and did not sell again at the same bus, in base units, rounded
+    down at each bus. Energy that is only passed on, there and back, used no line.
+    """
+    at_bus: dict[str, tuple[int, int, int]] = {}
+    for book in books:
+        if book.position is not None:
+            bought_wh, sold_wh, tolls = at_bus.get(book.bus, (0, 0, 0))
+            of = book.position
+            at_bus[book.bus] = (bought_wh + of.bought_wh, sold_wh + of.sold_wh, tolls + of.tolls)
+    return sum(
+        [tolls * max(bought_wh - sold_wh, 0) // bought_wh for bought_wh, sold_wh, tolls in at_bus.values() if bought_wh]
+    )
+
+
 def utility_only(books: Sequence[Book], terms: Terms) -> int:
     """What the same metered energy would have cost with the utility alone, each bus's own sun first (negative:
     earned), in base units.

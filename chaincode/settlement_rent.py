@@ -5,6 +5,9 @@ When nothing of a billing period's slots can change any more, its rent is divide
 the tolls that they paid in it (largest remainder, then id), each part into the network's pool of the period then
 running, debts first. If nobody paid tolls the rent counts as the next period's.
 
+Tolls count for energy that stayed where it was bought (``settlement_lines.lasting_tolls``). Else two buses of one owner
+could trade with each other to and fro over a cheap line, deliver nothing, and take the rent of others for the tolls.
+
 *Over* is a period when each of its slots is FINAL, was never opened, or stands still because the calendar has struck
 it out: what such a slot still pays when it is released counts for the first period that is not over by then.
 
@@ -55,7 +58,7 @@ Page: TypeAlias = "list[tuple[bytes, Value]]"
 
 class Rent(NamedTuple):
     """Of a billing period, in base units: ``rent`` to return, of which ``carried`` comes from the period before;
-    ``tolls`` paid; ``returned`` so far; ``state``: of COLLECTING, RETURNING, RETURNED, or CARRIED to the next period.
+    ``tolls`` that count; ``returned`` so far; ``state``: of COLLECTING, RETURNING, RETURNED, or CARRIED to the next.
     """
 
     rent: int = 0
@@ -80,13 +83,14 @@ def note_rent(ctx: Context, slot: int, period: int, amount: int) -> None:
 
 
 def note_tolls(ctx: Context, network: str, slot: int, period: int, amount: int) -> None:
-    """``network`` paid ``amount`` of tolls in ``slot``."""
+    """``network`` paid ``amount`` of tolls in ``slot`` that count."""
     period = _counting(ctx, slot, period)
     if amount:
         of = rent_of(ctx, period)
         _put(ctx, period, of._replace(tolls=of.tolls + amount))
         key = _TOLLS + uint(period, 4) + network.encode()
         ctx.put(key, (cast("int | None", ctx.get(key)) or 0) + amount)
+        settlement_ledger.note_counted(ctx, network, period, amount)
 
 
 def look(ctx: Context) -> None:

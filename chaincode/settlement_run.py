@@ -30,7 +30,7 @@ from chaincode.budget import Charge
 from chaincode.contract import Context, ContractError
 from chaincode.keys import uint
 from chaincode.market_products import Product
-from chaincode.settlement_ledger import Entry, Settled
+from chaincode.settlement_ledger import Entry
 from chaincode.settlement_lines import FEED_IN, INTERNAL, RETAIL, SOLD, Book, Line, Terms
 
 
@@ -58,8 +58,10 @@ def estimate_network(ctx: Context, network: str, slot: int, product: Product) ->
     return len(devices), estimated
 
 
-def settle_network(ctx: Context, network: str, slot: int, product: Product) -> tuple[int, Settled]:
-    """Settle one network in one slot; every connected device has a reading by now. (how many it has, its sums)."""
+def settle_network(ctx: Context, network: str, slot: int, product: Product) -> tuple[int, int]:
+    """Settle one network in one slot; every connected device has a reading by now. (how many it has, the tolls that
+    count when rent is divided).
+    """
     assert settlement_ledger.settled_of(ctx, network, slot) is None, "settled twice"
     this = _Slot(slot, network, product.period, b"settle " + uint(slot))
     books, terms = books_of(ctx, network, slot), terms_of(product)
@@ -74,7 +76,7 @@ def settle_network(ctx: Context, network: str, slot: int, product: Product) -> t
     sums = sums._replace(owed=sum(owed.values()))
     sums = settlement_ledger.book(ctx, network, slot, product.period, entries, sums, books)
     ctx.emit("settled", (network,), (slot, *sums))
-    return len(books), sums
+    return len(books), settlement_lines.lasting_tolls(books)
 
 
 def books_of(ctx: Context, network: str, slot: int) -> list[Book]:

@@ -86,8 +86,8 @@ def _settle(ctx: Context, network: str, slot: int, again: bool) -> int:
     product = market_products.require(ctx, slot)
     if again:
         settlement_run.estimate_network(ctx, network, slot, product)
-    work, sums = settlement_run.settle_network(ctx, network, slot, product)
-    settlement_rent.note_tolls(ctx, network, slot, product.period, sums.tolls)
+    work, tolls = settlement_run.settle_network(ctx, network, slot, product)
+    settlement_rent.note_tolls(ctx, network, slot, product.period, tolls)
     return work
 
 

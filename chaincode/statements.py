@@ -44,7 +44,7 @@ class Statements(Contract):
     @query
     def period(self, ctx: Context, *, network: str, period: int) -> Value:
         """(status, first slot, first slot of the next period, seconds of a slot, first slot that has not opened, owed,
-        slots settled, rent, its block, its cause, sums, rent of all, slots assigned, origin).
+        slots settled, rent, its block, its cause, tolls counted, sums, rent of all, slots assigned, origin).
 
         ``owed``: all that the network owes the utility now, of whatever period; ``rent``: the congestion rent of this
         period that came back, in base units; block and cause: in which block, and the hook that paid it (0 and empty
@@ -58,7 +58,7 @@ class Statements(Contract):
         first, end = budget_state.slots_of(ctx, period)
         opened = market_products.next_to_open(ctx) or 0
         of_period = settlement_ledger.period_sums(ctx, network, period)
-        came_back = (of_period.rent, of_period.rent_block, of_period.rent_cause)
+        came_back = (of_period.rent, of_period.rent_block, of_period.rent_cause, of_period.counted)
         owed, _ = budget_state.owed_of(ctx, network)
         assigned, origin = origin_state.period_sums(ctx, network, period)
         of_all = settlement_rent.rent_of(ctx, period)

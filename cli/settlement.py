@@ -105,7 +105,7 @@ def rent(period: int | None, nodes: tuple[str, ...], as_json: bool) -> None:
     returned, whole = tokens(found["returned"], decimals), tokens(found["rent"], decimals)
     print_table(
         f"Rent of period {found['period']}, {found['state']}: {returned} of {whole} tokens",
-        ("Network", ">Tolls paid", ">Rent back", ">In block"),
+        ("Network", ">Tolls counted", ">Rent back", ">In block"),
         [
             (row["network"], *[tokens(row[name], decimals) for name in ("tolls", "rent")], row["block"] or "")
             for row in found["networks"]

@@ -103,9 +103,10 @@ class Origin(NamedTuple):
 
 class Facts(NamedTuple):
     """All that is known of a network in a billing period. ``settled_slots``, ``rent`` and ``kept``: the period's sums
-    as the ledger keeps them apart from the slots, ``rent_block`` and ``rent_cause``: where that rent came back;
-    ``kept_origin`` the same of the ``assigned_slots``, whose origins are
-    known for good; ``owed_now``: what the network owes the utility, of all periods; ``rent_of_all``: of all networks.
+    as the ledger keeps them apart from the slots, ``rent_block`` and ``rent_cause``: where that rent came back,
+    ``rent_tolls``: the network's tolls that count when it is divided; ``kept_origin`` the same of the
+    ``assigned_slots``, whose origins are known for good; ``owed_now``: what the network owes the utility, of all
+    periods; ``rent_of_all``: of all networks.
     """
 
     network: str
@@ -120,6 +121,7 @@ class Facts(NamedTuple):
     rent: int
     rent_block: int
     rent_cause: bytes
+    rent_tolls: int
     kept: Settled
     rent_of_all: Rent
     assigned_slots: int
@@ -136,7 +138,7 @@ _TOO_MUCH: Final = ("step-limit", "too-much", "not-provable", "pruned")
 """Why a node does not work out the origin of a slot: then it is not known yet."""
 _PERIOD = (
     "status", "first_slot", "end_slot", "slot_seconds", "next_to_open", "owed_now", "settled_slots", "rent",
-    "rent_block", "rent_cause", "kept", "rent_of_all", "assigned_slots", "kept_origin",
+    "rent_block", "rent_cause", "rent_tolls", "kept", "rent_of_all", "assigned_slots", "kept_origin",
 )  # fmt: skip
 _NUMBERS = tuple(name for name in _PERIOD if name not in ("status", "rent_cause", "kept", "rent_of_all", "kept_origin"))
 

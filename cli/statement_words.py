@@ -145,7 +145,7 @@ def remarks(statement: Statement, token: Token) -> list[str]:
 
 def rent_words(statement: Statement, token: Token) -> str:
     """How the rent that came back was shared out."""
-    of_all, own = statement.facts.rent_of_all, statement.facts.kept.tolls
+    of_all, own = statement.facts.rent_of_all, statement.facts.rent_tolls
     return (
         f"rent of all {token.exact(of_all.rent)}, returned pro rata of tolls: "
         f"{token.exact(own)} of {token.exact(of_all.tolls)} {token.symbol}"

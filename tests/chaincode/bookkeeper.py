@@ -90,7 +90,6 @@ class Bookkeeper:
         self.owed_of_slot: dict[tuple[str, int], int] = {}
         self.owed: dict[str, int] = {}
         self.rent: dict[int, int] = {}
-        self.tolls: dict[int, dict[str, int]] = {}
         self.returned: dict[int, dict[str, int]] = {}
         self.closed: set[int] = set()
         self.pruned: set[int] = set()
@@ -136,9 +135,6 @@ class Bookkeeper:
             device = self.device_of_order[buy]
             of = self.contracts[device, slot]
             self.contracts[device, slot] = of._replace(tolls=of.tolls + toll * wh)
-            tolls = self.tolls.setdefault(period, {})
-            network = self.network_of[device]
-            tolls[network] = tolls.get(network, 0) + toll * wh
 
     def place_of(self, device: str, slot: int) -> str | None:
         """Where a device hung."""
@@ -262,18 +258,32 @@ class Bookkeeper:
         self.owed[network] = self.owed.get(network, 0) + amount
         self.owed_of_slot[network, slot] = self.owed_of_slot.get((network, slot), 0) + amount
 
+    def tolls_of(self, period: int) -> dict[str, int]:
+        """By network, the tolls for what it bought at a bus and did not sell again there in the same slot."""
+        there: dict[tuple[str, int, str | None], list[Contract]] = {}
+        for (device, slot), of in self.contracts.items():
+            if self.terms(slot).period == period:
+                there.setdefault((self.network_of[device], slot, self.place_of(device, slot)), []).append(of)
+        tolls: dict[str, int] = {}
+        for (network, _, _), contracts in there.items():
+            bought, paid = sum(of.bought_wh for of in contracts), sum(of.tolls for of in contracts)
+            kept = bought - sum(of.sold_wh for of in contracts)
+            if kept > 0 and paid:
+                tolls[network] = tolls.get(network, 0) + paid * kept // bought
+        return {network: paid for network, paid in tolls.items() if paid}
+
     def _rent_returned(self, period: int, rent: int, returned: int) -> None:
         assert period not in self.closed, "returned twice"
         self.closed.add(period)
         expected = self.rent.get(period, 0)
-        if not self.tolls.get(period):
+        if not self.tolls_of(period):
             assert returned == 0
             return
         carried, before = 0, period - 1
-        while before in self.rent and not self.tolls.get(before):
+        while before in self.rent and not self.tolls_of(before):
             carried += self.rent[before]
             before -= 1
         assert rent == returned == expected + carried
         told = {network: amount for network, amount in self.returned.get(period, {}).items() if amount}
-        parts = shares(rent, {network: tolls for network, tolls in self.tolls[period].items() if tolls})
+        parts = shares(rent, self.tolls_of(period))
         assert told == {network: amount for network, amount in parts.items() if amount}

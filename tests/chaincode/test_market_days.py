@@ -352,7 +352,7 @@ class Days(RuleBasedStateMachine):
             with self.world.transaction() as ctx:
                 assert list(entries(ctx, slot)) == []
         for period in range((last + 1) // PERIOD_SLOTS):
-            left = period not in self.books.closed and self.books.tolls.get(period)
+            left = period not in self.books.closed and self.books.tolls_of(period)
             assert not left, f"rent of {period}: {self.world.query('settlement', 'rent', period=period)!r}"
         self._forget(last)
         for _, order_id in self.ids:

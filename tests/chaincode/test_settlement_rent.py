@@ -248,3 +248,39 @@ def test_a_period_is_a_number(args: dict[str, Any]) -> None:
     world = patient()
     with pytest.raises(Exception, match="bad-range"):
         world.query("settlement", "rent", **args)
+
+
+def test_tolls_paid_to_and_fro_are_no_claim_on_the_rent_of_others() -> None:
+    lines = (("t", "b1", 100, 1, None, None), ("b1", "b2", 100, 1, 2_000, 2_000))
+    devices = {
+        "home-1/load": ("home-1", "load", "b2", 10_000, 0),
+        "home-2/pv": ("home-2", "pv", "b1", 0, 10_000),
+        "home-3/a": ("home-3", "battery", "t", 100_000, 100_000),
+        "home-3/b": ("home-3", "battery", "b1", 100_000, 100_000),
+        "home-3/c": ("home-3", "battery", "t", 100_000, 100_000),
+        "home-3/d": ("home-3", "battery", "b1", 100_000, 100_000),
+    }
+    world = patient(devices, lines, periods=3)
+    order(world, "home-2/pv", "sell", wh=1_000, price=20)
+    order(world, "home-1/load", "buy", wh=2_000, price=100)
+    for seller, buyer in (("a", "b"), ("d", "c")):
+        world.next_block(world.time + 10)
+        order(world, f"home-3/{seller}", "sell", wh=5_000, price=40)
+        order(world, f"home-3/{buyer}", "buy", wh=5_000, price=60)
+    world.next_block(world.time + 10)
+    go_to(world, OVER_S)
+    paid = cast("Any", world.query("settlement", "bill_of_period", network="home-3", period=0))[7]
+    assert paid == 10_000, "twice over a line of 1; its devices settle with each other at either end"
+    assert rent(world, 0)[3:] == (1_000, 40_000, (("home-1", 1_000, 40_000, *rent(world, 0)[5][0][3:]),))
+    check(world)
+
+
+def test_tolls_count_for_the_part_that_was_kept() -> None:
+    world = street()
+    trade(world, 1, ("home-1/load", 100, 90), ("home-3/ev", 100, 60))
+    order(world, "home-3/ev", "sell", wh=40, price=40)
+    order(world, "home-1/battery", "buy", wh=100, price=40)
+    world.next_block(world.time + 10)
+    go_to(world, OVER_S)
+    assert {row[0]: row[1] for row in rent(world, 0)[5]} == {"home-1": 700, "home-3": 700 * 60 // 100}
+    check(world)
