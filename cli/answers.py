@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+from chaincode.grid import LineSettings
 from chaincode.market_products import Settings
 from chaincode.origin_state import Sums
 from chaincode.settlement_ledger import Settled
@@ -130,3 +131,12 @@ async def all_records(
     while page := records(await read(contract, method, {**args, "first": len(rows)}), fields):
         rows += page
     return rows
+
+
+def grid_line(line: Value) -> LineSettings:
+    """A line of a grid. Raises RefusedError("bad-answer")."""
+    match line:
+        case (str(parent), str(child), int(metres), int(step), (int() | None) as down_w, (int() | None) as up_w):
+            return parent, child, metres, step, down_w, up_w
+        case _:
+            raise RefusedError("bad-answer", "the node's answer is no line of a grid: another version?")

@@ -12,9 +12,9 @@ import click
 
 from chaincode.ballot import MAX_AHEAD, NOTICE
 from chaincode.contract import ContractError
-from cli.output import count, print_json
-from cli.session import ask, transact
-from cli.units import hex_id
+from cli.output import count, json_option, print_json, refusals_to_exit_codes
+from cli.session import ask, signing_options, transact
+from cli.units import Count, hex_id
 from node.errors import RefusedError
 from node.gateway.client import Client, TxStatus
 
@@ -74,42 +74,69 @@ def propose(
             raise RefusedError("bad-answer", "the receipt's result is no proposal: another version?")
 
 
-def approve(
+def approve_command(
     contract: str,
-    number: int,
-    digest: str | None,
-    yes: bool,
-    signing: Signing,
-    as_json: bool,
-    find: Callable[[Client], Awaitable[dict[str, Any]]],
+    text: str,
+    find: Callable[[Client, int], Awaitable[dict[str, Any]]],
     show: Callable[[dict[str, Any]], None],
-) -> None:
-    """Approve the proposal that ``find`` brings: of that digest, or as ``show`` shows it and somebody confirms."""
-    wanted = None if digest is None else hex_id(digest, "--digest")
-    found = ask(signing[0], find)
-    if wanted is None and not yes:
-        show(found)
-        click.confirm("Approve this?", abort=True, err=True)
-    if wanted is not None and wanted != found["digest"]:
-        raise RefusedError("wrong-digest", f"the digest of proposal {number} is {found['digest'].hex()}")
+) -> click.Command:
+    """The command with the help ``text`` that approves the proposal which ``find`` brings: of the digest that is given,
+    or as ``show`` shows it and somebody confirms.
+    """
 
-    async def args(_: Client) -> dict[str, Any]:
-        return {"proposal": number, "digest": found["digest"]}
+    @click.command("approve", help=text)
+    @click.argument("number", type=Count())
+    @click.option("--digest", help="Approve only if the proposal has this digest; else it is shown, and you are asked.")
+    @click.option("--yes", is_flag=True, help="Approve whatever the proposal says; do not ask.")
+    @signing_options
+    @json_option
+    @refusals_to_exit_codes
+    def approve(
+        number: int,
+        digest: str | None,
+        yes: bool,
+        nodes: tuple[str, ...],
+        key_file: Path,
+        passphrase_file: Path | None,
+        as_json: bool,
+    ) -> None:
+        wanted = None if digest is None else hex_id(digest, "--digest")
+        found = ask(nodes, lambda client: find(client, number))
+        if wanted is None and not yes:
+            show(found)
+            click.confirm("Approve this?", abort=True, err=True)
+        if wanted is not None and wanted != found["digest"]:
+            raise RefusedError("wrong-digest", f"the digest of proposal {number} is {found['digest'].hex()}")
 
-    status = transact(*signing, contract, "approve", args)
-    _told(status, number, found["digest"], status.result, found["first_height"], as_json)
+        async def args(_: Client) -> dict[str, Any]:
+            return {"proposal": number, "digest": found["digest"]}
+
+        status = transact(nodes, key_file, passphrase_file, contract, "approve", args)
+        _told(status, number, found["digest"], status.result, found["first_height"], as_json)
+
+    return approve
 
 
-def withdraw(contract: str, number: int, signing: Signing, as_json: bool) -> None:
-    """Take back a proposal, or one's approval of it."""
+def withdraw_command(contract: str, text: str) -> click.Command:
+    """The command with the help ``text`` that takes back a proposal, or one's approval of it."""
 
-    async def args(_: Client) -> dict[str, Any]:
-        return {"proposal": number}
+    @click.command("withdraw", help=text)
+    @click.argument("number", type=Count())
+    @signing_options
+    @json_option
+    @refusals_to_exit_codes
+    def withdraw(
+        number: int, nodes: tuple[str, ...], key_file: Path, passphrase_file: Path | None, as_json: bool
+    ) -> None:
+        async def args(_: Client) -> dict[str, Any]:
+            return {"proposal": number}
 
-    status = transact(*signing, contract, "withdraw", args)
-    if as_json:
-        return print_json({"height": status.height, "proposal": number})
-    click.echo(f"withdrawn in block {status.height}")
+        status = transact(nodes, key_file, passphrase_file, contract, "withdraw", args)
+        if as_json:
+            return print_json({"height": status.height, "proposal": number})
+        click.echo(f"withdrawn in block {status.height}")
+
+    return withdraw
 
 
 def checked(rows: list[dict[str, Any]], digest_of: Callable[[dict[str, Any]], bytes]) -> list[dict[str, Any]]:

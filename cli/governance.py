@@ -9,7 +9,7 @@ import msgspec
 from chaincode.governance import digest_of
 from cli import ballots
 from cli.answers import EPOCH, PROPOSAL, SEAT, as_rows, record, records
-from cli.ballots import Signing, at_option, checked, picked, votes
+from cli.ballots import Signing, approve_command, at_option, checked, picked, votes, withdraw_command
 from cli.output import json_option, plain, print_json, print_table, refusals_to_exit_codes
 from cli.session import ask, node_option, signing_options
 from cli.units import ID_BYTES, PUBLIC_KEY, Count
@@ -109,52 +109,6 @@ def propose_rotate(
 
 
 @click.command()
-@click.argument("number", type=Count())
-@click.option("--digest", help="Approve only if the proposal has this digest; else it is shown, and you are asked.")
-@click.option("--yes", is_flag=True, help="Approve whatever the proposal says; do not ask.")
-@signing_options
-@json_option
-@refusals_to_exit_codes
-def approve(
-    number: int,
-    digest: str | None,
-    yes: bool,
-    nodes: tuple[str, ...],
-    key_file: Path,
-    passphrase_file: Path | None,
-    as_json: bool,
-) -> None:
-    """Approve proposal NUMBER for the validators that you are the admin of.
-
-    Example: watt admin approve 3 --digest 5c0e... --key admin.key
-    """
-
-    async def find(client: Client) -> dict[str, Any]:
-        found = picked(await _proposals(client), number, "watt admin proposals")
-        if found["tls_certificate"]:
-            _check_certificate(found["name"], found["tls_certificate"])
-        return found
-
-    signing = (nodes, key_file, passphrase_file)
-    ballots.approve(
-        "governance", number, digest, yes, signing, as_json, find, lambda found: _show_proposals([found], err=True)
-    )
-
-
-@click.command()
-@click.argument("number", type=Count())
-@signing_options
-@json_option
-@refusals_to_exit_codes
-def withdraw(number: int, nodes: tuple[str, ...], key_file: Path, passphrase_file: Path | None, as_json: bool) -> None:
-    """Take back proposal NUMBER, or your approval if it is another's.
-
-    Example: watt admin withdraw 3 --key admin.key
-    """
-    ballots.withdraw("governance", number, (nodes, key_file, passphrase_file), as_json)
-
-
-@click.command()
 @node_option
 @json_option
 @refusals_to_exit_codes
@@ -205,6 +159,30 @@ def validators(epoch: int | None, nodes: tuple[str, ...], as_json: bool) -> None
         click.echo(f"from height {following['first_height']} on, epoch {following['epoch']}: {names}")
 
 
+async def _found(client: Client, number: int) -> dict[str, Any]:
+    """An open proposal, its certificate read."""
+    found = picked(await _proposals(client), number, "watt admin proposals")
+    if found["tls_certificate"]:
+        _check_certificate(found["name"], found["tls_certificate"])
+    return found
+
+
+approve = approve_command(
+    "governance",
+    """Approve proposal NUMBER for the validators that you are the admin of.
+
+    Example: watt admin approve 3 --digest 5c0e... --key admin.key
+    """,
+    _found,
+    lambda found: _show_proposals([found], err=True),
+)
+withdraw = withdraw_command(
+    "governance",
+    """Take back proposal NUMBER, or your approval if it is another's.
+
+    Example: watt admin withdraw 3 --key admin.key
+    """,
+)
 COMMANDS: Final = (propose, approve, withdraw, proposals, validators)
 
 

@@ -9,6 +9,7 @@ import click
 from chaincode import grid
 from chaincode.contract import ContractError
 from chaincode.grid import LineSettings
+from cli.answers import grid_line
 from cli.grid_file import DEFAULT_DECIMALS, GridVersion, format_grid, read_grid
 from cli.output import count, json_option, print_json, print_table, refusals_to_exit_codes
 from cli.session import Account, ask, node_option, open_key, signing_options, transact
@@ -146,7 +147,7 @@ def as_version(answer: Value) -> tuple[int, GridVersion]:
     """(number, grid) from the answer of the query ``grid.tree``. Raises RefusedError("bad-answer")."""
     match answer:
         case (int(number), str(root), int(rate), tuple(lines)):
-            version = GridVersion(root, rate, tuple(_line(line) for line in lines))
+            version = GridVersion(root, rate, tuple(grid_line(line) for line in lines))
         case _:
             raise RefusedError("bad-answer", "the node's answer is no grid: another version?")
     try:
@@ -205,14 +206,6 @@ def _show(head: Mapping[str, object], version: GridVersion, decimals: int, as_js
 
 def _limit(watt: object) -> str:
     return "" if watt is None else f"{watt}"
-
-
-def _line(line: Value) -> LineSettings:
-    match line:
-        case (str(parent), str(child), int(metres), int(step), (int() | None) as down_w, (int() | None) as up_w):
-            return parent, child, metres, step, down_w, up_w
-        case _:
-            raise RefusedError("bad-answer", "the node's answer is no line of a grid: another version?")
 
 
 def _buses(version: GridVersion) -> set[str]:

@@ -9,7 +9,7 @@ from chaincode.market_products import Settings
 from chaincode.rules import digest_of
 from cli import ballots
 from cli.answers import as_rows, record, records
-from cli.ballots import at_option, checked, picked, votes
+from cli.ballots import approve_command, at_option, checked, picked, votes, withdraw_command
 from cli.output import json_option, plain, print_json, print_table, refusals_to_exit_codes
 from cli.rule_values import (
     CHANGE,
@@ -22,7 +22,7 @@ from cli.rule_values import (
     tariff_rows,
 )
 from cli.session import ask, node_option, signing_options
-from cli.units import Count, clock
+from cli.units import clock
 from node.errors import RefusedError
 from node.gateway.client import Client
 from node.model.codec import Value
@@ -106,51 +106,6 @@ def propose(
     ballots.propose("rules", height, args, (nodes, key_file, passphrase_file), as_json)
 
 
-@rules.command("approve")
-@click.argument("number", type=Count())
-@click.option("--digest", help="Approve only if the proposal has this digest; else it is shown, and you are asked.")
-@click.option("--yes", is_flag=True, help="Approve whatever the proposal says; do not ask.")
-@signing_options
-@json_option
-@refusals_to_exit_codes
-def approve(
-    number: int,
-    digest: str | None,
-    yes: bool,
-    nodes: tuple[str, ...],
-    key_file: Path,
-    passphrase_file: Path | None,
-    as_json: bool,
-) -> None:
-    """Approve proposal NUMBER of the rules for the validators that you are the admin of.
-
-    Example: watt admin rules approve 3 --digest 5c0e... --key admin.key
-    """
-
-    async def find(client: Client) -> dict[str, Any]:
-        decimals = (await client.node_info()).token_decimals
-        found = picked(await _proposals(client), number, "watt admin rules proposals")
-        return {**found, "lines": _lines(found, decimals)}
-
-    def say(found: dict[str, Any]) -> None:
-        click.echo("\n".join(found["lines"]), err=True)
-
-    ballots.approve("rules", number, digest, yes, (nodes, key_file, passphrase_file), as_json, find, say)
-
-
-@rules.command("withdraw")
-@click.argument("number", type=Count())
-@signing_options
-@json_option
-@refusals_to_exit_codes
-def withdraw(number: int, nodes: tuple[str, ...], key_file: Path, passphrase_file: Path | None, as_json: bool) -> None:
-    """Take back proposal NUMBER of the rules, or your approval if it is another's.
-
-    Example: watt admin rules withdraw 3 --key admin.key
-    """
-    ballots.withdraw("rules", number, (nodes, key_file, passphrase_file), as_json)
-
-
 @rules.command("proposals")
 @node_option
 @json_option
@@ -171,6 +126,35 @@ def proposals(nodes: tuple[str, ...], as_json: bool) -> None:
         click.echo("no open proposals")
     for row in rows:
         click.echo("\n".join(_lines(row, decimals)))
+
+
+async def _found(client: Client, number: int) -> dict[str, Any]:
+    """An open proposal, and how it is shown."""
+    decimals = (await client.node_info()).token_decimals
+    found = picked(await _proposals(client), number, "watt admin rules proposals")
+    return {**found, "lines": _lines(found, decimals)}
+
+
+rules.add_command(
+    approve_command(
+        "rules",
+        """Approve proposal NUMBER of the rules for the validators that you are the admin of.
+
+        Example: watt admin rules approve 3 --digest 5c0e... --key admin.key
+        """,
+        _found,
+        lambda found: click.echo("\n".join(found["lines"]), err=True),
+    )
+)
+rules.add_command(
+    withdraw_command(
+        "rules",
+        """Take back proposal NUMBER of the rules, or your approval if it is another's.
+
+        Example: watt admin rules withdraw 3 --key admin.key
+        """,
+    )
+)
 
 
 async def _read(client: Client, history: bool) -> tuple[int, Settings, dict[str, Any] | None, list[dict[str, Any]]]:

@@ -20,11 +20,11 @@ import msgspec
 from chaincode import market_certificate, market_products, pruned
 from chaincode.auction_types import Trade
 from chaincode.contract import ContractError, Value
-from chaincode.grid import LineSettings, build
+from chaincode.grid import build
 from chaincode.market_certificate import Auction, OrderRow, check
 from chaincode.pruned import Part
 from chaincode.tree import Tree
-from cli.answers import PRODUCT, Reader, as_rows, record
+from cli.answers import PRODUCT, Reader, as_rows, grid_line, record
 from node.errors import RefusedError
 from node.model.codec import encode
 
@@ -253,17 +253,9 @@ async def _escrow_fault(read: Reader, slot: int, product: Mapping[str, Any], esc
 async def _tree(read: Reader, version: int, slot_seconds: int) -> Tree:
     match await read("grid", "tree", {"version": version}):
         case (_, str(root), int(rate), tuple(lines)):
-            return build(root, rate, tuple(_line(line) for line in lines), slot_seconds).tree
+            return build(root, rate, tuple(grid_line(line) for line in lines), slot_seconds).tree
         case _:
             raise RefusedError("bad-answer", "the node's answer is no grid: another version?")
-
-
-def _line(line: Value) -> LineSettings:
-    match line:
-        case (str(parent), str(child), int(metres), int(step), (int() | None) as down_w, (int() | None) as up_w):
-            return parent, child, metres, step, down_w, up_w
-        case _:
-            raise RefusedError("bad-answer", "the node's answer is no line of a grid: another version?")
 
 
 async def _auction(read: Reader, slot: int, number: int) -> tuple[Auction, list[OrderRow], list[Trade]]:

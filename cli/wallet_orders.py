@@ -1,7 +1,7 @@
 """`watt wallet order | replace | cancel | orders | trades`: what a device wants to trade, and what it has."""
 
 from collections.abc import Awaitable, Callable
-from decimal import Decimal
+from functools import wraps
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,8 +22,16 @@ _SLOT_HELP = "A slot's number, or a UTC time in it such as 2017-06-16T12:30."
 _slot_option = click.option("--slot", help=_SLOT_HELP)
 
 
-def _order_options(command: Any) -> Any:
-    """What describes an order: DEVICE SIDE ENERGY, --slot, --price, --until, --renewable, --reference."""
+def _order_options(command: Callable[..., None]) -> Callable[..., None]:
+    """What describes an order: DEVICE SIDE ENERGY, --slot, --price, --until, --renewable, --reference; all but the
+    device come to the command as ``wanted``.
+    """
+
+    @wraps(command)
+    def gathered(**options: Any) -> None:
+        command(wanted=Wanted(**{name: options.pop(name) for name in Wanted._fields}), **options)
+
+    described: Callable[..., None] = gathered
     for option in reversed(
         (
             click.argument("device"),
@@ -50,8 +58,8 @@ def _order_options(command: Any) -> Any:
             ),
         )
     ):
-        command = option(command)
-    return command
+        described = option(described)
+    return described
 
 
 @click.command()
@@ -61,13 +69,7 @@ def _order_options(command: Any) -> Any:
 @refusals_to_exit_codes
 def order(
     device: str,
-    side: str,
-    energy: int,
-    slot: str,
-    price: Decimal,
-    until: str,
-    renewable: bool,
-    reference: bytes,
+    wanted: Wanted,
     nodes: tuple[str, ...],
     key_file: Path,
     passphrase_file: Path | None,
@@ -77,7 +79,6 @@ def order(
 
     Example: watt wallet order home-03/ev buy 1.5kWh --slot 2017-06-16T14:00 --price 0.65 --key ev.key
     """
-    wanted = Wanted(side, energy, slot, price, until, renewable, reference)
 
     async def args(client: Client) -> dict[str, Any]:
         return {"device": device, **order_args(wanted, *await units_of(client))}
@@ -95,13 +96,7 @@ def order(
 def replace(
     order_id: str,
     device: str,
-    side: str,
-    energy: int,
-    slot: str,
-    price: Decimal,
-    until: str,
-    renewable: bool,
-    reference: bytes,
+    wanted: Wanted,
     nodes: tuple[str, ...],
     key_file: Path,
     passphrase_file: Path | None,
@@ -114,7 +109,6 @@ def replace(
     Example: watt wallet replace 5f2c...e1 home-03/ev buy 1kWh --slot 2017-06-16T14:00 --price 0.7 --key ev.key
     """
     old = hex_id(order_id, "ORDER")
-    wanted = Wanted(side, energy, slot, price, until, renewable, reference)
 
     async def args(client: Client) -> dict[str, Any]:
         return {"order": old, "device": device, **order_args(wanted, *await units_of(client))}
