@@ -18,7 +18,7 @@ from chaincode.registry import default_registry
 from chaincode.settlement_ledger import Settled
 from cli.grid_file import read_grid
 from cli.output import count, json_option, plain, print_json, print_table, refusals_to_exit_codes, tokens
-from cli.rule_values import FIELDS, Change, change, number, read_csv, read_tariffs, shown
+from cli.rule_values import FIELDS, Change, change, number, read_csv, read_tariffs, shown, whole
 from cli.session import ask, genesis_option, node_option
 from cli.units import Count, base_units_per_wh, kwh
 from node.config import load_config
@@ -183,7 +183,10 @@ def _progress(end: int) -> Any:
 
 def _change(settings: tuple[Setting, ...], decimals: int) -> RulesChange:
     """What is to be changed. Raises RefusedError for files that are not what they should be."""
-    files = {each.name: each.value for each in settings if isinstance(each.value, Path)}
+    files: dict[str, Path] = {}
+    for each in settings:
+        if isinstance(each.value, Path) and files.setdefault(each.name, each.value) is not each.value:
+            raise RefusedError("bad-settings", f"{each.name} is named twice")
     changes = [each.value for each in settings if isinstance(each.value, Change)]
     tariffs = read_tariffs(files["tariffs"], decimals) if "tariffs" in files else ()
     regrids: list[Callable[[GridLines], GridLines]] = []
@@ -239,7 +242,7 @@ def _tolled(row: dict[str, str], decimals: int) -> Callable[[LineSettings], Line
 
 
 def _limited(row: dict[str, str]) -> Callable[[LineSettings], LineSettings]:
-    down, up = (int(row[name]) if row[name] else None for name in ("limit_down_w", "limit_up_w"))
+    down, up = (whole(row[name]) if row[name] else None for name in ("limit_down_w", "limit_up_w"))
     return lambda line: (*line[:4], down, up)
 
 

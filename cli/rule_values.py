@@ -83,8 +83,8 @@ def change(name: str, text: str) -> Change:
     if field.endswith("_s"):
         return Change(field, seconds(text))
     if field.endswith("_permille") and text.endswith("%"):
-        return Change(field, _whole(text[:-1], 10, "a tenth of a percent"))
-    return Change(field, _whole(text, 1, "one"))
+        return Change(field, whole(text[:-1], 10, "a tenth of a percent"))
+    return Change(field, whole(text))
 
 
 def seconds(text: str) -> int:
@@ -93,7 +93,7 @@ def seconds(text: str) -> int:
     unit = text[len(digits) :]
     if unit not in _SECONDS:
         raise ValueError("a time is a number of s, min, h or d")
-    return _whole(digits, _SECONDS[unit], "one second")
+    return whole(digits, _SECONDS[unit], "one second")
 
 
 def duration(seconds_: int) -> str:
@@ -135,7 +135,7 @@ def read_tariffs(path: Path, decimals: int) -> tuple[tuple[int, int, int], ...]:
     tariffs = []
     for line, row in read_csv(path, TARIFF_COLUMNS, "bad-tariffs"):
         try:
-            parts = [_whole(part, 1, "one") for part in row["from"].split(":")]
+            parts = [whole(part) for part in row["from"].split(":")]
             if not 2 <= len(parts) <= 3 or any(not 0 <= part < 60 for part in parts[1:]):
                 raise ValueError(f"{row['from'][:20]!r} is no time of day like 16:30")
             second = sum(part * size for part, size in zip(parts, (3_600, 60, 1), strict=False))
@@ -159,6 +159,8 @@ def read_csv(path: Path, columns: tuple[str, ...], code: str) -> list[tuple[int,
                 if None in row or None in row.values():
                     raise RefusedError(code, f"{path}, line {reader.line_num}: as many cells as columns")
                 rows.append((reader.line_num, {name: cell.strip() for name, cell in row.items()}))
+            if not rows:
+                raise RefusedError(code, f"{path}: it changes nothing: there is no row behind the header")
             return rows
     except OSError as error:
         raise RefusedError(code, f"{path}: {error.strerror}") from error
@@ -184,8 +186,11 @@ def changed_settings(
         raise RefusedError(error.code, error.message) from error
 
 
-def _whole(text: str, factor: int, unit: str) -> int:
-    whole = number(text) * factor
-    if whole != whole.to_integral_value() or whole >= 2**63:
-        raise ValueError(f"finer than {unit}, or out of range")
-    return int(whole)
+def whole(text: str, factor: int = 1, unit: str = "one") -> int:
+    """A number times ``factor``, if it is whole and below 2^63. Raises ValueError; ``unit``: what it is not to be finer
+    than.
+    """
+    product = number(text) * factor
+    if product != product.to_integral_value() or product >= 2**63:
+        raise ValueError(f"{text[:MAX_DIGITS]!r} is finer than {unit}, or out of range")
+    return int(product)

@@ -103,6 +103,32 @@ def test_a_file_outlives_what_it_was_written_from(network: Network, tmp_path: Pa
         assert [(fault.slot, fault.code) for fault in found.faults] == [(slot, "wrong-digest")] * len(gone)
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("tolls", "t,b1,0.1\nt,b1,0\n", "bad-lines: FILE, line 3: t -> b1 stands twice"),
+        ("tolls", "", "bad-lines: FILE: it changes nothing"),
+        ("tolls", "t,nowhere,0\n", "bad-lines: FILE: the grid has no line from t to nowhere"),
+        ("limits", "t,b1,1.5,\n", "bad-lines: FILE, line 2: '1.5' is finer than one"),
+        ("limits", "t,b1,-5,\n", "bad-lines: FILE, line 2: '-5' is not a number"),
+        ("limits", f"t,b1,{'9' * 5_000},\n", "bad-lines: FILE, line 2: "),
+        ("tariffs", "", "bad-tariffs: FILE: it changes nothing"),
+        ("tariffs", "01:00,1,0\n", "bad-settings: the changed rules: the first tariff holds from second 0"),
+    ],
+)
+def test_a_what_if_is_asked_in_files_that_say_what_they_change(
+    network: Network, tmp_path: Path, name: str, text: str, told: str
+) -> None:
+    header = {"tolls": "from,to,toll", "limits": "from,to,limit_down_w,limit_up_w", "tariffs": "from,retail,feed_in"}
+    path = tmp_path / "changed.csv"
+    path.write_text(f"{header[name]}\n{text}")
+    config = ["--config", str(network.nodes[0].config_path)]
+    refused = watt("replay", "--from", "1", "--to", "2", "--set", f"{name}={path}", *config)
+    assert refused.exit_code == 1 and refused.stderr.startswith("watt: " + told.replace("FILE", str(path)))
+    refused = watt("replay", "--from", "1", "--to", "2", *["--set", f"{name}={path}"] * 2, *config)
+    assert refused.exit_code == 1 and refused.stderr.startswith(f"watt: bad-settings: {name} is named twice")
+
+
 def test_what_cannot_be_written_or_read_is_refused(network: Network, tmp_path: Path) -> None:
     config = ["--config", str(network.nodes[0].config_path)]
     refused = watt("export", "--product", "999999", "--out", str(tmp_path / "none"), *config)
