@@ -15,7 +15,7 @@ Nothing of a parked unit has moved. When its reason is gone, an admin *releases*
 any other, and is parked anew under its number if it fails again.
 
 State: table ``parked/``: the empty key -> count; index(4) -> Parked, oldest first; table ``parked-slot/``: slot(8) ->
-how many units of it are parked; table ``releasing/``: slot(8) index(4) -> True.
+how many units of it are parked, corrections aside; table ``releasing/``: slot(8) index(4) -> True.
 """
 
 from typing import Final, NamedTuple, cast
@@ -65,7 +65,8 @@ def park(ctx: Context, unit: Unit, failure: ContractError) -> int:
     """Note that a unit failed, and tell; the work that it counts for."""
     count = count_of(ctx)
     ctx.put(_PARKED, count + 1)
-    ctx.put(_OF_SLOT + uint(unit.slot), in_slot(ctx, unit.slot) + 1)
+    if unit.kind != CORRECT:
+        ctx.put(_OF_SLOT + uint(unit.slot), in_slot(ctx, unit.slot) + 1)
     return _note(ctx, count, unit, failure)
 
 
@@ -76,7 +77,9 @@ def count_of(ctx: Context) -> int:
 
 
 def in_slot(ctx: Context, slot: int) -> int:
-    """How many units of ``slot`` are parked now."""
+    """How many units of ``slot`` are parked now and must be done for it to be whole. Corrections are none of them: when
+    the slot is FINAL what stood before them stands for good.
+    """
     count = ctx.get(_OF_SLOT + uint(slot))
     return count if isinstance(count, int) else 0
 
@@ -115,7 +118,7 @@ def settle_release(ctx: Context, index: int, unit: Unit, failure: ContractError 
     if failure is not None:
         return _note(ctx, index, unit, failure)
     ctx.put(_PARKED + uint(index, 4), tuple(_row(ctx, index)._replace(released=ctx.time)))
-    left = in_slot(ctx, unit.slot) - 1
+    left = in_slot(ctx, unit.slot) - (unit.kind != CORRECT)
     if left:
         ctx.put(_OF_SLOT + uint(unit.slot), left)
     else:

@@ -20,6 +20,7 @@ from tests.chaincode.marketplace import (
 )
 from tests.chaincode.test_settlement_money import entries, patient, settled_world, spent
 from tests.chaincode.test_settlement_readings import METERED_S, report
+from tests.chaincode.test_settlement_rent import go_to
 from tests.chaincode.world import World
 
 AS_CONTRACTED = {"home-1/load": (1_000, 0), "home-2/pv": (0, 1_000)}
@@ -285,7 +286,7 @@ def test_a_correction_that_fails_is_parked_alone_and_can_be_released() -> None:
 
 
 def test_a_correction_of_a_final_slot_is_not_released() -> None:
-    world = settled_world({})
+    world = settled_world({}, patient(retention_s=1))
     with world.transaction() as ctx:
         book = accounts.device_book(ctx, "home-1/load", 0)
         ctx.put(b"acc-device/home-1/load\0" + bytes(4), tuple(book._replace(spent=MAX_AMOUNT - 5)))
@@ -293,6 +294,8 @@ def test_a_correction_of_a_final_slot_is_not_released() -> None:
     world.next_block(FINAL_AT)
     assert product_state(world) == "FINAL"
     assert world.refused(key_of("admin"), "settlement", "release", index=0) == "final"
+    go_to(world, 2 * FINAL_AT)
+    assert world.query("market", "pruned", slot=1) is not None, "it does not keep the slot's details for ever"
 
 
 def test_a_slot_is_not_settled_anew_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
