@@ -11,11 +11,11 @@ from chaincode.roles import MEMBER_ROLES
 from cli.governance import COMMANDS
 from cli.grid import commands as grid
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
+from cli.periods import period_option, period_or_current
 from cli.rules import rules
 from cli.session import ask, node_option, signing_options, transact
 from cli.settlement import settlement
 from cli.units import MAX_INTEGER, PUBLIC_KEY, TOKENS, Count, base_units, clock, per_kwh
-from cli.wallet import period_option, period_or_current
 from node.errors import RefusedError
 from node.gateway.client import Client, TxStatus
 

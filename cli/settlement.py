@@ -8,10 +8,10 @@ import click
 from chaincode.settlement_losses import Check
 from cli.answers import as_rows, record, records
 from cli.output import count, json_option, print_json, print_table, refusals_to_exit_codes, tokens
+from cli.periods import period_option, period_or_current
 from cli.session import ask, node_option, signing_options, transact
 from cli.units import Count, clock, kwh, parse_slot
 from cli.verify import slot_seconds_of
-from cli.wallet import period_option, period_or_current
 from node.gateway.client import Client
 from node.model.codec import Value
 

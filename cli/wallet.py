@@ -12,6 +12,7 @@ from chaincode.contract import Event
 from chaincode.registry import default_registry
 from cli.answers import ALERT, BUDGET, NETWORK_BUDGET, SHARE, Reader, all_records, as_rows, event_fields, record
 from cli.output import SHORT_ID, json_option, plain, print_json, print_table, refusals_to_exit_codes, tokens
+from cli.periods import period_option, period_or_current, period_or_proven
 from cli.refusals import explain
 from cli.session import (
     ask,
@@ -23,8 +24,7 @@ from cli.session import (
     signing_options,
     transact,
 )
-from cli.units import MAX_PERIOD, TOKENS, Count, base_units, clock, hex_id, kwh
-from cli.verify import slot_seconds_of
+from cli.units import TOKENS, Count, base_units, clock, hex_id, kwh
 from cli.wallet_bulk import bulk
 from cli.wallet_moves import connect, disconnect
 from cli.wallet_orders import cancel, order, orders, replace, trades
@@ -37,9 +37,6 @@ from node.model.genesis import load_genesis
 from node.model.keys import generate_key
 
 _FIRST_FIGURES = ("available", "reserved", "spent", "owed", "pool")
-period_option = click.option(
-    "--period", type=Count(most=MAX_PERIOD), help="The billing period's number; by default the running one."
-)
 
 
 @click.group()
@@ -96,7 +93,7 @@ def balance(name: str, period: int | None, nodes: tuple[str, ...], genesis_file:
         else:
             genesis = load_genesis(genesis_file)
             query = proven = ProvenReader(client, genesis, default_registry())
-            number = await _proven_period(proven) if period is None else period
+            number = await period_or_proven(proven, period)
             decimals = genesis.token.decimals
         network: dict[str, Any] | None = None
         devices: tuple[str, ...] = (name,)
@@ -133,13 +130,6 @@ def balance(name: str, period: int | None, nodes: tuple[str, ...], genesis_file:
     )
     if proven is not None:
         click.echo(f"proven {proven}")
-
-
-async def _proven_period(read: ProvenReader) -> int:
-    """The number of the billing period in which the head lies."""
-    slot_seconds = await slot_seconds_of(read)
-    assert read.oldest is not None
-    return cast("int", as_rows(await read("budget", "period", {"slot": read.oldest.time // slot_seconds}))[0])
 
 
 def _column(field: str) -> str:
@@ -363,11 +353,3 @@ def _short(item: object) -> str:
     if isinstance(item, tuple):
         return f"[{' '.join(_short(each) for each in item)}]"
     return item.hex()[:SHORT_ID] if isinstance(item, bytes) else str(item)
-
-
-async def period_or_current(client: Client, period: int | None) -> int:
-    """The number given, or that of the period in which the network's clock stands."""
-    if period is not None:
-        return period
-    slot = (await client.node_info()).now // await slot_seconds_of(client.query)
-    return cast("int", as_rows(await client.query("budget", "period", {"slot": slot}))[0])

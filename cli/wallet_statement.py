@@ -2,13 +2,13 @@
 
 import asyncio
 from pathlib import Path
-from typing import cast
 
 import click
 
 from chaincode.registry import default_registry
-from cli.answers import Reader, as_rows
+from cli.answers import Reader
 from cli.output import json_option, print_json, refusals_to_exit_codes
+from cli.periods import period_option, period_or_current, period_or_proven
 from cli.session import ask, genesis_option, node_option, proven_at
 from cli.statement import Statement, make_statement
 from cli.statement_facts import gather_facts
@@ -16,8 +16,7 @@ from cli.statement_files import explanation_json, statement_csv, statement_json
 from cli.statement_lines import MISMATCH
 from cli.statement_text import print_line, print_statement
 from cli.statement_words import Token
-from cli.units import MAX_PERIOD, Count
-from cli.verify import slot_seconds_of
+from cli.units import Count
 from node.errors import RefusedError
 from node.gateway.client import Client
 from node.gateway.proven import ProvenReader
@@ -30,7 +29,7 @@ _PAUSE_S = 0.5
 
 @click.command()
 @click.argument("network")
-@click.option("--period", type=Count(most=MAX_PERIOD), help="The billing period's number; by default the running one.")
+@period_option
 @click.option("--explain", "line", metavar="LINE", type=Count(1), help="Show what the line with this number rests on.")
 @click.option("--csv", "csv_file", type=_PATH, help="Write every entry, with its ids and blocks, to this file.")
 @click.option("--pdf", "pdf_file", type=_PATH, help="Write one page for the household to this file.")
@@ -60,22 +59,23 @@ def statement(
     """
 
     async def read(client: Client) -> tuple[Statement, Token, str]:
-        number = await _running(client) if period is None else period
         if genesis_file is None:
+            number = await period_or_current(client, period)
             info = await client.node_info()
             token = Token(info.token_symbol, info.token_decimals)
             made = await read_statement(client.query, network, number)
             return made, token, "as the node shows it; with --genesis FILE no node need be trusted"
         genesis = load_genesis(genesis_file)
         query = ProvenReader(client, genesis, default_registry())
+        number = await period_or_proven(query, period)
         made = await read_statement(query, network, number)
         return made, Token(genesis.token.symbol, genesis.token.decimals), f"proven {proven_at(query)}"
 
     made, token, shown = ask(nodes, read)
     if csv_file is not None:
-        _write(csv_file, statement_csv(made, token).encode())
+        write(csv_file, statement_csv(made, token).encode())
     if pdf_file is not None:
-        _write(pdf_file, page_of(made, token, shown))
+        write(pdf_file, page_of(made, token, shown))
     if line is not None:
         explained = made.numbered(line)
         if as_json:
@@ -101,12 +101,6 @@ async def read_statement(read: Reader, network: str, period: int) -> Statement:
                 raise
         await asyncio.sleep(_PAUSE_S)
     raise AssertionError("unreachable")
-
-
-async def _running(client: Client) -> int:
-    """The number of the billing period in which the network's clock stands."""
-    slot = (await client.node_info()).now // await slot_seconds_of(client.query)
-    return cast("int", as_rows(await client.query("budget", "period", {"slot": slot}))[0])
 
 
 def page_of(made: Statement, token: Token, shown: str) -> bytes:

@@ -97,7 +97,8 @@ def test_a_bill_is_shown_proven_and_traced_to_its_blocks(fast_network: Cluster, 
     assert "Bought from home-1" in shown.stdout and "with the utility alone" in shown.stdout
     assert (tmp_path / "bill.pdf").read_bytes().startswith(b"%PDF-")
 
-    proven = watt(fast_network, *of_period, "--genesis", str(fast_network.network.directory / GENESIS_NAME), "--json")
+    genesis = ["--genesis", str(fast_network.network.directory / GENESIS_NAME)]
+    proven = watt(fast_network, *of_period, *genesis, "--json")
     assert proven.exit_code == 0, proven.output
     statement = json.loads(proven.stdout)
     assert statement["read"].startswith("proven at block ")
@@ -116,6 +117,9 @@ def test_a_bill_is_shown_proven_and_traced_to_its_blocks(fast_network: Cluster, 
     named += [source for item in json.loads(retail.stdout)["items"] for source in item["sources"] if source["tx"]]
     assert {source["what"] for source in named} == {"order", "other order", "reading"}
     asyncio.run(_are_in_their_blocks(fast_network, named))
+
+    running = json.loads(watt(fast_network, "home-2", *genesis, "--json").stdout)
+    assert running["status"] == "active" and running["period"] >= slot // PERIOD_SLOTS, "that of a proven block"
 
     nothing = watt(fast_network, *of_period, "--explain", "99")
     assert nothing.exit_code == 1 and nothing.stderr.startswith("watt: no-line: ")
