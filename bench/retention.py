@@ -100,7 +100,7 @@ def retention(homes: int, days: int, as_json: bool) -> None:
             street.slot(slot, rng)
         rows.append(_measured(street, before))
         if not retention_s:
-            exports.append(_exported(street, days))
+            exports.append(_exported(street))
         del street
         gc.collect()
     if as_json:
@@ -135,32 +135,28 @@ def _measured(street: Street, before: int) -> Figures:
     return Figures(retention_s, len(sizes), sum(sizes), added, round(street.slowest_s, 3), round(street.all_s, 1))
 
 
-def _exported(street: Street, days: int) -> dict[str, float]:
+def _exported(street: Street) -> dict[str, float]:
     """Size of a file of all products, and how long it takes to write and to verify."""
     file, ledger, genesis = BytesIO(), street.ledger, street.genesis
     certificate = ledger.head_certificate
     assert certificate is not None, "no block"
     header, proof = encode_header(ledger.head), encode_certificate(certificate)
-    about = About(genesis.chain, True, days * SLOTS_PER_DAY - 1)
-    exporter = Exporter(file, about)
+    exporter = Exporter(file, About(genesis.chain, True, 0))
 
     async def read(contract: str, method: str, args: Mapping[str, Any]) -> Value:
         _, reads = street.executor.query_proven(contract, method, args)
         exporter.answer((contract, method, args), header, proof, reads, ())
         return street.executor.query(contract, method, args)
 
-    async def hint(contract: str, method: str, args: Mapping[str, Any]) -> Value:
-        return ((about.slot,),)
-
     async def write() -> Checked:
         checked = Checked()
-        async for outcome in verify_products(read, None, hint):
+        async for outcome in verify_products(read, None):
             checked = checked.plus(outcome.checked)
         return checked
 
     async def verify() -> None:
         source = Import(BytesIO(file.getvalue()), genesis, default_registry())
-        async for outcome in verify_products(source, None, source.hint):
+        async for outcome in verify_products(source, None):
             assert not outcome.faults, outcome.faults
         source.finish()
 

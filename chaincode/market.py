@@ -184,6 +184,13 @@ class Market(Contract):
         return tuple([_product_row(ctx, slot, product) for slot, product in rows if product is not None])
 
     @query
+    def span(self, ctx: Context) -> Value:
+        """(the chain's first slot, the first that has not opened yet), between which all products lie, but that one
+        which could not be opened is left out; None before the first block.
+        """
+        return market_products.span(ctx)
+
+    @query
     def product(self, ctx: Context, *, slot: int) -> Value:
         """(slot, state, opens, starts, ends, gate, metered by, final at, grid version, retail, feed-in, period,
         tick_s, internal price, mix_permille, auctions, trades, energy_wh, paid, received, tolls, rent).

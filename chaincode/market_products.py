@@ -5,8 +5,8 @@
 A product has no record while it is FUTURE. Its record pins the grid's version (and with it tolls and limits), the
 tariff and all its times, so that nothing that is decided later touches orders already placed.
 
-State: table ``market/``: ``settings`` -> Settings, ``next`` -> the next slot to open, ``oldest`` -> the first slot that
-is not final; table ``product/``: slot(8) ->
+State: table ``market/``: ``settings`` -> Settings, ``first`` -> the first slot that the chain opened, or left out,
+``next`` -> the next slot to open, ``oldest`` -> the first slot that is not final; table ``product/``: slot(8) ->
 Product; table ``cleared/``: slot(8) -> Totals, once there has been an auction.
 """
 
@@ -24,6 +24,7 @@ SETTLED: Final = "SETTLED"
 FINAL: Final = "FINAL"
 
 _SETTINGS: Final = b"market/settings"
+_FIRST: Final = b"market/first"
 _NEXT: Final = b"market/next"
 _OLDEST: Final = b"market/oldest"
 _PRODUCT: Final = b"product/"
@@ -184,7 +185,14 @@ def set_next_to_open(ctx: Context, slot: int) -> None:
     """All slots below ``slot`` have been opened."""
     if ctx.get(_OLDEST) is None:
         ctx.put(_OLDEST, slot)
+        ctx.put(_FIRST, slot)
     ctx.put(_NEXT, slot)
+
+
+def span(ctx: Context) -> tuple[int, int] | None:
+    """(the chain's first slot, the first that never opened): all products lie between; None before the first block."""
+    first, end = ctx.get(_FIRST), next_to_open(ctx)
+    return (first, end) if isinstance(first, int) and end is not None else None
 
 
 def oldest_unfinished(ctx: Context) -> int:

@@ -23,7 +23,6 @@ from node.errors import RefusedError
 from node.export import About, Exporter, Import
 from node.gateway.client import Client, Evidence
 from node.gateway.proven import ProvenReader
-from node.model.codec import Value
 from node.model.genesis import Genesis, load_genesis
 
 _BAD_CLEARING = "bad-clearing"
@@ -93,7 +92,7 @@ def verify(
         raise click.UsageError("--compare needs --file")
     if config_file is not None:
         with stopped_node(config_file) as (source, _):
-            found, shown = asyncio.run(_verify(source.read, named, source.hint)), source.shown()
+            found, shown = asyncio.run(_verify(source.read, named)), source.shown()
     elif export_file is not None:
         genesis = load_genesis(cast("Path", genesis_file))
         found, shown = _verify_file(export_file, genesis, named)
@@ -190,38 +189,27 @@ def _export(
     recorder = _Recorder(file)
     if config_file is not None:
         with stopped_node(config_file, recorder.keep) as (source, genesis):
-            found = asyncio.run(_record(recorder, source.read, source.hint or source.read, genesis, named))
+            found = asyncio.run(_record(recorder, source.read, genesis, named))
         return found, recorder.end()
     genesis = load_genesis(cast("Path", genesis_file))
 
     async def use(client: Client) -> Found:
         read = ProvenReader(client, genesis, default_registry(), recorder.keep)
-        return await _record(recorder, read, client.query, genesis, named)
+        return await _record(recorder, read, genesis, named)
 
     return ask(nodes, use), recorder.end()
 
 
-async def _record(recorder: _Recorder, read: Reader, hint: Reader, genesis: Genesis, named: str | None) -> Found:
-    if named is None:
-        listed = as_rows(await hint("market", "products", {}))
-        if not listed:
-            raise RefusedError("no-product", "the ledger has no product yet")
-        slot = cast("int", as_rows(listed[-1])[0])
-    else:
-        slot = parse_slot(named, await slot_seconds_of(hint))
-    about = About(genesis.chain, named is None, slot)
-    recorder.begin(about)
-
-    async def known(contract: str, method: str, args: Mapping[str, Any]) -> Value:
-        return ((slot,),)
-
-    return await _collect(read, None if about.is_all else slot, known)
+async def _record(recorder: _Recorder, read: Reader, genesis: Genesis, named: str | None) -> Found:
+    slot = None if named is None else parse_slot(named, await slot_seconds_of(read))
+    recorder.begin(About(genesis.chain, slot is None, slot or 0))
+    return await _collect(read, slot)
 
 
 def _verify_proven(nodes: tuple[str, ...], genesis: Genesis, named: str | None) -> tuple[Found, str]:
     async def use(client: Client) -> tuple[Found, str]:
         read = ProvenReader(client, genesis, default_registry())
-        found = await _verify(read, named, client.query)
+        found = await _verify(read, named)
         return found, f"with proofs under certificates of the members, proven from the genesis on, {proven_at(read)}"
 
     return ask(nodes, use)
@@ -233,7 +221,7 @@ def _verify_file(path: Path, genesis: Genesis, named: str | None) -> tuple[Found
         slot = None if read.about.is_all else read.about.slot
         if named is not None:
             slot = parse_slot(named, cast("int", genesis.contracts.get("market", {}).get("slot_seconds", 1_800)))
-        found = await _collect(read, slot, read.hint)
+        found = await _collect(read, slot)
         read.finish()
         oldest = "no block" if read.oldest is None else f"block {read.oldest.height} of {clock(read.oldest.time)}"
         return found, f"from {path}, with proofs under certificates proven from the genesis on, at {oldest} or later"
@@ -262,17 +250,17 @@ async def compared(read: Reader, found: Found) -> Found:
     return found._replace(faults=tuple(faults), known=known)
 
 
-async def _verify(read: Reader, named: str | None, hint: Reader | None = None) -> Found:
+async def _verify(read: Reader, named: str | None) -> Found:
     slot = None if named is None else parse_slot(named, await slot_seconds_of(read))
-    return await _collect(read, slot, hint)
+    return await _collect(read, slot)
 
 
-async def _collect(read: Reader, slot: int | None, hint: Reader | None) -> Found:
+async def _collect(read: Reader, slot: int | None) -> Found:
     checked = Checked()
     faults: list[Fault] = []
     details: list[tuple[int, tuple[Part, ...]]] = []
     with _progress() as tell:
-        async for outcome in verify_products(read, slot, hint):
+        async for outcome in verify_products(read, slot):
             tell(outcome)
             checked = checked.plus(outcome.checked)
             faults += outcome.faults

@@ -29,11 +29,10 @@ from node.witness import proven_answer
 
 class Source(NamedTuple):
     """``read``: answers that can be believed as far as ``shown`` says, as a function since it may depend on what was
-    read; ``hint``: quicker answers that only say what to look for.
+    read.
     """
 
     read: Reader
-    hint: Reader | None
     shown: Callable[[], str]
 
 
@@ -66,10 +65,7 @@ def stopped_node(config_file: Path, keep: Keep | None = None) -> Iterator[tuple[
             except ContractError as error:
                 raise RefusedError(error.code, error.message) from error
 
-        async def hint(contract: str, method: str, args: Mapping[str, Any]) -> Value:
-            return executor.query(contract, method, args)
-
         head = f"block {ledger.head.height} of {clock(ledger.head.time)}"
-        yield Source(read, hint, lambda: f"with proofs under the certificate of {head}"), genesis
+        yield Source(read, lambda: f"with proofs under the certificate of {head}"), genesis
     finally:
         store.close()

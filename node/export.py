@@ -66,7 +66,7 @@ Question: TypeAlias = tuple[str, str, Mapping[str, Any]]
 
 
 class About(NamedTuple):
-    """What a file says of itself: the chain, whether it is of all products, and the product that it is of (or one of
+    """What a file says of itself: the chain, whether it is of all products, and the product that it is of (0: of
     all). Only the chain is checked; the rest says what to look for."""
 
     chain: bytes
@@ -159,10 +159,6 @@ class Import:
             except ContractError as error:
                 raise RefusedError(error.code, error.message) from error
         raise RefusedError("not-in-export", f"the file has no answer of {contract}.{method} {dict(args)}")
-
-    async def hint(self, contract: str, method: str, args: Mapping[str, Any]) -> Value:
-        """In place of ``market.products``: the one product that the file names."""
-        return ((self.about.slot,),)
 
     def finish(self) -> None:
         """Read to the end, which says whether the file is whole."""

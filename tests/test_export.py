@@ -48,20 +48,15 @@ def recorded(executor: Executor, ledger: Ledger, exporter: Exporter) -> Reader:
     return read
 
 
-async def outcomes(read: Reader, slot: int | None, hint: Reader | None = None) -> list[Outcome]:
-    return [outcome async for outcome in verify_products(read, slot, hint)]
+async def outcomes(read: Reader, slot: int | None) -> list[Outcome]:
+    return [outcome async for outcome in verify_products(read, slot)]
 
 
 def exported(chain: MarketChain, slot: int | None = None) -> tuple[bytes, list[Outcome]]:
     """The file of one product or of all, and what checking it found on the way."""
     file = BytesIO()
-    known = chain.ledger.head.time // SLOT_S if slot is None else slot
-    exporter = Exporter(file, About(chain.chain, slot is None, known))
-
-    async def hint(contract: str, method: str, args: Mapping[str, Any]) -> Value:
-        return ((known,),)
-
-    found = asyncio.run(outcomes(recorded(chain.executor, chain.ledger, exporter), slot, hint))
+    exporter = Exporter(file, About(chain.chain, slot is None, slot or 0))
+    found = asyncio.run(outcomes(recorded(chain.executor, chain.ledger, exporter), slot))
     exporter.close()
     assert exporter.size == len(file.getvalue())
     return file.getvalue(), found
@@ -72,7 +67,7 @@ def imported(data: bytes, genesis: Genesis, slot: int | None = None) -> list[Out
 
     async def use() -> list[Outcome]:
         read = Import(BytesIO(data), genesis, default_registry())
-        found = await outcomes(read, read.about.slot if slot is None and not read.about.is_all else slot, read.hint)
+        found = await outcomes(read, read.about.slot if slot is None and not read.about.is_all else slot)
         read.finish()
         return found
 

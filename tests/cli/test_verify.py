@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -16,7 +16,7 @@ from chaincode.auction import Order, clear
 from chaincode.contract import Context, ContractError, Value
 from chaincode.market_certificate import Auction, OrderRow
 from cli.answers import PRODUCT, Reader
-from cli.verify import Fault, Outcome, stored_products, verify_product
+from cli.verify import Fault, Outcome, verify_product, verify_products
 from node.errors import RefusedError
 from node.limits import QUERY_ROWS, QUERY_STEPS
 from node.model.codec import sha256
@@ -49,9 +49,14 @@ def verified(read: Reader, slot: int) -> Outcome:
 @cache
 def busiest() -> tuple[int, Outcome]:
     """A product with several auctions in which one order took part twice."""
-    found = [(slot, verified(honest, slot)) for slot in asyncio.run(stored_products(honest))]
-    assert not any(outcome.faults for _, outcome in found)
-    return max(found, key=lambda pair: pair[1].checked.orders)
+    found = asyncio.run(every(honest))
+    assert not any(outcome.faults for outcome in found)
+    busy = max(found, key=lambda outcome: outcome.checked.orders)
+    return busy.slot, busy
+
+
+async def every(read: Reader) -> list[Outcome]:
+    return [outcome async for outcome in verify_products(read, None)]
 
 
 def faults(read: Reader) -> list[Fault]:
@@ -145,6 +150,24 @@ def test_an_order_that_changes_between_auctions() -> None:
 
         assert faults(in_auction(other)), "an order that nobody filled came back as another one"
     assert seen
+
+
+def test_no_product_is_left_out() -> None:
+    """Not even where the slot between others could not be opened, so that there is none of it."""
+    whole = [outcome.slot for outcome in asyncio.run(every(honest))]
+    assert whole == list(range(*cast("Any", chain().executor.query("market", "span", {})))) and len(whole) > 3
+    gone = whole[2]
+
+    async def holed(contract: str, method: str, args: Mapping[str, Any]) -> Value:
+        if method == "product" and args["slot"] == gone:
+            raise ContractError("no-product", "it could not be opened")
+        return await honest(contract, method, args)
+
+    assert [outcome.slot for outcome in asyncio.run(every(holed))] == [slot for slot in whole if slot != gone]
+    for span in ((0, 2**62), (5, 4), (-1, 3), "x"):
+        with pytest.raises(RefusedError, match="bad-answer"):
+            asyncio.run(every(lying("span", lambda _, __, span=span: span)))  # type: ignore[misc]
+    assert asyncio.run(every(lying("span", lambda _, __: None))) == []
 
 
 def test_an_auction_of_many_pages(monkeypatch: pytest.MonkeyPatch) -> None:
