@@ -112,10 +112,18 @@ def page_of(made: Statement, token: Token, shown: str) -> bytes:
     return statement_pdf(made, token, shown)
 
 
-def _write(path: Path, data: bytes) -> None:
-    """Write a file, in place of an older one. Raises RefusedError("cannot-write")."""
+def write(path: Path, data: bytes) -> None:
+    """Write a file whole, in place of an older one, or leave what was there. Raises RefusedError("cannot-write")."""
     try:
-        path.write_bytes(data)
+        if path.is_symlink() or (path.exists() and not path.is_file()):  # such as /dev/stdout, or a pipe
+            path.write_bytes(data)
+        else:
+            part = path.with_name(f"{path.name}.part")
+            try:
+                part.write_bytes(data)
+                part.replace(path)
+            finally:
+                part.unlink(missing_ok=True)
     except OSError as error:
         raise RefusedError("cannot-write", f"{path}: {error.strerror}") from error
     click.echo(f"wrote {path}", err=True)

@@ -6,6 +6,7 @@ import io
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -23,10 +24,12 @@ from cli.statement_lines import MISMATCH, MONEY_KINDS, Line
 from cli.statement_pdf import statement_pdf
 from cli.statement_text import print_line, print_statement
 from cli.statement_words import Token, remarks, verdict
+from cli.wallet_statement import write
 from node.errors import RefusedError
 from tests.chaincode.marketplace import PERIOD_SLOTS, SLOT_S, STREET
 from tests.chaincode.statement_days import NETWORKS, a_day
 from tests.chaincode.world import World
+from tests.ledger.test_store import no_room
 
 TOKEN = Token("WATT", 6)
 LATE = 8 * SLOT_S
@@ -73,6 +76,8 @@ def test_every_line_is_the_sum_of_its_explanation_and_the_total_is_the_bill(seed
             assert sum(item["amount"] for item in explained["items"]) == line.amount == explained["amount"]
             if line.kind not in ("total", "difference", "owed"):
                 assert sum(item["energy_wh"] for item in explained["items"]) == line.energy_wh
+            if line.kind in ("total", "utility-only", "difference", "rent", "owed"):
+                assert explained["energy_wh"] is None  # a sum of what was bought and what was sold would mean nothing
             assert all(item.sources for item in line.items)
         _check_csv(statement)
     _check_both_sides(made)
@@ -306,3 +311,16 @@ def test_the_json_has_every_line() -> None:
     assert [line["line"] for line in found["lines"]] == [line.number for line in statement.lines]
     assert found["ends"] - found["starts"] == found["end_slot"] * SLOT_S
     assert set(COLUMNS) >= {"order_tx", "other_tx", "reading_tx", "settled_block"}
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    """A bill cut off in the middle looks like a bill."""
+    file = tmp_path / "bill.csv"
+    write(file, b"before")
+    write(file, b"after")
+    with no_room(20), pytest.raises(RefusedError) as refusal:
+        write(file, b"x" * 100)
+    assert (refusal.value.code, refusal.value.message) == ("cannot-write", f"{file}: File too large")
+    assert file.read_bytes() == b"after" and list(tmp_path.iterdir()) == [file]
+    with pytest.raises(RefusedError):
+        write(Path("/dev/full"), b"x")
