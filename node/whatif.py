@@ -188,10 +188,14 @@ class WhatIf:
         run.count(done)
 
     def _fork(self) -> None:
-        """Copy the state, and change the rules in the copy."""
+        """Copy the state, and change the rules in the copy. Raises RefusedError("cannot-write")."""
         self._real.close()
         copied = self._directory / "changed"
-        shutil.copytree(self._real.directory, copied)
+        try:
+            shutil.copytree(self._real.directory, copied)
+        except OSError as error:  # of many files it has no errno, and no words but a list of all of them
+            why = error.strerror or str(error.args[0][0][2]).split("] ")[-1].split(": ")[0]
+            raise RefusedError("cannot-write", f"{copied}: {why}; TMPDIR says where else there is room") from error
         self._real = _Run(self._real.directory, self._genesis, self._registry)
         run = self._changed = _Run(copied, self._genesis, self._registry)
         self._kept = _open_products(query_context(run.ledger.head, ReadOnlyState(run.ledger.state), b""))

@@ -19,6 +19,7 @@ from node.model.certificate import encode_certificate
 from node.whatif import Change, GridLines, Outcome, WhatIf
 from tests.chaincode.market_chain import KEYS, MarketChain, day, genesis
 from tests.chaincode.marketplace import FEED_IN, RETAIL, SLOT_S
+from tests.ledger.test_store import no_room
 
 NOTHING = Change((), (), None)
 
@@ -56,6 +57,14 @@ def block(ledger: Ledger, height: int) -> tuple[bytes, bytes, bytes]:
     found, certificate = ledger.block(height), ledger.certificate(height)
     assert found is not None and certificate is not None
     return encode_header(found.header), found.body, encode_certificate(certificate)
+
+
+def test_no_room_for_two_states(chain: Ledger, tmp_path: Path) -> None:
+    """That of the copy fails in many files at once, of which the machine's own words are a long list."""
+    with whatif(chain, 1, 5, NOTHING, tmp_path) as run, no_room(20), pytest.raises(RefusedError) as refusal:
+        run.feed(*block(chain, 1))
+    assert refusal.value.code == "cannot-write"
+    assert refusal.value.message == f"{tmp_path / 'changed'}: File too large; TMPDIR says where else there is room"
 
 
 @pytest.mark.parametrize("first", [1, 20])
