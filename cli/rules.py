@@ -64,8 +64,8 @@ def show(history: bool, nodes: tuple[str, ...], as_json: bool) -> None:
         later = "" if coming is None else shown(field, getattr(coming["settings"], field))
         value = shown(field, getattr(now, field))
         rows.append((_SHORT.get(field, "-"), value, "" if later == value else later, MEANINGS[field]))
-    from_height = "?Scheduled" if coming is None else f"From height {coming['first_height']}"
-    print_table("Rules of the market", ("Setting", ">Value", f">{from_height}", "Meaning"), rows)
+    from_height = "?>Scheduled" if coming is None else f">From height {coming['first_height']}"
+    print_table("Rules of the market", ("Setting", ">Value", from_height, "Meaning"), rows)
     _show_tariffs("Tariffs", now, decimals)
     if coming is not None and coming["settings"].tariffs != now.tariffs:
         _show_tariffs(f"Tariffs from height {coming['first_height']} on", coming["settings"], decimals)
