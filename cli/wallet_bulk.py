@@ -126,11 +126,13 @@ def _rows(file: Path) -> list[Mapping[str, Any]]:
         if len(raw) > MAX_FILE_BYTES:
             raise ValueError(f"more than {MAX_FILE_BYTES} bytes")
         text = raw.decode("utf-8-sig")
-        if file.suffix.lower() == ".json":
+        if file.suffix.lower() == ".json" or text.lstrip()[:1] in ("[", "{"):  # no line of names begins so
             rows = json.loads(text, parse_float=str)
         else:
             rows = list(csv.DictReader(text.splitlines(), strict=True))
-    except (OSError, ValueError, RecursionError, csv.Error) as error:
+    except OSError as error:
+        raise RefusedError("bad-file", f"{file}: {error.strerror}") from error
+    except (ValueError, RecursionError, csv.Error) as error:
         raise RefusedError("bad-file", f"{file}: {error}") from error
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise RefusedError("bad-file", f"{file} is no array of objects")
@@ -139,6 +141,8 @@ def _rows(file: Path) -> list[Mapping[str, Any]]:
 
 def _wanted(row: Mapping[str, Any]) -> Wanted:
     """One row. Raises ValueError, click.BadParameter."""
+    if None in row:  # csv.DictReader's name for what stands behind the last column
+        raise ValueError("more cells than columns")
     unknown = [name for name in row if name not in (*_REQUIRED, *_OPTIONAL)]
     missing = [name for name in _REQUIRED if not _text(row, name)]
     if unknown or missing:

@@ -32,7 +32,9 @@ ROWS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "text"), [("orders.csv", CSV), ("orders.csv", "\ufeff" + CSV), ("orders.json", JSON)])
+@pytest.mark.parametrize(
+    ("name", "text"), [("orders.csv", CSV), ("orders.csv", "\ufeff" + CSV), ("orders.json", JSON), ("orders", JSON)]
+)
 def test_orders_are_written_as_for_a_single_one(tmp_path: Path, name: str, text: str) -> None:
     file = write(tmp_path, name, text)
     assert list(read_orders(file, b"")) == ROWS
@@ -56,7 +58,7 @@ def test_in_the_ledgers_units() -> None:
         ("a.csv", "side,energy,slot,price,until\nbuy,100,1,1,later\n", "until is gate or auction"),
         ("a.csv", "side,energy,slot,price,renewable\nbuy,100,1,1,maybe\n", "renewable is yes or no"),
         ("a.csv", "side,energy,slot,price,color\nbuy,100,1,1,red\n", "'color' is no name of a column"),
-        ("a.csv", "side,energy,slot,price\nbuy,100,1,1,extra\n", "no name of a column"),
+        ("a.csv", "side,energy,slot,price\nbuy,100,1,1,extra\n", "order 1: more cells than columns"),
         ("a.csv", "side,energy,slot,price\nbuy,much,1,1\n", "order 1: 'much'"),
         ("a.csv", "side,energy,slot,price\nbuy,100,1,-1\n", "order 1: less than 0"),
         ("a.csv", f"side,energy,slot,price,reference\nbuy,100,1,1,{'r' * 33}\n", "longer than 32 bytes"),
@@ -66,6 +68,7 @@ def test_in_the_ledgers_units() -> None:
         ("a.json", "[" * 100_000, "a.json"),
         ("a.json", "[{", "a.json"),
         ("a.json", '[{"side": "buy", "energy": 1e400, "slot": 1, "price": 1}]', "order 1: "),
+        ("a", '[{"side": "buy"}]', "order 1: there is no energy"),
         ("a.csv", "x" * (1 << 20) + "x", "more than 1048576 bytes"),
     ],
 )
@@ -80,6 +83,7 @@ def test_no_file(tmp_path: Path) -> None:
     with pytest.raises(RefusedError) as refusal:
         list(read_orders(tmp_path / "none.csv", b""))
     assert refusal.value.code == "bad-file"
+    assert refusal.value.message.endswith("none.csv: No such file or directory")
     (tmp_path / "latin.csv").write_bytes(b"\xff\xfe\xfa")
     with pytest.raises(RefusedError):
         list(read_orders(tmp_path / "latin.csv", b""))
