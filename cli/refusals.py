@@ -75,6 +75,12 @@ _OF_READINGS: Final = {
 }
 """What the same codes mean of readings."""
 
+_OF_THE_FEEDER: Final = {
+    "conflict": "this slot has another reading: `watt meter feeder --correct` replaces it",
+    "late": "the slot is FINAL",
+}
+"""What they mean of the feeder's, which another command corrects and no window closes."""
+
 
 def _price(base_units_per_wh: int, decimals: int) -> str:
     """Exactly, since what is read here is typed again."""
@@ -118,6 +124,8 @@ def explain(call: str, code: str, details: tuple[int, ...], decimals: int) -> st
     """One sentence. ``call``: contract.method; ``decimals``: of a token. An unknown code keeps its bare figures."""
     if call == "market.place_many" and details:
         return f"order {details[0] + 1} of the list: {explain('market.place', code, details[1:], decimals)}"
+    if call.endswith("_feeder") and code in _OF_THE_FEEDER:
+        return _OF_THE_FEEDER[code]
     words = _WITH_FIGURES.get((code, len(details)))
     if words is not None:
         return words(details, decimals)

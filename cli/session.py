@@ -180,7 +180,9 @@ class Account:
                     raise
             self._highest = None
             await asyncio.sleep(0.1 * attempt)
-        raise RefusedError("nonce-used", "another program uses this key at the same time")
+        raise RefusedError(
+            "nonce-used", "an earlier transaction of this key is still waiting, or another program uses the key"
+        )
 
     async def _wait(self, tx_id: bytes, not_after: int) -> TxStatus:
         try:
