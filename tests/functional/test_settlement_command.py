@@ -1,54 +1,25 @@
 """Settlement on a real network whose slots last a second: a correction, the feeder's losses, rent, what is parked."""
 
 import asyncio
-import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
 from chaincode.settlement_ledger import Entry, Settled
-from cli.main import main
 from node.gateway.client import Client
-from node.keyfile import TESTNET, save_key
-from testnet.cluster import Cluster, last_line
-from testnet.genesis import build_network
-from tests.functional.test_meter import PASSPHRASE, SLOT_S, START, key, public
+from tests.functional.metered import SLOT_S, Street, started_street
 
 LOAD, PV = "home-1/load", "home-1/pv"
 
 
-class Street:
-    """`watt` on the network, signed by a name's key where a key is needed."""
+class Settling(Street):
+    """`watt` and what settlement answers on the network."""
 
-    def __init__(self, cluster: Cluster, directory: Path) -> None:
-        self.node = cluster.network.gateways[0]
-        self.directory = directory
-
-    def run(self, *words: str, by: str | None = None) -> Result:
-        signing = []
-        if by is not None:
-            path = self.directory / f"{by.replace('/', '-')}.json"
-            if not path.exists():
-                save_key(path, key(by), PASSPHRASE, TESTNET)
-            signing = ["--key", str(path)]
-        return CliRunner().invoke(main, [*words, "--node", self.node, *signing], env={"WATT_PASSPHRASE": PASSPHRASE})
-
-    def json(self, *words: str, by: str | None = None) -> Any:
-        result = self.run(*words, "--json", by=by)
-        assert result.exit_code == 0, result.output
-        return json.loads(result.stdout)
-
-    def say(self, *words: str, rows: list[tuple[int, ...]], by: str) -> None:
+    def say(self, *words: str, rows: list[tuple[int, int, int, int, int]], by: str) -> None:
         """A meter's file of (slot, import, export, import register, export register)."""
-        path = self.directory / "readings.csv"
-        lines = [",".join(str(cell) for cell in row) for row in rows]
-        path.write_text("\n".join(["slot,import,export,import_register,export_register", *lines, ""]))
-        result = self.run("meter", *words, str(path), by=by)
+        result = self.run("meter", *words, self.file("readings.csv", rows), by=by)
         assert result.exit_code == 0, result.output
 
     def ask(self, method: str, **args: Any) -> Any:
@@ -72,45 +43,11 @@ class Street:
 
 
 @pytest.fixture(scope="module")
-def street(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Street]:
-    contracts: dict[str, Any] = {
-        "grid": {"root": "t", "lines": [], "feeder_meter": public("feeder")},
-        "identity": {
-            "admins": [public("admin")],
-            "members": [["club", public("club"), ["aggregator"]], ["utility", public("utility"), ["utility"]]],
-            "networks": [["home-1", "club", public("home-1"), "t"]],
-            "devices": [
-                [name, "home-1", name[7:], public(name), public(f"{name}.meter"), "t", 60_000, 60_000, False, False]
-                for name in (LOAD, PV)
-            ],
-        },
-        "budget": {"period_slots": 1_440},
-        "market": {
-            "tariffs": [[0, 100, 20]],
-            "slot_seconds": SLOT_S,
-            "open_before_s": 2 * SLOT_S,
-            "gate_before_end_s": 10,
-            "metering_window_s": 4 * SLOT_S,
-            "dispute_window_s": 86_400,
-            "outage_s": 86_400,
-        },
-    }
-    directory = tmp_path_factory.mktemp("street")
-    network = build_network(
-        directory / "net", contracts, base_port=None, time_scale=SLOT_S, time_origin=START, name="street"
-    )
-    cluster = Cluster(replace(network, nodes=network.nodes[:3]))
-    try:
-        cluster.start_all()
-        cluster.wait_ready()
-        yield Street(cluster, directory)
-    finally:
-        cluster.stop_all()
-        for node in cluster.network.nodes:
-            print(node.name, last_line(node))  # shown by pytest if a test failed
+def street(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settling]:
+    yield from started_street(Settling, tmp_path_factory.mktemp("street"), (LOAD, PV), 4 * SLOT_S)
 
 
-def test_a_late_correction_is_a_reversal_and_a_new_entry(street: Street) -> None:
+def test_a_late_correction_is_a_reversal_and_a_new_entry(street: Settling) -> None:
     """Late corrections until FINAL; every entry names its cause, and losses show."""
     opened = street.until(
         lambda: [row["slot"] for row in street.json("market", "products") if row["state"] == "DELIVERED"]
@@ -139,7 +76,7 @@ def test_a_late_correction_is_a_reversal_and_a_new_entry(street: Street) -> None
     assert "lost: 0.030 kWh" in street.run("admin", "settlement", "losses", str(slot)).stdout
 
 
-def test_what_an_admin_asks_and_decides(street: Street) -> None:
+def test_what_an_admin_asks_and_decides(street: Settling) -> None:
     assert street.json("admin", "settlement", "parked") == []
     refused = street.run("admin", "settlement", "release", "0", by="admin")
     assert refused.exit_code == 1 and refused.stderr.startswith("watt: unknown-unit: nothing was parked under")
