@@ -103,6 +103,7 @@ bench: $(VENV)/.ready $(VENV)/.simbench
 	$(BIN)/watt bench recovery --json > bench/results/recovery.json
 	$(BIN)/watt bench retention --json > bench/results/retention.json
 	$(BIN)/watt bench scale --json > bench/results/scale.json
+	$(BIN)/watt bench statement --json > bench/results/statement.json
 	$(BIN)/watt bench community --json > bench/results/community.json
 
 soak: $(VENV)/.ready

@@ -48,14 +48,16 @@ T = TypeVar("T")
 
 
 class Figures(NamedTuple):
-    """What one bill took: ``queries``, and ``bytes`` of their answers, proofs included, and of the ``largest``; seconds
-    of the node's time, of its slowest answer, and of everything together, the node's included.
+    """What one bill took: ``queries``; state ``entries`` proven in answers; ``bytes`` of these, proofs included, and
+    of the ``largest``; seconds of the node's time, of its slowest answer, and of everything together, the node's
+    included.
     """
 
     read: str
     slots_final: int
     items: int
     queries: int
+    entries: int
     bytes: int
     largest: int
     node_s: float
@@ -117,7 +119,7 @@ class _Node:
 
     def __init__(self, chain: LocalChain) -> None:
         self._chain = chain
-        self.queries = self.bytes = self.largest = 0
+        self.queries = self.entries = self.bytes = self.largest = 0
         self.all_s = self.slowest_s = 0.0
 
     async def boundaries(self, first: int) -> tuple[bytes, ...]:
@@ -139,8 +141,9 @@ class _Node:
         _, reads = self._chain.executor.query_proven(contract, method, args, steps=QUERY_STEPS, rows=QUERY_ROWS)
         assert ledger.head_certificate is not None, "no block"
         header, certificate = encode_header(ledger.head), encode_certificate(ledger.head_certificate)
-        entries = sum(len(key) + len(value or b"") + sum(map(len, proof)) for key, value, proof in reads)
-        self._count(len(header) + len(certificate) + entries)
+        self.entries += len(reads)
+        length = sum(len(key) + len(value or b"") + sum(map(len, proof)) for key, value, proof in reads)
+        self._count(len(header) + len(certificate) + length)
         return Evidence(header, certificate, reads)
 
     def _count(self, length: int) -> None:
@@ -190,7 +193,8 @@ def _measured(chain: LocalChain, *, proven: bool) -> Figures:
     items = statement_csv(made, Token("WATT", 9)).count("\n") - 1
     how = "proven" if proven else "plain"
     seconds = (round(node.all_s, 2), round(node.slowest_s, 3), round(took, 2))
-    return Figures(how, made.final, items, node.queries, node.bytes, node.largest, *seconds)
+    asked = (node.queries, node.entries, node.bytes, node.largest)
+    return Figures(how, made.final, items, *asked, *seconds)
 
 
 def _genesis(homes: list[str], days: int) -> Genesis:
