@@ -21,6 +21,7 @@ import click
 import msgspec
 
 from chaincode.contract import ContractError
+from chaincode.roles import MAX_ID
 from chaincode.settlement_messages import reading_message
 from cli.output import plain
 from cli.units import ENERGY, MAX_INTEGER, parse_slot
@@ -142,7 +143,10 @@ def read_signed(path: Path) -> list[Collected]:
             lengths = len(bytes.fromhex(row.chain)), len(bytes.fromhex(row.signature))
         except (msgspec.MsgspecError, ValueError) as error:
             raise RefusedError("bad-row", f"{place}: not what `watt meter sign` prints: {error}") from error
-        if lengths != (32, SIGNATURE_BYTES) or max(row.call_row()[1:6]) > MAX_INTEGER:
+        figures = row.call_row()[1:6]
+        is_good = lengths == (32, SIGNATURE_BYTES) and 0 <= min(figures) <= max(figures) <= MAX_INTEGER
+        # Of a longer name a node refuses to be asked anything: the rows of all others would go with it.
+        if not is_good or len(row.device) > MAX_ID:
             raise RefusedError("bad-row", f"{place}: not what `watt meter sign` prints")
         found.append(Collected(row, place))
     return found

@@ -92,9 +92,11 @@ def test_rows_that_no_meter_signed(tmp_path: Path, line: str) -> None:
     with pytest.raises(RefusedError, match="bad-row") as caught:
         read_signed(path)
     assert f"{path}:3" in caught.value.message
-    path.write_text(good.replace(row.signature, "ab") + "\n")
-    with pytest.raises(RefusedError, match="bad-row"):
-        read_signed(path)
+    for bad in (("home-1/pv", "h" * 49), (row.signature, "ab"), ('"slot": 7', '"slot": -7')):
+        assert good.replace(*bad) != good
+        path.write_text(good.replace(*bad) + "\n")
+        with pytest.raises(RefusedError, match="bad-row"):
+            read_signed(path)
 
 
 def test_a_meter_signs_without_a_network(table: Path, tmp_path: Path) -> None:
