@@ -3,9 +3,10 @@
 Member -> network (a home, a shop's HVAC, a fleet) -> device (load, PV, battery, EV, charger). The table of rights
 is ``RIGHTS`` in ``roles.py``; the ``require_*`` functions here apply it to a network or a device.
 
-A device hangs on a bus of the grid from a slot on; an EV moves. ``connect`` and ``disconnect`` are refused while
-the device has fills in that slot or later (the market tells by ``note_fill``); the market cancels what is open there
-when it drains ``take_moves`` at the end of the block.
+A device hangs on a bus of the grid from a slot on. An EV moves; what else there is those connect elsewhere who register
+it, or energy could be drawn that is nobody's. For the same reason, what hangs somewhere in the slot under way does so
+until its end. ``connect`` and ``disconnect`` are refused while the device has fills in that slot or later; the market
+cancels what is open there when it drains ``take_moves`` at the end of the block.
 
 Genesis settings, all optional (keys in hex, 64 digits):
 ``admins``: array of keys that may register everything; ``members``: arrays ``[id, key, [role, ...]]``;
@@ -113,23 +114,17 @@ def bus_at(ctx: Context, device: str, slot: int) -> str | None:
 
 def require_device_key(ctx: Context, device: str) -> Device:
     """The sender may trade for ``device``. Raises ContractError: unknown-device, wrong-key."""
-    found = device_of(ctx, device)
-    _require(ctx, "trade", found)
-    return found
+    return _require(ctx, "trade", device_of(ctx, device))
 
 
 def require_forecaster(ctx: Context, device: str) -> Device:
     """The sender may say what ``device`` will need. Raises ContractError: unknown-device, wrong-key."""
-    found = device_of(ctx, device)
-    _require(ctx, "forecast", found)
-    return found
+    return _require(ctx, "forecast", device_of(ctx, device))
 
 
 def require_meter(ctx: Context, device: str) -> Device:
     """The sender is the meter of ``device``. Raises ContractError: unknown-device, wrong-key."""
-    found = device_of(ctx, device)
-    _require(ctx, "report", found)
-    return found
+    return _require(ctx, "report", device_of(ctx, device))
 
 
 def require_owner(ctx: Context, network: str) -> Network:
@@ -238,9 +233,9 @@ class Identity(Contract):
 
     @transaction
     def connect(self, ctx: Context, *, device: str, bus: str, slot: int) -> Value:
-        """The device hangs on ``bus`` from ``slot`` on. By its own key or its owner's.
-
-        Raises ContractError: unknown-device, wrong-key, unknown-bus, slot-over, has-fills, too-many.
+        """The device hangs on ``bus`` from ``slot`` on. By its own key or its owner's; if it is no EV, by an admin or
+        the member. Raises ContractError: unknown-device, wrong-key, not-allowed, unknown-bus, slot-over, has-fills,
+        too-many.
         """
         grid.require_bus(ctx, bus)
         _move(ctx, device, bus, slot)
@@ -248,7 +243,7 @@ class Identity(Contract):
 
     @transaction
     def disconnect(self, ctx: Context, *, device: str, slot: int) -> Value:
-        """The device hangs nowhere from ``slot`` on. By its own key or its owner's. Raises as ``connect`` does."""
+        """The device hangs nowhere from ``slot`` on. By whom, and raises, as ``connect``."""
         _move(ctx, device, "", slot)
         return None
 
@@ -336,10 +331,14 @@ def _add_device(ctx: Context, device: Device) -> None:
 
 def _move(ctx: Context, device: str, bus: str, slot: int) -> None:
     found = device_of(ctx, device)
-    _require(ctx, "connect", found)
+    if found.kind == "ev":
+        _require(ctx, "connect", found)
+    else:
+        _require_registrar(ctx, "register-device", network_of(ctx, found.network).member)
     now = slots.current(ctx)
-    if not now <= slot <= now + MAX_AHEAD_SLOTS:
-        raise ContractError("slot-over", f"slot {slot} is over, or more than {MAX_AHEAD_SLOTS} slots ahead")
+    first = now + (place_at(found, now) is not None)
+    if not first <= slot <= now + MAX_AHEAD_SLOTS:
+        raise ContractError("slot-over", f"from slot {first} on, at most {MAX_AHEAD_SLOTS} slots ahead", (first,))
     last_fill = cast("int | None", ctx.get(_FILLS + device.encode()))
     if last_fill is not None and last_fill >= slot:
         raise ContractError("has-fills", f"{device} has traded up to slot {last_fill}", (last_fill,))
@@ -365,9 +364,10 @@ def _needed(ctx: Context, places: list[tuple[int, str]]) -> list[tuple[int, str]
     return places
 
 
-def _require(ctx: Context, right: str, device: Device) -> None:
+def _require(ctx: Context, right: str, device: Device) -> Device:
     if not _is_holder(ctx, RIGHTS[right], device, None):
         raise ContractError("wrong-key", f"{right}: not a key that may act for {device.id}")
+    return device
 
 
 def _is_holder(ctx: Context, holders: tuple[str, ...], device: Device | None, network: Network | None) -> bool:

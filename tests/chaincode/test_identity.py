@@ -233,6 +233,7 @@ def test_where_an_ev_cannot_move() -> None:
         (ev, {"bus": "b2", "slot": 7}, "has-fills"),
         (ev, {"bus": "b9", "slot": 8}, "unknown-bus"),
         (ev, {"bus": "b2", "slot": 2}, "slot-over"),
+        (ev, {"bus": "b2", "slot": 3}, "slot-over"),
         (ev, {"bus": "b2", "slot": -1}, "slot-over"),
         (ev, {"bus": "b2", "slot": 2**63 - 1}, "slot-over"),
         (key_of("home-1/load"), {"bus": "b2", "slot": 8}, "wrong-key"),
@@ -243,6 +244,29 @@ def test_where_an_ev_cannot_move() -> None:
     assert world.refused(ev, "identity", "disconnect", device="home-1/ev", slot=7) == "has-fills"
     assert world.refused(ev, "identity", "disconnect", device="home-1/bike", slot=8) == "unknown-device"
     world.call(ev, "identity", "disconnect", device="home-1/ev", slot=8)
+
+
+def test_who_arrives_may_be_connected_at_once() -> None:
+    world = neighbourhood()
+    at_slot(world, 3)
+    ev = {"device": "home-1/ev"}
+    world.call(OWNER_1, "identity", "disconnect", **ev, slot=4)
+    at_slot(world, 4)
+    assert world.refused(OWNER_1, "identity", "connect", **ev, bus="b2", slot=3) == "slot-over"
+    world.call(OWNER_1, "identity", "connect", **ev, bus="b2", slot=4)
+    assert world.refused(OWNER_1, "identity", "disconnect", **ev, slot=4) == "slot-over", "what it drew is metered"
+
+
+def test_what_does_not_move_is_connected_by_who_registers_it() -> None:
+    world = neighbourhood()
+    at_slot(world, 3)
+    load: dict[str, Any] = {"device": "home-1/load", "slot": 5}
+    for sender in (OWNER_1, key_of("home-1/load")):
+        assert world.refused(sender, "identity", "disconnect", **load) == "not-allowed"
+        assert world.refused(sender, "identity", "connect", **load, bus="b2") == "not-allowed"
+    world.call(ADMIN, "identity", "connect", **load, bus="b2")
+    with world.transaction() as ctx:
+        assert [identity.bus_at(ctx, "home-1/load", slot) for slot in (4, 5)] == ["b1", "b2"]
 
 
 NO_OUTAGE_S = 86_400 * 365
@@ -278,9 +302,9 @@ def test_places_are_kept_until_a_late_settlement_has_asked_for_them() -> None:
     assert state_of(world, bought) == "FILLED"
     world.next_block(240)
     ev = key_of("home-3/ev")
-    world.call(ev, "identity", "connect", device="home-3/ev", bus="b2", slot=4)
+    world.call(ev, "identity", "connect", device="home-3/ev", bus="b2", slot=5)
     world.next_block(1_100 * 60)
-    world.call(ev, "identity", "connect", device="home-3/ev", bus="b1", slot=1_100)
+    world.call(ev, "identity", "connect", device="home-3/ev", bus="b1", slot=1_101)
     world.next_block(86_400 + 300)
     for _ in range(20):
         world.next_block(world.time + 1)

@@ -289,7 +289,7 @@ def test_a_device_that_moves_places_its_next_order_when_the_old_ones_are_gone() 
     old = order(world, "home-1/battery", "sell", wh=100, price=50)
     world.next_block(1)
     for device in devices:
-        world.call(key_of(device), "identity", "connect", device=device, bus="b2", slot=1)
+        world.call(key_of("admin"), "identity", "connect", device=device, bus="b2", slot=1)
     assert refusal(world, "home-1/battery", "sell", wh=100) == "not-connected"
     world.next_block(2)
     assert state_of(world, old) == "CANCELLED"

@@ -123,7 +123,8 @@ def test_a_move_that_cannot_be_carried_out_stops_no_other() -> None:
     broken = order(world, "home-1/battery", "sell")
     sound = order(world, "home-3/ev", "sell")
     for device in ("home-1/battery", "home-3/ev"):
-        world.call(key_of(device), "identity", "connect", device=device, bus="b2", slot=1)
+        sender = key_of("admin" if device == "home-1/battery" else device)
+        world.call(sender, "identity", "connect", device=device, bus="b2", slot=1)
     lose(world, broken)
     world.next_block(1)
     assert parked(world) == [("move home-1/battery 1", "unknown-order")]

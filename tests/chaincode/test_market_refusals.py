@@ -26,7 +26,7 @@ class Case(NamedTuple):
 
 
 def move_away(world: World) -> None:
-    world.call(key_of("home-1"), "identity", "disconnect", device=LOAD, slot=2)
+    world.call(key_of("admin"), "identity", "disconnect", device=LOAD, slot=2)
     world.next_block(1)
 
 

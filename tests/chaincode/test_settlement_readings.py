@@ -62,11 +62,11 @@ def test_refusals() -> None:
 
 def test_a_device_that_was_nowhere_has_no_reading() -> None:
     world = marketplace()
-    world.call(key_of("home-3/ev"), "identity", "disconnect", device="home-3/ev", slot=0)
-    world.next_block(SLOT_S)
-    assert report(world, "home-3/ev", 0, (0, 0)) == "not-connected"
-    world.next_block(SLOT_S + METERED_S)
-    assert world.query("settlement", "reading", device="home-3/ev", slot=0) is None
+    world.call(key_of("home-3/ev"), "identity", "disconnect", device="home-3/ev", slot=1)
+    world.next_block(2 * SLOT_S)
+    assert report(world, "home-3/ev", 1, (0, 0)) == "not-connected"
+    world.next_block(2 * SLOT_S + METERED_S)
+    assert world.query("settlement", "reading", device="home-3/ev", slot=1) is None
 
 
 @pytest.mark.parametrize("slots", [(0, 1, 2), (2, 0, 1), (1, 0, 2), (2, 1, 0)])
