@@ -314,8 +314,8 @@ _NAMES: Final = {
     RENT: "Returned: rent of full lines",
     UTILITY_ONLY: "The same energy with the utility alone",
     OWED: "Part of it not paid when it was booked",
-    IMPORTED: "Taken from the grid, by meter",
-    EXPORTED: "Fed into the grid, by meter",
+    IMPORTED: "Drawn by the devices, by their meters",
+    EXPORTED: "Fed in by the devices, by their meters",
 }
 
 

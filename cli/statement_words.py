@@ -36,8 +36,8 @@ NAMES: Final = {
     UTILITY_ONLY: "With the utility alone",
     DIFFERENCE: "Difference",
     OWED: "Not paid when booked",
-    IMPORTED: "Taken from the grid",
-    EXPORTED: "Fed into the grid",
+    IMPORTED: "Drawn by the devices",
+    EXPORTED: "Fed in by the devices",
     USED: "Used, of known origin",
     RENEWABLE: "Of this renewable",
 }
