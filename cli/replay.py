@@ -307,6 +307,14 @@ def _show(outcome: Outcome, settings: tuple[Setting, ...], decimals: int) -> Non
         ((name, *(tokens(figure, decimals) for figure in (*both, both[1] - both[0])))
          for name, both in parties(found).items()),
     )  # fmt: skip
+    returned = sorted(found.rent.items(), key=lambda row: -abs(row[1][1] - row[1][0]))
+    if returned:
+        print_table(
+            "Congestion rent that came back, tokens; not in what energy cost",
+            ("Network", ">Was", ">Would be", ">Difference"),
+            ((name, *(tokens(figure, decimals) for figure in (*both, both[1] - both[0])))
+             for name, both in returned[:SHOWN_NETWORKS]),
+        )  # fmt: skip
     was, would = found.traded
     print_table(
         "Trade",

@@ -9,13 +9,14 @@ import msgspec
 import pytest
 
 from chaincode.registry import default_registry
-from cli.replay import parties
+from cli.replay import _show, parties
 from node.errors import RefusedError
 from node.executor import Executor
 from node.ledger.chain import Ledger
 from node.ledger.store import MemoryStore
 from node.model.block import encode_header
 from node.model.certificate import encode_certificate
+from node.tally import Comparison, Traded
 from node.whatif import Change, GridLines, Outcome, WhatIf
 from tests.chaincode.market_chain import KEYS, MarketChain, day, genesis
 from tests.chaincode.marketplace import FEED_IN, RETAIL, SLOT_S
@@ -185,3 +186,13 @@ def test_blocks_that_nobody_certified_are_refused(chain: Ledger, tmp_path: Path)
     for name, parts in forged.items():
         with whatif(chain, 1, 5, NOTHING, tmp_path / name) as run, pytest.raises(RefusedError, match="bad-chain"):
             run.feed(*parts)
+
+
+def test_rent_that_would_come_back_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    """It is no part of what energy cost, and limits are voted on for its sake."""
+    same = Comparison(0, (0, 0), (Traded(), Traded()), {}, {}, {}, 0, (0, 0))
+    for rent, told in (({}, False), ({"home-1": (5_000_000, 2_000_000), "home-2": (0, 1_000_000)}, True)):
+        _show(Outcome(1, 9, 9, 0, 0, same._replace(rent=rent)), (), 6)
+        shown = capsys.readouterr().out
+        assert ("rent that came back" in shown) == told
+    assert shown.index("home-1") < shown.index("home-2") and "-3.000" in shown
