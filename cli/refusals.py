@@ -45,7 +45,7 @@ _SENTENCES: Final = {
     "too-few": "there are never fewer than 4 validators: add one first",
     "too-many-proposals": "an admin has at most two open proposals: withdraw one, or wait until it has lapsed",
     "unmetered": "too many readings of the device are missing: it may sell again when its meter has reported them",
-    "slot-over": "the slot is over, or more than 1,000 slots ahead",
+    "slot-over": "the slot is over, under way while the device hangs somewhere in it, or more than 1,000 slots ahead",
     "unknown-alert": "the network has no alert with this number",
     "unknown-bus": "the grid has no such bus",
     "unknown-device": "there is no such device",
