@@ -96,6 +96,8 @@ def _spread(ctx: Context, device_id: str, end: int) -> int:
                 gap = _gap(ctx, device, (slot, row), rows[::-1], (end, last))
                 if gap is not None and gap.rows:
                     _divide(ctx, device, gap, last)
+                elif gap is not None:  # FINAL, or connected nowhere: nobody is charged, but it is told
+                    settlement_queue.tell_rest(ctx, device, (slot + 1, end - 1), gap.flowed)
             return end - slot
         rows.append((slot, row))
     return len(rows)

@@ -258,6 +258,20 @@ def test_a_cap_is_not_negative() -> None:
         apportion_within(1, [1], [1], -1)
 
 
+def test_what_flowed_while_a_car_was_connected_nowhere_is_told() -> None:
+    world = street(dispute_window_s=LONG)
+    over(world, 0)
+    assert day(world, EV, 0, [(5, 0)]) == ()
+    world.call(key_of(EV), "identity", "disconnect", device=EV, slot=2)
+    over(world, 1)
+    assert reads(world, EV, 1, (5, 0), (10, 0)) == ()
+    world.call(key_of(EV), "identity", "connect", device=EV, bus="b1", slot=3)
+    over(world, 3)
+    assert reads(world, EV, 3, (5, 0), (4_015, 0)) == ()
+    world.next_block()
+    assert told(world, "gap-rest") == [(2, 2, 4_000, 0)]
+
+
 def test_readings_too_far_apart_are_no_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("chaincode.settlement_readings.MAX_GAP_SLOTS", 20)
     world = street(dispute_window_s=LONG)
