@@ -286,10 +286,10 @@ def _position(ctx: Context, device: str, network: str, bus: str, slot: int) -> P
 
 
 def _check_energy(position: Position, side: int, energy_wh: int) -> None:
-    """At least MIN_ORDER_WH, or no more than would undo what the device has contracted."""
+    """At least MIN_ORDER_WH, or no more than would undo what the device has contracted, its open orders counted."""
     if energy_wh >= MIN_ORDER_WH:
         return
     net = position.bought_wh - position.sold_wh
-    undo = net if side == SELL else -net
+    undo = net - position.open_sell_wh if side == SELL else -net - position.open_buy_wh
     if not 0 < energy_wh <= undo:
         raise ContractError("bad-energy", f"an order is for at least {MIN_ORDER_WH} Wh", (MIN_ORDER_WH,))

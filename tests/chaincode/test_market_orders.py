@@ -84,6 +84,18 @@ def test_a_small_order_is_refused(wh: int) -> None:
     assert refusal(marketplace(), "home-1/load", "buy", wh=wh) == "bad-energy"
 
 
+def test_small_orders_undo_a_position_once() -> None:
+    world = marketplace()
+    order(world, "home-3/ev", "buy", wh=150, price=90)
+    order(world, "home-2/pv", "sell", wh=150, price=20)
+    tick(world)
+    first = order(world, "home-3/ev", "sell", wh=99, price=100)
+    assert refusal(world, "home-3/ev", "sell", wh=52) == "bad-energy", "only 51 Wh are left to undo"
+    order(world, "home-3/ev", "sell", wh=51, price=100)
+    world.call(key_of("home-3/ev"), "market", "cancel", order=first)
+    order(world, "home-3/ev", "sell", wh=99, price=100)
+
+
 def test_a_small_order_may_undo_a_position() -> None:
     world = marketplace()
     order(world, "home-1/battery", "buy", wh=150)
