@@ -37,7 +37,8 @@ from node.whatif import GridLines, Outcome, WhatIf
 FILES: Final = ("tariffs", "tolls", "limits", "grid")
 """Settings whose value is a file."""
 SHOWN_NETWORKS: Final = 20
-_MONEY: Final = ("bought", "sold", "tolls", "retail", "feed_in")
+_MONEY: Final = {"bought": 1, "sold": -1, "tolls": 1, "retail": 1, "feed_in": -1}
+"""The parts of what energy cost: their names, and 1 for what is paid, -1 for what is earned."""
 _PATH = click.Path(path_type=Path)
 
 Lines: TypeAlias = tuple[LineSettings, ...]
@@ -342,14 +343,14 @@ def _show_networks(found: Comparison, decimals: int) -> None:
     rows = []
     for name in order[:SHOWN_NETWORKS]:
         was, would = (sums.cost() for sums in found.networks[name])
-        differences = [_difference(found, name, field) for field in _MONEY]
+        differences = [sign * _difference(found, name, field) for field, sign in _MONEY.items()]
         rows.append((name, *(tokens(figure, decimals) for figure in (was, would, would - was, *differences))))
     if len(order) > SHOWN_NETWORKS:
         rest = [[sums.cost() for sums in found.networks[name]] for name in order[SHOWN_NETWORKS:]]
         was, would = (sum(figures) for figures in zip(*rest, strict=True))
         more = (tokens(figure, decimals) for figure in (was, would, would - was))
         rows.append((f"{len(rest)} others", *more, *("" for _ in _MONEY)))
-    print_table("Cost of energy, tokens; behind it, by how much each part differs", columns, rows)
+    print_table("Cost of energy, tokens; behind it, what each part adds to the difference", columns, rows)
 
 
 def _difference(found: Comparison, network: str, field: str) -> int:
