@@ -29,6 +29,7 @@ from cli.statement_lines import (
     Line,
 )
 from cli.statement_words import (
+    DELETED,
     WITHOUT_ENERGY,
     WITHOUT_MONEY,
     Token,
@@ -295,13 +296,14 @@ def _matters(line: Line) -> bool:
 
 
 def _row(line: Line, token: Token) -> _Row:
-    mean = average(line)
+    mean, mark = average(line), "*" if line.is_provisional else ""
+    name = _NAMES.get(line.kind)
     return _Row(
         str(line.number),
-        _NAMES.get(line.kind, name_of(line)),
-        "" if line.kind in WITHOUT_ENERGY else kwh(line.energy_wh),
+        name_of(line) if name is None else f"{name} ({DELETED})" if line.gone or line.gone_wh else name,
+        "" if line.kind in WITHOUT_ENERGY else kwh(line.energy_wh) + (mark if line.kind in WITHOUT_MONEY else ""),
         "" if mean is None else per_kwh(mean, token.decimals),
-        "" if line.kind in WITHOUT_MONEY else token.rounded(line.amount) + ("*" if line.is_provisional else ""),
+        "" if line.kind in WITHOUT_MONEY else token.rounded(line.amount) + mark,
     )
 
 

@@ -8,9 +8,10 @@ import pytest
 from cli.statement import Statement
 from cli.statement_pdf import MOST_COUNTERPARTS, statement_pdf
 from cli.statement_words import Token
+from cli.units import kwh
 from tests.chaincode.marketplace import SLOT_S
 from tests.chaincode.statement_days import NETWORKS, a_day
-from tests.cli.test_statement import TOKEN, statement_of
+from tests.cli.test_statement import LATE, TOKEN, statement_of
 
 READ = "as the node shows it"
 
@@ -52,3 +53,11 @@ def test_one_page_whoever_it_traded_with_and_whatever_money_is_called(symbol: st
     others = 2 * MOST_COUNTERPARTS + 1
     assert f"Bought from {others} others" in text_of(page) and f"Sold to {others} others" in text_of(page)
     assert ("U+5186" in text_of(page)) is (symbol == "\u5186")
+
+
+def test_what_may_change_and_what_cannot_be_traced_is_marked_as_in_the_table() -> None:
+    statement = statement_of(a_day(4, until_s=LATE, retention_s=600), "home-1")
+    text = text_of(statement_pdf(statement, TOKEN, READ))
+    assert "The same energy with the utility alone (details deleted)" in text
+    used = statement.line("used")
+    assert used.is_provisional and f"{kwh(used.energy_wh)}*" in text
