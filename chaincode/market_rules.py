@@ -67,9 +67,11 @@ def merged(
     Raises ContractError("bad-settings"), also for a name twice, and for slot_seconds: time was cut once.
     """
     raw: dict[str, Value] = dict(settings._asdict())
-    for index, (name, value) in enumerate(changes):
-        if name in ("slot_seconds", "tariffs") or name in [other for other, _ in changes[:index]]:
-            raise ContractError("bad-settings", f"{name} cannot be changed so, or is named twice")
+    if len(dict(changes)) < len(changes):
+        raise ContractError("bad-settings", "a setting is named twice")
+    for name, value in changes:
+        if name in ("slot_seconds", "tariffs"):
+            raise ContractError("bad-settings", f"{name} cannot be changed so")
         raw[name] = value
     if tariffs:
         raw["tariffs"] = tariffs
