@@ -11,7 +11,7 @@ import platform
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +24,7 @@ from bench.processes import cpu_s, rss_mb
 from bench.throughput import show
 from cli.answers import PRODUCT, record
 from cli.output import json_option, refusals_to_exit_codes
+from node.errors import RefusedError
 from node.gateway.client import Client
 from node.ledger import layout
 from node.ledger.store import LevelStore
@@ -120,7 +121,7 @@ async def _live(cluster: Cluster, world: World) -> dict[str, Any]:
         "transactions": sum(tally.committed.values()), "transactions_by_kind": dict(tally.committed),
         "orders": tally.orders, "readings": tally.readings, "refused": dict(tally.refused),
         "refused_readings": dict(tally.refused_rows),
-        **await _traded(network.gateways[0], world),
+        **await _traded(network.gateways, world),
         "late_s": round(tally.late_s / scale, 1), "behind_s": round(max(behind) / scale, 1),
         "cpu_s": used_s, "cpu_ms_per_home_day": round(1000 * sum(used_s) / len(used_s) / home_days, 1),
         "rss_mb": [round(rss_mb(pid)) for pid in _pids(cluster)], "evenings": evenings,
@@ -132,7 +133,11 @@ async def _watch(cluster: Cluster, world: World, evenings: list[dict[str, Any]],
     node = cluster.network.nodes[0]
     async with Client(node.gateway) as client:
         while True:
-            info = await client.node_info()
+            try:
+                info = await client.node_info()
+            except RefusedError:  # one look is missed: how long a node was silent shows in the next as ``behind``
+                await asyncio.sleep(WATCH_S)
+                continue
             behind.append(info.now - info.head_time)
             if info.now >= world.start + len(evenings) * DAY_S:
                 evenings.append({
@@ -142,11 +147,11 @@ async def _watch(cluster: Cluster, world: World, evenings: list[dict[str, Any]],
             await asyncio.sleep(WATCH_S)
 
 
-async def _traded(gateway: str, world: World) -> dict[str, Any]:
+async def _traded(gateways: Sequence[str], world: World) -> dict[str, Any]:
     """The products' totals over all days, and how many slots are in which state."""
     states: Counter[str] = Counter()
     sums: Counter[str] = Counter()
-    async with Client(gateway) as client:
+    async with Client(gateways) as client:
         for slot in range(world.start // SLOT_S, world.end_slot):
             product = record(await client.query("market", "product", {"slot": slot}), PRODUCT)
             states[product["state"]] += 1

@@ -76,7 +76,7 @@ class Load:
         self._world = world
         self._chain = clock.genesis.chain
         self._clock = clock
-        self._clients = [Client(gateway) for gateway in gateways]
+        self._clients = [Client((gateway, *(other for other in gateways if other != gateway))) for gateway in gateways]
         self._turn = 0
         self._nonces: Counter[bytes] = Counter()
         self._meters = [Meter(world, home, clock.genesis.chain) for home in world.homes]
