@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from cli.statement import Statement
 from cli.statement_lines import DIFFERENCE, TOTAL, Item, Line, Source
-from cli.statement_words import WITHOUT_ENERGY, Token, average, name_of
+from cli.statement_words import Token, average, energy_of, name_of
 from cli.units import clock
 
 COLUMNS: Final = (
@@ -95,7 +95,7 @@ def statement_json(statement: Statement, token: Token, read: str) -> dict[str, A
 
 
 def line_json(line: Line) -> dict[str, Any]:
-    """A line's figures; prices are base units per Wh. What is a sum of money alone has None for its energy."""
+    """A line's figures; prices are base units per Wh. What has no energy of its own has None."""
     low, high = line.prices or (None, None)
     return {
         "line": line.number,
@@ -103,7 +103,7 @@ def line_json(line: Line) -> dict[str, Any]:
         "name": name_of(line),
         "counterpart": line.counterpart,
         "devices": sorted({item.other_device for item in line.items if item.other_device}),
-        "energy_wh": None if line.kind in WITHOUT_ENERGY else line.energy_wh,
+        "energy_wh": energy_of(line),
         "amount": line.amount,
         "provisional": line.provisional,
         "is_provisional": line.is_provisional,

@@ -30,10 +30,10 @@ from cli.statement_lines import (
 )
 from cli.statement_words import (
     DELETED,
-    WITHOUT_ENERGY,
     WITHOUT_MONEY,
     Token,
     average,
+    energy_of,
     name_of,
     percent,
     remarks,
@@ -296,12 +296,12 @@ def _matters(line: Line) -> bool:
 
 
 def _row(line: Line, token: Token) -> _Row:
-    mean, mark = average(line), "*" if line.is_provisional else ""
+    mean, energy, mark = average(line), energy_of(line), "*" if line.is_provisional else ""
     name = _NAMES.get(line.kind)
     return _Row(
         str(line.number),
         name_of(line) if name is None else f"{name} ({DELETED})" if line.gone or line.gone_wh else name,
-        "" if line.kind in WITHOUT_ENERGY else kwh(line.energy_wh) + (mark if line.kind in WITHOUT_MONEY else ""),
+        "" if energy is None else kwh(energy) + (mark if line.kind in WITHOUT_MONEY else ""),
         "" if mean is None else per_kwh(mean, token.decimals),
         "" if line.kind in WITHOUT_MONEY else token.rounded(line.amount) + mark,
     )

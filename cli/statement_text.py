@@ -6,10 +6,10 @@ from cli.output import plain, print_table, print_trace
 from cli.statement import Statement
 from cli.statement_lines import RENT, Item, Line, Source
 from cli.statement_words import (
-    WITHOUT_ENERGY,
     WITHOUT_MONEY,
     Token,
     average,
+    energy_of,
     name_of,
     per_kwh_exact,
     period_of,
@@ -37,12 +37,12 @@ def print_statement(statement: Statement, token: Token, *, width: int | None = N
 
 def _row(line: Line, token: Token) -> tuple[object, ...]:
     mean, prices = average(line), line.prices
-    mark = "*" if line.is_provisional else " "
+    mark, energy = "*" if line.is_provisional else " ", energy_of(line)
     low, high = ("", "") if mean is None or prices is None else (per_kwh(each, token.decimals) for each in prices)
     return (
         line.number,
         name_of(line),
-        "" if line.kind in WITHOUT_ENERGY else kwh(line.energy_wh) + (mark if line.kind in WITHOUT_MONEY else ""),
+        "" if energy is None else kwh(energy) + (mark if line.kind in WITHOUT_MONEY else ""),
         "" if line.kind in WITHOUT_MONEY else token.rounded(line.amount) + mark,
         "" if mean is None else per_kwh(mean, token.decimals),
         low,

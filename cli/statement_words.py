@@ -70,11 +70,19 @@ def name_of(line: Line) -> str:
     return NAMES[line.kind]
 
 
+def energy_of(line: Line) -> int | None:
+    """A line's energy in Wh. None where it would mean nothing, and where nobody knows it any more: of tolls whose
+    details are deleted the money alone is kept.
+    """
+    return None if line.kind in WITHOUT_ENERGY or (line.kind == TOLL and line.gone) else line.energy_wh
+
+
 def average(line: Line) -> int | None:
     """The average price of a line in base units per Wh, rounded half to even; None where there is none."""
-    if line.kind in WITHOUT_ENERGY or not line.energy_wh or line.kind in WITHOUT_MONEY:
+    energy = energy_of(line)
+    if not energy or line.kind in WITHOUT_MONEY:
         return None
-    return round(Fraction(abs(line.amount), line.energy_wh))
+    return round(Fraction(abs(line.amount), energy))
 
 
 def verdict(statement: Statement, token: Token) -> str:

@@ -188,6 +188,10 @@ def test_a_bill_stays_when_the_details_of_its_slots_are_gone(network: str, capsy
         left.numbered(left.line("utility-only").number)
     print_statement(left, TOKEN)
     assert "details deleted" in capsys.readouterr().out
+    toll = left.line("toll")
+    if toll.gone:  # the money is kept, the energy that it was paid on is not
+        row = next(row for row in statement_json(left, TOKEN, "")["lines"] if row["kind"] == "toll")
+        assert (row["energy_wh"], row["price_average"], row["amount"]) == (None, None, whole.line("toll").amount)
     assert any(f"details of {len(left.pruned)} slot" in remark for remark in remarks(left, TOKEN))
 
 
