@@ -7,7 +7,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Final, TypeAlias
 
-from chaincode.identity import MAX_POWER_W
+from chaincode.identity import MAX_AHEAD_SLOTS, MAX_POWER_W
 from cli.output import tokens
 from cli.units import WH_PER_KWH, clock, kwh
 
@@ -106,6 +106,10 @@ _WITH_FIGURES: Final[dict[tuple[str, int], _Words]] = {
         f"the device's connection carries {kwh(found[0])} kWh in a slot, not {kwh(found[1])}"
     ),
     ("too-early", 1): lambda found, _: f"the slot ends at {clock(found[0])} UTC",
+    ("slot-over", 1): lambda found, _: (
+        f"from slot {found[0]} on it can be moved, at most {MAX_AHEAD_SLOTS:,} slots ahead: the slot is over, or under "
+        "way and the device hangs somewhere in it"
+    ),
     ("has-fills", 1): lambda found, _: f"the device has traded up to slot {found[0]}",
     ("insufficient-funds", 2): lambda found, decimals: (
         f"{tokens(found[0], decimals)} tokens are available, {tokens(found[1], decimals)} are needed"

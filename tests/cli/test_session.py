@@ -70,3 +70,16 @@ def test_no_passphrase_and_no_terminal(tmp_path: Path) -> None:
 )
 def test_refusals_of_the_rules_in_words(code: str, details: tuple[int, ...], words: str) -> None:
     assert words in explain("market.place", code, details, 9)
+
+
+@pytest.mark.parametrize(
+    ("call", "code", "details", "words"),
+    [
+        ("identity.disconnect", "slot-over", (8,), "from slot 8 on it can be moved, at most 1,000 slots ahead"),
+        ("settlement.report_feeder", "conflict", (1, 2, 3, 4), "`watt meter feeder --correct` replaces it"),
+        ("settlement.report_feeder", "conflict", (), "`watt meter feeder --correct` replaces it"),
+        ("settlement.report", "conflict", (1, 2, 3, 4), "`watt meter correct` replaces it"),
+    ],
+)
+def test_a_refusal_says_what_to_do(call: str, code: str, details: tuple[int, ...], words: str) -> None:
+    assert words in explain(call, code, details, 9)
