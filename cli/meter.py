@@ -167,6 +167,8 @@ def collect(
     rows = sorted(
         [row for file in files for row in read_signed(file)], key=lambda each: (each.row.slot, each.row.device)
     )
+    if not rows:
+        raise RefusedError("bad-row", f"no readings in {', '.join(str(file) for file in files[:3])}")
     key = open_key(key_file, passphrase_file)
     _told(*ask(nodes, lambda client: _collect(client, key, rows)), as_json, "settlement.collect")
 

@@ -113,3 +113,10 @@ def test_a_meter_signs_without_a_network(table: Path, tmp_path: Path) -> None:
     found = read_signed(path)
     assert [row.slot for row, _ in found] == [6, 7]
     assert all(row.is_signed_by(METER.public_key) and row.chain == genesis.chain.hex() for row, _ in found)
+
+
+def test_a_collector_with_empty_hands_is_told(tmp_path: Path) -> None:
+    empty = tmp_path / "today.signed"
+    empty.touch()
+    result = CliRunner().invoke(main, ["meter", "collect", str(empty), "--key", str(tmp_path / "key")])
+    assert (result.exit_code, result.stderr) == (1, f"watt: bad-row: no readings in {empty}\n")
