@@ -15,19 +15,20 @@ from chaincode.settlement_readings import Reading
 def stand_in(ctx: Context, device_id: str, slot: int, product: Product, position: Position | None) -> Reading:
     """Give a slot without a reading its row, and tell."""
     device = identity.device_of(ctx, device_id)
-    guess = settlement_readings.estimate(ctx, device_id, slot, product, position)
+    means = settlement_readings.usual(ctx, device_id, slot, product)
     before = settlement_readings.find(ctx, device_id, slot - 1) if slot else None
     after = settlement_readings.read_after(ctx, device_id, slot)
     if before is not None and before.is_read and after is not None and after[0] == slot + 1:
         flowed = [late - early for late, early in zip(after[1].start, before.registers, strict=True)]
         energy = [min(wh, most) for wh, most in zip(flowed, settlement_checks.limits_wh(device, product), strict=True)]
-        row = Reading(energy[0], energy[1], 0, 0, False, after[1].cause, after[1].height, 0, guess)
+        row = Reading(energy[0], energy[1], 0, 0, False, after[1].cause, after[1].height, 0, means)
         settlement_readings.keep(ctx, device_id, slot, row)
         settlement_queue.tell_spread(ctx, device, slot, row)
         settlement_queue.tell_rest(ctx, device, (slot, slot), (flowed[0] - energy[0], flowed[1] - energy[1]))
         return row
     if after is not None:
         settlement_queue.put(ctx, device_id, after[0])
-    row = settlement_readings.keep_estimate(ctx, device_id, slot, product.period, guess)
+    guess = settlement_readings.estimate(means, position)
+    row = settlement_readings.keep_estimate(ctx, device_id, slot, product.period, guess, means)
     ctx.emit("estimated", (device_id, device.network), (slot, row.import_wh, row.export_wh))
     return row

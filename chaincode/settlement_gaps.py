@@ -5,13 +5,14 @@ export apart, replaces the estimates there:
 
 1. Nothing happens while the metering window of a slot of the gap is open: its reading may still come.
 2. What is FINAL stands, and is taken off what flowed; so does all but the newest ``MAX_DIVIDED`` slots.
-3. The rest is divided in proportion to the estimates (largest remainder, then the earlier slot; equal parts if all are
-   0), as far as the connection carries: what is above is divided among the others. What no slot can take, and what
-   stands in FINAL slots beyond what flowed, is told by the event ``gap-rest``; it shows in the feeder's loss.
+3. The rest is divided in proportion to what is usual in these slots of the day (largest remainder, then the earlier
+   slot; equal parts if all are 0), as far as the connection carries: what is above is divided among the others. What no
+   slot can take, and what stands in FINAL slots beyond what flowed, is told by the event ``gap-rest``; it shows in the
+   feeder's loss. Contracts have no say in it: energy that went to where it was contracted would make silence pay.
 4. If the device was connected nowhere in some slots of the gap, nobody knows where it fed in: exports are not raised
    above the estimates then. What it drew is charged all the same: silence must not pay.
 
-A correction of one of the two readings, or of a slot in the gap, divides it anew, from the same estimates.
+A correction of one of the two readings, or of a slot in the gap, divides it anew, by the same means.
 
 Gaps are worked off at the end of the block, a bounded number of slots, the rest in the next blocks. A gap that fails is
 undone by itself; its estimates stand. Readings further apart than ``settlement_readings.MAX_GAP_SLOTS`` are not
@@ -22,6 +23,7 @@ from typing import Final, NamedTuple
 
 from chaincode import (
     identity,
+    market_orders,
     market_products,
     settlement_checks,
     settlement_queue,
@@ -138,19 +140,24 @@ def _divide(ctx: Context, device: Device, gap: _Gap, last: Reading) -> None:
     caps = settlement_checks.limits_wh(device, gap.rows[0].product)
     parts: list[list[int]] = []
     for side, flowed in enumerate(gap.flowed):
-        weights = [entry.row.estimate[side] for entry in gap.rows]
+        weights = [entry.row.usual[side] for entry in gap.rows]
         total = max(flowed, 0)
         if side == _EXPORT and not gap.is_whole:
-            total = min(total, sum(weights))
+            total = min(total, sum([_estimated_export(ctx, device, entry) for entry in gap.rows]))
         parts.append(apportion_within(total, weights, slots, caps[side]))
     for entry, import_wh, export_wh in zip(gap.rows, *parts, strict=True):
         if entry.row.estimated or entry.row.energy != (import_wh, export_wh):
-            row = Reading(import_wh, export_wh, 0, 0, False, last.cause, last.height, 0, entry.row.estimate)
+            row = Reading(import_wh, export_wh, 0, 0, False, last.cause, last.height, 0, entry.row.usual)
             row = settlement_readings.replace(ctx, device.id, entry.slot, entry.product.period, entry.row, row)
             settlement_queue.tell_spread(ctx, device, entry.slot, row)
             reopen(ctx, device.network, entry.slot, last.cause)
     rest = gap.flowed[0] - sum(parts[0]), gap.flowed[1] - sum(parts[1])
     settlement_queue.tell_rest(ctx, device, (slots[0], slots[-1]), rest)
+
+
+def _estimated_export(ctx: Context, device: Device, entry: _Slot) -> int:
+    position = market_orders.find_position(ctx, device.id, entry.slot)
+    return settlement_readings.estimate((entry.row.usual[0], entry.row.usual[1]), position)[_EXPORT]
 
 
 _EXPORT: Final = 1

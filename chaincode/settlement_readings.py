@@ -36,7 +36,7 @@ MAX_GAP_SLOTS: Final = 17_568
 class Reading(NamedTuple):
     """Wh in and out during the slot; the meter's registers at its end in Wh, 0 if it was not read; ``cause``: the
     transaction (of an estimate: the block's hook) that it comes from, and its block; ``revision``: how many rows it
-    replaced; ``estimate``: (import, export) as it was estimated, empty if the slot was read.
+    replaced; ``usual``: (import, export) that its gap is divided by (``usual``), empty if the slot was read.
     """
 
     import_wh: int
@@ -47,12 +47,12 @@ class Reading(NamedTuple):
     cause: bytes
     height: int
     revision: int
-    estimate: tuple[int, ...]
+    usual: tuple[int, ...]
 
     @property
     def is_read(self) -> bool:
         """Whether the meter said so for this very slot."""
-        return not self.estimate
+        return not self.usual
 
     @property
     def energy(self) -> tuple[int, int]:
@@ -155,16 +155,24 @@ def rows_before(ctx: Context, device: str, slot: int) -> Iterator[tuple[int, Rea
         yield other, _row(raw)
 
 
-def estimate(ctx: Context, device: str, slot: int, product: Product, position: Position | None) -> tuple[int, int]:
-    """What a missing reading is taken to have been: (imported, exported) Wh."""
+def usual(ctx: Context, device: str, slot: int, product: Product) -> tuple[int, int]:
+    """What a device takes and gives in this slot of the day: the mean (import, export) of the seven days before, in Wh,
+    floor; 0 without history."""
+    return _means(ctx, device, slot, DAY_S // (product.ends - product.starts))
+
+
+def estimate(means: tuple[int, int], position: Position | None) -> tuple[int, int]:
+    """What a missing reading is taken to have been, (imported, exported) Wh, so that silence never pays: as much as was
+    contracted or is ``usual``, if that is more; and no more than both."""
     net = 0 if position is None else position.bought_wh - position.sold_wh
-    mean_import, mean_export = _means(ctx, device, slot, DAY_S // (product.ends - product.starts))
-    return max(net, 0, mean_import), min(max(-net, 0), mean_export)
+    return max(net, 0, means[0]), min(max(-net, 0), means[1])
 
 
-def keep_estimate(ctx: Context, device: str, slot: int, period: int, guess: tuple[int, int]) -> Reading:
+def keep_estimate(
+    ctx: Context, device: str, slot: int, period: int, guess: tuple[int, int], means: tuple[int, int]
+) -> Reading:
     """Let an estimate stand for a slot without a row."""
-    row = Reading(*guess, 0, 0, True, ctx.tx_id, ctx.height, 0, guess)
+    row = Reading(*guess, 0, 0, True, ctx.tx_id, ctx.height, 0, means)
     keep(ctx, device, slot, row)
     _count(ctx, device, period, 1)
     return row

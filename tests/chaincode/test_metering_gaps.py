@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from chaincode.apportion import apportion_within
 from chaincode.contract import ContractError, Value
-from tests.chaincode.marketplace import DEVICES, SLOT_S, key_of
+from tests.chaincode.marketplace import DEVICES, SLOT_S, key_of, marketplace, order
 from tests.chaincode.meters import Wh, correct, day, energy, row, street, told
 from tests.chaincode.world import World
 
@@ -53,15 +53,15 @@ def test_a_reading_after_a_gap_replaces_its_estimates_in_proportion() -> None:
     assert standing(world) == 0
     found, reading = row(world, LOAD, 2), row(world, LOAD, 4)
     assert found is not None and reading is not None
-    assert not found.estimated and not found.is_read and found.revision == 1 and found.estimate == (0, 0)
+    assert not found.estimated and not found.is_read and found.revision == 1 and found.usual == (0, 0)
     assert found.cause == reading.cause, "it rests on the reading that showed it"
     assert told(world, "spread") == [(1, 1, 284, 0), (2, 1, 283, 0), (3, 1, 283, 0)]
     history = cast("tuple[tuple[object, ...], ...]", world.query("settlement", "readings", device=LOAD, slot=2))
     assert [old[:2] for old in history] == [(283, 0), (0, 0)] and history[1][4] is True
 
 
-def test_parts_are_in_proportion_to_the_estimates_import_and_export_apart() -> None:
-    # Six slots a day: yesterday's readings are today's estimates.
+def test_parts_are_in_proportion_to_what_is_usual_import_and_export_apart() -> None:
+    # Six slots a day: yesterday's readings are what is usual today.
     slot_s = 14_400
     world = street(slot_seconds=slot_s, open_before_s=slot_s, metering_window_s=900, dispute_window_s=60 * slot_s)
     for slot, wh in enumerate([(100, 0), (300, 60), (0, 0), (600, 20), (0, 0), (0, 0)]):
@@ -73,16 +73,38 @@ def test_parts_are_in_proportion_to_the_estimates_import_and_export_apart() -> N
         world.next_block((slot + 1) * slot_s + 900)
     assert [energy(world, BATTERY, slot) for slot in (6, 7, 8, 9)] == [(100, 0), (300, 0), (0, 0), (600, 0)]
     world.next_block(12 * slot_s)
-    # 2,001 Wh in and 11 Wh out since: the exports' estimates are 0 (nothing was sold), so equal parts.
+    # 2,001 Wh in and 11 Wh out since. Nothing was sold, so the estimated exports are 0: they have no say in it.
     assert day(world, BATTERY, 11, [(0, 0)], (1_000 + 2_001, 80 + 11)) == ()
     world.next_block()
     assert [energy(world, BATTERY, slot) for slot in (6, 7, 8, 9, 10)] == [
-        (200, 3),
-        (600, 2),
-        (0, 2),
-        (1_201, 2),
-        (0, 2),
+        (200, 0),
+        (600, 8),
+        (0, 0),
+        (1_201, 3),
+        (0, 0),
     ]
+
+
+def test_contracts_have_no_say_in_how_a_gap_is_divided() -> None:
+    """What was bought for one slot and used in another costs what it costs, also if nobody read the meter."""
+    world = marketplace(outage_s=300 * 86_400, dispute_window_s=LONG)
+
+    def report(slot: int, register: int) -> None:
+        own = {"import_wh": 0, "export_wh": 0, "import_register": register, "export_register": 0}
+        world.call(key_of(f"meter {LOAD}"), "settlement", "report", device=LOAD, slot=slot, **own)
+
+    over(world, 0)
+    report(0, 0)
+    order(world, LOAD, "buy", slot=2, wh=1_000, price=90)
+    order(world, "home-2/pv", "sell", slot=2, wh=1_000, price=30)
+    for slot in (1, 2, 3):
+        closed(world, slot)
+    assert [energy(world, LOAD, slot) for slot in (1, 2, 3)] == [(0, 0), (1_000, 0), (0, 0)], "estimated as bought"
+    over(world, 4)
+    report(4, 900)
+    for _ in range(2):
+        world.next_block(world.time + WINDOW_S)
+    assert [energy(world, LOAD, slot) for slot in (1, 2, 3)] == [(300, 0)] * 3, "without history in equal parts"
 
 
 YESTERDAY = [(100, 0), (300, 60), (0, 0), (600, 20), (0, 0), (0, 0)]
