@@ -8,7 +8,7 @@ import click
 from chaincode.market_products import Settings
 from chaincode.rules import digest_of
 from cli import ballots
-from cli.answers import as_rows, record, records
+from cli.answers import Reader, all_records, as_rows, record, records
 from cli.ballots import approve_command, at_option, checked, picked, votes, withdraw_command
 from cli.output import json_option, plain, print_json, print_table, refusals_to_exit_codes
 from cli.rule_values import (
@@ -17,6 +17,7 @@ from cli.rule_values import (
     MEANINGS,
     Change,
     changed_settings,
+    duration,
     read_tariffs,
     shown,
     tariff_rows,
@@ -33,6 +34,7 @@ PROPOSAL: Final = (
 )  # fmt: skip
 SCHEDULED: Final = ("first_height", "proposal", "settings")
 VERSION: Final = ("version", "height", "time", "proposal", "settings")
+OUTAGE: Final = ("number", "since", "until", "height")
 _SHORT: Final = {field: name for name, field in FIELDS.items()}
 _PATH = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -155,6 +157,41 @@ rules.add_command(
         """,
     )
 )
+
+
+@rules.command("outages")
+@node_option
+@json_option
+@refusals_to_exit_codes
+def outages(nodes: tuple[str, ...], as_json: bool) -> None:
+    """List the times when something was due and no block could be made; times in UTC.
+
+    What windows get back for it: docs/rules.md. The last column is the height of the block that ended the outage.
+
+    Example: watt admin rules outages
+    """
+    print_outages(ask(nodes, lambda client: read_outages(client.query)), as_json)
+
+
+async def read_outages(read: Reader) -> list[dict[str, Any]]:
+    """All outages that the ledger knows, the oldest first. Raises RefusedError("bad-answer")."""
+    rows = await all_records(read, "rules", "outages", {}, OUTAGE)
+    if any(type(value) is not int for row in rows for value in row.values()):
+        raise RefusedError("bad-answer", "the node's answer is no list of outages: another version?")
+    return rows
+
+
+def print_outages(rows: list[dict[str, Any]], as_json: bool) -> None:
+    """As a table, or as JSON with times and lengths in seconds."""
+    if as_json:
+        return print_json([{**row, "length_s": row["until"] - row["since"]} for row in rows])
+    if not rows:
+        return click.echo("no outages")
+    cells = [
+        (row["number"], clock(row["since"]), clock(row["until"]), duration(row["until"] - row["since"]), row["height"])
+        for row in rows
+    ]
+    print_table("Outages", (">No.", "Since (UTC)", "Until (UTC)", ">Length", ">Block"), cells)
 
 
 async def _read(client: Client, history: bool) -> tuple[int, Settings, dict[str, Any] | None, list[dict[str, Any]]]:

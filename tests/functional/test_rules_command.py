@@ -57,3 +57,10 @@ def test_what_cannot_be_proposed_says_why(admins: Admins, tmp_path: Path) -> Non
 
 def test_the_json_is_one_value(admins: Admins) -> None:
     assert json.loads(admins.run("rules", "proposals", "--json").stdout) == []
+
+
+def test_outages_are_asked_of_a_node(admins: Admins) -> None:
+    """There are none, unless the machine that this runs on has stood still."""
+    rows = admins.json("rules", "outages")
+    assert all(row["length_s"] == row["until"] - row["since"] > 0 for row in rows)
+    assert ("no outages" in admins.run("rules", "outages").stdout) is (not rows)
