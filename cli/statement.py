@@ -155,7 +155,9 @@ def _other_lines(facts: Facts, money: Sequence[Line], gone: Settled) -> list[Lin
     """The bill's total, what it is compared with, and what stands beside it."""
     settled = [slot for slot in facts.slots.values() if slot.sums is not None]
     gone_used, gone_renewable = check_origins(facts)
-    total = Line(0, TOTAL, "", tuple([item for line in money for item in line.items]), 0, sum([x.gone for x in money]))
+    may_change = not all(slot.is_final for slot in settled)
+    items = tuple([item for line in money for item in line.items])
+    total = Line(0, TOTAL, "", items, 0, sum([line.gone for line in money]), may_change)
     compared = tuple([with_utility_alone(facts, slot) for slot in settled])
     alone = Line(0, UTILITY_ONLY, "", compared, gone.import_wh - gone.export_wh, -gone.utility_only)
     turned = [item._replace(amount=-item.amount) for item in alone.items]
@@ -163,7 +165,7 @@ def _other_lines(facts: Facts, money: Sequence[Line], gone: Settled) -> list[Lin
     return [
         total,
         alone,
-        Line(0, DIFFERENCE, "", (*total.items, *turned), 0, total.gone - alone.gone),
+        Line(0, DIFFERENCE, "", (*total.items, *turned), 0, total.gone - alone.gone, may_change),
         Line(0, OWED, "", tuple([item._replace(amount=-item.owed) for item in owing]), 0, -gone.owed),
         Line(0, IMPORTED, "", metered(facts, IMPORTED), gone.import_wh),
         Line(0, EXPORTED, "", metered(facts, EXPORTED), gone.export_wh),

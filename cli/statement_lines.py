@@ -61,7 +61,8 @@ class Item(NamedTuple):
 
 class Line(NamedTuple):
     """A numbered figure. ``counterpart``: of a trade, the other network; ``gone_wh`` and ``gone``: what of its sums
-    belongs to slots whose details have been deleted, and is in no item.
+    belongs to slots whose details have been deleted, and is in no item; ``may_change``: whether a slot in it is not
+    final, even one that it has no item of: a correction may bring one.
     """
 
     number: int
@@ -70,6 +71,7 @@ class Line(NamedTuple):
     items: tuple[Item, ...]
     gone_wh: int = 0
     gone: int = 0
+    may_change: bool = False
 
     @property
     def energy_wh(self) -> int:
@@ -88,8 +90,8 @@ class Line(NamedTuple):
 
     @property
     def is_provisional(self) -> bool:
-        """Whether any of its items may still change."""
-        return not all(item.is_final for item in self.items)
+        """Whether any of its items, or all of it, may still change."""
+        return self.may_change or not all(item.is_final for item in self.items)
 
     @property
     def prices(self) -> tuple[int, int] | None:

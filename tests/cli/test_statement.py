@@ -172,6 +172,34 @@ def test_what_is_not_final_is_marked() -> None:
     assert late.final > early.final
 
 
+def test_a_slot_without_money_keeps_the_total_provisional(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing was booked in the one slot that is not final; a correction may still book something."""
+    facts = facts_of(a_day(3, until_s=3 * SLOT_S + 60), "home-1")
+    idle = max(slot.slot for slot in facts.slots.values() if slot.sums is not None)
+    sums = facts.slots[idle].sums
+    assert sums is not None and not facts.slots[idle].is_final
+    for slot in list(facts.slots.values()):
+        if slot.slot == idle:
+            facts.slots[idle] = slot._replace(entries=(), sums=Settled())
+        elif slot.sums is not None:
+            facts.slots[slot.slot] = slot._replace(state="FINAL")
+    for name, device in list(facts.devices.items()):
+        held = {number: each for number, each in device.held.items() if number != idle}
+        facts.devices[name] = Device(held, tuple(fill for fill in device.fills if fill.slot != idle))
+    facts.origins.pop(idle, None)
+
+    for last_state, mark in (("SETTLED", "*"), ("FINAL", " ")):
+        facts.slots[idle] = facts.slots[idle]._replace(state=last_state)
+        statement = make_statement(facts._replace(kept=facts.kept.less(sums)))
+        assert not any(line.is_provisional for line in statement.lines if line.kind in MONEY_KINDS)
+        print_statement(statement, TOKEN)
+        rows = capsys.readouterr().out.splitlines()
+        for kind, name in (("total", "Total"), ("difference", "Difference")):
+            line = statement.line(kind)
+            assert line.is_provisional is (mark == "*") and line.provisional == 0
+            assert any(name in row and f"{TOKEN.rounded(line.amount)}{mark}" in f"{row} " for row in rows)
+
+
 @pytest.mark.parametrize("network", NETWORKS)
 def test_a_bill_stays_when_the_details_of_its_slots_are_gone(network: str, capsys: pytest.CaptureFixture[str]) -> None:
     """The lines still add up to the period's sums; a line that cannot be traced any more says so."""
