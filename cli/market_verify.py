@@ -294,13 +294,24 @@ def _tell(found: Found, shown: str, as_json: bool, more: Mapping[str, int] | Non
     for fault in faults:
         place = f"slot {fault.slot}" if fault.auction < 0 else f"slot {fault.slot}, auction {fault.auction}"
         click.echo(f"{place}: {fault.code}: {plain(fault.message)}")
-    click.echo(
-        f"{count(checked.products, 'product')}: {count(checked.auctions, 'auction')} with "
-        f"{count(checked.orders, 'order')} and {count(checked.trades, 'trade')}, {kwh(checked.energy_wh)} kWh: "
-        f"{'all as the rules demand' if not faults else count(len(faults), 'fault')}"
-    )
-    if checked.pruned:
-        click.echo(f"of {count(checked.pruned, 'product')} the details have been deleted: only an export proves them")
+    verdict = "all as the rules demand" if not faults else count(len(faults), "fault")
+    click.echo(f"{what_was_checked(checked)}: {verdict}")
     if found.known is not None:
         click.echo(f"of {count(found.known, 'product')} in it the chain has deleted the details, with these digests")
     return click.echo(f"read {shown}" if not more else shown)
+
+
+def what_was_checked(checked: Checked) -> str:
+    """The products with their auctions, and those of which there are none left to check."""
+    with_details, parts = checked.products - checked.pruned, []
+    if with_details or not checked.pruned:
+        parts.append(
+            f"{count(with_details, 'product')}: {count(checked.auctions, 'auction')} with "
+            f"{count(checked.orders, 'order')} and {count(checked.trades, 'trade')}, {kwh(checked.energy_wh)} kWh"
+        )
+    if checked.pruned:
+        parts.append(
+            f"{count(checked.pruned, 'product')} whose details have been deleted (only an export proves them), so that "
+            "no auction was checked, only that sums of money agree and nothing is left in escrow"
+        )
+    return "; ".join(parts)

@@ -9,6 +9,8 @@ stopped node's data; or from an exported file. What is checked, in one pass and 
 - each order is the same one in all auctions, and what is filled of it is never more than what was left;
 - the auctions' sums are the product's, and escrow holds what buyers paid until the slot is settled.
 
+Of a product whose details have been deleted only its own sums are left, and its escrow, which must be empty.
+
 That the orders are those that were placed is what `watt node verify` proves, by replaying the chain.
 """
 
@@ -105,7 +107,7 @@ async def verify_product(read: Reader, slot: int, slot_seconds: int) -> Outcome:
     """Check one product. Raises RefusedError or ContractError("no-product")."""
     product, escrow = await _product_and_escrow(read, slot)
     if await read("market", PRUNED, {"slot": slot}) is not None:
-        return Outcome(slot, Checked(products=1, pruned=1), (), ())
+        return await _without_details(read, slot, product, escrow)
     audit = _Audit(slot, product)
     if product["auctions"]:
         audit.tree = await _tree(read, product["grid_version"], slot_seconds)
@@ -115,7 +117,7 @@ async def verify_product(read: Reader, slot: int, slot_seconds: int) -> Outcome:
         except (RefusedError, ContractError) as error:
             if error.code != PRUNED:  # since it was asked
                 raise
-            return Outcome(slot, Checked(products=1, pruned=1), (), ())
+            return await _without_details(read, slot, product, escrow)
     audit.totals()
     if escrow is not None and (fault := await _escrow_fault(read, slot, product, escrow)) is not None:
         audit.fault(-1, "wrong-escrow", fault)
@@ -165,8 +167,8 @@ class _Audit:
             if total != self._product[name]:
                 text = f"{name}: {self._product[name]}, its auctions' sum is {total}"
                 self.fault(-1, "wrong-total", text)
-        if self._sums["paid"] != self._sums["received"] + self._sums["tolls"] + self._sums["rent"]:
-            self.fault(-1, "wrong-sum", "what buyers paid is not what sellers, tolls and rent come to")
+        if (fault := _sum_fault(self._sums)) is not None:
+            self.fault(-1, "wrong-sum", fault)
 
     def fault(self, auction: int, code: str, message: str) -> None:
         """Note what is wrong."""
@@ -221,6 +223,22 @@ async def _product(read: Reader, slot: int) -> dict[str, Any]:
     if any(type(value) is not int for name, value in product.items() if name != "state"):
         raise RefusedError("bad-answer", f"the node's answer is no product of slot {slot}: another version?")
     return product
+
+
+async def _without_details(read: Reader, slot: int, product: Mapping[str, Any], escrow: int | None) -> Outcome:
+    """What can be checked of a product whose auctions have been deleted: its sums, which stay, and its escrow."""
+    faults = []
+    if (fault := _sum_fault(product)) is not None:
+        faults.append(Fault(slot, -1, "wrong-sum", fault))
+    if escrow is not None and (fault := await _escrow_fault(read, slot, product, escrow)) is not None:
+        faults.append(Fault(slot, -1, "wrong-escrow", fault))
+    return Outcome(slot, Checked(products=1, pruned=1), tuple(faults), ())
+
+
+def _sum_fault(sums: Mapping[str, int]) -> str | None:
+    if sums["paid"] != sums["received"] + sums["tolls"] + sums["rent"]:
+        return "what buyers paid is not what sellers, tolls and rent come to"
+    return None
 
 
 async def _escrow_fault(read: Reader, slot: int, product: Mapping[str, Any], escrow: int) -> str | None:

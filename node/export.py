@@ -39,7 +39,7 @@ from node.model.codec import Value, decode, encode
 from node.model.epoch import Epoch, decode_boundary
 from node.model.genesis import Genesis
 from node.model.keys import verify
-from node.witness import MAX_PROVEN_READS, Read, answer_of
+from node.witness import MAX_PROVEN_READS, Read, answer_of, entry_name
 
 MAGIC: Final = b"wattledger export 1\n"
 NODES_AT_HAND: Final = 16_384
@@ -218,7 +218,7 @@ class Import:
         for digit in sha256(key).hexdigest():
             node = self._nodes.use(expected)
             if node is None:
-                raise RefusedError("bad-proof", f"the file does not prove the entry {key!r}")
+                raise RefusedError("bad-proof", f"the file does not prove the entry {entry_name(key)}")
             proof.append(node)
             expected = child_of(node, digit)
             if len(expected) != HASH_BYTES:

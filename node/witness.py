@@ -7,8 +7,9 @@ that read single keys can be proven; a scan could leave entries out.
 """
 
 import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from chaincode.contract import Context, ContractError, State, Value
 from chaincode.registry import Registry
@@ -43,6 +44,9 @@ with proofs as an answer does, and whoever asked is refused by running the query
 
 Read: TypeAlias = tuple[bytes, bytes | None, tuple[bytes, ...]]
 """A state key, its encoded value or None if it has none, and the proof of that."""
+
+_TABLE: Final = re.compile(rb"[a-z][a-z-]{0,47}")
+_SHOWN_BYTES: Final = 128
 
 _logger = logging.getLogger(__name__)
 
@@ -107,6 +111,19 @@ class RecordingState(ReadOnlyState):
 
     def scan(self, start: bytes, end: bytes, reverse: bool = False) -> Iterator[tuple[bytes, Value]]:
         raise ContractError("not-provable", "the query scans the state")
+
+
+def entry_name(key: bytes) -> str:
+    """A state's key for people: its table, and the rest in hex: ``auction/00000000000cb1a0``. What has no table, or is
+    longer than any key of ours, is whatever a liar sent: the beginning of it, in hex."""
+    table, slash, rest = key.partition(b"/")
+    if slash and _TABLE.fullmatch(table):
+        return f"{table.decode()}/{_hex(rest)}"
+    return _hex(key)
+
+
+def _hex(raw: bytes) -> str:
+    return raw.hex() if len(raw) <= _SHOWN_BYTES else f"{raw[:_SHOWN_BYTES].hex()}..."
 
 
 class _ProvenState(ReadOnlyState):
@@ -197,9 +214,9 @@ def answer_of(
     entries = {}
     for key, value, proof in reads:
         if not verify_proof(header.state_root, key, value, proof):
-            raise RefusedError("bad-proof", f"the entry {key!r} is not proven")
+            raise RefusedError("bad-proof", f"the entry {entry_name(key)} is not proven")
         try:
             entries[key] = None if value is None else decode(value)
         except CodecError as error:
-            raise RefusedError("bad-proof", f"the entry {key!r} holds no value: {error}") from error
+            raise RefusedError("bad-proof", f"the entry {entry_name(key)} holds no value: {error}") from error
     return run_query(registry, header, _ProvenState(entries), contract, method, args, sender)

@@ -18,7 +18,7 @@ from node.model.block import NULL_BATCH
 from node.model.merkle_list import list_root
 from node.model.receipt import Receipt
 from node.model.transaction import sign_transaction
-from node.witness import proven_answer
+from node.witness import entry_name, proven_answer
 from tests.ledger.chains import SENDERS, Chain, certify
 
 
@@ -269,12 +269,23 @@ def test_a_proven_answer_needs_nobodys_word() -> None:
         for forged in [(), ((key, b"\x09", proof),), ((key, None if data else b"\x01", proof),), ((key, data, ()),)]:
             with pytest.raises(RefusedError, match="bad-proof"):
                 ask(reads=forged)
+        with pytest.raises(RefusedError) as refused:
+            ask(reads=((key, data, ()),))
+        assert refused.value.message == f"the entry {entry_name(key)} is not proven"
         with pytest.raises(RefusedError, match="bad-proof"):
             ask(args={"name": "else"})
         with pytest.raises(RefusedError, match="bad-proof"):
             ask(certificate=certify(execution, signers=(0, 1)))
         with pytest.raises(RefusedError, match="bad-proof"):
             ask(header=chain.ledger.block(0).header)  # type: ignore[union-attr]
+
+
+def test_an_entry_is_named_in_words_and_hex() -> None:
+    """Whatever bytes a liar's key has: a terminal shows letters and hex."""
+    assert entry_name(b"auction/\0\x03") == "auction/0003"
+    assert entry_name(b"\x1b[2J/x") == b"\x1b[2J/x".hex()
+    assert entry_name(b"") == "" and entry_name(b"auction") == b"auction".hex()
+    assert entry_name(b"auction/" + bytes(1_000)) == "auction/" + "00" * 128 + "..."
 
 
 def test_scans_and_endless_reads_are_not_provable(monkeypatch: pytest.MonkeyPatch) -> None:

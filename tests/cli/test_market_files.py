@@ -77,7 +77,12 @@ def test_a_file_outlives_what_it_was_written_from(network: Network, tmp_path: Pa
     extend(network, 60_000)
     after = answer("verify", "--all", *config)
     assert after["pruned"] > 5 and after["faults"] == [] and after["products"] > before["products"]
-    assert "only an export proves them" in watt("verify", *config).output
+    told = watt("verify", *config).output
+    assert f"{after['products'] - after['pruned']} products: {after['auctions']} auctions with" in told
+    assert f"; {after['pruned']} products whose details have been deleted (only an export proves them)" in told
+    told = watt("verify", "2", *config).output
+    assert told.startswith("1 product whose details have been deleted") and "0 auctions" not in told
+    assert "only that sums of money agree and nothing is left in escrow: all as the rules demand" in told
     assert answer("verify", "--file", out, *proven)["trades"] == before["trades"]
 
     store = LevelStore(network.nodes[0].config.path(network.nodes[0].config.data_dir) / DATABASE_NAME, create=False)

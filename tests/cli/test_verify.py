@@ -16,7 +16,7 @@ from chaincode.auction import Order, clear
 from chaincode.contract import Context, ContractError, Value
 from chaincode.market_certificate import Auction, OrderRow
 from cli.answers import PRODUCT, Reader
-from cli.verify import Fault, Outcome, verify_product, verify_products
+from cli.verify import Checked, Fault, Outcome, verify_product, verify_products
 from node.errors import RefusedError
 from node.limits import QUERY_ROWS, QUERY_STEPS
 from node.model.codec import sha256
@@ -105,6 +105,20 @@ def test_a_total_that_is_not_the_auctions_sum(name: str) -> None:
 def test_escrow_that_does_not_hold_what_buyers_paid(change: int) -> None:
     found = faults(lying("account", lambda held, _: held + change))
     assert [fault.code for fault in found] == ["wrong-escrow"]
+
+
+@pytest.mark.parametrize("change", [0, 1])
+def test_of_a_product_without_details_sums_and_escrow_are_checked(change: int) -> None:
+    slot, _ = busiest()
+    product = in_product("paid", change)
+
+    async def read(contract: str, method: str, args: Mapping[str, Any]) -> Value:
+        assert method != "auction"
+        return () if method == "pruned" else await product(contract, method, args)
+
+    outcome = verified(read, slot)
+    assert outcome.checked == Checked(products=1, pruned=1) and not outcome.details
+    assert "wrong-sum" in [fault.code for fault in outcome.faults] if change else not outcome.faults
 
 
 def test_flows_that_do_not_follow_from_those_before() -> None:
