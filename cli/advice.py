@@ -21,7 +21,7 @@ ADVICE: Final = {
     "wrong-certificate": "restore it: it stands in the genesis document, too",
     "db-missing": f"this node has run before: put the database back, or {_JOIN}",
     "db-corrupt": f"look at the disk; then {_JOIN}, and keeps the old files until that is done",
-    "db-newer-format": "run the program's newer version",
+    "db-newer-format": "run the version of the program that wrote it: no other reads it",
     "db-other-chain": "look at `genesis` and `data_dir` in node.toml: they belong to two networks",
     "vote-log-other-chain": "look at `genesis` and `data_dir` in node.toml: they belong to two networks",
     "db-locked": "stop the other process first; two with one key would vote against each other",
