@@ -142,7 +142,7 @@ def checked(raw: dict[str, Value]) -> Settings:
         metering_window_s=_seconds(raw, "metering_window_s", 3_600, 0),
         dispute_window_s=_seconds(raw, "dispute_window_s", 7 * DAY_S, 0),
         retention_s=_seconds(raw, "retention_s", 0, 0),
-        outage_s=_seconds(raw, "outage_s", 300, 1),
+        outage_s=_seconds(raw, "outage_s", 300, 60),
         internal_permille=_number(raw, "internal_permille", 0, 1_000),
         mix_permille=_number(raw, "mix_permille", 0, 1_000),
         max_estimates=_number(raw, "max_estimates", 48, 100_000),

@@ -87,7 +87,8 @@ def joint(ctx: Context, subject: str, claims: Sequence[Claim], since: int = 0) -
         before = None
     if after is not None and last.slot < since <= after[0]:
         after = None
-    fits = all(_joins(one.registers, other, True) for one, other in pairwise(claims))
+    # A register begins at 0 at the earliest: the one at a slot's end holds at least what flowed in the slot.
+    fits = _joins((0, 0), first, False) and all(_joins(one.registers, other, True) for one, other in pairwise(claims))
     if before is not None:
         fits = fits and _joins(before[1].registers, first, before[0] == first.slot - 1)
     if after is not None:

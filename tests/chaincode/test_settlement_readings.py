@@ -91,6 +91,13 @@ def test_registers_that_do_not_join_are_refused() -> None:
     assert report(world, "home-1/load", 2, (200, 0), (1_300, 0)) is None
 
 
+def test_the_first_register_holds_at_least_what_flowed_in_its_slot() -> None:
+    world = marketplace()
+    world.next_block(SLOT_S)
+    assert report(world, "home-1/load", 0, (700, 0), (300, 0)) == "register-mismatch"
+    assert report(world, "home-1/load", 0, (700, 0), (700, 0)) is None
+
+
 def test_without_history_silence_costs_the_contract() -> None:
     world = marketplace()
     order(world, "home-1/battery", "buy", wh=500)
