@@ -86,7 +86,7 @@ def test_open_products_keep_what_they_pinned() -> None:
         {},
         {"slot_seconds": 900},
         {"tick_s": -1},
-        {"outage_s": 0},
+        {"outage_s": 59},
         {"ticks": 10},
         {"open_before_s": 10**7},
         {"gate_before_end_s": 4 * SLOT_S},

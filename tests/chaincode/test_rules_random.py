@@ -19,7 +19,7 @@ VALUES = {
     "tick_s": st.sampled_from((0, 10, 300)),
     "metering_window_s": st.sampled_from((0, 900, 2 * SLOT_S)),
     "dispute_window_s": st.sampled_from((0, 1_800, 5 * SLOT_S)),
-    "outage_s": st.sampled_from((1, 300, 9_000)),
+    "outage_s": st.sampled_from((60, 300, 9_000)),
     "internal_permille": st.integers(0, 1_000),
     "mix_permille": st.integers(0, 1_000),
 }
