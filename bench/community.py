@@ -119,6 +119,7 @@ async def _live(cluster: Cluster, world: World) -> dict[str, Any]:
     home_days = len(world.homes) * world.days
     return {
         "transactions": sum(tally.committed.values()), "transactions_by_kind": dict(tally.committed),
+        "last_slot_settled": tally.is_settled,
         "orders": tally.orders, "readings": tally.readings, "refused": dict(tally.refused),
         "refused_readings": dict(tally.refused_rows),
         **await _traded(network.gateways, world),

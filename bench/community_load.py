@@ -57,7 +57,8 @@ class Clock(NamedTuple):
 
 
 class Tally:
-    """What was handed in and what became of it. ``late_s``: how much later than due in block time, at most."""
+    """What was handed in and what became of it. ``late_s``: how much later than due in block time, at most;
+    ``is_settled``: whether the last slot was settled a minute after its metering window."""
 
     def __init__(self) -> None:
         self.committed: Counter[str] = Counter()
@@ -66,6 +67,7 @@ class Tally:
         self.orders = 0
         self.readings = 0
         self.late_s = 0
+        self.is_settled = False
 
 
 class Load:
@@ -89,7 +91,7 @@ class Load:
             await self._fund()
             await asyncio.gather(self._read_meters(), self._place_orders())
             await asyncio.gather(*self._under_way)
-            await self._settled(self._world.end_slot - 1)
+            self.tally.is_settled = await self._settled(self._world.end_slot - 1)
         finally:
             for client in self._clients:
                 await client.close()
@@ -181,8 +183,8 @@ class Load:
             raise RefusedError("too-slow", "the nodes had not started when the first day began: is the machine busy?")
         return min(slots)
 
-    async def _settled(self, slot: int) -> None:
-        """Wait until ``slot`` is settled. Raises RefusedError("not-settled") if that takes a minute too long."""
+    async def _settled(self, slot: int) -> bool:
+        """Wait until ``slot`` is settled; False if that takes a minute too long."""
         client, deadline = self._clients[0], None
         while True:
             match await client.query("market", "product", {"slot": slot}):
@@ -191,14 +193,14 @@ class Load:
                     str(state),
                     *_,
                 ) if state in ("SETTLED", "FINAL"):
-                    return
+                    return True
                 case (_, _, _, _, _, _, int(metered_by), *_):
                     if deadline is None and self._clock.now() > metered_by:
                         deadline = time.monotonic() + WAIT_S
                 case _:
                     raise RefusedError("bad-answer", "the node's answer is no product")
             if deadline is not None and time.monotonic() > deadline:
-                raise RefusedError("not-settled", f"slot {slot} is not settled {WAIT_S:g} s after its metering window")
+                return False
             await asyncio.sleep(POLL_S)
 
     def _note_late(self, due: int) -> None:
