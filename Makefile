@@ -70,8 +70,12 @@ demo: $(VENV)/.demo
 
 test: check unit
 
+# Whatever runs in one process fills every core; networks of real nodes have the machine to themselves.
+TEST = $(if $(OTHER_PYTHON),WATT_OTHER_PYTHON=$(CURDIR)/$(OTHER_VENV)/bin/python) $(BIN)/pytest
+
 unit: $(VENV)/.demo $(VENV)/.simbench $(if $(OTHER_PYTHON),$(OTHER_VENV)/.ready)
-	$(if $(OTHER_PYTHON),WATT_OTHER_PYTHON=$(CURDIR)/$(OTHER_VENV)/bin/python) $(BIN)/pytest
+	$(TEST) -n auto --maxprocesses 8 --dist loadfile --ignore tests/functional
+	$(TEST) tests/functional
 
 check: $(VENV)/.ready proto-check
 	$(BIN)/ruff format --check .

@@ -45,8 +45,8 @@ def votes(node: NetworkNode) -> bool:
 
 
 async def under_load(who: Device, gateways: Sequence[str], *words: str) -> tuple[Any, str]:
-    """``watt`` while orders go on: at least one is in a block before it ends."""
-    stop = asyncio.Event()
+    """``watt`` while orders go on: from when the first is in a block, so that there is more than the snapshots hold."""
+    stop, going = asyncio.Event(), asyncio.Event()
 
     async def load() -> int:
         count = 0
@@ -54,10 +54,12 @@ async def under_load(who: Device, gateways: Sequence[str], *words: str) -> tuple
             while not stop.is_set():
                 assert (await who.place(client)).code == "ok"
                 count += 1
+                going.set()
         return count
 
     loading = asyncio.create_task(load())
     try:
+        await asyncio.wait_for(going.wait(), PATIENCE_S)
         answer = await asyncio.to_thread(watt, *words)
     finally:
         stop.set()
