@@ -19,6 +19,7 @@ from chaincode import (
     accounts,
     budget_alerts,
     budget_audit,
+    budget_calendar,
     budget_charge,
     budget_policy,
     budget_share,
@@ -30,10 +31,11 @@ from chaincode import (
 from chaincode.accounts import UTILITY
 from chaincode.apportion import apportion
 from chaincode.budget_alerts import note_use
+from chaincode.budget_calendar import common_period, common_slots, period_of
 from chaincode.budget_charge import Charge, charge, charge_all, credit, refund
 from chaincode.budget_hold import hold, hold_all, hold_of, post, release, settle
 from chaincode.budget_needs import resolve_needs
-from chaincode.budget_state import Settings, period_of
+from chaincode.budget_state import Settings
 from chaincode.contract import Context, Contract, ContractError, Value, query, transaction
 
 __all__ = [
@@ -41,6 +43,8 @@ __all__ = [
     "Charge",
     "charge",
     "charge_all",
+    "common_period",
+    "common_slots",
     "credit",
     "hold",
     "hold_all",
@@ -98,7 +102,7 @@ class Budget(Contract):
         """
         roles.require_right(ctx, "issue")
         identity.network_of(ctx, network)
-        budget_state.require_open_period(ctx, period)
+        budget_state.require_open_period(ctx, network, period)
         if not 0 < len(reference) <= MAX_REFERENCE:
             raise ContractError("bad-reference", f"a reference is 1 to {MAX_REFERENCE} bytes")
         key = _ISSUES + network.encode() + b"\0" + period.to_bytes(4, "big") + reference
@@ -132,7 +136,7 @@ class Budget(Contract):
         period-over, unknown-device, other-network, bad-amount, insufficient-funds.
         """
         identity.require_owner(ctx, network)
-        budget_state.require_open_period(ctx, period)
+        budget_state.require_open_period(ctx, network, period)
         budget_charge.pay_owed(ctx, network, period, ctx.tx_id)
         return _allocate(ctx, network, period, amounts)
 
@@ -146,11 +150,11 @@ class Budget(Contract):
         What the network owes is paid first. Raises as ``allocate`` does.
         """
         identity.require_owner(ctx, network)
-        budget_state.require_open_period(ctx, period)
+        budget_state.require_open_period(ctx, network, period)
         if amount <= 0 or not devices or len(dict.fromkeys(devices)) != len(devices):
             raise ContractError("bad-amount", "a positive amount for devices named once each")
         budget_charge.pay_owed(ctx, network, period, ctx.tx_id)
-        last = _last_over(ctx, period)
+        last = _last_over(ctx, network, period)
         used = [0 if last is None else budget_alerts.watch_of(ctx, device, last).used for device in devices]
         parts = apportion(amount, used, devices)
         amounts = tuple([(device, part) for device, part in zip(devices, parts, strict=True) if part])
@@ -169,7 +173,7 @@ class Budget(Contract):
         network = identity.device_of(ctx, giver).network
         identity.require_owner(ctx, network)
         budget_policy.require_in_network(ctx, receiver, network)
-        budget_state.require_period(ctx, period)
+        budget_state.require_period(ctx, network, period)
         gives, gets = accounts.device_book(ctx, giver, period), accounts.device_book(ctx, receiver, period)
         budget_share.require_room(ctx, giver, receiver, period, amount)
         budget_share.lend(ctx, network, giver, receiver, period, amount, b"")
@@ -197,8 +201,8 @@ class Budget(Contract):
 
         Raises ContractError: unknown-device, wrong-key, unknown-period, period-over, bad-amount.
         """
-        identity.require_forecaster(ctx, device)
-        budget_state.require_open_period(ctx, period)
+        network = identity.require_forecaster(ctx, device).network
+        budget_state.require_open_period(ctx, network, period)
         budget_alerts.set_forecast(ctx, device, period, amount)
         return None
 
@@ -216,7 +220,7 @@ class Budget(Contract):
     def budget(self, ctx: Context, *, device: str, period: int) -> Value:
         """(state, available, reserved, allocated, earned, spent, lent, borrowed, owed, forecast, used, used_wh)."""
         network = identity.device_of(ctx, device).network
-        budget_state.require_period(ctx, period)
+        budget_state.require_period(ctx, network, period)
         book = accounts.device_book(ctx, device, period)
         watch = budget_alerts.watch_of(ctx, device, period)
         _, claims = budget_state.owed_of(ctx, network)
@@ -229,7 +233,7 @@ class Budget(Contract):
 
         Pool and devices together: issued + earned = pool + available + reserved + spent. Owed: of all periods.
         """
-        status = budget_state.status_of(ctx, period)
+        status = budget_state.status_of(ctx, network, period)
         return (status, *budget_audit.totals_of(ctx, network, period), budget_state.owed_of(ctx, network)[0])
 
     @query
@@ -244,7 +248,7 @@ class Budget(Contract):
         (giver or "" for the pool, receiver, amount, returned, reference, slot, tx id).
         """
         identity.network_of(ctx, network)
-        budget_state.require_period(ctx, period)
+        budget_state.require_period(ctx, network, period)
         found = budget_share.shares_of(ctx, network, period, _at_least_0(first), MAX_LISTED)
         return tuple([tuple(share) for share in found])
 
@@ -256,10 +260,17 @@ class Budget(Contract):
         return (proceeds, tuple([(device, *budget_policy.donor_of(ctx, device)) for device in devices]))
 
     @query
-    def period(self, ctx: Context, *, slot: int) -> Value:
-        """(period of the slot, its first slot, first slot of the next, "planned", "active" or "over")."""
-        period = period_of(ctx, slot)
-        return (period, *budget_state.slots_of(ctx, period), budget_state.status_of(ctx, period))
+    def period(self, ctx: Context, *, network: str, slot: int) -> Value:
+        """(a network's period of the slot, its first slot, first slot of the next, "planned", "active" or "over")."""
+        period = period_of(ctx, network, slot)
+        first, end = budget_calendar.slots_of(ctx, network, period)
+        return (period, first, end, budget_state.status_of(ctx, network, period))
+
+    @query
+    def common_period(self, ctx: Context, *, slot: int) -> Value:
+        """(the consortium's period of the slot, its first slot, first slot of the next)."""
+        period = common_period(ctx, slot)
+        return (period, *common_slots(ctx, period))
 
 
 def _allocate(ctx: Context, network: str, period: int, amounts: tuple[tuple[str, int], ...]) -> int:
@@ -278,7 +289,7 @@ def _at_least_0(first: int) -> int:
     return first
 
 
-def _last_over(ctx: Context, period: int) -> int | None:
-    """The newest period before ``period`` that is over by now."""
-    candidate = min(period, period_of(ctx, slots.current(ctx))) - 1
+def _last_over(ctx: Context, network: str, period: int) -> int | None:
+    """A network's newest period before ``period`` that is over by now."""
+    candidate = min(period, period_of(ctx, network, slots.current(ctx))) - 1
     return candidate if candidate >= 0 else None

@@ -18,7 +18,7 @@ index(4) -> Alert.
 
 from typing import Final, NamedTuple, cast
 
-from chaincode import accounts, budget_state, identity, slots
+from chaincode import accounts, budget_calendar, budget_state, identity, slots
 from chaincode.contract import MAX_AMOUNT, Context, ContractError
 
 AHEAD: Final = "ahead"
@@ -90,8 +90,9 @@ def note_use(
     ``estimated``: without its meter's reading; ``reference``: what the figures rest on (default: this call).
     """
     settings = budget_state.settings_of(ctx)
-    period = budget_state.period_of(ctx, slot)
-    first, end = budget_state.slots_of(ctx, period)
+    network = identity.device_of(ctx, device).network
+    period = budget_calendar.period_of(ctx, network, slot)
+    first, end = budget_calendar.slots_of(ctx, network, period)
     evidence = reference or ctx.tx_id
     watch = watch_of(ctx, device, period)
     is_above = watch.forecast > 0 and spent * (end - first) > watch.forecast
@@ -113,7 +114,7 @@ def note_correction(ctx: Context, device: str, slot: int, spent: int, energy_wh:
     """Settlement: a ``slot`` already noted has cost ``spent`` base units and taken ``energy_wh`` more (negative: less)
     than was said. Alerts raised stand; what is used now may raise ``ahead``.
     """
-    period = budget_state.period_of(ctx, slot)
+    period = budget_calendar.period_of(ctx, identity.device_of(ctx, device).network, slot)
     watch = watch_of(ctx, device, period)
     watch = watch._replace(used=watch.used + spent, used_wh=watch.used_wh + energy_wh)
     if spent > 0:
@@ -150,7 +151,7 @@ def acknowledge(ctx: Context, network: str, index: int) -> None:
 
 def _check_ahead(ctx: Context, device: str, period: int, watch: Watch, evidence: bytes) -> Watch:
     """Raise the alert if the device has used more than the elapsed share of its allocation."""
-    first, end = budget_state.slots_of(ctx, period)
+    first, end = budget_calendar.slots_of(ctx, identity.device_of(ctx, device).network, period)
     tolerated = 1000 + budget_state.settings_of(ctx).ahead_permille
     allocated = accounts.device_book(ctx, device, period).allocated
     elapsed = watch.last_slot - first + 1

@@ -73,7 +73,7 @@ def _resolve(ctx: Context, network: str, needs: list[Asked]) -> dict[bytes, None
     refused = _refused(periods)
     for period in periods:
         _meet(ctx, network, period, [need for need in period.needs if need.reference not in refused])
-        if budget_state.status_of(ctx, period.number) == "planned":
+        if budget_state.status_of(ctx, network, period.number) == "planned":
             continue  # nobody runs short before it begins
         settings = budget_state.settings_of(ctx)
         for need in period.needs:

@@ -15,7 +15,7 @@ State: ``bud-share/`` network NUL period(4) -> count; ``bud-share/`` network NUL
 from collections.abc import Sequence
 from typing import Final, NamedTuple, cast
 
-from chaincode import accounts, budget_alerts, budget_policy, budget_state, identity, slots
+from chaincode import accounts, budget_alerts, budget_calendar, budget_policy, budget_state, identity, slots
 from chaincode.apportion import apportion
 from chaincode.contract import MAX_AMOUNT, Context, ContractError
 
@@ -71,8 +71,9 @@ def spare_of(ctx: Context, device: str, period: int) -> int:
     book = accounts.device_book(ctx, device, period)
     floor = budget_policy.donor_of(ctx, device).floor
     watch = budget_alerts.watch_of(ctx, device, period)
-    first, end = budget_state.slots_of(ctx, period)
-    rest = budget_state.rest_of(ctx, period)
+    network = identity.device_of(ctx, device).network
+    first, end = budget_calendar.slots_of(ctx, network, period)
+    rest = budget_state.rest_of(ctx, network, period)
     by_plan = _ceil(max(watch.forecast, book.allocated) * rest, end - first)
     by_use = _ceil(watch.used * rest, watch.last_slot - first + 1) if watch.last_slot >= first else 0
     return max(0, book.available - max(by_plan, by_use) - floor)

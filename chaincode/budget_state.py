@@ -1,6 +1,6 @@
 """What the budget's modules share: settings, periods, and the states of a device.
 
-A billing *period* is a fixed number of slots; slot s lies in period s // period_slots. It is PLANNED before its first
+A billing *period* is a run of slots of a network's calendar (``budget_calendar``). It is PLANNED before its first
 slot begins, ACTIVE until its last one ends, then OVER: settled further, but no longer issued to or allocated from.
 
 A device's state in a period:
@@ -22,7 +22,7 @@ State: ``bud-settings/`` -> Settings; ``bud-owed/`` network -> (total, ((device,
 
 from typing import Final, NamedTuple, cast
 
-from chaincode import accounts, identity, slots
+from chaincode import accounts, budget_calendar, identity, slots
 from chaincode.accounts import DeviceBook
 from chaincode.contract import Context, ContractError
 
@@ -69,6 +69,7 @@ def configure(ctx: Context, settings: Settings) -> None:
         if type(value) is not int or not least <= value <= most:
             raise ContractError("bad-settings", f"budget: {name} is {least} to {most}")
     ctx.put(_SETTINGS, tuple(settings))
+    budget_calendar.configure(ctx, settings.period_slots)
 
 
 def settings_of(ctx: Context) -> Settings:
@@ -79,44 +80,30 @@ def settings_of(ctx: Context) -> Settings:
     return Settings(*cast("Settings", value))
 
 
-def period_of(ctx: Context, slot: int) -> int:
-    """The period in which ``slot`` lies. Raises ContractError("unknown-period")."""
-    period = slot // settings_of(ctx).period_slots
-    if not 0 <= period <= accounts.MAX_PERIOD:
-        raise ContractError("unknown-period", f"slot {slot} lies in no period")
-    return period
-
-
-def slots_of(ctx: Context, period: int) -> tuple[int, int]:
-    """(first slot, first slot of the next period)."""
-    length = settings_of(ctx).period_slots
-    return period * length, (period + 1) * length
-
-
-def rest_of(ctx: Context, period: int) -> int:
-    """How many slots of ``period`` are not over yet, the one under way included."""
-    first, end = slots_of(ctx, period)
+def rest_of(ctx: Context, network: str, period: int) -> int:
+    """How many slots of a network's ``period`` are not over yet, the one under way included."""
+    first, end = budget_calendar.slots_of(ctx, network, period)
     return min(max(end - slots.current(ctx), 0), end - first)
 
 
-def status_of(ctx: Context, period: int) -> str:
+def status_of(ctx: Context, network: str, period: int) -> str:
     """ "planned", "active" or "over". Raises ContractError("unknown-period")."""
-    require_period(ctx, period)
-    first, end = slots_of(ctx, period)
+    require_period(ctx, network, period)
+    first, end = budget_calendar.slots_of(ctx, network, period)
     now = slots.current(ctx)
     return "planned" if now < first else "active" if now < end else "over"
 
 
-def require_period(ctx: Context, period: int) -> None:
+def require_period(ctx: Context, network: str, period: int) -> None:
     """Raises ContractError("unknown-period") for a negative one, or one too far ahead."""
-    latest = period_of(ctx, slots.current(ctx)) + PERIODS_AHEAD
+    latest = budget_calendar.period_of(ctx, network, slots.current(ctx)) + PERIODS_AHEAD
     if not 0 <= period <= latest:
         raise ContractError("unknown-period", f"period {period} is not between 0 and {latest}")
 
 
-def require_open_period(ctx: Context, period: int) -> None:
+def require_open_period(ctx: Context, network: str, period: int) -> None:
     """Raises ContractError: unknown-period, period-over."""
-    if status_of(ctx, period) == "over":
+    if status_of(ctx, network, period) == "over":
         raise ContractError("period-over", f"period {period} is over")
 
 
@@ -154,7 +141,7 @@ def stop(ctx: Context, device: str, period: int) -> None:
     found = identity.device_of(ctx, device)
     keys = (device, found.network)
     ctx.emit("budget-state", keys, (period, GRACE if found.critical else LIMITED))
-    if not found.critical and _is_active(ctx, period):
+    if not found.critical and _is_active(ctx, found.network, period):
         ctx.emit("curtail", keys, period)
 
 
@@ -167,10 +154,10 @@ def note_change(ctx: Context, device: str, period: int, before: DeviceBook) -> N
         if level == DEPLETED or _owes(ctx, device, period):
             return
         accounts.set_stopped(ctx, device, period, False)
-        keys = (device, identity.device_of(ctx, device).network)
-        ctx.emit("budget-state", keys, (period, level))
-        if _is_active(ctx, period):
-            ctx.emit("restore", keys, period)
+        network = identity.device_of(ctx, device).network
+        ctx.emit("budget-state", (device, network), (period, level))
+        if _is_active(ctx, network, period):
+            ctx.emit("restore", (device, network), period)
     elif level != level_of(before, settings):
         ctx.emit("budget-state", (device, identity.device_of(ctx, device).network), (period, level))
 
@@ -190,8 +177,8 @@ def put_owed(ctx: Context, network: str, claims: tuple[Owed, ...]) -> None:
         ctx.delete(_OWED + network.encode())
 
 
-def _is_active(ctx: Context, period: int) -> bool:
-    first, end = slots_of(ctx, period)
+def _is_active(ctx: Context, network: str, period: int) -> bool:
+    first, end = budget_calendar.slots_of(ctx, network, period)
     return first <= slots.current(ctx) < end
 
 

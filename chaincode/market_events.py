@@ -112,7 +112,7 @@ def _open(ctx: Context, slot: int) -> None:
         grid_version=grid.current_version(ctx),
         retail=retail,
         feed_in=feed_in,
-        period=budget.period_of(ctx, slot),
+        period=budget.common_period(ctx, slot),
         tick_s=settings.tick_s,
         internal=settings.internal(slot),
         mix_permille=settings.mix_permille,

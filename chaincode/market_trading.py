@@ -136,8 +136,9 @@ def admit(ctx: Context, device: Device, wanted: Wanted, meant: Meant) -> tuple[O
             raise ContractError("in-arrears", "the network owes the utility, and may not sell until it has paid")
         if not settlement_readings.may_sell(ctx, device_id, product.period):
             raise ContractError("unmetered", "too many of the device's readings in this period are estimates")
-    else:
-        refusal = budget.may_buy(ctx, device_id, product.period)
+    period = budget.period_of(ctx, device.network, slot)
+    if side == BUY:
+        refusal = budget.may_buy(ctx, device_id, period)
         if refusal is not None:
             raise ContractError(refusal, "the budget lets this device not buy now")
     order = Order(
@@ -145,7 +146,7 @@ def admit(ctx: Context, device: Device, wanted: Wanted, meant: Meant) -> tuple[O
         market_orders.WAITING, 0, 0, position.last_order, ctx.tx_id, ctx.height,
     )  # fmt: skip
     market_orders.open_order(ctx, position, order, order_id)
-    return order, product.period, energy_wh * price if side == BUY else 0
+    return order, period, energy_wh * price if side == BUY else 0
 
 
 def cancel(ctx: Context, order_id: bytes) -> None:

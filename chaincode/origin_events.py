@@ -10,7 +10,7 @@ read; the event ``origin-parked`` with (what, slot, code) tells, where what is e
 from collections.abc import Callable
 from typing import Final
 
-from chaincode import identity, market_calendar, market_products, origin_cursor, origin_state
+from chaincode import budget_calendar, identity, market_calendar, market_products, origin_cursor, origin_state
 from chaincode.contract import Context
 from chaincode.market_calendar import MARKET, SETTLEMENT
 from chaincode.market_products import Product
@@ -87,7 +87,7 @@ def _is_ripe(ctx: Context, product: Product) -> bool:
 
 def _assign(ctx: Context, network: str, slot: int, product: Product) -> int:
     origin = origin_state.origin_of(ctx, network, slot, product)
-    origin_state.write(ctx, network, slot, product.period, origin)
+    origin_state.write(ctx, network, slot, budget_calendar.period_of(ctx, network, slot), origin)
     ctx.emit("origin", (network,), (slot, *origin_state.sums(origin.used, origin.given)))
     return len(origin.used) + len(origin.given)
 

@@ -50,13 +50,12 @@ def settle_anew(ctx: Context, network: str, slot: int, causes: tuple[bytes, ...]
     standing = settlement_ledger.standing(settlement_ledger.entries_of(ctx, network, slot))
     new = settlement_lines.lines_of(books, terms)
     gone, come = _difference(standing, new, causes)
-    owed = _pay(ctx, network, slot, product.period, gone, come)
+    period = budget.period_of(ctx, network, slot)
+    owed = _pay(ctx, network, slot, period, gone, come)
     _note_use(ctx, slot, books, imports, (gone, come), causes[-1])
     entries = _entries(gone, come, owed, causes[-1], before.revision + 1)
     sums = settlement_ledger.sums_of(new, books, settlement_lines.utility_only(books, terms))
-    sums = settlement_ledger.book(
-        ctx, network, slot, product.period, entries, sums._replace(owed=sum(owed.values())), books
-    )
+    sums = settlement_ledger.book(ctx, network, slot, period, entries, sums._replace(owed=sum(owed.values())), books)
     ctx.emit("settled-anew", (network,), (slot, *sums))
     return len(books) + (before.entries + len(entries)) // ROWS_WORK
 

@@ -6,8 +6,8 @@ later readings showed; ``settlement_gaps``). A row that is replaced stays readab
 
 A device without a reading when the metering window ends is estimated so that silence never pays: import = the larger
 of its contract and the mean of the same slot on the seven days before, export = the smaller of the two; without
-history the mean is 0. Only what was read is history. How many estimates stand is counted per device and billing period;
-with more than the setting ``max_estimates`` the device may not sell there.
+history the mean is 0. Only what was read is history. How many estimates stand is counted per device and period of
+the consortium; with more than the setting ``max_estimates`` the device may not sell there.
 
 State: table ``reading/``: device, slot(8) -> Reading; ``reading-was/``: device, slot(8) revision(4) -> an earlier
 Reading; ``meter/``: device -> the slots in ``_Extent``; ``meter-gap/``: device, slot(8) that was read -> the last slot

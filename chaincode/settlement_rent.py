@@ -103,13 +103,13 @@ def look(ctx: Context) -> None:
             break
         slot += 1
         ctx.put(_NEXT, slot)
-        if budget.period_of(ctx, slot) != budget.period_of(ctx, slot - 1):
-            _begin(ctx, budget.period_of(ctx, slot - 1), slot - 1)
+        if budget.common_period(ctx, slot) != budget.common_period(ctx, slot - 1):
+            _begin(ctx, budget.common_period(ctx, slot - 1), slot - 1)
 
 
 def go_on(ctx: Context, entry: Entry) -> int:
     """Divide and pay a period's rent, a page of networks; ``entry.slot``: the period's last. The work."""
-    period = budget.period_of(ctx, entry.slot)
+    period = budget.common_period(ctx, entry.slot)
     of = rent_of(ctx, period)
     paying, left = cast("tuple[bool, int]", entry.cursor)
     page = list(islice(ctx.scan((_PARTS if paying else _TOLLS) + uint(period, 4)), PAGE_ROWS))
@@ -128,7 +128,7 @@ def go_on(ctx: Context, entry: Entry) -> int:
 
 def pay(ctx: Context, network: str, period: int, amount: int) -> None:
     """Pay a network its part of the rent of ``period``: into its pool of the period that runs, debts first."""
-    running = budget.period_of(ctx, slots.current(ctx))
+    running = budget.period_of(ctx, network, slots.current(ctx))
     reference = b"rent " + uint(period, 4)
     accounts.transfer(ctx, accounts.CONGESTION, f"pool:{network}:{running}", amount, "rent", reference)
     budget_charge.pay_owed(ctx, network, running, reference)
@@ -144,7 +144,7 @@ def _counting(ctx: Context, slot: int, period: int) -> int:
     if next_slot is None:
         ctx.put(_NEXT, slot)
         return period
-    return max(period, budget.period_of(ctx, next_slot))
+    return max(period, budget.common_period(ctx, next_slot))
 
 
 def _is_over(ctx: Context, slot: int) -> bool:

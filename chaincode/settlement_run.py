@@ -63,7 +63,7 @@ def settle_network(ctx: Context, network: str, slot: int, product: Product) -> t
     count when rent is divided).
     """
     assert settlement_ledger.settled_of(ctx, network, slot) is None, "settled twice"
-    this = _Slot(slot, network, product.period, b"settle " + uint(slot))
+    this = _Slot(slot, network, budget.period_of(ctx, network, slot), b"settle " + uint(slot))
     books, terms = books_of(ctx, network, slot), terms_of(product)
     lines = settlement_lines.lines_of(books, terms)
     before = accounts.balance(ctx, this.escrow)
@@ -74,7 +74,7 @@ def settle_network(ctx: Context, network: str, slot: int, product: Product) -> t
     sums = settlement_ledger.sums_of(lines, books, settlement_lines.utility_only(books, terms))
     entries = [Entry(*line[:5], owed.get((line.device, line.reason), 0), line.cause, 0) for line in lines]
     sums = sums._replace(owed=sum(owed.values()))
-    sums = settlement_ledger.book(ctx, network, slot, product.period, entries, sums, books)
+    sums = settlement_ledger.book(ctx, network, slot, this.period, entries, sums, books)
     ctx.emit("settled", (network,), (slot, *sums))
     return len(books), settlement_lines.lasting_tolls(books)
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from chaincode import (
+    budget_calendar,
     budget_state,
     identity,
     market_certificate,
@@ -54,8 +55,8 @@ class Statements(Contract):
         unknown-period.
         """
         identity.network_of(ctx, network)
-        status = budget_state.status_of(ctx, period)
-        first, end = budget_state.slots_of(ctx, period)
+        status = budget_state.status_of(ctx, network, period)
+        first, end = budget_calendar.slots_of(ctx, network, period)
         opened = market_products.next_to_open(ctx) or 0
         of_period = settlement_ledger.period_sums(ctx, network, period)
         came_back = (of_period.rent, of_period.rent_block, of_period.rent_cause, of_period.counted)

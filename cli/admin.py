@@ -216,7 +216,7 @@ def issue(
     async def args(client: Client) -> dict[str, Any]:
         return {
             "network": network_name,
-            "period": await period_or_current(client, period),
+            "period": await period_or_current(client, period, network_name),
             "amount": base_units(amount, (await client.node_info()).token_decimals),
             "reference": reference.encode(),
         }
@@ -255,7 +255,7 @@ def allocate(
 
     async def args(client: Client) -> dict[str, Any]:
         decimals = (await client.node_info()).token_decimals
-        common = {"network": network_name, "period": await period_or_current(client, period)}
+        common = {"network": network_name, "period": await period_or_current(client, period, network_name)}
         if by_history is not None:
             return {**common, "amount": base_units(by_history, decimals), "devices": devices}
         return {**common, "amounts": tuple((name, base_units(amount, decimals)) for name, amount in amounts)}

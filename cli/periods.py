@@ -7,6 +7,7 @@ import click
 from cli.answers import Reader, as_rows
 from cli.units import MAX_PERIOD, Count
 from cli.verify import slot_seconds_of
+from node.errors import RefusedError
 from node.gateway.client import Client
 from node.gateway.proven import ProvenReader
 
@@ -15,21 +16,36 @@ period_option = click.option(
 )
 
 
-async def period_or_current(client: Client, period: int | None) -> int:
-    """The number given, or that of the period in which the network's clock stands."""
+async def period_or_current(client: Client, period: int | None, name: str | None) -> int:
+    """The number given, or that of the period of ``name``, a network or a device, in which the network's clock stands;
+    without a name the consortium's.
+    """
     if period is not None:
         return period
-    return await _period_at(client.query, (await client.node_info()).now, await slot_seconds_of(client.query))
+    return await _period_at(client.query, name, (await client.node_info()).now, await slot_seconds_of(client.query))
 
 
-async def period_or_proven(read: ProvenReader, period: int | None) -> int:
-    """The number given, or that of the period in which the head lies."""
+async def period_or_proven(read: ProvenReader, period: int | None, name: str) -> int:
+    """The number given, or that of the period of ``name``, a network or a device, in which the head lies."""
     if period is not None:
         return period
     slot_seconds = await slot_seconds_of(read)
     assert read.oldest is not None
-    return await _period_at(read, read.oldest.time, slot_seconds)
+    return await _period_at(read, name, read.oldest.time, slot_seconds)
 
 
-async def _period_at(read: Reader, time: int, slot_seconds: int) -> int:
-    return cast("int", as_rows(await read("budget", "period", {"slot": time // slot_seconds}))[0])
+async def network_of(read: Reader, name: str) -> str:
+    """The network ``name``, or the one of the device ``name``."""
+    try:
+        return cast("str", as_rows(await read("identity", "network", {"network": name}))[0])
+    except RefusedError as error:
+        if error.code != "unknown-network":
+            raise
+    return cast("str", as_rows(await read("identity", "device", {"device": name}))[1])
+
+
+async def _period_at(read: Reader, name: str | None, time: int, slot_seconds: int) -> int:
+    args: dict[str, object] = {"slot": time // slot_seconds}
+    if name is None:
+        return cast("int", as_rows(await read("budget", "common_period", args))[0])
+    return cast("int", as_rows(await read("budget", "period", {"network": await network_of(read, name), **args}))[0])

@@ -89,7 +89,7 @@ def rent(period: int | None, nodes: tuple[str, ...], as_json: bool) -> None:
     """
 
     async def read(client: Client) -> tuple[dict[str, Any], int]:
-        number = await period_or_current(client, period)
+        number = await period_or_current(client, period, None)
         networks = len(await _rows(client, "identity", "networks"))
         rows: list[Value] = []
         for first in range(0, max(networks, 1), PAGE):

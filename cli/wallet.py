@@ -88,12 +88,12 @@ def balance(name: str, period: int | None, nodes: tuple[str, ...], genesis_file:
     async def read(client: Client) -> tuple[dict[str, Any] | None, dict[str, dict[str, Any]], int, int, str | None]:
         query: Reader = client.query
         if genesis_file is None:
-            number = await period_or_current(client, period)
+            number = await period_or_current(client, period, name)
             decimals = (await client.node_info()).token_decimals
         else:
             genesis = load_genesis(genesis_file)
             query = proven = ProvenReader(client, genesis, default_registry())
-            number = await period_or_proven(proven, period)
+            number = await period_or_proven(proven, period, name)
             decimals = genesis.token.decimals
         network: dict[str, Any] | None = None
         devices: tuple[str, ...] = (name,)
@@ -174,7 +174,7 @@ def share(
 
     async def args(client: Client) -> dict[str, Any]:
         units = base_units(amount, (await client.node_info()).token_decimals)
-        number = await period_or_current(client, period)
+        number = await period_or_current(client, period, giver)
         return {"giver": giver, "receiver": receiver, "period": number, "amount": units}
 
     status = transact(nodes, key_file, passphrase_file, "budget", "share", args)
@@ -185,7 +185,7 @@ def share(
 
 def _list_shares(network: str, period: int | None, nodes: tuple[str, ...], as_json: bool) -> None:
     async def read(client: Client) -> tuple[list[dict[str, Any]], int, int]:
-        number = await period_or_current(client, period)
+        number = await period_or_current(client, period, network)
         of_period = {"network": network, "period": number}
         found = await all_records(client.query, "budget", "shares", of_period, SHARE)
         return found, number, (await client.node_info()).token_decimals

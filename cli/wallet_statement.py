@@ -60,14 +60,14 @@ def statement(
 
     async def read(client: Client) -> tuple[Statement, Token, str]:
         if genesis_file is None:
-            number = await period_or_current(client, period)
+            number = await period_or_current(client, period, network)
             info = await client.node_info()
             token = Token(info.token_symbol, info.token_decimals)
             made = await read_statement(client.query, network, number)
             return made, token, "as the node shows it; with --genesis FILE no node need be trusted"
         genesis = load_genesis(genesis_file)
         query = ProvenReader(client, genesis, default_registry())
-        number = await period_or_proven(query, period)
+        number = await period_or_proven(query, period, network)
         made = await read_statement(query, network, number)
         return made, Token(genesis.token.symbol, genesis.token.decimals), f"proven {proven_at(query)}"
 

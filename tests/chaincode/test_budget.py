@@ -373,13 +373,13 @@ def test_sharing_by_hand() -> None:
 
 def test_periods() -> None:
     world = neighbourhood()
-    assert world.query("budget", "period", slot=9) == (0, 0, 10, "active")
-    assert world.query("budget", "period", slot=10) == (1, 10, 20, "planned")
+    assert world.query("budget", "period", network="home-1", slot=9) == (0, 0, 10, "active")
+    assert world.query("budget", "period", network="home-1", slot=10) == (1, 10, 20, "planned")
     at_slot(world, 10)
-    assert world.query("budget", "period", slot=9) == (0, 0, 10, "over")
+    assert world.query("budget", "period", network="home-1", slot=9) == (0, 0, 10, "over")
     for slot in (-1, 2**63 - 1):
         with pytest.raises(ContractError, match="unknown-period"):
-            world.query("budget", "period", slot=slot)
+            world.query("budget", "period", network="home-1", slot=slot)
 
 
 @pytest.mark.parametrize(
