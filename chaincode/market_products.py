@@ -47,8 +47,8 @@ class Product(NamedTuple):
     """One delivery slot. Times in s since the epoch; retail and feed-in in base units per Wh.
 
     Orders are taken from ``opens`` until ``gate``, energy flows from ``starts`` to ``ends``, readings are taken until
-    ``metered_by``, and after ``final_at`` nothing changes any more. ``period``: the billing period of the consortium that
-    it belongs to; ``tick_s``: auctions are held at multiples of it; ``internal``: what devices of one network pay one
+    ``metered_by``, and after ``final_at`` nothing changes any more. ``period``: the consortium's billing period of it;
+    ``tick_s``: auctions are held at multiples of it; ``internal``: what devices of one network pay one
     another, in base units per Wh; ``mix_permille``: how much of the utility's energy is renewable.
     """
 
