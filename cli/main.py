@@ -1,17 +1,17 @@
-"""`watt`: the one command. Groups are loaded when they are used, so that `--help` is quick."""
+"""`watt`: the one command. Groups are loaded when they are used (``cli/lazy.py``), so that `--help` is quick."""
 
 import errno
-import importlib
 import os
 import sys
 from typing import Any
 
 import click
 
+from cli.lazy import Commands, LazyGroup
+
 _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
-# Group name -> (module:object, one-line help). The help stands here so that listing groups imports none of them.
-GROUPS: dict[str, tuple[str, str]] = {
+GROUPS: Commands = {
     "testnet": ("testnet.commands:testnet", "A local network of real processes."),
     "node": ("cli.node:node", "A member's node."),
     "admin": ("cli.admin:admin", "What members, owners and the utility decide."),
@@ -24,8 +24,8 @@ GROUPS: dict[str, tuple[str, str]] = {
 }
 
 
-class LazyGroup(click.Group):
-    """A group whose sub-commands are imported on first use."""
+class Watt(LazyGroup):
+    """All groups."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Output for which there is no room is one line, not a traceback. (A closed pipe ends it without a word.)"""
@@ -38,23 +38,8 @@ class LazyGroup(click.Group):
             click.echo(f"watt: cannot-write: {error.strerror}", err=True)
             sys.exit(1)
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(GROUPS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in GROUPS:
-            return None
-        module_name, _, attribute = GROUPS[cmd_name][0].partition(":")
-        command: Any = getattr(importlib.import_module(module_name), attribute)
-        assert isinstance(command, click.Command)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in GROUPS.items()])
-
-
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Watt, table=GROUPS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="wattledger", prog_name="watt")
 def main() -> None:
     """A permissioned ledger for local electricity.

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from cli.output import print_json
 from cli.receipts import keep_receipt, receipt_option
 from cli.refusals import explain
 from cli.units import clock
@@ -97,6 +98,13 @@ def transact(
         return await account.settle(contract, method, await args(client))
 
     return ask(nodes, use)
+
+
+def done(status: TxStatus, as_json: bool) -> None:
+    """Say in which block a transaction was executed."""
+    if as_json:
+        return print_json({"height": status.height, "result": status.result})
+    click.echo(f"done in block {status.height}")
 
 
 def open_key(key_file: Path, passphrase_file: Path | None) -> SigningKey:

@@ -8,7 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from cli.admin import DEVICE_AMOUNT, DONOR
+from cli.admin_budgets import DEVICE_AMOUNT, DONOR
 from cli.answers import ORDER, event_fields, record, records
 from cli.clearing_file import clear_file
 from cli.main import main
