@@ -13,103 +13,68 @@ Genesis settings, all optional (keys in hex, 64 digits):
 ``networks``: arrays ``[id, member, owner_key, bus]``; ``devices``: arrays ``[id, network, kind, key, meter_key, bus or
 null, import_w, export_w, critical, renewable]``.
 
-State: ``network/`` id -> Network; ``network-list/`` -> count; ``network-list/`` index(4) -> id; ``network-devices/``
-network, index(4) -> device id; ``device/`` id -> Device; ``device-fills/`` device -> last slot with a fill;
-``device-moves/`` -> count; ``device-moves/`` index(4) -> (device, slot).
+What is registered lies in ``identity_records.py``; callers find it here as well.
+
+State: ``device-fills/`` device -> last slot with a fill; ``device-moves/`` -> count; ``device-moves/`` index(4) ->
+(device, slot).
 """
 
-from typing import Final, NamedTuple, cast
+from typing import Final, cast
 
 from chaincode import grid, market_products, origin_cursor, roles, slots
 from chaincode.contract import Context, Contract, ContractError, Value, query, transaction
-from chaincode.roles import RIGHTS, Member, check_id, check_key, has_role, member_of, require_right
+from chaincode.identity_records import (
+    KINDS,
+    MAX_DEVICES,
+    MAX_POWER_W,
+    Device,
+    Network,
+    add_device,
+    add_network,
+    bus_at,
+    device_of,
+    devices_of,
+    network_of,
+    networks_of,
+    networks_of_member,
+    place_at,
+    put_device,
+)
+from chaincode.roles import RIGHTS, Member, has_role, member_of, require_right
 
-KINDS: Final = ("load", "pv", "battery", "ev", "charger")
-MAX_DEVICES: Final = 256
-"""Devices of one network: what the automatic share at the end of a block has to look at."""
+__all__ = [
+    "KINDS",
+    "MAX_AHEAD_SLOTS",
+    "MAX_DEVICES",
+    "MAX_LISTED",
+    "MAX_PLACES",
+    "MAX_POWER_W",
+    "Device",
+    "Identity",
+    "Network",
+    "bus_at",
+    "device_of",
+    "devices_of",
+    "network_of",
+    "networks_of",
+    "networks_of_member",
+    "note_fill",
+    "place_at",
+    "require_device_key",
+    "require_forecaster",
+    "require_meter",
+    "require_owner",
+    "take_moves",
+]
+
 MAX_LISTED: Final = 500
-MAX_POWER_W: Final = market_products.MAX_POWER_W
 MAX_PLACES: Final = 64
 """Of one device, from its first slot that is not yet final on."""
 MAX_AHEAD_SLOTS: Final = 1_000
 """How far ahead a move may be planned."""
 
-_NETWORKS: Final = b"network/"
-_NETWORK_LIST: Final = b"network-list/"
-_NETWORK_DEVICES: Final = b"network-devices/"
-_DEVICES: Final = b"device/"
 _FILLS: Final = b"device-fills/"
 _MOVES: Final = b"device-moves/"
-
-
-class Network(NamedTuple):
-    """``bus``: where its meter hangs; ``devices``: how many it has."""
-
-    id: str
-    member: str
-    owner_key: bytes
-    bus: str
-    devices: int
-
-
-class Device(NamedTuple):
-    """``kind``: of KINDS; limits in W; ``critical``: may run on, owing; ``renewable``: what it exports is tagged so;
-    ``places``: (from slot, bus or "" for none), ascending.
-    """
-
-    id: str
-    network: str
-    kind: str
-    key: bytes
-    meter_key: bytes
-    import_w: int
-    export_w: int
-    critical: bool
-    renewable: bool
-    places: tuple[tuple[int, str], ...]
-
-
-def network_of(ctx: Context, network: str) -> Network:
-    """Raises ContractError("unknown-network")."""
-    value = ctx.get(_NETWORKS + network.encode())
-    if value is None:
-        raise ContractError("unknown-network", f"there is no network {network[: roles.MAX_ID]!r}")
-    return Network(*cast("Network", value))
-
-
-def device_of(ctx: Context, device: str) -> Device:
-    """Raises ContractError("unknown-device")."""
-    value = ctx.get(_DEVICES + device.encode())
-    if value is None:
-        raise ContractError("unknown-device", f"there is no device {device[: roles.MAX_ID]!r}")
-    return Device(*cast("Device", value))
-
-
-def devices_of(ctx: Context, network: str) -> tuple[str, ...]:
-    """The ids of a network's devices in the order of their registration. Raises ContractError("unknown-network")."""
-    start = _NETWORK_DEVICES + network.encode() + b"\0"
-    count = network_of(ctx, network).devices
-    return tuple([cast("str", ctx.get(start + index.to_bytes(4, "big"))) for index in range(count)])
-
-
-def networks_of(ctx: Context, first: int = 0, most: int | None = None) -> tuple[str, ...]:
-    """The ids of the networks from number ``first`` on, in the order of their registration; at most ``most``."""
-    count = cast("int | None", ctx.get(_NETWORK_LIST)) or 0
-    end = count if most is None else min(count, first + most)
-    return tuple([cast("str", ctx.get(_NETWORK_LIST + index.to_bytes(4, "big"))) for index in range(first, end)])
-
-
-def place_at(device: Device, slot: int) -> str | None:
-    """The bus where ``device`` hangs in ``slot``; None if it is not connected then."""
-    for from_slot, bus in reversed(device.places):
-        if from_slot <= slot:
-            return bus or None
-    return None
-
-
-def bus_at(ctx: Context, device: str, slot: int) -> str | None:
-    """``place_at`` for a device's id. Raises ContractError("unknown-device")."""
-    return place_at(device_of(ctx, device), slot)
 
 
 def require_device_key(ctx: Context, device: str) -> Device:
@@ -170,13 +135,13 @@ class Identity(Contract):
         for member, key, names in rows["members"]:
             roles.add_member(ctx, Member(cast("str", member), _hex(key), tuple(cast("tuple[str, ...]", names))))
         for network, member, owner_key, bus in rows["networks"]:
-            _add_network(ctx, Network(cast("str", network), cast("str", member), _hex(owner_key), cast("str", bus), 0))
+            add_network(ctx, Network(cast("str", network), cast("str", member), _hex(owner_key), cast("str", bus), 0))
         for row in rows["devices"]:
             device, network, kind, key, meter_key, bus, import_w, export_w, critical, renewable = row
             places = () if bus is None else ((0, cast("str", bus)),)
             names = cast("str", device), cast("str", network), cast("str", kind)
             limits = cast("int", import_w), cast("int", export_w)
-            _add_device(
+            add_device(
                 ctx, Device(*names, _hex(key), _hex(meter_key), *limits, critical is True, renewable is True, places)
             )
 
@@ -201,7 +166,7 @@ class Identity(Contract):
         """
         found = Network(network, member, owner_key, bus, 0)
         _require_registrar(ctx, "register-network", member)
-        _add_network(ctx, found)
+        add_network(ctx, found)
         return None
 
     @transaction
@@ -228,7 +193,7 @@ class Identity(Contract):
         """
         _require_registrar(ctx, "register-device", network_of(ctx, network).member)
         places = () if bus is None else ((slots.current(ctx), bus),)
-        _add_device(ctx, Device(device, network, kind, key, meter_key, import_w, export_w, critical, renewable, places))
+        add_device(ctx, Device(device, network, kind, key, meter_key, import_w, export_w, critical, renewable, places))
         return None
 
     @transaction
@@ -288,47 +253,6 @@ def _add_member(ctx: Context, member: Member) -> None:
     ctx.emit("member-registered", (member.id,), member.roles)
 
 
-def _add_network(ctx: Context, network: Network) -> None:
-    check_id(network.id)
-    check_key(network.owner_key)
-    member_of(ctx, network.member)
-    grid.require_bus(ctx, network.bus)
-    key = _NETWORKS + network.id.encode()
-    if ctx.get(key) is not None:
-        raise ContractError("duplicate-id", f"there is a network {network.id}")
-    count = cast("int | None", ctx.get(_NETWORK_LIST)) or 0
-    ctx.put(key, tuple(network))
-    ctx.put(_NETWORK_LIST + count.to_bytes(4, "big"), network.id)
-    ctx.put(_NETWORK_LIST, count + 1)
-    roles.add_use(ctx, network.owner_key, "network", network.id)
-    ctx.emit("network-registered", (network.id,), network.bus)
-
-
-def _add_device(ctx: Context, device: Device) -> None:
-    check_id(device.id)
-    check_key(device.key)
-    check_key(device.meter_key)
-    if device.kind not in KINDS:
-        raise ContractError("bad-kind", f"a device is one of {KINDS}")
-    for limit_w in (device.import_w, device.export_w):
-        if type(limit_w) is not int or not 0 <= limit_w <= MAX_POWER_W:
-            raise ContractError("bad-limit", f"import and export limits are 0 to {MAX_POWER_W} W")
-    for _, bus in device.places:
-        grid.require_bus(ctx, bus)
-    network = network_of(ctx, device.network)
-    key = _DEVICES + device.id.encode()
-    if ctx.get(key) is not None:
-        raise ContractError("duplicate-id", f"there is a device {device.id}")
-    if network.devices >= MAX_DEVICES:
-        raise ContractError("too-many", f"a network has at most {MAX_DEVICES} devices")
-    ctx.put(key, tuple(device))
-    ctx.put(_NETWORK_DEVICES + network.id.encode() + b"\0" + network.devices.to_bytes(4, "big"), device.id)
-    ctx.put(_NETWORKS + network.id.encode(), tuple(network._replace(devices=network.devices + 1)))
-    roles.add_use(ctx, device.key, "device", device.id)
-    roles.add_use(ctx, device.meter_key, "meter", device.id)
-    ctx.emit("device-registered", (device.id, network.id), device.kind)
-
-
 def _move(ctx: Context, device: str, bus: str, slot: int) -> None:
     found = device_of(ctx, device)
     if found.kind == "ev":
@@ -345,7 +269,7 @@ def _move(ctx: Context, device: str, bus: str, slot: int) -> None:
     kept = _needed(ctx, [place for place in found.places if place[0] < slot])
     if len(kept) >= MAX_PLACES:
         raise ContractError("too-many", f"a device has at most {MAX_PLACES} places on record")
-    ctx.put(_DEVICES + device.encode(), tuple(found._replace(places=(*kept, (slot, bus)))))
+    put_device(ctx, found._replace(places=(*kept, (slot, bus))))
     count = cast("int | None", ctx.get(_MOVES)) or 0
     ctx.put(_MOVES + count.to_bytes(4, "big"), (device, slot))
     ctx.put(_MOVES, count + 1)
