@@ -47,21 +47,22 @@ def common_slots(ctx: Context, period: int) -> tuple[int, int]:
 
 def period_of(ctx: Context, network: str, slot: int) -> int:
     """The period of ``network`` in which ``slot`` lies. Raises ContractError: unknown-network, unknown-period."""
-    stretches = stretches_of(ctx, network)
-    if stretches is None:
-        return common_period(ctx, slot)
-    number, first, length = stretches[max(0, bisect_right(stretches, slot, key=_first) - 1)]
-    return _checked(number + (slot - first) // length, slot)
+    return _period_in(ctx, stretches_of(ctx, network), slot)
 
 
 def slots_of(ctx: Context, network: str, period: int) -> tuple[int, int]:
     """(first slot of a network's period, first slot of the next). Raises ContractError("unknown-network")."""
-    stretches = stretches_of(ctx, network)
-    if stretches is None:
-        return common_slots(ctx, period)
-    number, first, length = stretches[max(0, bisect_right(stretches, period, key=_number) - 1)]
-    starts = first + (period - number) * length
-    return starts, starts + length
+    return _slots_in(ctx, stretches_of(ctx, network), period)
+
+
+def company_period_of(ctx: Context, member: str, slot: int) -> int:
+    """The period of the company ``member`` in which ``slot`` lies. Raises ContractError("unknown-period")."""
+    return _period_in(ctx, scope_calendar(ctx, company_scope(member)), slot)
+
+
+def company_slots_of(ctx: Context, member: str, period: int) -> tuple[int, int]:
+    """(first slot of a company's period, first slot of the next)."""
+    return _slots_in(ctx, scope_calendar(ctx, company_scope(member)), period)
 
 
 def stretches_of(ctx: Context, network: str) -> tuple[Stretch, ...] | None:
@@ -94,6 +95,21 @@ def scope_calendar(ctx: Context, scope: bytes) -> tuple[Stretch, ...] | None:
 def put_calendar(ctx: Context, scope: bytes, stretches: tuple[Stretch, ...]) -> None:
     """Give ``scope`` a calendar."""
     ctx.put(_CALENDARS + scope, tuple([tuple(stretch) for stretch in stretches]))
+
+
+def _period_in(ctx: Context, stretches: tuple[Stretch, ...] | None, slot: int) -> int:
+    if stretches is None:
+        return common_period(ctx, slot)
+    number, first, length = stretches[max(0, bisect_right(stretches, slot, key=_first) - 1)]
+    return _checked(number + (slot - first) // length, slot)
+
+
+def _slots_in(ctx: Context, stretches: tuple[Stretch, ...] | None, period: int) -> tuple[int, int]:
+    if stretches is None:
+        return common_slots(ctx, period)
+    number, first, length = stretches[max(0, bisect_right(stretches, period, key=_number) - 1)]
+    starts = first + (period - number) * length
+    return starts, starts + length
 
 
 def _first(stretch: Stretch) -> int:

@@ -123,7 +123,7 @@ def add_network(ctx: Context, network: Network) -> None:
 
 
 def add_device(ctx: Context, device: Device) -> None:
-    """Raises ContractError: bad-id, bad-key, bad-kind, bad-limit, unknown-bus, unknown-network, duplicate-id, too-many."""
+    """Raises ContractError: as ``Identity.register_device`` says."""
     check_id(device.id)
     check_key(device.key)
     check_key(device.meter_key)
