@@ -176,7 +176,8 @@ class Budget(Contract):
         budget_state.require_period(ctx, network, period)
         gives, gets = accounts.device_book(ctx, giver, period), accounts.device_book(ctx, receiver, period)
         budget_share.require_room(ctx, giver, receiver, period, amount)
-        budget_share.lend(ctx, network, giver, receiver, period, amount, b"")
+        by_hand, rule = budget_share.BY_HAND, budget_share.OWNER
+        budget_share.lend(ctx, network, giver, receiver, period, amount, b"", by_hand, rule)
         budget_state.note_change(ctx, giver, period, gives)
         budget_state.note_change(ctx, receiver, period, gets)
         budget_alerts.note_borrowed(ctx, receiver, period, ctx.tx_id)
@@ -245,7 +246,7 @@ class Budget(Contract):
     @query
     def shares(self, ctx: Context, *, network: str, period: int, first: int = 0) -> Value:
         """Shares from number ``first`` on, at most 500, oldest first:
-        (giver or "" for the pool, receiver, amount, returned, reference, slot, tx id).
+        (giver, receiver, amount, returned, reference, slot, tx id, why, rule), see ``budget_share.Share``.
         """
         identity.network_of(ctx, network)
         budget_state.require_period(ctx, network, period)

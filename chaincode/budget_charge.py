@@ -55,7 +55,7 @@ def charge_all(
     if any(due):
         needs = [Need(reference, device, left) for (device, _), left in zip(charges, due, strict=True) if left]
         donors = budget_share.spares(ctx, network, period, [need.device for need in needs])
-        budget_share.give(ctx, network, period, needs, donors)
+        budget_share.give(ctx, network, period, needs, donors, reason)
         due = _pay_own(ctx, period, charges, due, target, reason, reference)
     if any(due):
         due = _pay_from_pool(ctx, network, period, charges, due, target, reason, reference)
@@ -152,7 +152,7 @@ def _pay_from_pool(
     for (device, _), part in zip(charges, parts, strict=True):
         if part:
             accounts.transfer(ctx, f"pool:{network}:{period}", target, part, reason, reference)
-            share = Share(POOL, device, part, 0, reference, slots.current(ctx), ctx.tx_id)
+            share = Share(POOL, device, part, 0, reference, slots.current(ctx), ctx.tx_id, reason, "pool")
             budget_share.record(ctx, network, period, share)
     return [amount - part for amount, part in zip(due, parts, strict=True)]
 

@@ -112,7 +112,7 @@ def _lacking(needs: Sequence[Asked], available: dict[str, int]) -> list[Need]:
 def _meet(ctx: Context, network: str, period: _Period, met: Sequence[Asked]) -> None:
     """Let the donors give what ``met`` lacks, and hold it."""
     short = [lack for lack in _lacking(met, period.available) if lack.amount]
-    gifts = budget_share.give(ctx, network, period.number, short, period.donors)
+    gifts = budget_share.give(ctx, network, period.number, short, period.donors, budget_share.ORDER)
     gifts_of = dict(zip([lack.reference for lack in short], gifts, strict=True))
     for need in met:
         before = accounts.device_book(ctx, need.device, period.number)

@@ -20,7 +20,14 @@ from chaincode.apportion import apportion
 from chaincode.contract import MAX_AMOUNT, Context, ContractError
 
 POOL: Final = ""
-"""The giver of a share that the network's pool paid."""
+"""The giver of a share that the network's own pool paid."""
+OTHER: Final = "@"
+"""Before the name of a network: the giver of a share that the pool of another network paid."""
+
+ORDER: Final = "order"
+BY_HAND: Final = "by-hand"
+GRANT: Final = "grant"
+OWNER: Final = "owner"
 
 MAX_BY_HAND: Final = 2**62
 """Shares by hand stop where they would take *lent* or *borrowed* past it: money that an owner moves in circles must
@@ -32,6 +39,10 @@ _SHARES: Final = b"bud-share/"
 class Share(NamedTuple):
     """``giver`` paid ``amount`` for ``receiver``; ``returned``: what came back unspent; ``reference``: the hold or
     charge that it served, empty if the owner shared by hand; ``slot``: when; ``tx_id``: the transaction or block hook.
+
+    ``giver``: a device, POOL, or OTHER and the name of a network. ``why``: ORDER, BY_HAND, GRANT, or the reason of the
+    charge: "retail", "internal", "correction". ``rule``: by what the giver was the one to pay: "rank 3" of a device,
+    "pool", "agreement 7" of a network, "request 4" that was granted, OWNER by hand.
     """
 
     giver: str
@@ -41,6 +52,8 @@ class Share(NamedTuple):
     reference: bytes
     slot: int
     tx_id: bytes
+    why: str
+    rule: str
 
 
 class Need(NamedTuple):
@@ -52,7 +65,7 @@ class Need(NamedTuple):
 
 
 class Gift(NamedTuple):
-    """A donor's part in one need; ``record``: its number among the network's shares."""
+    """A giver's part in one need; ``giver``: as in a Share; ``record``: its number among the network's shares."""
 
     giver: str
     amount: int
@@ -60,10 +73,11 @@ class Gift(NamedTuple):
 
 
 class Spare(NamedTuple):
-    """What ``device`` can give."""
+    """What ``device`` can give; ``rank``: its place in the owner's policy."""
 
     device: str
     amount: int
+    rank: int
 
 
 def spare_of(ctx: Context, device: str, period: int) -> int:
@@ -98,10 +112,12 @@ def spares(ctx: Context, network: str, period: int, needy: Sequence[str]) -> lis
     most = max([accounts.device_book(ctx, device, period).borrowed for device in needy], default=0)
     if most > MAX_AMOUNT - in_reach:
         return []
-    return [Spare(device, -minus) for _, minus, device in sorted(found)]
+    return [Spare(device, -minus, rank) for rank, minus, device in sorted(found)]
 
 
-def give(ctx: Context, network: str, period: int, needs: Sequence[Need], donors: Sequence[Spare]) -> list[list[Gift]]:
+def give(
+    ctx: Context, network: str, period: int, needs: Sequence[Need], donors: Sequence[Spare], why: str
+) -> list[list[Gift]]:
     """Let ``donors`` fill ``needs`` as far as they can; the gifts to each need, in the order given.
 
     Moves the money to the receivers' available, records every share, raises the alerts.
@@ -118,7 +134,8 @@ def give(ctx: Context, network: str, period: int, needs: Sequence[Need], donors:
             parts = apportion(donor.amount, missing, [(need.device, need.reference) for need in needs])
         for number, (need, part) in enumerate(zip(needs, parts, strict=True)):
             if part:
-                index = lend(ctx, network, donor.device, need.device, period, part, need.reference)
+                rule = f"rank {donor.rank}"
+                index = lend(ctx, network, donor.device, need.device, period, part, need.reference, why, rule)
                 gifts[number].append(Gift(donor.device, part, index))
         missing = [lack - part for lack, part in zip(missing, parts, strict=True)]
         budget_state.note_change(ctx, donor.device, period, before)
@@ -136,11 +153,21 @@ def require_room(ctx: Context, giver: str, receiver: str, period: int, amount: i
         raise ContractError("bad-amount", f"{giver} has lent {lent}, {receiver} borrowed {borrowed}", (lent, borrowed))
 
 
-def lend(ctx: Context, network: str, giver: str, receiver: str, period: int, amount: int, reference: bytes) -> int:
+def lend(
+    ctx: Context,
+    network: str,
+    giver: str,
+    receiver: str,
+    period: int,
+    amount: int,
+    reference: bytes,
+    why: str,
+    rule: str,
+) -> int:
     """Move and record one share; the index of its record. Raises ContractError: bad-amount, insufficient-funds."""
     slot = slots.current(ctx)
     accounts.lend(ctx, giver, receiver, period, amount, slot, reference or ctx.tx_id)
-    return record(ctx, network, period, Share(giver, receiver, amount, 0, reference, slot, ctx.tx_id))
+    return record(ctx, network, period, Share(giver, receiver, amount, 0, reference, slot, ctx.tx_id, why, rule))
 
 
 def record(ctx: Context, network: str, period: int, share: Share) -> int:
@@ -149,7 +176,8 @@ def record(ctx: Context, network: str, period: int, share: Share) -> int:
     index = cast("int | None", ctx.get(start)) or 0
     ctx.put(start + index.to_bytes(4, "big"), tuple(share))
     ctx.put(start, index + 1)
-    ctx.emit("shared", (share.giver or network, share.receiver), (period, share.amount, share.reference))
+    keys = (share.giver.removeprefix(OTHER) or network, share.receiver)
+    ctx.emit("shared", keys, (period, share.amount, share.reference, share.why, share.rule))
     return index
 
 

@@ -30,7 +30,7 @@ BUDGET = (
 )  # fmt: skip
 NETWORK_BUDGET = ("status", "issued", "earned", "pool", "available", "reserved", "spent", "owed")
 ALERT = ("device", "period", "cause", "slot", "time", "evidence", "acknowledged")
-SHARE = ("giver", "receiver", "amount", "returned", "reference", "slot", "tx_id")
+SHARE = ("giver", "receiver", "amount", "returned", "reference", "slot", "tx_id", "why", "rule")
 PROPOSAL = (
     "proposal", "digest", "kind", "name", "public_key", "tls_certificate", "admin_key", "address", "first_height",
     "last_height", "proposer", "approved_by", "not_approved_by", "missing",
@@ -48,7 +48,7 @@ EVENTS: Mapping[str, Sequence[str]] = {
     "pruned": ("slot", "entries"),
     "transfer": ("source", "target", "amount", "reason", "reference"),
     "needs-refused": ("period", "code"),
-    "shared": ("period", "amount", "reference"),
+    "shared": ("period", "amount", "reference", "why", "rule"),
     "alert": ("number", "period", "cause", "slot", "time", "evidence"),
     "budget-state": ("period", "state"),
     "curtail": ("period",),
