@@ -77,10 +77,10 @@ def parts(world: World, slot: int) -> dict[str, pruned.Part] | None:
 
 
 KEPT = {
-    "accounts, rights, devices": "acc-device acc-named acc-network acc-supply device device-fills device-moves network "
-    "network-devices network-list role-admins role-key role-member role-single",
-    "budgets, which follow periods": "bud-alerts bud-donor bud-hold bud-issue bud-need bud-owed bud-proceeds "
-    "bud-settings bud-share bud-watch",
+    "accounts, rights, devices": "acc-company acc-device acc-named acc-network acc-supply device device-fills "
+    "device-moves member-networks network network-devices network-list role-admins role-key role-member role-single",
+    "budgets, which follow periods": "bud-alerts bud-calendar bud-donor bud-hold bud-issue bud-length bud-need "
+    "bud-owed bud-policy bud-settings bud-share bud-watch",
     "rules and members": "gov-admin gov-epoch gov-seat grid grid-bus grid-draft grid-feeder market market-rules slots",
     "sums": "cleared estimates metered origin origin-period origin-store product pruned rent rent-part rent-period "
     "rent-toll settled-period",

@@ -207,7 +207,8 @@ def test_corrections_in_any_order_come_to_what_settling_once_does(story: Story) 
     st.sampled_from([1, 2, 200]),
 )
 def test_rent_is_divided_whole_in_pages_of_any_size(tolls: dict[str, int], rent: int, page: int) -> None:
-    world, rows = patient(allocated=0), settlement_rent.PAGE_ROWS
+    homes = {f"{network}/load": (network, "load", "b1", 1_000, 0) for network in tolls}
+    world, rows = patient(homes, allocated=0), settlement_rent.PAGE_ROWS
     with world.transaction() as ctx:
         for network, paid in tolls.items():
             settlement_rent.note_tolls(ctx, network, 1, 0, paid)
