@@ -58,3 +58,31 @@ def apportion_within(total: int, weights: Sequence[int], names: Sequence[Name], 
         left -= cap
         rest -= weights[i]
     return parts
+
+
+def apportion_to_rooms(
+    total: int, weights: Sequence[int], names: Sequence[Name], rooms: Sequence[int | None]
+) -> list[int]:
+    """``apportion`` where each has room for so much only (None: for any): what a full part cannot take is divided among
+    the others in the same way. The parts sum to ``total``, or to all the rooms if that is less. A weight of 0 gets
+    nothing, unless all are 0.
+
+    Raises ContractError("bad-amount") as ``apportion`` does.
+    """
+    parts = [0] * len(weights)
+    open_, left = [i for i, weight in enumerate(weights) if weight] or list(range(len(weights))), total
+    while open_:
+        shares = apportion(left, [weights[i] for i in open_], [names[i] for i in open_])
+        full: list[int] = []
+        for i, share in zip(open_, shares, strict=True):
+            room = rooms[i]
+            if room is None or share <= room:
+                parts[i] = share
+            else:
+                parts[i] = room
+                full.append(i)
+        if not full:
+            break
+        left -= sum([parts[i] for i in full])
+        open_ = [i for i in open_ if i not in full]
+    return parts

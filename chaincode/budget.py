@@ -18,25 +18,25 @@ from typing import Final
 from chaincode import (
     accounts,
     budget_alerts,
+    budget_allocation,
     budget_audit,
     budget_calendar,
     budget_charge,
+    budget_contradictions,
     budget_policy,
     budget_share,
     budget_state,
     identity,
     roles,
-    slots,
 )
 from chaincode.accounts import UTILITY
-from chaincode.apportion import apportion
 from chaincode.budget_alerts import note_use
 from chaincode.budget_calendar import common_period, common_slots, period_of
 from chaincode.budget_charge import Charge, charge, charge_all, credit, refund
 from chaincode.budget_hold import hold, hold_all, hold_of, post, release, settle
 from chaincode.budget_needs import resolve_needs
 from chaincode.budget_state import Settings
-from chaincode.contract import Context, Contract, ContractError, Value, query, transaction
+from chaincode.contract import MAX_AMOUNT, Context, Contract, ContractError, Value, query, transaction
 
 __all__ = [
     "Budget",
@@ -133,12 +133,11 @@ class Budget(Contract):
         """From the pool to devices, fixed amounts, all or nothing. Owner only. Returns what the pool still has.
 
         What the network owes is paid first. Raises ContractError: unknown-network, wrong-key, unknown-period,
-        period-over, unknown-device, other-network, bad-amount, insufficient-funds.
+        period-over, unknown-device, other-network, bad-amount, over-limit, insufficient-funds.
         """
         identity.require_owner(ctx, network)
         budget_state.require_open_period(ctx, network, period)
-        budget_charge.pay_owed(ctx, network, period, ctx.tx_id)
-        return _allocate(ctx, network, period, amounts)
+        return budget_allocation.allocate(ctx, network, period, amounts)
 
     @transaction
     def allocate_by_history(
@@ -151,15 +150,39 @@ class Budget(Contract):
         """
         identity.require_owner(ctx, network)
         budget_state.require_open_period(ctx, network, period)
-        if amount <= 0 or not devices or len(dict.fromkeys(devices)) != len(devices):
-            raise ContractError("bad-amount", "a positive amount for devices named once each")
-        budget_charge.pay_owed(ctx, network, period, ctx.tx_id)
-        last = _last_over(ctx, network, period)
-        used = [0 if last is None else budget_alerts.watch_of(ctx, device, last).used for device in devices]
-        parts = apportion(amount, used, devices)
-        amounts = tuple([(device, part) for device, part in zip(devices, parts, strict=True) if part])
-        _allocate(ctx, network, period, amounts)
-        return amounts
+        return budget_allocation.by_history(ctx, network, period, amount, devices)
+
+    @transaction
+    def allocate_by_forecast(
+        self, ctx: Context, *, network: str, period: int, amount: int, devices: tuple[str, ...]
+    ) -> Value:
+        """``amount`` from the pool to ``devices`` in proportion to their forecasts (``set_forecast``). Owner only.
+        Returns (device, amount) pairs. Raises as ``allocate`` does, and ContractError("no-forecast").
+        """
+        identity.require_owner(ctx, network)
+        budget_state.require_open_period(ctx, network, period)
+        return budget_allocation.by_forecast(ctx, network, period, amount, devices)
+
+    @transaction
+    def allocate_by_policy(self, ctx: Context, *, network: str, period: int) -> Value:
+        """What the policy's rule gives to the devices (``budget_allocation``). Owner only. Returns (device, amount)
+        pairs. Raises as ``allocate`` does, and ContractError("no-rule").
+        """
+        identity.require_owner(ctx, network)
+        budget_state.require_open_period(ctx, network, period)
+        return budget_allocation.by_policy(ctx, network, period)
+
+    @transaction
+    def withdraw(self, ctx: Context, *, network: str, period: int, amounts: tuple[tuple[str, int], ...]) -> Value:
+        """Available tokens of devices back into the pool, to be allocated anew, all or nothing. Owner only. Returns
+        what the pool has then.
+
+        Raises ContractError: unknown-network, wrong-key, unknown-period, period-over, unknown-device, other-network,
+        bad-amount, insufficient-funds.
+        """
+        identity.require_owner(ctx, network)
+        budget_state.require_open_period(ctx, network, period)
+        return budget_allocation.withdraw(ctx, network, period, amounts)
 
     @transaction
     def share(self, ctx: Context, *, giver: str, receiver: str, period: int, amount: int) -> Value:
@@ -167,8 +190,8 @@ class Budget(Contract):
 
         What a device has lent or borrowed in the period stays within ``budget_share.MAX_BY_HAND`` (bad-amount).
 
-        Raises ContractError: unknown-device, wrong-key, other-network, unknown-period, bad-amount, bad-account,
-        insufficient-funds.
+        Raises ContractError: unknown-device, wrong-key, other-network, unknown-period, bad-amount, over-limit,
+        bad-account, insufficient-funds.
         """
         network = identity.device_of(ctx, giver).network
         identity.require_owner(ctx, network)
@@ -176,6 +199,7 @@ class Budget(Contract):
         budget_state.require_period(ctx, network, period)
         gives, gets = accounts.device_book(ctx, giver, period), accounts.device_book(ctx, receiver, period)
         budget_share.require_room(ctx, giver, receiver, period, amount)
+        budget_policy.require_within_limit(ctx, receiver, period, amount)
         by_hand, rule = budget_share.BY_HAND, budget_share.OWNER
         budget_share.lend(ctx, network, giver, receiver, period, amount, b"", by_hand, rule)
         budget_state.note_change(ctx, giver, period, gives)
@@ -185,15 +209,32 @@ class Budget(Contract):
 
     @transaction
     def set_policy(
-        self, ctx: Context, *, network: str, proceeds: str, donors: tuple[tuple[str, int, int, bool], ...]
+        self,
+        ctx: Context,
+        *,
+        network: str,
+        proceeds: str = budget_policy.POOL,
+        pool_helps: bool = False,
+        pool_floor: int = 0,
+        carry_cap: int = MAX_AMOUNT,
+        carry_periods: int = 0,
+        excess: str = budget_policy.RETURN,
+        sale: int = 0,
+        allocation: str = budget_policy.BY_HAND,
+        devices: tuple[tuple[str, int, int, bool, int | None, int, int], ...] = (),
     ) -> Value:
-        """Where proceeds go ("pool" or "device"), and how the named devices give in automatic shares:
-        (device, rank, floor, gives); the smaller rank is asked first. Owner only.
+        """The whole policy of a network, in place of the one before: ``budget_policy.Policy``. Owner only.
 
-        Raises ContractError: unknown-network, wrong-key, bad-policy, unknown-device, other-network.
+        ``devices``: those with terms of their own, ``Donor``: (device, rank, floor, gives, limit, amount, share).
+
+        Raises ContractError: unknown-network, wrong-key, bad-policy (details: number of the fault in
+        ``budget_contradictions``, row of the device or -1), unknown-device, other-network.
         """
         identity.require_owner(ctx, network)
-        budget_policy.set_policy(ctx, network, proceeds, donors)
+        terms = proceeds, pool_helps, pool_floor, carry_cap, carry_periods, excess, sale, allocation
+        policy = budget_policy.Policy(*terms)
+        budget_contradictions.require_none(policy, devices)
+        budget_policy.replace(ctx, network, policy, devices)
         return None
 
     @transaction
@@ -254,11 +295,16 @@ class Budget(Contract):
         return tuple([tuple(share) for share in found])
 
     @query
-    def policy(self, ctx: Context, *, network: str) -> Value:
-        """(where proceeds go, ((device, rank, floor, gives), ...))."""
-        devices = identity.devices_of(ctx, network)
-        proceeds = "device" if budget_policy.earns_itself(ctx, network) else "pool"
-        return (proceeds, tuple([(device, *budget_policy.donor_of(ctx, device)) for device in devices]))
+    def policy(self, ctx: Context, *, network: str, slot: int | None = None) -> Value:
+        """((proceeds, pool_helps, pool_floor, carry_cap, carry_periods, excess, sale, allocation), ((device, rank,
+        floor, gives, limit or None, amount, share), ...)), devices with terms of their own, as they are, or as they
+        were at the end of ``slot``; of replaced policies the newest 16 are known.
+        """
+        identity.network_of(ctx, network)
+        if slot is not None:
+            policy, rows = budget_policy.policy_at(ctx, network, slot)
+            return (tuple(policy), rows)
+        return (tuple(budget_policy.policy_of(ctx, network)), budget_policy.rows_of(ctx, network))
 
     @query
     def period(self, ctx: Context, *, network: str, slot: int) -> Value:
@@ -274,23 +320,7 @@ class Budget(Contract):
         return (period, *common_slots(ctx, period))
 
 
-def _allocate(ctx: Context, network: str, period: int, amounts: tuple[tuple[str, int], ...]) -> int:
-    for device, amount in amounts:
-        budget_policy.require_in_network(ctx, device, network)
-        before = accounts.device_book(ctx, device, period)
-        names = f"pool:{network}:{period}", f"device:{device}:{period}"
-        accounts.transfer(ctx, *names, amount, "allocate", ctx.tx_id)
-        budget_state.note_change(ctx, device, period, before)
-    return accounts.network_book(ctx, network, period).pool
-
-
 def _at_least_0(first: int) -> int:
     if first < 0:
         raise ContractError("bad-args", "the first number of a list is 0")
     return first
-
-
-def _last_over(ctx: Context, network: str, period: int) -> int | None:
-    """A network's newest period before ``period`` that is over by now."""
-    candidate = min(period, period_of(ctx, network, slots.current(ctx))) - 1
-    return candidate if candidate >= 0 else None

@@ -157,7 +157,7 @@ def policy(
 
     async def args(client: Client) -> dict[str, Any]:
         decimals = (await client.node_info()).token_decimals
-        rows = tuple((name, rank, base_units(floor, decimals), gives) for name, rank, floor, gives in donors)
-        return {"network": network_name, "proceeds": proceeds, "donors": rows}
+        rows = [(name, rank, base_units(floor, decimals), gives, None, 0, 0) for name, rank, floor, gives in donors]
+        return {"network": network_name, "proceeds": proceeds, "devices": rows}
 
     done(transact(nodes, key_file, passphrase_file, "budget", "set_policy", args), as_json)

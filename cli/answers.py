@@ -55,7 +55,7 @@ EVENTS: Mapping[str, Sequence[str]] = {
     "restore": ("period",),
     "owed": ("period", "amount", "reason", "reference"),
     "owed-paid": ("period", "amount", "reference"),
-    "policy-set": ("proceeds", "donors"),
+    "policy-set": ("policy", "devices"),
     "reading": ("slot", "import_wh", "export_wh", "import_register", "export_register"),
     "estimated": ("slot", "import_wh", "export_wh"),
     "spread": ("slot", "revision", "import_wh", "export_wh"),

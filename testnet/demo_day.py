@@ -110,8 +110,8 @@ async def fund(client: Client, world: World, community: Community) -> None:
         amounts = [[device(home.name, kind), amount] for kind, amount in budget_of(home).items()]
         args = {"network": home.name, "period": world.period, "amounts": amounts}
         raws.append(await owner.sign("budget", "allocate", args, not_after))
-        donors = [[device(home.name, "battery"), 1, 0, True], [device(home.name, "load"), 2, 0, True]]
-        args = {"network": home.name, "proceeds": "pool", "donors": donors}
+        ranks = [[device(home.name, kind), rank, 0, True, None, 0, 0] for rank, kind in ((1, "battery"), (2, "load"))]
+        args = {"network": home.name, "devices": ranks}
         raws.append(await owner.sign("budget", "set_policy", args, not_after))
     await _settle_all(client, raws)
 

@@ -101,7 +101,7 @@ def test_who_may_do_what_with_budgets() -> None:
         ("allocate", {"network": "home-1", "period": 0, "amounts": ((LOAD, 1),)}),
         ("allocate_by_history", {"network": "home-1", "period": 0, "amount": 1, "devices": (LOAD,)}),
         ("share", {"giver": LOAD, "receiver": EV, "period": 0, "amount": 1}),
-        ("set_policy", {"network": "home-1", "proceeds": "pool", "donors": ()}),
+        ("set_policy", {"network": "home-1", "proceeds": "pool", "devices": ()}),
         ("acknowledge", {"network": "home-1", "alert": 0}),
     ]
     for sender in (UTILITY, OWNER_2, key_of(LOAD), STRANGER):
@@ -198,7 +198,14 @@ def test_what_others_can_spare() -> None:
 def test_forecast_use_and_floor_keep_money_back() -> None:
     world = neighbourhood()
     fund(world, {LOAD: 1000, BATTERY: 1000, EV: 1000})
-    world.call(OWNER_1, "budget", "set_policy", network="home-1", proceeds="pool", donors=((BATTERY, 100, 150, True),))
+    world.call(
+        OWNER_1,
+        "budget",
+        "set_policy",
+        network="home-1",
+        proceeds="pool",
+        devices=((BATTERY, 100, 150, True, None, 0, 0),),
+    )
     world.call(OWNER_1, "budget", "set_forecast", device=LOAD, period=0, amount=1500)
     at_slot(world, 4)
     with world.transaction() as ctx:
@@ -213,8 +220,8 @@ def test_donors_are_asked_by_rank_then_spare_then_id() -> None:
     world = neighbourhood()
     fund(world, {LOAD: 1000, BATTERY: 1000, EV: 500})
     at_slot(world, 5)  # spares: 500, 500, 250
-    donors = ((EV, 1, 0, True), (BATTERY, 100, 0, True), (LOAD, 100, 100, True))
-    world.call(OWNER_1, "budget", "set_policy", network="home-1", proceeds="pool", donors=donors)
+    donors = ((EV, 1, 0, True, None, 0, 0), (BATTERY, 100, 0, True, None, 0, 0), (LOAD, 100, 100, True, None, 0, 0))
+    world.call(OWNER_1, "budget", "set_policy", network="home-1", proceeds="pool", devices=donors)
     hold(world, PV, b"o1", 700)
     resolve(world)
     # EV by its rank first, then BATTERY with 500 before LOAD with 400.
@@ -233,7 +240,9 @@ def test_who_does_not_give_is_not_asked() -> None:
     world = neighbourhood()
     fund(world, {LOAD: 1000, BATTERY: 1000})
     at_slot(world, 9)
-    world.call(OWNER_1, "budget", "set_policy", network="home-1", proceeds="pool", donors=((LOAD, 1, 0, False),))
+    world.call(
+        OWNER_1, "budget", "set_policy", network="home-1", proceeds="pool", devices=((LOAD, 1, 0, False, None, 0, 0),)
+    )
     hold(world, PV, b"o1", 901)
     assert resolve(world) == {b"o1": False}
     hold(world, PV, b"o2", 900)

@@ -38,8 +38,11 @@ class Budgets(RuleBasedStateMachine):
         self.count = 0
         at_slot(self.world, slot)
         fund(self.world, dict(zip(DEVICES, funds, strict=True)))
-        donors = tuple((device, rank, 5 * rank, rank != 3) for device, rank in zip(DEVICES, ranks, strict=True))
-        self.world.call(OWNER_1, "budget", "set_policy", network="home-1", proceeds=proceeds, donors=donors)
+        donors = tuple(
+            (device, rank, 5 * rank * (rank != 3), rank != 3, None, 0, 0)
+            for device, rank in zip(DEVICES, ranks, strict=True)
+        )
+        self.world.call(OWNER_1, "budget", "set_policy", network="home-1", proceeds=proceeds, devices=donors)
 
     def reference(self) -> bytes:
         self.count += 1

@@ -24,7 +24,9 @@ def test_money_moved_in_circles_leaves_room_for_automatic_shares() -> None:
     assert rounds == 2 * budget_share.MAX_BY_HAND // much
     assert (book(world, EV)["lent"], book(world, EV)["borrowed"]) == (2**62, 2**62)
     at_slot(world, 9)
-    world.call(OWNER_1, "budget", "set_policy", network="home-1", proceeds="pool", donors=((here, 1, 0, True),))
+    world.call(
+        OWNER_1, "budget", "set_policy", network="home-1", proceeds="pool", devices=((here, 1, 0, True, None, 0, 0),)
+    )
     assert charge(world, {LOAD: 1000}) == (1000,)
     check_sum(world)
 

@@ -286,8 +286,9 @@ class Days(RuleBasedStateMachine):
     )
     def policy(self, network: str, proceeds: str, gives: bool, floor: int) -> None:
         """Where a home's proceeds go, and which of its devices help the others."""
-        donors = tuple((device, rank, floor, gives) for rank, device in enumerate(DEVICES) if device[:2] == network)
-        what: dict[str, Any] = {"network": network, "proceeds": proceeds, "donors": donors}
+        terms = floor if gives else 0, gives, None, 0, 0
+        rows = tuple((device, rank, *terms) for rank, device in enumerate(DEVICES) if device[:2] == network)
+        what: dict[str, Any] = {"network": network, "proceeds": proceeds, "devices": rows}
         self.attempt(key_of(network), "budget", "set_policy", **what)
 
     @precondition(lambda self: self.world.height % 5 == 1)

@@ -102,8 +102,8 @@ def test_who_received_too_much_gives_it_back_and_owes_what_nobody_has() -> None:
         assert report(world, device, 1, (0, 2_000) if device == "home-2/pv" else (0, 0)) is None
     world.next_block(2 * SLOT_S + METERED_S)
     assert balance(world, "pool:home-2:0") == 40_000
-    donors = (("home-2/pv", 100, 0, True),)
-    world.call(key_of("home-2"), "budget", "set_policy", network="home-2", proceeds="pool", donors=donors)
+    donors = (("home-2/pv", 100, 0, True, None, 0, 0),)
+    world.call(key_of("home-2"), "budget", "set_policy", network="home-2", proceeds="pool", devices=donors)
     with world.transaction() as ctx:  # the pool spends what it has
         accounts.transfer(ctx, "pool:home-2:0", "grid-operator", 35_000, "test", b"")
     correct(world, "home-2/pv", (0, 500))
@@ -322,7 +322,7 @@ def test_entries_fill_their_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_nobody_paid_is_no_money_when_it_is_taken_back() -> None:
     world = patient(allocated=0)
-    world.call(key_of("home-1"), "budget", "set_policy", network="home-1", proceeds="device", donors=())
+    world.call(key_of("home-1"), "budget", "set_policy", network="home-1", proceeds="device", devices=())
     settled_world({"home-1/load": (5_000, 0)}, world)
     assert cast("Any", world.query("budget", "network_budget", network="home-1", period=0))[7] == 500_000
     for wh, owed in ((0, 0), (5_000, 500_000), (2_000, 200_000), (5_000, 500_000)):

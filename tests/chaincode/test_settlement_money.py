@@ -129,8 +129,8 @@ def test_devices_at_different_buses_do_not_net() -> None:
 def test_an_internal_charge_that_nobody_can_pay_is_advanced_by_the_utility() -> None:
     world = patient(allocated=60_000)
     order(world, "home-2/load", "buy", slot=2, wh=600, price=100)  # all that the load has is reserved
-    donors = (("home-2/pv", 100, 0, False),)
-    world.call(key_of("home-2"), "budget", "set_policy", network="home-2", proceeds="device", donors=donors)
+    donors = (("home-2/pv", 100, 0, False, None, 0, 0),)
+    world.call(key_of("home-2"), "budget", "set_policy", network="home-2", proceeds="device", devices=donors)
     settled_world({"home-1/load": (1_000, 0), "home-2/pv": (0, 1_300), "home-2/load": (300, 0)}, world)
     assert entries(world, "home-2")[1:] == [
         ("home-2/load", "internal", 300, -6_000, 6_000),
@@ -203,7 +203,7 @@ def test_products_become_final() -> None:
 
 def test_who_earns_itself_gets_the_proceeds() -> None:
     world = patient()
-    world.call(key_of("home-2"), "budget", "set_policy", network="home-2", proceeds="device", donors=())
+    world.call(key_of("home-2"), "budget", "set_policy", network="home-2", proceeds="device", devices=())
     settled_world({"home-1/load": (1_000, 0), "home-2/pv": (0, 1_000)}, world)
     assert balance(world, "device:home-2/pv:0") == ALLOCATED + 30_000
     assert balance(world, "pool:home-2:0") == 0

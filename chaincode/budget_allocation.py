@@ -1,0 +1,148 @@
+"""Allocating a network's pool of a period among its devices, and taking it back.
+
+All of it is all or nothing, nobody gets more than its limit has room for (``budget_policy.room_of``), and what the
+network owes is paid first. What a rule divides, it divides in proportion by largest remainder; what a device has no
+room for goes to the others in the same way.
+
+The policy's rule brings devices up to something, so that following it twice is the same as once:
+
+=========  ===================================================================================================
+fixed      each to its amount, or to its share of the network's budget: pool + allocated - withdrawn
+history    all that the pool has above its floor, in proportion to what each used in the last period that is over
+forecast   each to its forecast; if the pool has too little above its floor, in proportion to what each lacks
+=========  ===================================================================================================
+
+A device that the rule finds above that keeps what it has.
+"""
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from chaincode import accounts, budget_alerts, budget_charge, budget_policy, budget_state, identity, slots
+from chaincode.apportion import apportion, apportion_to_rooms
+from chaincode.budget_calendar import period_of
+from chaincode.budget_policy import BY_HAND, FIXED, HISTORY, PERMILLE
+from chaincode.contract import Context, ContractError
+
+Amounts: TypeAlias = tuple[tuple[str, int], ...]
+"""Devices, and base units."""
+
+
+def allocate(ctx: Context, network: str, period: int, amounts: Amounts) -> int:
+    """From the pool to devices; what the pool still has. Raises ContractError: unknown-device, other-network,
+    bad-amount, over-limit, insufficient-funds.
+    """
+    budget_charge.pay_owed(ctx, network, period, ctx.tx_id)
+    _move(ctx, network, period, amounts)
+    return accounts.network_book(ctx, network, period).pool
+
+
+def withdraw(ctx: Context, network: str, period: int, amounts: Amounts) -> int:
+    """From devices back into the pool; what the pool has then. What the network owes is paid out of it.
+
+    Raises ContractError: unknown-device, other-network, bad-amount, insufficient-funds.
+    """
+    for device, amount in amounts:
+        budget_policy.require_in_network(ctx, device, network)
+        before = accounts.withdraw(ctx, device, network, period, amount, "withdraw", ctx.tx_id)
+        budget_state.note_change(ctx, device, period, before)
+    budget_charge.pay_owed(ctx, network, period, ctx.tx_id)
+    return accounts.network_book(ctx, network, period).pool
+
+
+def by_history(ctx: Context, network: str, period: int, amount: int, devices: Sequence[str]) -> Amounts:
+    """``amount`` among ``devices`` in proportion to what each used in the last period that is over by now; equally
+    if none used anything. Raises ContractError: over-limit (they have not room for all of it), and as ``allocate``.
+    """
+    return _divided(ctx, network, period, amount, devices, _used(ctx, network, period, devices))
+
+
+def by_forecast(ctx: Context, network: str, period: int, amount: int, devices: Sequence[str]) -> Amounts:
+    """``amount`` among ``devices`` in proportion to their forecasts.
+
+    Raises ContractError: no-forecast (none has one), over-limit, and as ``allocate``.
+    """
+    forecasts = [budget_alerts.watch_of(ctx, device, period).forecast for device in devices]
+    if not any(forecasts):
+        raise ContractError("no-forecast", f"no device has a forecast for period {period}")
+    return _divided(ctx, network, period, amount, devices, forecasts)
+
+
+def by_policy(ctx: Context, network: str, period: int) -> Amounts:
+    """What the rule of the policy gives; empty if there is nothing to give.
+
+    Raises ContractError: no-rule (allocation is by hand), insufficient-funds (less than what is fixed).
+    """
+    policy = budget_policy.policy_of(ctx, network)
+    if policy.allocation == BY_HAND:
+        raise ContractError("no-rule", f"the policy of {network} leaves allocation to its owner")
+    budget_charge.pay_owed(ctx, network, period, ctx.tx_id)
+    devices = identity.devices_of(ctx, network)
+    spare = max(0, accounts.network_book(ctx, network, period).pool - policy.pool_floor)
+    if policy.allocation == FIXED:
+        parts = _lacking(ctx, period, devices, _targets(ctx, network, period, devices))
+    elif policy.allocation == HISTORY:
+        used = _used(ctx, network, period, devices)
+        parts = apportion_to_rooms(spare, used, devices, _rooms(ctx, period, devices))
+    else:
+        forecasts = [budget_alerts.watch_of(ctx, device, period).forecast for device in devices]
+        lacking = _lacking(ctx, period, devices, forecasts)
+        parts = lacking if sum(lacking) <= spare else apportion(spare, lacking, devices)
+    return _give(ctx, network, period, devices, parts)
+
+
+def _divided(
+    ctx: Context, network: str, period: int, amount: int, devices: Sequence[str], weights: Sequence[int]
+) -> Amounts:
+    """Allocate ``amount`` in proportion to ``weights``."""
+    if amount <= 0 or not devices or len(dict.fromkeys(devices)) != len(devices):
+        raise ContractError("bad-amount", "a positive amount for devices named once each")
+    budget_charge.pay_owed(ctx, network, period, ctx.tx_id)
+    parts = apportion_to_rooms(amount, weights, devices, _rooms(ctx, period, devices))
+    if sum(parts) < amount:
+        raise ContractError("over-limit", f"the devices have room for {sum(parts)}", (sum(parts), amount))
+    return _give(ctx, network, period, devices, parts)
+
+
+def _move(ctx: Context, network: str, period: int, amounts: Amounts) -> None:
+    for device, amount in amounts:
+        budget_policy.require_in_network(ctx, device, network)
+        budget_policy.require_within_limit(ctx, device, period, amount)
+        before = accounts.device_book(ctx, device, period)
+        names = f"pool:{network}:{period}", f"device:{device}:{period}"
+        accounts.transfer(ctx, *names, amount, "allocate", ctx.tx_id)
+        budget_state.note_change(ctx, device, period, before)
+
+
+def _give(ctx: Context, network: str, period: int, devices: Sequence[str], parts: Sequence[int]) -> Amounts:
+    amounts = tuple([(device, part) for device, part in zip(devices, parts, strict=True) if part])
+    _move(ctx, network, period, amounts)
+    return amounts
+
+
+def _targets(ctx: Context, network: str, period: int, devices: Sequence[str]) -> list[int]:
+    """The fixed amounts, and what the shares of the network's budget come to: floors of the exact figures."""
+    book = accounts.network_book(ctx, network, period)
+    whole = book.pool + book.allocated - book.withdrawn
+    terms = [budget_policy.donor_of(ctx, device) for device in devices]
+    return [donor.amount or whole * donor.share // PERMILLE for donor in terms]
+
+
+def _lacking(ctx: Context, period: int, devices: Sequence[str], targets: Sequence[int]) -> list[int]:
+    """What brings each device up to its target, as far as it has room."""
+    parts = []
+    for device, target, room in zip(devices, targets, _rooms(ctx, period, devices), strict=True):
+        book = accounts.device_book(ctx, device, period)
+        lacks = max(0, target - max(0, book.allocated - book.withdrawn))
+        parts.append(lacks if room is None else min(lacks, room))
+    return parts
+
+
+def _rooms(ctx: Context, period: int, devices: Sequence[str]) -> list[int | None]:
+    return [budget_policy.room_of(ctx, device, period) for device in devices]
+
+
+def _used(ctx: Context, network: str, period: int, devices: Sequence[str]) -> list[int]:
+    """What each used in the network's newest period before ``period`` that is over by now; zeros without one."""
+    last = min(period, period_of(ctx, network, slots.current(ctx))) - 1
+    return [0 if last < 0 else budget_alerts.watch_of(ctx, device, last).used for device in devices]
