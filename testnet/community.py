@@ -13,12 +13,12 @@ What is ours and not measured:
 
 import csv
 import datetime
-import importlib.util
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from node.errors import ConfigError
+from testnet.datasets import find_installed
 
 DATASET = "citylearn_challenge_2022_phase_all"
 FIRST_DAY = datetime.date(2016, 8, 1)
@@ -84,14 +84,10 @@ class _Building:
     sun_wh: tuple[int, ...]
 
 
-def find_data() -> Path:
-    """The directory of the installed data set. Raises ConfigError("no-homes")."""
-    spec = importlib.util.find_spec("citylearn")  # finds a top-level package without running it
-    for location in (spec.submodule_search_locations or ()) if spec is not None else ():
-        directory = Path(location) / "data" / DATASET
-        if directory.is_dir():
-            return directory
-    raise ConfigError("no-homes", "citylearn==2.1.2 is not installed: pip install --no-deps -r requirements/demo.txt")
+def find_data(dataset: str = DATASET) -> Path:
+    """The directory of an installed data set. Raises ConfigError("no-homes")."""
+    missing = "citylearn==2.1.2 is not installed: pip install --no-deps -r requirements/demo.txt"
+    return find_installed("citylearn", f"data/{dataset}", ConfigError("no-homes", missing))
 
 
 def load_community(directory: Path, day: datetime.date | None = None) -> Community:

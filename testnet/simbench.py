@@ -15,7 +15,6 @@ A bus is named as in the data, with `-` for spaces.
 
 import csv
 import datetime
-import importlib.util
 import itertools
 import math
 import re
@@ -31,6 +30,7 @@ from chaincode.contract import ContractError
 from chaincode.grid import LineSettings
 from cli.grid_file import GridVersion
 from node.errors import ConfigError
+from testnet.datasets import find_installed
 
 DATASET: Final = "1-complete_data-mixed-all-0-sw"
 SUBNET: Final = "LV3.101"
@@ -66,12 +66,8 @@ class _Edge(NamedTuple):
 
 def find_data() -> Path:
     """The directory of the installed data set. Raises ConfigError("no-simbench")."""
-    spec = importlib.util.find_spec("simbench")  # finds a top-level package without running it
-    for location in (spec.submodule_search_locations or ()) if spec is not None else ():
-        directory = Path(location) / "networks" / DATASET
-        if directory.is_dir():
-            return directory
-    raise ConfigError("no-simbench", "simbench is not installed: pip install --no-deps -r requirements/simbench.txt")
+    missing = "simbench is not installed: pip install --no-deps -r requirements/simbench.txt"
+    return find_installed("simbench", f"networks/{DATASET}", ConfigError("no-simbench", missing))
 
 
 def load_subnet(directory: Path, subnet: str = SUBNET) -> Subnet:
