@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import click
 
-from bench.community_load import Clock, Load
+from bench.community_load import Load
 from bench.community_world import DAY_S, SLOT_S, World, build, make_world
 from bench.processes import cpu_s, rss_mb
 from bench.throughput import show
@@ -31,6 +31,7 @@ from node.ledger.store import LevelStore
 from node.setup import DATABASE_NAME, VOTES_NAME
 from testnet.cluster import Cluster
 from testnet.genesis import NetworkNode
+from testnet.sender import Clock
 
 NODES: Final = 4
 WATCH_S: Final = 1.0
@@ -114,14 +115,14 @@ async def _live(cluster: Cluster, world: World) -> dict[str, Any]:
         watcher.cancel()
         with suppress(asyncio.CancelledError):
             await watcher
-    tally = load.tally
+    tally, sender = load.tally, load.sender
     used_s = [round(cpu_s(pid), 1) for pid in _pids(cluster)]
     home_days = len(world.homes) * world.days
     return {
-        "transactions": sum(tally.committed.values()), "transactions_by_kind": dict(tally.committed),
+        "transactions": sum(sender.committed.values()), "transactions_by_kind": dict(sender.committed),
         "last_slot_settled": tally.is_settled,
-        "orders": tally.orders, "readings": tally.readings, "refused": dict(tally.refused),
-        "refused_readings": dict(tally.refused_rows),
+        "orders": tally.orders, "readings": tally.readings, "refused": dict(sender.refused),
+        "refused_readings": dict(sender.refused_rows),
         **await _traded(network.gateways, world),
         "late_s": round(tally.late_s / scale, 1), "behind_s": round(max(behind) / scale, 1),
         "cpu_s": used_s, "cpu_ms_per_home_day": round(1000 * sum(used_s) / len(used_s) / home_days, 1),

@@ -1,0 +1,116 @@
+"""Handing transactions in while block time runs faster than the clock: each is followed into its block.
+
+What a node is too full for comes again; what the rules refuse is counted. At most ``ON_THEIR_WAY`` are under way; above
+that, whoever hands in waits.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+from node.errors import RefusedError
+from node.gateway.client import Client, TxStatus
+from node.model.genesis import Genesis
+from node.model.keys import SigningKey
+from node.model.transaction import sign_transaction
+
+VALID_S: Final = 12 * 3_600
+POLL_S: Final = 0.1
+FULL_PAUSE_S: Final = 0.2
+WAIT_S: Final = 60.0
+ON_THEIR_WAY: Final = 1_000
+
+_COME_AGAIN: Final = ("mempool-full", "nonce-out-of-window", "too-fast", "busy")
+
+
+class Clock(NamedTuple):
+    """Block time as the nodes have it, and back: this process reads the same clock."""
+
+    genesis: Genesis
+
+    def now(self) -> int:
+        """Block time, s."""
+        genesis = self.genesis
+        return genesis.time_origin + int((time.time() - genesis.clock_origin) * genesis.time_scale)
+
+    async def reach(self, moment: int) -> None:
+        """Wait until block time ``moment``."""
+        while self.now() < moment:
+            await asyncio.sleep(min(POLL_S, (moment - self.now()) / self.genesis.time_scale))
+
+
+class Sender:
+    """Signs with any key and hands in at several gateways in turn.
+
+    ``committed``: transactions that did what they should, by kind; ``refused``: those that did not, by code;
+    ``refused_rows``: rows of those that were taken without these, by code.
+    """
+
+    def __init__(self, clock: Clock, gateways: Sequence[str], *, valid_s: int = VALID_S) -> None:
+        self.committed: Counter[str] = Counter()
+        self.refused: Counter[str] = Counter()
+        self.refused_rows: Counter[str] = Counter()
+        self.clients = [Client((gateway, *(other for other in gateways if other != gateway))) for gateway in gateways]
+        self._clock = clock
+        self._valid_s = valid_s
+        self._turn = 0
+        self._nonces: Counter[bytes] = Counter()
+        self._under_way: set[asyncio.Task[TxStatus | None]] = set()
+        self._room = asyncio.Semaphore(ON_THEIR_WAY)
+
+    async def close(self) -> None:
+        """Of all clients."""
+        for client in self.clients:
+            await client.close()
+
+    def sign(self, key: SigningKey, contract: str, method: str, args: dict[str, Any]) -> bytes:
+        """The bytes of the key's next transaction; nobody else signs with it."""
+        self._nonces[key.public_key] += 1
+        nonce, not_after = self._nonces[key.public_key], self._clock.now() + self._valid_s
+        return sign_transaction(key, self._clock.genesis.chain, nonce, contract, method, args, not_after).raw
+
+    async def hand_in(self, kind: str, raw: bytes) -> None:
+        """Hand in, and go on."""
+        await self._room.acquire()
+        task = asyncio.create_task(self.settle(kind, raw))
+        self._under_way.add(task)
+        task.add_done_callback(self._arrived)
+
+    async def arrived(self) -> None:
+        """Wait for what is under way."""
+        await asyncio.gather(*self._under_way)
+
+    async def all(self, kind: str, raws: Sequence[bytes]) -> None:
+        """Hand in, and wait for all of them."""
+        await asyncio.gather(*(self.settle(kind, raw) for raw in raws))
+
+    async def settle(self, kind: str, raw: bytes) -> TxStatus | None:
+        """Hand in, as often as a node is full, and follow into a block; None if no node took it, or no block had it."""
+        self._turn += 1
+        client = self.clients[self._turn % len(self.clients)]
+        try:
+            while True:
+                try:
+                    tx_id = await client.submit(raw)
+                    break
+                except RefusedError as error:
+                    if error.code not in _COME_AGAIN:
+                        raise
+                    await asyncio.sleep(FULL_PAUSE_S)
+            status = await client.wait(tx_id, WAIT_S)
+        except RefusedError as error:
+            self.refused[f"{kind}: {error.code}"] += 1
+            return None
+        if status.code == "ok":
+            self.committed[kind] += 1
+            if kind == "readings" and isinstance(status.result, tuple):
+                self.refused_rows.update(str(row[1]) for row in status.result if isinstance(row, tuple))
+        else:
+            self.refused[f"{kind}: {status.code}"] += 1
+        return status
+
+    def _arrived(self, task: "asyncio.Task[TxStatus | None]") -> None:
+        self._under_way.discard(task)
+        self._room.release()
