@@ -1,0 +1,247 @@
+"""Whole lives of budgets: companies, networks and devices over many periods, with a market among them.
+
+Owners plan, allocate and share; devices order, run out and are helped; meters tell late or never; no block comes for
+hours; periods end. After every step an auditor who has read nothing but the blocks' events has the same books as the
+ledger (``budget_auditor.py``). ``make random`` tries more.
+"""
+
+from typing import Any, cast
+
+from hypothesis import HealthCheck, Phase, note, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from chaincode import accounts, budget_share
+from chaincode.contract import ContractError, Value
+from tests.at_length import examples
+from tests.chaincode.budget_town import DEVICES, NETWORK_OF, NETWORKS, PERIOD_SLOTS, BudgetTown
+from tests.chaincode.marketplace import FEED_IN, RETAIL, SLOT_S, TICK_S, UTILITY, key_of
+
+REFUSALS = {
+    "insufficient-funds", "period-over", "period-closing", "period-closed", "bad-account", "bad-amount", "over-limit",
+    "no-forecast", "no-rule", "bad-policy", "other-network", "unknown-period",
+    "over-capacity", "own-cross", "in-arrears", "over-budget", "closed-product", "bad-energy", "not-open", "late",
+    "duplicate", "conflict", "too-early", "bad-price", "register-mismatch", "no-product", "unmetered",
+}  # fmt: skip
+MISTAKES = (
+    "market-parked", "settlement-parked", "origin-parked", "gap-failed", "needs-refused", "hook-failed",
+)  # fmt: skip
+
+devices = st.sampled_from(sorted(DEVICES))
+networks = st.sampled_from(NETWORKS)
+amounts = st.sampled_from([1, 900, 20_000, 90_000, 400_000])
+ahead = st.sampled_from([0, 0, 0, 1, 1, 2])
+order_rows = st.tuples(devices, st.integers(100, 1_500), st.integers(50, RETAIL), st.sampled_from(["gate", "auction"]))
+orders = st.lists(order_rows, min_size=2, max_size=6)
+markets = st.fixed_dictionaries(
+    {
+        "dispute_window_s": st.sampled_from([900, 3 * SLOT_S]),
+        "outage_s": st.sampled_from([600, 100 * SLOT_S]),
+        "internal_permille": st.sampled_from([0, 500]),
+        "retention_s": st.sampled_from([0, SLOT_S]),
+    }
+)
+
+
+class Life(RuleBasedStateMachine):
+    """Companies and what they do with their budgets."""
+
+    world: BudgetTown
+
+    @initialize(
+        market=markets,
+        seed=st.integers(0, 2**32),
+        funds=st.lists(st.sampled_from([20_000, 60_000, 150_000, 600_000]), min_size=3, max_size=3),
+    )
+    def begin(self, market: dict[str, Any], seed: int, funds: list[int]) -> None:
+        self.world = BudgetTown(seed, **market)
+        self.count = self.seen = 0
+        self.ids: list[tuple[str, bytes]] = []
+        for network, amount in zip(NETWORKS, funds, strict=True):
+            for period in range(3):
+                self.world.fund(network, period, amount, b"start")
+
+    def attempt(self, sender: str | bytes, contract: str, method: str, **args: Any) -> Value:
+        """Call; a refusal by the rules is as good."""
+        try:
+            key = key_of(sender) if isinstance(sender, str) else sender
+            return self.world.call(key, contract, method, **args)
+        except ContractError as error:
+            assert error.code in REFUSALS, error
+            note(error.code)
+            return None
+
+    def reference(self) -> bytes:
+        self.count += 1
+        return self.count.to_bytes(4, "big")
+
+    def period(self, ahead: int) -> int:
+        """The period under way, or a later one."""
+        return self.world.slot // PERIOD_SLOTS + ahead
+
+    # Owners and the utility.
+
+    @rule(network=networks, ahead=ahead, amount=amounts)
+    def issue(self, network: str, ahead: int, amount: int) -> None:
+        of = {"network": network, "period": self.period(ahead)}
+        self.attempt(UTILITY, "budget", "issue", **of, amount=amount, reference=self.reference())
+
+    @rule(device=devices, ahead=ahead, amount=amounts, back=st.booleans())
+    def allocate(self, device: str, ahead: int, amount: int, back: bool) -> None:
+        network = NETWORK_OF[device]
+        of = {"network": network, "period": self.period(ahead), "amounts": ((device, amount),)}
+        self.attempt(network, "budget", "withdraw" if back else "allocate", **of)
+
+    @rule(network=networks, ahead=ahead, amount=amounts, how=st.sampled_from(["history", "forecast", "policy"]))
+    def allocate_by_rule(self, network: str, ahead: int, amount: int, how: str) -> None:
+        of: dict[str, Any] = {"network": network, "period": self.period(ahead)}
+        if how != "policy":
+            of |= {"amount": amount, "devices": self.own(network)}
+        self.attempt(network, "budget", f"allocate_by_{how}", **of)
+
+    @rule(data=st.data(), network=networks, ahead=st.sampled_from([-1, 0, 0, 1]), amount=amounts)
+    def share(self, data: st.DataObject, network: str, ahead: int, amount: int) -> None:
+        giver, receiver = data.draw(st.permutations(self.own(network)))[:2]
+        of = {"giver": giver, "receiver": receiver, "period": max(self.period(ahead), 0)}
+        self.attempt(network, "budget", "share", **of, amount=amount)
+
+    @rule(device=devices, ahead=ahead, amount=amounts)
+    def forecast(self, device: str, ahead: int, amount: int) -> None:
+        self.attempt(device, "budget", "set_forecast", device=device, period=self.period(ahead), amount=amount)
+
+    @rule(
+        network=networks,
+        terms=st.fixed_dictionaries(
+            {
+                "proceeds": st.sampled_from(["pool", "device"]),
+                "pool_helps": st.booleans(),
+                "pool_floor": st.sampled_from([0, 0, 30_000]),
+                "carry_cap": st.sampled_from([0, 50_000, 10**12]),
+                "carry_periods": st.sampled_from([0, 0, 1, 2]),
+                "excess": st.sampled_from(["return", "return", "redeem"]),
+                "allocation": st.sampled_from(["by-hand", "history", "forecast"]),
+            }
+        ),
+        rows=st.lists(
+            st.tuples(st.integers(0, 3), st.sampled_from([0, 0, 5_000, 40_000]), st.booleans()), min_size=3, max_size=3
+        ),
+        limit=st.sampled_from([None, None, 200_000]),
+    )
+    def policy(self, network: str, terms: dict[str, Any], rows: list[tuple[int, int, bool]], limit: int | None) -> None:
+        own = zip(self.own(network), rows, strict=False)
+        devices = tuple(
+            (device, rank, floor if gives else 0, gives, limit, 0, 0) for device, (rank, floor, gives) in own
+        )
+        self.attempt(network, "budget", "set_policy", network=network, **terms, devices=devices)
+
+    def own(self, network: str) -> tuple[str, ...]:
+        return tuple(device for device, owner in NETWORK_OF.items() if owner == network)
+
+    # The market.
+
+    def order(self, device: str, wh: int, price: int, later: int, until: str = "gate") -> None:
+        side = "sell" if DEVICES[device][1] == "pv" else "buy"
+        where: dict[str, Any] = {"device": device, "side": side, "slot": self.world.slot + later}
+        placed = self.attempt(device, "market", "place", **where, energy_wh=wh, price=price, until=until)
+        if placed is not None:
+            self.ids.append((device, cast("bytes", placed)))
+
+    @rule(wanted=orders, later=st.sampled_from([0, 1, 1, 2]))
+    def place(self, wanted: list[tuple[str, int, int, str]], later: int) -> None:
+        """Orders that wait for whatever comes."""
+        for device, wh, limit, until in wanted:
+            self.order(device, wh, limit, later, until)
+
+    @rule(wanted=orders, surplus=st.integers(200, 3_000), price=st.integers(FEED_IN, 50), later=st.sampled_from([1, 2]))
+    def trade(self, wanted: list[tuple[str, int, int, str]], surplus: int, price: int, later: int) -> None:
+        """The panels sell, others buy, and the block that clears them."""
+        for device in ("air/pv", "oven/pv"):
+            self.order(device, surplus, price, later)
+        self.place(wanted, later)
+        self.world.next_block(self.world.time + TICK_S)
+
+    @rule(device=st.sampled_from([device for device, row in DEVICES.items() if row[1] != "pv"]), short=amounts)
+    def order_too_much(self, device: str, short: int) -> None:
+        """An order for more than the device has: others help, or it goes without."""
+        with self.world.transaction() as ctx:
+            has = accounts.device_book(ctx, device, (self.world.slot + 1) // PERIOD_SLOTS).available
+        price = 90
+        self.order(device, min((has + short) // price + 1, 1_900), price, 1)
+        self.world.next_block(self.world.time + TICK_S)
+
+    @precondition(lambda self: self.ids)
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        device, order = data.draw(st.sampled_from(self.ids))
+        try:
+            self.attempt(device, "market", "cancel", order=order)
+        except AssertionError as refusal:
+            assert "unknown-order" in str(refusal) or "pruned" in str(refusal)
+
+    # Time.
+
+    @rule(leave_out=st.sampled_from([None, None, *sorted(DEVICES)]), slots=st.sampled_from([1, 1, 1, 2, PERIOD_SLOTS]))
+    def next_slot(self, leave_out: str | None, slots: int) -> None:
+        """The next slot begins, and the meters tell of the last one, but for one now and then."""
+        for _ in range(slots):
+            self.world.next_block((self.world.slot + 1) * SLOT_S)
+            for device in DEVICES:
+                if device != leave_out:
+                    slot = self.world.slot - 1
+                    figures = self.world.metered(device, slot)
+                    self.attempt(f"meter {device}", "settlement", "report", device=device, slot=slot, **figures)
+            self.world.audit()
+
+    @rule(seconds=st.sampled_from([1, TICK_S, TICK_S, 600, 900]))
+    def go_on(self, seconds: int) -> None:
+        self.world.next_block(self.world.time + seconds)
+
+    @rule()
+    def next_event(self) -> None:
+        due = self.world.next_event()
+        assert due is not None
+        self.world.next_block(max(due, self.world.time))
+
+    @rule(seconds=st.sampled_from([700, SLOT_S + 100, 5 * SLOT_S]))
+    def outage(self, seconds: int) -> None:
+        """No block for a while after something was due."""
+        due = self.world.next_event()
+        assert due is not None
+        self.world.next_block(max(due, self.world.time) + seconds)
+
+    @invariant()
+    def sound(self) -> None:
+        if hasattr(self, "ids"):
+            mistakes = [event for event in self.world.events[self.seen :] if event.topic in MISTAKES]
+            assert not mistakes, mistakes
+            self.seen = len(self.world.events)
+            self.world.audit()
+
+    def teardown(self) -> None:
+        """Let everything become final: no hold is left of a period that is over, and every share has its record."""
+        if not hasattr(self, "ids"):
+            return
+        over = self.period(0)
+        for _ in range(PERIOD_SLOTS + 6):
+            self.next_slot(None, 1)
+        self.sound()
+        with self.world.transaction() as ctx:
+            for device in DEVICES:
+                for period in range(over + 1):
+                    assert accounts.device_book(ctx, device, period).reserved == 0
+            for network in NETWORKS:
+                for period in range(over + 4):
+                    self.world.auditor.check_shares(
+                        network, period, budget_share.shares_of(ctx, network, period, 0, 10**4)
+                    )
+
+
+# No shrinking: a life of forty steps takes minutes to shrink. Add Phase.shrink when one fails.
+Life.TestCase.settings = settings(
+    max_examples=examples(20),
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    phases=[Phase.generate],
+)
+TestLife = Life.TestCase
