@@ -24,10 +24,10 @@ from broker.config import BrokerConfig
 from broker.config import Ev as BrokerEv
 from broker.config import Home as BrokerHome
 from node.errors import ConfigError
-from node.keyfile import TESTNET, load_key, read_passphrase, save_key, write_private
-from node.model.keys import SigningKey, generate_key
+from node.keyfile import load_key, read_passphrase, write_private
+from node.model.keys import SigningKey
 from testnet.community import SLOTS, Community, Home
-from testnet.genesis import Network, build_network, load_network
+from testnet.genesis import Network, build_network, load_network, new_key
 from testnet.plant import KINDS
 
 PASSPHRASE_NAME = "passphrase"
@@ -127,7 +127,7 @@ def build_world(directory: Path, data: Path, community: Community, *, time_scale
     for name in (KEYS_NAME, BROKERS_NAME):
         (directory / name).mkdir(parents=True)
     write_private(directory / PASSPHRASE_NAME, passphrase.encode() + b"\n")
-    public = {name: _new_key(directory, name, passphrase) for name in _key_names(community)}
+    public = {name: new_key(directory / KEYS_NAME / f"{name}.json", passphrase) for name in _key_names(community)}
     (directory / WORLD_NAME).write_bytes(msgspec.json.encode(_Document(str(data.resolve()), community.date)))
     network = build_network(
         directory,
@@ -182,12 +182,6 @@ def _midnight(date: datetime.date) -> int:
 def _key_names(community: Community) -> list[str]:
     names = ["utility", "grid-operator", *AGGREGATORS]
     return names + [f"{home.name}.{role}" for home in community.homes for role in ("owner", "broker", "meter")]
-
-
-def _new_key(directory: Path, name: str, passphrase: str) -> str:
-    key = generate_key()
-    save_key(directory / KEYS_NAME / f"{name}.json", key, passphrase, TESTNET)
-    return key.public_key.hex()
 
 
 def _settings(community: Community, public: dict[str, str]) -> dict[str, dict[str, Any]]:

@@ -182,9 +182,7 @@ def _init_nodes(directory: Path, nodes: int, base_port: int | None) -> tuple[tup
         others = {names[j]: peers[j] for j in range(nodes) if j != i}
         files = NodeFiles(home, member, f"../../{GENESIS_NAME}", peers[i], gateways[i], others, PASSPHRASE_NAME)
         members.append(init_node(files, passphrase, TESTNET))
-        admin = generate_key()
-        save_key(home / ADMIN_KEY_NAME, admin, passphrase, TESTNET)
-        admins.append([member, admin.public_key.hex()])
+        admins.append([member, new_key(home / ADMIN_KEY_NAME, passphrase)])
     return tuple(members), admins
 
 
@@ -202,6 +200,13 @@ def load_network(directory: Path) -> Network:
         if not (home / REMOVED_NAME).exists():
             nodes.append(NetworkNode(name, len(nodes), home, load_config(home / CONFIG_NAME)))
     return Network(directory, genesis, tuple(nodes))
+
+
+def new_key(path: Path, passphrase: str) -> str:
+    """Write a new key, sealed as cheaply as a local network seals; its public half in hex."""
+    key = generate_key()
+    save_key(path, key, passphrase, TESTNET)
+    return key.public_key.hex()
 
 
 def free_ports(count: int) -> list[int]:

@@ -16,10 +16,10 @@ from typing import Any, Final, NamedTuple
 
 from cli.grid_file import GridVersion
 from node.gateway.client import Client
-from node.keyfile import TESTNET, load_key, read_passphrase, save_key, write_private
-from node.model.keys import SigningKey, generate_key
+from node.keyfile import load_key, read_passphrase, write_private
+from node.model.keys import SigningKey
 from node.model.transaction import sign_transaction
-from testnet.genesis import PASSPHRASE_NAME, Network, build_network, check_plan, load_network, new_files
+from testnet.genesis import PASSPHRASE_NAME, Network, build_network, check_plan, load_network, new_files, new_key
 
 NAME: Final = "street"
 KEYS_NAME: Final = "keys"
@@ -68,7 +68,7 @@ def build_neighbourhood(
         keys.mkdir()
         passphrase = secrets.token_urlsafe(24)
         write_private(keys / PASSPHRASE_NAME, passphrase.encode() + b"\n")
-        public = {name: _new_key(keys, name, passphrase) for name in _key_names()}
+        public = {name: new_key(keys / f"{name}.json", passphrase) for name in _key_names()}
         settings = _settings(public, place)
         settings["market"].update(market or {})
         build_network(
@@ -119,12 +119,6 @@ def _key_names() -> list[str]:
     for home, devices in HOMES.items():
         names += [home, f"{home}.meter", *(f"{home}.{device}" for device in devices)]
     return names
-
-
-def _new_key(keys: Path, name: str, passphrase: str) -> str:
-    key = generate_key()
-    save_key(keys / f"{name}.json", key, passphrase, TESTNET)
-    return key.public_key.hex()
 
 
 def _settings(public: dict[str, str], place: Place) -> dict[str, dict[str, Any]]:
