@@ -9,8 +9,6 @@ rules at its head.
 Genesis settings: ``period_slots`` (required): length of a period in slots; optional, with defaults:
 ``low_permille`` 200, ``depleted_permille`` 10, ``ahead_permille`` 100, ``borrow_alert`` 3, ``above_alert_slots`` 4
 (see ``budget_state.Settings``).
-
-State of its own: ``bud-issue/`` network NUL period(4) reference -> amount.
 """
 
 from typing import Final
@@ -21,11 +19,11 @@ from chaincode import (
     budget_allocation,
     budget_audit,
     budget_calendar,
-    budget_charge,
     budget_contradictions,
     budget_policy,
     budget_share,
     budget_state,
+    budget_supply,
     identity,
     roles,
 )
@@ -60,13 +58,7 @@ __all__ = [
     "settle",
 ]
 
-MAX_OUTSTANDING: Final = 2**58
-"""Base units that may be issued and not redeemed at one time: far below 63 bits, so that a balance has room for
-feed-in that settlement issues beyond it. Counters of what went by are no balances: they grow with every round that
-money makes, and each is bounded where it is counted."""
-MAX_REFERENCE: Final = 64
 MAX_LISTED: Final = 500
-_ISSUES: Final = b"bud-issue/"
 
 
 def may_buy(ctx: Context, device: str, period: int) -> str | None:
@@ -98,23 +90,10 @@ class Budget(Contract):
 
         What the network owes is paid out of it first, 64 claims at a time. Returns the period's total.
         Raises ContractError: not-allowed, unknown-network, unknown-period, period-over, bad-amount, bad-reference,
-        duplicate-id.
+        duplicate-id, over-cap (details: the cap, what is issued).
         """
         roles.require_right(ctx, "issue")
-        identity.network_of(ctx, network)
-        budget_state.require_open_period(ctx, network, period)
-        if not 0 < len(reference) <= MAX_REFERENCE:
-            raise ContractError("bad-reference", f"a reference is 1 to {MAX_REFERENCE} bytes")
-        key = _ISSUES + network.encode() + b"\0" + period.to_bytes(4, "big") + reference
-        if ctx.get(key) is not None:
-            raise ContractError("duplicate-id", "an issue with this reference has been made")
-        issued, redeemed = accounts.supply(ctx)
-        if issued - redeemed + amount > MAX_OUTSTANDING:
-            raise ContractError("bad-amount", f"at most {MAX_OUTSTANDING} base units are issued and not redeemed")
-        accounts.mint(ctx, f"pool:{network}:{period}", amount, "issue", reference)
-        ctx.put(key, amount)
-        budget_charge.pay_owed(ctx, network, period, reference)
-        return accounts.network_book(ctx, network, period).issued
+        return budget_supply.issue(ctx, budget_supply.NETWORK, network, period, amount, reference)
 
     @transaction
     def redeem(self, ctx: Context, *, amount: int, reference: bytes) -> Value:
@@ -123,8 +102,7 @@ class Budget(Contract):
         Raises ContractError: not-allowed, bad-amount, bad-reference, insufficient-funds.
         """
         roles.require_right(ctx, "redeem")
-        if not 0 < len(reference) <= MAX_REFERENCE:
-            raise ContractError("bad-reference", f"a reference is 1 to {MAX_REFERENCE} bytes")
+        budget_supply.require_reference(reference)
         accounts.burn(ctx, UTILITY, amount, "redeem", reference)
         return None
 
@@ -204,7 +182,6 @@ class Budget(Contract):
         budget_share.lend(ctx, network, giver, receiver, period, amount, b"", by_hand, rule)
         budget_state.note_change(ctx, giver, period, gives)
         budget_state.note_change(ctx, receiver, period, gets)
-        budget_alerts.note_borrowed(ctx, receiver, period, ctx.tx_id)
         return None
 
     @transaction
@@ -271,18 +248,21 @@ class Budget(Contract):
 
     @query
     def network_budget(self, ctx: Context, *, network: str, period: int) -> Value:
-        """(status of the period, issued, earned, pool, available, reserved, spent, owed).
+        """(status of the period, issued, earned, pool, available, reserved, spent, owed, carried in, received, sent,
+        sold, returned, redeemed, carried out).
 
-        Pool and devices together: issued + earned = pool + available + reserved + spent. Owed: of all periods.
+        Pool and devices together, as ``budget_audit`` adds them up. Owed: of all periods.
         """
         status = budget_state.status_of(ctx, network, period)
-        return (status, *budget_audit.totals_of(ctx, network, period), budget_state.owed_of(ctx, network)[0])
+        totals = budget_audit.totals_of(ctx, network, period)
+        return (status, *totals[:6], budget_state.owed_of(ctx, network)[0], *totals[6:])
 
     @query
     def alerts(self, ctx: Context, *, network: str, first: int = 0) -> Value:
-        """Alerts from number ``first`` on, at most 500: (device, period, cause, slot, time, evidence, acknowledged)."""
+        """Alerts from number ``first`` on, at most 500, the fields of ``budget_alerts.Alert``."""
         identity.network_of(ctx, network)
-        return tuple([tuple(alert) for alert in budget_alerts.alerts_of(ctx, network, _at_least_0(first), MAX_LISTED)])
+        found = budget_alerts.alerts_of(ctx, network, _at_least_0(first), MAX_LISTED)
+        return tuple([budget_alerts.row_of(alert) for alert in found])
 
     @query
     def shares(self, ctx: Context, *, network: str, period: int, first: int = 0) -> Value:
@@ -308,7 +288,8 @@ class Budget(Contract):
 
     @query
     def period(self, ctx: Context, *, network: str, slot: int) -> Value:
-        """(a network's period of the slot, its first slot, first slot of the next, "planned", "active" or "over")."""
+        """(a network's period of the slot, its first slot, first slot of the next, a word for its
+        state: "planned", "active", "closing", "closed")."""
         period = period_of(ctx, network, slot)
         first, end = budget_calendar.slots_of(ctx, network, period)
         return (period, first, end, budget_state.status_of(ctx, network, period))

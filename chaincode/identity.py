@@ -62,6 +62,7 @@ __all__ = [
     "place_at",
     "require_device_key",
     "require_forecaster",
+    "require_member",
     "require_meter",
     "require_owner",
     "take_moves",
@@ -97,6 +98,14 @@ def require_owner(ctx: Context, network: str) -> Network:
     found = network_of(ctx, network)
     if not _is_holder(ctx, RIGHTS["manage-budget"], None, found):
         raise ContractError("wrong-key", f"not the key of the owner of {network}")
+    return found
+
+
+def require_member(ctx: Context, member: str) -> Member:
+    """The sender manages what the company ``member`` holds. Raises ContractError: unknown-member, wrong-key."""
+    found = member_of(ctx, member)
+    if "member" not in RIGHTS["manage-company"] or ctx.sender != found.key:
+        raise ContractError("wrong-key", f"not the key of {member}")
     return found
 
 

@@ -60,6 +60,7 @@ from chaincode import (
     market_rules,
     market_trading,
     pruned,
+    tariffs,
 )
 from chaincode.contract import Context, Contract, ContractError, Value, query, transaction
 from chaincode.market_calendar import MARKET, OPEN, Entry
@@ -169,11 +170,11 @@ class Market(Contract):
 
     @query
     def tariff(self, ctx: Context, *, slot: int) -> Value:
-        """(retail, feed-in) of a slot in base units per Wh."""
+        """(retail, feed-in) of a slot in base units per Wh: what its product has pinned, or as it would be now."""
         product = market_products.find(ctx, slot)
         if product is not None:
             return product.retail, product.feed_in
-        return market_products.settings_of(ctx).tariff(slot)
+        return tariffs.tariff_at(ctx, market_products.settings_of(ctx), slot)
 
     @query
     def products(self, ctx: Context) -> Value:

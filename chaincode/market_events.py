@@ -18,6 +18,7 @@ from chaincode import (
     market_products,
     market_rules,
     market_trading,
+    tariffs,
 )
 from chaincode.contract import Context, ContractError
 from chaincode.market_calendar import DELIVERED, GATE, MARKET, METERED, OPEN, SETTLEMENT, TICK, Entry
@@ -100,7 +101,7 @@ def _open(ctx: Context, slot: int) -> None:
         market_calendar.put(ctx, MARKET, Entry(opens, OPEN, slot, 0))
         return
     ends = starts + settings.slot_seconds
-    retail, feed_in = settings.tariff(slot)
+    retail, feed_in = tariffs.tariff_at(ctx, settings, slot)
     product = Product(
         state=market_products.OPEN,
         opens=opens,
@@ -114,10 +115,12 @@ def _open(ctx: Context, slot: int) -> None:
         feed_in=feed_in,
         period=budget.common_period(ctx, slot),
         tick_s=settings.tick_s,
-        internal=settings.internal(slot),
+        internal=settings.internal(retail, feed_in),
         mix_permille=settings.mix_permille,
     )
     market_products.enter(ctx, slot, product, market_products.OPEN)
+    if (retail, feed_in) != settings.tariff(slot):
+        ctx.emit("tariff", (), (slot, retail, feed_in))
     market_products.set_next_to_open(ctx, slot + 1)
     market_calendar.put(ctx, MARKET, Entry(product.gate, GATE, slot, 0))
     market_calendar.put(ctx, MARKET, Entry(max(opens + settings.slot_seconds, 0), OPEN, slot + 1, 0))

@@ -109,18 +109,22 @@ class Settings(NamedTuple):
     tariffs: tuple[tuple[int, int, int], ...]
 
     def tariff(self, slot: int) -> tuple[int, int]:
-        """(retail, feed-in) of a slot, in base units per Wh: what is in force when it starts."""
-        second = slot * self.slot_seconds % DAY_S
-        in_force = self.tariffs[0]
-        for tariff in self.tariffs:
-            if tariff[0] <= second:
-                in_force = tariff
-        return in_force[1], in_force[2]
+        """(retail, feed-in) voted for a slot, in base units per Wh: what is in force when it starts. The utility may
+        have published better ones (``tariffs.py``)."""
+        return tariff_in(self.tariffs, slot * self.slot_seconds % DAY_S)
 
-    def internal(self, slot: int) -> int:
-        """What devices of one network pay one another in a slot, in base units per Wh."""
-        retail, feed_in = self.tariff(slot)
+    def internal(self, retail: int, feed_in: int) -> int:
+        """What devices of one network pay one another in a slot with this tariff, in base units per Wh."""
         return feed_in + (retail - feed_in) * self.internal_permille // 1_000
+
+
+def tariff_in(tariffs: tuple[tuple[int, int, int], ...], second: int) -> tuple[int, int]:
+    """(retail, feed-in) in force at a second of the UTC day; ``tariffs`` as in ``Settings``."""
+    in_force = tariffs[0]
+    for tariff in tariffs:
+        if tariff[0] <= second:
+            in_force = tariff
+    return in_force[1], in_force[2]
 
 
 def max_price(slot_seconds: int) -> int:
@@ -146,7 +150,7 @@ def checked(raw: dict[str, Value]) -> Settings:
         internal_permille=_number(raw, "internal_permille", 0, 1_000),
         mix_permille=_number(raw, "mix_permille", 0, 1_000),
         max_estimates=_number(raw, "max_estimates", 48, 100_000),
-        tariffs=_tariffs(raw.get("tariffs")),
+        tariffs=check_tariffs(raw.get("tariffs"), _seconds(raw, "slot_seconds", 1_800, 60)),
     )
     if DAY_S % settings.slot_seconds:
         raise ContractError(
@@ -156,10 +160,31 @@ def checked(raw: dict[str, Value]) -> Settings:
         raise ContractError("bad-settings", f"open_before_s opens more than {MAX_OPEN_PRODUCTS} products")
     if settings.gate_before_end_s >= settings.open_before_s + settings.slot_seconds:
         raise ContractError("bad-settings", "gate_before_end_s closes products before they open")
-    most = max_price(settings.slot_seconds)
-    if max([retail for _, retail, _ in settings.tariffs]) > most:
-        raise ContractError("bad-settings", f"retail is at most {most}: {MAX_POWER_W} W for a slot cost at most 2^62")
     return settings
+
+
+def check_tariffs(raw: Value, slot_seconds: int) -> tuple[tuple[int, int, int], ...]:
+    """Tariffs as the genesis document, a vote or the utility says them. Raises ContractError("bad-settings")."""
+    if not isinstance(raw, tuple) or not 0 < len(raw) <= 96:
+        raise ContractError("bad-settings", "tariffs is an array of 1 to 96 [second of the day, retail, feed-in]")
+    tariffs: list[tuple[int, int, int]] = []
+    for row in raw:
+        match row:
+            case (int(second), int(retail), int(feed_in)):
+                tariffs.append((second, retail, feed_in))
+            case _:
+                raise ContractError("bad-settings", f"a tariff is [second of the day, retail, feed-in], not {row!r}")
+    before = -1
+    for second, retail, feed_in in tariffs:
+        if not before < second < DAY_S or not 0 <= feed_in <= retail:
+            raise ContractError("bad-settings", "tariffs ascend by second of the day, and 0 <= feed-in <= retail")
+        before = second
+    if tariffs[0][0] != 0:
+        raise ContractError("bad-settings", "the first tariff holds from second 0 of the day")
+    most = max_price(slot_seconds)
+    if max([retail for _, retail, _ in tariffs]) > most:
+        raise ContractError("bad-settings", f"retail is at most {most}: {MAX_POWER_W} W for a slot cost at most 2^62")
+    return tuple(tariffs)
 
 
 def put_settings(ctx: Context, settings: Settings) -> None:
@@ -264,23 +289,3 @@ def _number(raw: dict[str, Value], name: str, default: int, most: int) -> int:
     if type(value) is not int or not 0 <= value <= most:
         raise ContractError("bad-settings", f"{name} is an integer from 0 to {most}, not {value!r}")
     return value
-
-
-def _tariffs(raw: Value) -> tuple[tuple[int, int, int], ...]:
-    if not isinstance(raw, tuple) or not 0 < len(raw) <= 96:
-        raise ContractError("bad-settings", "tariffs is an array of 1 to 96 [second of the day, retail, feed-in]")
-    tariffs: list[tuple[int, int, int]] = []
-    for row in raw:
-        match row:
-            case (int(second), int(retail), int(feed_in)):
-                tariffs.append((second, retail, feed_in))
-            case _:
-                raise ContractError("bad-settings", f"a tariff is [second of the day, retail, feed-in], not {row!r}")
-    before = -1
-    for second, retail, feed_in in tariffs:
-        if not before < second < DAY_S or not 0 <= feed_in <= retail:
-            raise ContractError("bad-settings", "tariffs ascend by second of the day, and 0 <= feed-in <= retail")
-        before = second
-    if tariffs[0][0] != 0:
-        raise ContractError("bad-settings", "the first tariff holds from second 0 of the day")
-    return tuple(tariffs)

@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 from chaincode.accounts import Accounts
 from chaincode.budget import Budget
 from chaincode.checker import check_modules
+from chaincode.companies import Companies
 from chaincode.contract import Context, Contract, ContractError, Value
 from chaincode.governance import Governance
 from chaincode.grid import Grid
@@ -25,6 +26,8 @@ from chaincode.origin import Origins
 from chaincode.rules import Rules
 from chaincode.settlement import Settlement
 from chaincode.statements import Statements
+from chaincode.supply import Supply
+from chaincode.tariffs import Tariffs
 
 Kind: TypeAlias = Literal["transaction", "query"]
 Reader: TypeAlias = Callable[[Any], Any]
@@ -133,6 +136,9 @@ def default_registry() -> Registry:
             Grid(),
             Identity(),
             Budget(),
+            Supply(),
+            Companies(),
+            Tariffs(),
             Market(),
             Settlement(),
             Origins(),

@@ -24,9 +24,9 @@ SINGLE_ROLES: Final = (UTILITY, GRID_OPERATOR)
 
 RIGHTS: Final[dict[str, tuple[str, ...]]] = {
     # right: who has it. "owner", "device" and "meter" are the keys of the network or device that the call is about,
-    # "member" the key of the member that the network belongs to, "validator-admin" one that decides for a validator
-    # (``governance.py``), "feeder-meter" the one that the grid operator has named (``grid.py``); all others are roles
-    # of members.
+    # "member" the key of the member that the network belongs to, or of the company itself, "validator-admin" one that
+    # decides for a validator (``governance.py``), "feeder-meter" the one that the grid operator has named
+    # (``grid.py``); all others are roles of members.
     "register-member": (ADMIN,),
     "register-network": (ADMIN, "member"),
     "register-device": (ADMIN, "member"),
@@ -37,9 +37,11 @@ RIGHTS: Final[dict[str, tuple[str, ...]]] = {
     "collect": (AGGREGATOR,),
     "report-feeder": ("feeder-meter",),
     "manage-budget": ("owner",),
+    "manage-company": ("member",),
     "release": (ADMIN,),
     "issue": (UTILITY,),
     "redeem": (UTILITY,),
+    "publish-tariffs": (UTILITY,),
     "publish-grid": (GRID_OPERATOR,),
     "govern": ("validator-admin",),
 }

@@ -4,7 +4,7 @@ from typing import Any, cast
 
 import pytest
 
-from chaincode import budget, budget_state
+from chaincode import budget, budget_state, budget_supply
 from chaincode.contract import MAX_AMOUNT, ContractError
 from tests.chaincode.budget_steps import (
     BATTERY,
@@ -41,7 +41,7 @@ def test_issue_and_allocate() -> None:
     assert world.call(OWNER_1, "budget", "allocate", network="home-1", period=0, amounts=amounts) == 1000
     assert book(world, LOAD)["available"] == 700
     status = world.query("budget", "network_budget", network="home-1", period=0)
-    assert status == ("active", 2000, 0, 1000, 1000, 0, 0, 0)
+    assert status == ("active", 2000, 0, 1000, 1000, *(0,) * 10)
     check_sum(world)
 
 
@@ -51,7 +51,7 @@ def test_issue_and_allocate() -> None:
         ({"amount": 0}, "bad-amount"),
         ({"amount": -5}, "bad-amount"),
         ({"amount": MAX_AMOUNT + 1}, "bad-amount"),
-        ({"amount": budget.MAX_OUTSTANDING + 1}, "bad-amount"),
+        ({"amount": budget_supply.MAX_OUTSTANDING + 1}, "bad-amount"),
         ({"amount": 2**64}, "bad-args"),
         ({"period": -1}, "unknown-period"),
         ({"period": budget_state.PERIODS_AHEAD + 8}, "unknown-period"),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from chaincode import accounts, budget, budget_share
+from chaincode import accounts, budget_share, budget_supply
 from chaincode.contract import MAX_AMOUNT, ContractError
 from tests.chaincode.budget_steps import BATTERY, EV, LOAD, book, charge, check_sum
 from tests.chaincode.neighbourhood import OWNER_1, at_slot, fund, neighbourhood
@@ -10,7 +10,7 @@ from tests.chaincode.neighbourhood import OWNER_1, at_slot, fund, neighbourhood
 
 def test_money_moved_in_circles_leaves_room_for_automatic_shares() -> None:
     world = neighbourhood()
-    much = budget.MAX_OUTSTANDING
+    much = budget_supply.MAX_OUTSTANDING
     fund(world, {EV: much})
     here, there, rounds = EV, BATTERY, 0
     share = {"period": 0, "amount": much}

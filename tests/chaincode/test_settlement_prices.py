@@ -29,9 +29,9 @@ def test_the_internal_price_lies_where_the_setting_says(permille: int, price: in
 def test_the_internal_price_is_never_outside_the_tariffs(one: int, other: int, permille: int) -> None:
     feed_in, retail = sorted((one, other))
     rules = Settings(1_800, 0, 0, 0, 0, 0, 0, 1, permille, 0, 0, ((0, retail, feed_in),))
-    assert feed_in <= rules.internal(7) <= retail
-    assert rules._replace(internal_permille=0).internal(7) == feed_in
-    assert rules._replace(internal_permille=1_000).internal(7) == retail
+    assert feed_in <= rules.internal(retail, feed_in) <= retail
+    assert rules._replace(internal_permille=0).internal(retail, feed_in) == feed_in
+    assert rules._replace(internal_permille=1_000).internal(retail, feed_in) == retail
 
 
 @given(

@@ -1,0 +1,225 @@
+"""Companies: members with several networks, and the tokens that they divide among them.
+
+What the utility issues to a company (``supply.issue_company``) lies in its own account until the company *assigns* it
+to networks of its own. What it has assigned to a network in a period it may take back, as far as the network's pool
+still has as much: nothing of what was issued to the network itself, what it earned, or what its devices have. It may
+*limit* what a network has of it in a period, and names a *class* for each network ("cooling"), by which agreements may
+be restricted.
+
+Company and network each have their own calendar (``budget_calendar``); mostly it is the same one. ``period`` is the
+company's, ``network_period`` the network's. The two have at least one slot in common (``period-mismatch``); unless it
+is named it is the one in which the company's period begins, or in which the slot under way lies, if that is later.
+
+What is left in a company's period that is over, the company carries over into the running one, itself, when it likes.
+
+Limits hold level by level: the cap of the utility on what it issues, the limit of the company on what a network has of
+it, the limit of the network's owner on what a device has (``budget_policy``).
+
+State: ``company-limit/`` network -> base units; ``company-class/`` network -> class; ``company-given/`` network NUL
+period(4) -> base units that the network has of its company in that period of its own.
+"""
+
+from typing import Final, cast
+
+from chaincode import accounts, budget_calendar, budget_charge, budget_state, budget_supply, identity, roles, slots
+from chaincode.budget_supply import COMPANY
+from chaincode.contract import MAX_AMOUNT, Context, Contract, ContractError, Value, query, transaction
+
+MAX_CLASS: Final = 32
+MAX_LISTED: Final = 100
+
+_CLASS_LETTERS: Final = "abcdefghijklmnopqrstuvwxyz0123456789-"
+_LIMITS: Final = b"company-limit/"
+_CLASSES: Final = b"company-class/"
+_GIVEN: Final = b"company-given/"
+
+
+def class_of(ctx: Context, network: str) -> str:
+    """The class that its company has named for a network; "" if none."""
+    return cast("str | None", ctx.get(_CLASSES + network.encode())) or ""
+
+
+def limit_of(ctx: Context, network: str) -> int | None:
+    """What a network may have of its company in a period, in base units; None: as much as there is."""
+    return cast("int | None", ctx.get(_LIMITS + network.encode()))
+
+
+def given_to(ctx: Context, network: str, period: int) -> int:
+    """What a network has of its company in ``period``: assigned less taken back, in base units."""
+    return cast("int | None", ctx.get(_given_key(network, period))) or 0
+
+
+class Companies(Contract):
+    """What a company holds, and what it gives to its networks. Amounts are in base units."""
+
+    name = "companies"
+
+    @transaction
+    def assign(
+        self, ctx: Context, *, network: str, period: int, amount: int, network_period: int | None = None
+    ) -> Value:
+        """From the company's ``period`` into the pool of one of its networks. What that owes is paid out of it first.
+        By the company. Returns what the company has left.
+
+        Raises ContractError: unknown-network, wrong-key, unknown-period, period-over, period-mismatch, bad-amount,
+        over-limit (details: the limit, what the network has), insufficient-funds (details: what the company has,
+        ``amount``).
+        """
+        member, into = _required(ctx, network, period, network_period)
+        _require_amount(amount)
+        given, limit = given_to(ctx, network, into), limit_of(ctx, network)
+        if limit is not None and given + amount > limit:
+            raise ContractError("over-limit", f"{network} has {given} of at most {limit}", (limit, given))
+        held = accounts.company_book(ctx, member, period).pool
+        if held < amount:
+            raise ContractError("insufficient-funds", f"{member} has {held}", (held, amount))
+        accounts.give(ctx, f"company:{member}:{period}", f"pool:{network}:{into}", amount, "share", ctx.tx_id)
+        _put_given(ctx, network, into, given + amount)
+        budget_charge.pay_owed(ctx, network, into, ctx.tx_id)
+        return held - amount
+
+    @transaction
+    def take_back(
+        self, ctx: Context, *, network: str, period: int, amount: int, network_period: int | None = None
+    ) -> Value:
+        """From the pool of a network back into the company's ``period``, at most what the network has of the company
+        and has not allocated. What it owes is paid first. By the company. Returns what the company has then.
+
+        Raises ContractError: unknown-network, wrong-key, unknown-period, period-over, period-mismatch, bad-amount,
+        insufficient-funds (details: what can be taken back, ``amount``).
+        """
+        member, source = _required(ctx, network, period, network_period)
+        _require_amount(amount)
+        budget_charge.pay_owed(ctx, network, source, ctx.tx_id)
+        given = given_to(ctx, network, source)
+        free = min(given, accounts.network_book(ctx, network, source).pool)
+        if free < amount:
+            raise ContractError("insufficient-funds", f"{network} has {free} to give back", (free, amount))
+        accounts.give(ctx, f"pool:{network}:{source}", f"company:{member}:{period}", amount, "share", ctx.tx_id)
+        _put_given(ctx, network, source, given - amount)
+        return accounts.company_book(ctx, member, period).pool
+
+    @transaction
+    def limit_network(self, ctx: Context, *, network: str, amount: int | None) -> Value:
+        """What the network may have of the company in each period from now on; None: no limit. Below what it has, it
+        gets no more. By the company. Raises ContractError: unknown-network, wrong-key, bad-amount, no-change.
+        """
+        _require_company(ctx, network)
+        if amount is not None and not 0 <= amount <= MAX_AMOUNT:
+            raise ContractError("bad-amount", "a limit is an integer from 0 to 2^63-1")
+        if limit_of(ctx, network) == amount:
+            raise ContractError("no-change", "this is the limit already")
+        if amount is None:
+            ctx.delete(_LIMITS + network.encode())
+        else:
+            ctx.put(_LIMITS + network.encode(), amount)
+        ctx.emit("network-limited", (network,), (amount,))
+        return None
+
+    @transaction
+    def classify(self, ctx: Context, *, network: str, class_name: str) -> Value:
+        """The network's class, 1 to 32 of a-z, 0-9 and '-'; "": none. By the company.
+
+        Raises ContractError: unknown-network, wrong-key, bad-class, no-change.
+        """
+        _require_company(ctx, network)
+        if len(class_name) > MAX_CLASS or not all(letter in _CLASS_LETTERS for letter in class_name):
+            raise ContractError("bad-class", f"a class is 1 to {MAX_CLASS} of a-z 0-9 -")
+        if class_of(ctx, network) == class_name:
+            raise ContractError("no-change", "this is its class already")
+        if class_name:
+            ctx.put(_CLASSES + network.encode(), class_name)
+        else:
+            ctx.delete(_CLASSES + network.encode())
+        ctx.emit("network-classified", (network,), class_name)
+        return None
+
+    @transaction
+    def carry_over(self, ctx: Context, *, member: str, period: int) -> Value:
+        """What is left in a company's ``period`` that is over, into the running one. By the company. Returns how much.
+
+        Raises ContractError: unknown-member, wrong-key, unknown-period, period-not-over, nothing-left.
+        """
+        identity.require_member(ctx, member)
+        if budget_supply.company_status(ctx, member, period) != "over":
+            raise ContractError("period-not-over", f"period {period} of {member} is not over")
+        left = accounts.company_book(ctx, member, period).pool
+        if not left:
+            raise ContractError("nothing-left", f"{member} has nothing left in period {period}")
+        running = budget_calendar.company_period_of(ctx, member, slots.current(ctx))
+        names = f"company:{member}:{period}", f"company:{member}:{running}"
+        accounts.give(ctx, *names, left, "carry", ctx.tx_id)
+        return left
+
+    @query
+    def period(self, ctx: Context, *, member: str, slot: int) -> Value:
+        """(a company's period of the slot, its first slot, first slot of the next, "planned", "active" or "over")."""
+        roles.member_of(ctx, member)
+        period = budget_calendar.company_period_of(ctx, member, slot)
+        slots_of = budget_calendar.company_slots_of(ctx, member, period)
+        return (period, *slots_of, budget_supply.company_status(ctx, member, period))
+
+    @query
+    def company(self, ctx: Context, *, member: str, period: int) -> Value:
+        """(status of the period, the fields of ``accounts.NetworkBook``): a company's book of a period of its own."""
+        roles.member_of(ctx, member)
+        return (budget_supply.company_status(ctx, member, period), *accounts.company_book(ctx, member, period))
+
+    @query
+    def networks(self, ctx: Context, *, member: str, period: int, first: int = 0) -> Value:
+        """The networks of a company from number ``first`` on, at most 100, in the order of their registration:
+        (network, class, limit or None, its period that ``assign`` would take, and in that: what it has of the company,
+        what its pool holds, what it has allocated).
+        """
+        roles.member_of(ctx, member)
+        budget_supply.company_status(ctx, member, period)
+        if first < 0:
+            raise ContractError("bad-args", "the first number of a list is 0")
+        rows: list[Value] = []
+        for network in identity.networks_of_member(ctx, member, first, MAX_LISTED):
+            own = _period_of_network(ctx, member, period, network)
+            book, terms = accounts.network_book(ctx, network, own), (class_of(ctx, network), limit_of(ctx, network))
+            rows.append((network, *terms, own, given_to(ctx, network, own), book.pool, book.allocated))
+        return tuple(rows)
+
+
+def _require_company(ctx: Context, network: str) -> str:
+    """The sender is the company that ``network`` belongs to. Its id."""
+    return identity.require_member(ctx, identity.network_of(ctx, network).member).id
+
+
+def _required(ctx: Context, network: str, period: int, network_period: int | None) -> tuple[str, int]:
+    """The company and the network's period, of a movement between them that the sender may make."""
+    member = _require_company(ctx, network)
+    budget_supply.require_open(ctx, COMPANY, member, period)
+    own = _period_of_network(ctx, member, period, network) if network_period is None else network_period
+    budget_state.require_open_period(ctx, network, own)
+    first, end = budget_calendar.company_slots_of(ctx, member, period)
+    own_first, own_end = budget_calendar.slots_of(ctx, network, own)
+    if own_end <= first or end <= own_first:
+        raise ContractError(
+            "period-mismatch", f"period {own} of {network} and {period} of {member} have no slot in common"
+        )
+    return member, own
+
+
+def _period_of_network(ctx: Context, member: str, period: int, network: str) -> int:
+    first, end = budget_calendar.company_slots_of(ctx, member, period)
+    return budget_calendar.period_of(ctx, network, min(max(first, slots.current(ctx)), end - 1))
+
+
+def _put_given(ctx: Context, network: str, period: int, amount: int) -> None:
+    key = _given_key(network, period)
+    if amount:
+        ctx.put(key, amount)
+    else:
+        ctx.delete(key)
+
+
+def _given_key(network: str, period: int) -> bytes:
+    return _GIVEN + network.encode() + b"\0" + period.to_bytes(4, "big")
+
+
+def _require_amount(amount: int) -> None:
+    if not 0 < amount <= MAX_AMOUNT:
+        raise ContractError("bad-amount", "an amount is an integer from 1 to 2^63-1")
