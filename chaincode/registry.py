@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from chaincode.accounts import Accounts
+from chaincode.agreements import Agreements
 from chaincode.budget import Budget
 from chaincode.checker import check_modules
 from chaincode.companies import Companies
@@ -24,6 +25,7 @@ from chaincode.identity import Identity
 from chaincode.market import Market
 from chaincode.origin import Origins
 from chaincode.rules import Rules
+from chaincode.sales import Sales
 from chaincode.settlement import Settlement
 from chaincode.statements import Statements
 from chaincode.supply import Supply
@@ -136,6 +138,8 @@ def default_registry() -> Registry:
             Grid(),
             Identity(),
             Budget(),
+            Agreements(),
+            Sales(),
             Supply(),
             Companies(),
             Tariffs(),

@@ -37,6 +37,7 @@ RIGHTS: Final[dict[str, tuple[str, ...]]] = {
     "collect": (AGGREGATOR,),
     "report-feeder": ("feeder-meter",),
     "manage-budget": ("owner",),
+    "agree": ("owner", "member"),
     "manage-company": ("member",),
     "release": (ADMIN,),
     "issue": (UTILITY,),

@@ -55,6 +55,8 @@ EVENTS: Mapping[str, Sequence[str]] = {
     "restore": ("period",),
     "owed": ("period", "amount", "reason", "reference"),
     "owed-paid": ("period", "amount", "reference"),
+    "agreement": ("number", "kind", "state"),
+    "sale": ("number", "agreement", "state", "amount", "due"),
     "policy-set": ("policy", "devices"),
     "reading": ("slot", "import_wh", "export_wh", "import_register", "export_register"),
     "estimated": ("slot", "import_wh", "export_wh"),
