@@ -29,7 +29,7 @@ help:
 	@echo "make random  auctions, books and whole days of the market, RANDOM_TIMES=$(RANDOM_TIMES) as many as in make test"
 	@echo "make fuzz    every decoder under a coverage-guided fuzzer, FUZZ_SECONDS=$(FUZZ_SECONDS) each"
 	@echo "make mutants break the code on purpose, one way after another; something must notice each"
-	@echo "make bench   throughput, latency, auction, ledger, recovery, members, a community (about 40 minutes); results in bench/results"
+	@echo "make bench   throughput, latency, auction, budgets, ledger, recovery, members, a community (about 40 minutes); results in bench/results"
 	@echo "make soak    SOAK_MINUTES=$(SOAK_MINUTES) of a member that floods the others: memory and latency"
 	@echo "make simbench  install the data of a real low-voltage grid (400 MB), for \`watt testnet up --grid simbench\`"
 	@echo "make proto   regenerate protos/*_pb2*"
@@ -103,6 +103,7 @@ bench: $(VENV)/.ready $(VENV)/.simbench
 	$(BIN)/watt bench throughput --nodes 4 --seconds 20 --json > bench/results/throughput.json
 	$(BIN)/watt bench latency --nodes 4 --seconds 20 --json > bench/results/latency.json
 	$(BIN)/watt bench auction --json > bench/results/auction.json
+	$(BIN)/watt bench budgets --json > bench/results/budgets.json
 	$(BIN)/watt bench ledger --json > bench/results/ledger.json
 	$(BIN)/watt bench recovery --json > bench/results/recovery.json
 	$(BIN)/watt bench retention --json > bench/results/retention.json

@@ -3,6 +3,7 @@
 import click
 
 from bench.auction import auction
+from bench.budgets import budgets
 from bench.community import community
 from bench.ledger import ledger
 from bench.metering import metering
@@ -16,12 +17,13 @@ from bench.throughput import latency, throughput
 
 @click.group()
 def bench() -> None:
-    """Measure throughput, latency, recovery, members, the auction, the ledger, readings and bills."""
+    """Measure throughput, latency, recovery, members, the auction, budgets, the ledger, readings and bills."""
 
 
 bench.add_command(throughput)
 bench.add_command(latency)
 bench.add_command(auction)
+bench.add_command(budgets)
 bench.add_command(ledger)
 bench.add_command(metering)
 bench.add_command(recovery)
