@@ -115,6 +115,24 @@ def drawn(ctx: Context, kind: str, owner: str, period: int, amount: int) -> Netw
     return book._replace(pool=book.pool - amount)
 
 
+def periods_of(ctx: Context, kind: str, owner: str, first: int, end: int) -> list[int]:
+    """The periods from ``first`` on, before ``end``, in which the network or company ``owner`` ever had a book."""
+    start = _pool_key(kind, owner, 0)[:-4]
+    found = []
+    for key, _ in ctx.scan(start, after=_pool_key(kind, owner, first - 1) if first else b""):
+        period = int.from_bytes(key[-4:], "big")
+        if period >= end:
+            break
+        found.append(period)
+    return found
+
+
+def latest_period(ctx: Context, kind: str, owner: str) -> int:
+    """The highest period in which the network or company ``owner`` ever had a book; -1 if it never had one."""
+    found = next(ctx.scan(_pool_key(kind, owner, 0)[:-4], reverse=True), None)
+    return -1 if found is None else int.from_bytes(found[0][-4:], "big")
+
+
 def balance(ctx: Context, account: str) -> int:
     """What ``account`` holds, in base units. Raises ContractError("bad-account") for a name that is none."""
     kind, owner, number = parse(account)

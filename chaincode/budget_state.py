@@ -1,7 +1,8 @@
 """What the budget's modules share: settings, periods, and the states of a device.
 
 A billing *period* is a run of slots of a network's calendar (``budget_calendar``). It is PLANNED before its first
-slot begins, ACTIVE until its last one ends, then OVER: settled further, but no longer issued to or allocated from.
+slot begins, ACTIVE until its last one ends, then CLOSING: settled further, but no longer issued to or allocated from;
+and CLOSED when its rest has moved on (``budget_close``).
 
 A device's state in a period:
 
@@ -22,7 +23,7 @@ State: ``bud-settings/`` -> Settings; ``bud-owed/`` network -> (total, ((device,
 
 from typing import Final, NamedTuple, cast
 
-from chaincode import accounts, budget_calendar, identity, slots
+from chaincode import accounts, budget_calendar, budget_closed, identity, slots
 from chaincode.accounts import DeviceBook
 from chaincode.contract import Context, ContractError
 
@@ -30,6 +31,9 @@ ACTIVE: Final = "active"
 LOW: Final = "low"
 DEPLETED: Final = "depleted"
 LIMITED: Final = "limited"
+PLANNED: Final = "planned"
+CLOSING: Final = "closing"
+CLOSED: Final = budget_closed.CLOSED
 GRACE: Final = "grace"
 
 PERIODS_AHEAD: Final = 400
@@ -91,7 +95,9 @@ def status_of(ctx: Context, network: str, period: int) -> str:
     require_period(ctx, network, period)
     first, end = budget_calendar.slots_of(ctx, network, period)
     now = slots.current(ctx)
-    return "planned" if now < first else "active" if now < end else "over"
+    if now < end:
+        return PLANNED if now < first else ACTIVE
+    return CLOSED if budget_closed.is_closed(ctx, "pool", network, period) else CLOSING
 
 
 def require_period(ctx: Context, network: str, period: int) -> None:
@@ -102,9 +108,16 @@ def require_period(ctx: Context, network: str, period: int) -> None:
 
 
 def require_open_period(ctx: Context, network: str, period: int) -> None:
-    """Raises ContractError: unknown-period, period-over."""
-    if status_of(ctx, network, period) == "over":
-        raise ContractError("period-over", f"period {period} is over")
+    """Raises ContractError: unknown-period, period-closing, period-over."""
+    status = status_of(ctx, network, period)
+    if status in (CLOSING, CLOSED):
+        code = "period-closing" if status == CLOSING else "period-over"
+        raise ContractError(code, f"period {period} is {status}")
+
+
+def budget_of(book: DeviceBook) -> int:
+    """What thresholds are shares of: what a device was allocated and keeps, at least 0."""
+    return max(0, book.allocated - book.withdrawn)
 
 
 def level_of(book: DeviceBook, settings: Settings) -> str:

@@ -29,6 +29,8 @@ AGAIN: Final = 7
 """Something of a slot that has been settled, or was parked, is to be done again."""
 RENT: Final = 8
 """The rent of a billing period, whose last slot it is, goes back."""
+PERIOD: Final = 9
+"""Billing periods that are over are closed; an entry of no slot alone."""
 
 
 class Entry(NamedTuple):

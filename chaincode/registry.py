@@ -24,6 +24,8 @@ from chaincode.grid import Grid
 from chaincode.identity import Identity
 from chaincode.market import Market
 from chaincode.origin import Origins
+from chaincode.overview import Overview
+from chaincode.periods import Periods
 from chaincode.rules import Rules
 from chaincode.sales import Sales
 from chaincode.settlement import Settlement
@@ -146,6 +148,7 @@ def default_registry() -> Registry:
             Market(),
             Settlement(),
             Origins(),
+            Periods(),
             Statements(),
             Governance(),
             Rules(),

@@ -22,6 +22,7 @@ from chaincode import (
     accounts,
     budget,
     budget_alerts,
+    budget_closed,
     market_products,
     settlement_ledger,
     settlement_lines,
@@ -50,11 +51,11 @@ def settle_anew(ctx: Context, network: str, slot: int, causes: tuple[bytes, ...]
     standing = settlement_ledger.standing(settlement_ledger.entries_of(ctx, network, slot))
     new = settlement_lines.lines_of(books, terms)
     gone, come = _difference(standing, new, causes)
-    period = budget.period_of(ctx, network, slot)
-    owed = _pay(ctx, network, slot, period, gone, come)
+    owed = _pay(ctx, network, slot, budget_closed.booking_period(ctx, network, slot), gone, come)
     _note_use(ctx, slot, books, imports, (gone, come), causes[-1])
     entries = _entries(gone, come, owed, causes[-1], before.revision + 1)
     sums = settlement_ledger.sums_of(new, books, settlement_lines.utility_only(books, terms))
+    period = budget.period_of(ctx, network, slot)
     sums = settlement_ledger.book(ctx, network, slot, period, entries, sums._replace(owed=sum(owed.values())), books)
     ctx.emit("settled-anew", (network,), (slot, *sums))
     return len(books) + (before.entries + len(entries)) // ROWS_WORK
@@ -138,7 +139,9 @@ def _note_use(
 ) -> None:
     """Tell the budgets by how much the slot cost each device more or less, and took more or less."""
     gone, come = [settlement_ledger.costs_of(lines) for lines in differing]
+    height = next((book.height for book in books if book.cause == reference), ctx.height)
     for book, import_wh in zip(books, imports, strict=True):
         spent = come.get(book.device, 0) - gone.get(book.device, 0)
         if spent or import_wh != book.import_wh:
-            budget_alerts.note_correction(ctx, book.device, slot, spent, book.import_wh - import_wh, reference)
+            more_wh = book.import_wh - import_wh
+            budget_alerts.note_correction(ctx, book.device, slot, spent, more_wh, reference, height)

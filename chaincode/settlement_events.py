@@ -7,6 +7,7 @@ means, and what becomes of a network that fails.
 from typing import Final, cast
 
 from chaincode import (
+    budget_close,
     identity,
     market_calendar,
     market_outage,
@@ -19,7 +20,7 @@ from chaincode import (
     settlement_units,
 )
 from chaincode.contract import Context
-from chaincode.market_calendar import AGAIN, FINAL, METERED, PRUNE, RENT, SETTLEMENT, Entry
+from chaincode.market_calendar import AGAIN, FINAL, METERED, PERIOD, PRUNE, RENT, SETTLEMENT, Entry
 from chaincode.market_products import Product
 from chaincode.settlement_parking import CALENDAR, CLOSE, SETTLE, Unit
 
@@ -61,6 +62,8 @@ def _event(ctx: Context, entry: Entry, work: int) -> int:
         return _again(ctx, entry, work)
     if entry.kind == RENT:
         return settlement_rent.go_on(ctx, entry)
+    if entry.kind == PERIOD:
+        return budget_close.go_on(ctx, entry, work)
     return _final(ctx, entry, work) if entry.kind == FINAL else _go_on(ctx, entry, work)
 
 

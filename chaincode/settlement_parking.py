@@ -8,6 +8,7 @@ settle      one network in one slot was not settled: what its buyers paid at cle
 close       a slot's end: tolls and rent are in its escrow
 correct     a network's slot was not settled anew: the settlement before it stands
 rent        a network's part of a period's rent is with the congestion account
+period      a network's, or a company's, billing period was not closed: what was left in it is there
 calendar    an entry of the calendar failed outside of its units, and was struck out: what it stood for waits
 ==========  ===========================================================================================================
 
@@ -29,6 +30,7 @@ SETTLE: Final = "settle"
 CLOSE: Final = "close"
 CORRECT: Final = "correct"
 RENT: Final = "rent"
+PERIOD: Final = "period"
 CALENDAR: Final = "calendar"
 
 _PARKED: Final = b"parked/"

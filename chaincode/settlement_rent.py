@@ -26,6 +26,7 @@ from chaincode import (
     accounts,
     budget,
     budget_charge,
+    budget_close,
     market_calendar,
     market_products,
     settlement_ledger,
@@ -93,9 +94,16 @@ def note_tolls(ctx: Context, network: str, slot: int, period: int, amount: int) 
         settlement_ledger.note_counted(ctx, network, period, amount)
 
 
+def first_not_over(ctx: Context) -> int | None:
+    """The first slot that is not over, as far as was looked; None before any was settled."""
+    return cast("int | None", ctx.get(_NEXT))
+
+
 def look(ctx: Context) -> None:
-    """A slot has become FINAL: see which slots are over by now, and let the rent of each period that is be returned."""
-    slot = cast("int | None", ctx.get(_NEXT))
+    """A slot has become FINAL: see which slots are over by now, let the rent of each period that is be returned, and
+    the periods of networks that are be closed.
+    """
+    slot = first_not_over(ctx)
     if slot is None:
         return
     for _ in range(SLOTS_LOOKED_AT):
@@ -105,6 +113,8 @@ def look(ctx: Context) -> None:
         ctx.put(_NEXT, slot)
         if budget.common_period(ctx, slot) != budget.common_period(ctx, slot - 1):
             _begin(ctx, budget.common_period(ctx, slot - 1), slot - 1)
+            budget_close.note_end(ctx, slot, b"")
+    budget_close.look(ctx, slot)
 
 
 def go_on(ctx: Context, entry: Entry) -> int:
@@ -140,7 +150,7 @@ def pay(ctx: Context, network: str, period: int, amount: int) -> None:
 
 def _counting(ctx: Context, slot: int, period: int) -> int:
     """The period that what is paid now for ``slot`` counts for: its own, or the first that is not over."""
-    next_slot = cast("int | None", ctx.get(_NEXT))
+    next_slot = first_not_over(ctx)
     if next_slot is None:
         ctx.put(_NEXT, slot)
         return period

@@ -19,6 +19,7 @@ from typing import NamedTuple
 from chaincode import (
     accounts,
     budget,
+    budget_closed,
     identity,
     market_orders,
     settlement_estimates,
@@ -35,7 +36,7 @@ from chaincode.settlement_lines import FEED_IN, INTERNAL, RETAIL, SOLD, Book, Li
 
 
 class _Slot(NamedTuple):
-    """What all of a settlement's steps need to know."""
+    """What all of a settlement's steps need to know; ``period``: the one that pays and is paid."""
 
     slot: int
     network: str
@@ -63,7 +64,7 @@ def settle_network(ctx: Context, network: str, slot: int, product: Product) -> t
     count when rent is divided).
     """
     assert settlement_ledger.settled_of(ctx, network, slot) is None, "settled twice"
-    this = _Slot(slot, network, budget.period_of(ctx, network, slot), b"settle " + uint(slot))
+    this = _Slot(slot, network, budget_closed.booking_period(ctx, network, slot), b"settle " + uint(slot))
     books, terms = books_of(ctx, network, slot), terms_of(product)
     lines = settlement_lines.lines_of(books, terms)
     before = accounts.balance(ctx, this.escrow)
@@ -74,7 +75,8 @@ def settle_network(ctx: Context, network: str, slot: int, product: Product) -> t
     sums = settlement_ledger.sums_of(lines, books, settlement_lines.utility_only(books, terms))
     entries = [Entry(*line[:5], owed.get((line.device, line.reason), 0), line.cause, 0) for line in lines]
     sums = sums._replace(owed=sum(owed.values()))
-    sums = settlement_ledger.book(ctx, network, slot, this.period, entries, sums, books)
+    period = budget.period_of(ctx, network, slot)
+    sums = settlement_ledger.book(ctx, network, slot, period, entries, sums, books)
     ctx.emit("settled", (network,), (slot, *sums))
     return len(books), settlement_lines.lasting_tolls(books)
 
@@ -91,7 +93,7 @@ def books_of(ctx: Context, network: str, slot: int) -> list[Book]:
             raise ContractError("not-metered", f"{device} has neither a reading nor an estimate")
         position = market_orders.find_position(ctx, device, slot)
         wh = reading.import_wh, reading.export_wh
-        books.append(Book(device, bus, position, *wh, reading.estimated, reading.cause))
+        books.append(Book(device, bus, position, *wh, reading.estimated, reading.cause, reading.height))
     return books
 
 
@@ -184,4 +186,4 @@ def _note_use(ctx: Context, slot: int, books: Sequence[Book], lines: Sequence[Li
     cost = settlement_ledger.costs_of(lines)
     for book in books:
         spent = cost.get(book.device, 0)
-        budget.note_use(ctx, book.device, slot, spent, book.import_wh, book.estimated, book.cause)
+        budget.note_use(ctx, book.device, slot, spent, book.import_wh, book.estimated, book.cause, book.height)

@@ -7,6 +7,7 @@ from typing import cast
 
 from chaincode import (
     accounts,
+    budget_close,
     market_calendar,
     market_products,
     settlement_anew,
@@ -18,7 +19,7 @@ from chaincode import (
 )
 from chaincode.contract import Context, ContractError, Value
 from chaincode.market_calendar import SETTLEMENT, Entry
-from chaincode.settlement_parking import CALENDAR, CLOSE, CORRECT, RENT, SETTLE, Unit
+from chaincode.settlement_parking import CALENDAR, CLOSE, CORRECT, PERIOD, RENT, SETTLE, Unit
 
 
 def apart(ctx: Context, unit: Unit) -> int:
@@ -72,12 +73,15 @@ def _do(ctx: Context, unit: Unit, again: bool) -> int:
     if unit.kind == RENT:
         period, amount = cast("tuple[int, int]", unit.detail)
         settlement_rent.pay(ctx, unit.network, period, amount)
+    elif unit.kind == PERIOD:
+        kind, owner, number = cast("tuple[str, str, int]", unit.detail)
+        budget_close.release(ctx, kind, owner, number, slot)
     elif unit.kind == CLOSE:
         _close(ctx, slot)
     else:
         assert unit.kind == CALENDAR, "an unknown unit"
-        kind, cursor = cast("tuple[int, Value]", unit.detail)
-        market_calendar.put(ctx, SETTLEMENT, Entry(ctx.time, kind, slot, cursor))
+        entry, cursor = cast("tuple[int, Value]", unit.detail)
+        market_calendar.put(ctx, SETTLEMENT, Entry(ctx.time, entry, slot, cursor))
     return 0
 
 

@@ -28,7 +28,10 @@ BUDGET = (
     "state", "available", "reserved", "allocated", "earned", "spent", "lent", "borrowed", "owed", "forecast", "used",
     "used_wh",
 )  # fmt: skip
-NETWORK_BUDGET = ("status", "issued", "earned", "pool", "available", "reserved", "spent", "owed")
+NETWORK_BUDGET = (
+    "status", "issued", "earned", "pool", "available", "reserved", "spent", "owed",
+    "carried_in", "received", "sent", "sold", "returned", "redeemed", "carried_out",
+)  # fmt: skip
 ALERT = ("device", "period", "cause", "slot", "time", "evidence", "acknowledged")
 SHARE = ("giver", "receiver", "amount", "returned", "reference", "slot", "tx_id", "why", "rule")
 PROPOSAL = (

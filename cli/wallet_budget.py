@@ -17,6 +17,8 @@ from node.gateway.client import Client
 from node.gateway.proven import ProvenReader
 from node.model.genesis import load_genesis
 
+_IF_ANY = NETWORK_BUDGET[8:]
+"""What a network has with other periods and networks is shown if there was any."""
 _FIRST_FIGURES = ("available", "reserved", "spent", "owed", "pool")
 
 
@@ -65,10 +67,11 @@ def balance(name: str, period: int | None, nodes: tuple[str, ...], genesis_file:
         found = {"period": number, "network": network, "devices": books}
         return print_json(found if proven is None else {**found, "proven": proven})
     if network is not None:
+        columns = [column for column in NETWORK_BUDGET[1:] if column not in _IF_ANY or network[column]]
         print_table(
             f"{name}, period {number} ({network['status']}), tokens",
-            tuple(_column(column) for column in NETWORK_BUDGET[1:]),
-            [[tokens(network[column], decimals) for column in NETWORK_BUDGET[1:]]],
+            tuple(_column(column) for column in columns),
+            [[tokens(network[column], decimals) for column in columns]],
         )
     print_table(
         f"Devices, period {number}, tokens",
@@ -84,7 +87,7 @@ def balance(name: str, period: int | None, nodes: tuple[str, ...], genesis_file:
 
 def _column(field: str) -> str:
     """The heading of a budget's figure; what a narrow terminal can do without comes with ``?``."""
-    return f"{'' if field in _FIRST_FIGURES else '?'}>{field.capitalize()}"
+    return f"{'' if field in _FIRST_FIGURES else '?'}>{field.capitalize().replace('_', ' ')}"
 
 
 @click.command()

@@ -52,6 +52,12 @@ def came_back(world: World) -> list[tuple[str, Any]]:
     return [(event.keys[0], event.data) for event in world.events if event.topic == "rent"]
 
 
+def carried_in(world: World, home: str) -> int:
+    """What was left of period 0, which closes with its rent."""
+    with world.transaction() as ctx:
+        return accounts.network_book(ctx, home, 1).carried_in
+
+
 def check(world: World) -> None:
     audit(world)
     with world.transaction() as ctx:
@@ -72,7 +78,7 @@ def test_rent_goes_back_by_tolls_paid_when_the_period_is_over() -> None:
     assert rent(world, 0) == ("returned", 4_600, 0, 1_400, 4_600, (("home-1", 1_050, 3_450), ("home-3", 350, 1_150)))
     assert balance(world, "congestion") == 0 and balance(world, "grid-operator") == tolls
     # Into the period that runs by now. Who sold behind the full line has paid no tolls, and gets nothing of it.
-    after = {home: balance(world, f"pool:{home}:1") - before[home] for home in HOMES}
+    after = {home: balance(world, f"pool:{home}:1") - before[home] - carried_in(world, home) for home in HOMES}
     assert after == {"home-1": 3_450, "home-2": 0, "home-3": 1_150}
     assert cast("Any", world.query("settlement", "bill_of_period", network="home-1", period=0))[3] == 3_450
     check(world)
@@ -145,8 +151,10 @@ def test_debts_are_paid_first() -> None:
     assert owed > 2_600
     utility = balance(world, "utility")
     go_to(world, OVER_S)
-    assert balance(world, "utility") == utility + 2_600
-    assert cast("Any", world.query("budget", "network_budget", network="home-1", period=0))[7] == owed - 2_600
+    # Right after that the period is closed, and what the battery had left of it pays as well.
+    paid = cast("Any", world.query("periods", "period", network="home-1", period=0))[6][3]
+    assert 0 < paid < owed and balance(world, "utility") == utility + 2_600 + paid
+    assert cast("Any", world.query("budget", "network_budget", network="home-1", period=0))[7] == owed - 2_600 - paid
     check(world)
 
 
