@@ -1,4 +1,5 @@
-"""Gates and tariffs by slot, as the ledger pins them: the rules may be changed by vote while a broker runs."""
+"""Gates and tariffs by slot, as the ledger pins them: the rules may be changed by vote while a broker runs, and the
+utility may have published a better tariff than was voted, which is told when a slot opens."""
 
 from collections.abc import Iterable
 
@@ -15,6 +16,7 @@ class Terms:
     def __init__(self, settings: Settings, slots_ahead: int) -> None:
         self._newest = settings
         self._pinned: dict[int, Settings] = {}
+        self._published: dict[int, tuple[int, int]] = {}
         self.slots_ahead = slots_ahead
 
     def apply(self, events: Iterable[Event]) -> None:
@@ -25,11 +27,14 @@ class Terms:
                     self._newest = Settings(*fields)  # type: ignore[arg-type]
                 case "market", "product", (int(slot), str(state)) if state == OPEN:
                     self._pinned[slot] = self._newest
+                case "market", "tariff", (int(slot), int(retail), int(feed_in)):
+                    self._published[slot] = retail, feed_in
 
     def forget_before(self, slot: int) -> None:
         """Let go of what was before ``slot``."""
-        for old in [each for each in self._pinned if each < slot]:
-            del self._pinned[old]
+        for known in (self._pinned, self._published):
+            for old in [each for each in known if each < slot]:
+                del known[old]
 
     def gate(self, slot: int) -> int:
         """The block time at which trading of ``slot`` ends."""
@@ -45,7 +50,7 @@ class Terms:
 
     def of(self, slot: int) -> tuple[int, int, int]:
         """(gate, retail, feed-in)."""
-        return (self.gate(slot), *self._of(slot).tariff(slot))
+        return (self.gate(slot), *(self._published.get(slot) or self._of(slot).tariff(slot)))
 
     def _of(self, slot: int) -> Settings:
         return self._pinned.get(slot, self._newest)

@@ -10,18 +10,28 @@ Company and network each have their own calendar (``budget_calendar``); mostly i
 company's, ``network_period`` the network's. The two have at least one slot in common (``period-mismatch``); unless it
 is named it is the one in which the company's period begins, or in which the slot under way lies, if that is later.
 
-What is left in a company's period that is over, the company carries over into the running one, itself, when it likes.
+What is left in a company's period is carried over whole into the next one when the period closes (``budget_close``).
 
 Limits hold level by level: the cap of the utility on what it issues, the limit of the company on what a network has of
 it, the limit of the network's owner on what a device has (``budget_policy``).
 
-State: ``company-limit/`` network -> base units; ``company-class/`` network -> class; ``company-given/`` network NUL
-period(4) -> base units that the network has of its company in that period of its own.
+State: ``company-limit/`` network -> base units; ``company-given/`` network NUL period(4) -> base units that the network
+has of its company in that period of its own.
 """
 
 from typing import Final, cast
 
-from chaincode import accounts, budget_calendar, budget_charge, budget_state, budget_supply, identity, roles, slots
+from chaincode import (
+    accounts,
+    budget_calendar,
+    budget_charge,
+    budget_state,
+    budget_supply,
+    identity,
+    network_classes,
+    roles,
+    slots,
+)
 from chaincode.budget_supply import COMPANY
 from chaincode.contract import MAX_AMOUNT, Context, Contract, ContractError, Value, query, transaction
 
@@ -30,13 +40,7 @@ MAX_LISTED: Final = 100
 
 _CLASS_LETTERS: Final = "abcdefghijklmnopqrstuvwxyz0123456789-"
 _LIMITS: Final = b"company-limit/"
-_CLASSES: Final = b"company-class/"
 _GIVEN: Final = b"company-given/"
-
-
-def class_of(ctx: Context, network: str) -> str:
-    """The class that its company has named for a network; "" if none."""
-    return cast("str | None", ctx.get(_CLASSES + network.encode())) or ""
 
 
 def limit_of(ctx: Context, network: str) -> int | None:
@@ -113,7 +117,7 @@ class Companies(Contract):
             ctx.delete(_LIMITS + network.encode())
         else:
             ctx.put(_LIMITS + network.encode(), amount)
-        ctx.emit("network-limited", (network,), (amount,))
+        ctx.emit("network-limited", (network,), amount)
         return None
 
     @transaction
@@ -125,31 +129,11 @@ class Companies(Contract):
         _require_company(ctx, network)
         if len(class_name) > MAX_CLASS or not all(letter in _CLASS_LETTERS for letter in class_name):
             raise ContractError("bad-class", f"a class is 1 to {MAX_CLASS} of a-z 0-9 -")
-        if class_of(ctx, network) == class_name:
+        if network_classes.class_of(ctx, network) == class_name:
             raise ContractError("no-change", "this is its class already")
-        if class_name:
-            ctx.put(_CLASSES + network.encode(), class_name)
-        else:
-            ctx.delete(_CLASSES + network.encode())
+        network_classes.put_class(ctx, network, class_name)
         ctx.emit("network-classified", (network,), class_name)
         return None
-
-    @transaction
-    def carry_over(self, ctx: Context, *, member: str, period: int) -> Value:
-        """What is left in a company's ``period`` that is over, into the running one. By the company. Returns how much.
-
-        Raises ContractError: unknown-member, wrong-key, unknown-period, period-not-over, nothing-left.
-        """
-        identity.require_member(ctx, member)
-        if budget_supply.company_status(ctx, member, period) != "over":
-            raise ContractError("period-not-over", f"period {period} of {member} is not over")
-        left = accounts.company_book(ctx, member, period).pool
-        if not left:
-            raise ContractError("nothing-left", f"{member} has nothing left in period {period}")
-        running = budget_calendar.company_period_of(ctx, member, slots.current(ctx))
-        names = f"company:{member}:{period}", f"company:{member}:{running}"
-        accounts.give(ctx, *names, left, "carry", ctx.tx_id)
-        return left
 
     @query
     def period(self, ctx: Context, *, member: str, slot: int) -> Value:
@@ -178,7 +162,10 @@ class Companies(Contract):
         rows: list[Value] = []
         for network in identity.networks_of_member(ctx, member, first, MAX_LISTED):
             own = _period_of_network(ctx, member, period, network)
-            book, terms = accounts.network_book(ctx, network, own), (class_of(ctx, network), limit_of(ctx, network))
+            book, terms = (
+                accounts.network_book(ctx, network, own),
+                (network_classes.class_of(ctx, network), limit_of(ctx, network)),
+            )
             rows.append((network, *terms, own, given_to(ctx, network, own), book.pool, book.allocated))
         return tuple(rows)
 

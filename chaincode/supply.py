@@ -38,10 +38,13 @@ class Supply(Contract):
         """New tokens for a company, in its ``period``, under a reference not used there before. Utility only. Returns
         the period's total.
 
-        Raises ContractError: not-allowed, unknown-member, unknown-period, period-over, bad-reference, duplicate-id,
-        bad-amount, over-cap (details: the cap, what is issued).
+        Raises ContractError: not-allowed, unknown-member, no-networks, unknown-period, period-over, bad-reference,
+        duplicate-id, bad-amount, over-cap (details: the cap, what is issued).
         """
         roles.require_right(ctx, "issue")
+        roles.member_of(ctx, member)
+        if not identity.networks_of_member(ctx, member, 0, 1):
+            raise ContractError("no-networks", f"{member} has no network that could use tokens")
         return budget_supply.issue(ctx, COMPANY, member, period, amount, reference)
 
     @transaction

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.terms import Terms
+from chaincode.market_products import Settings
 from tests.chaincode.council import Council
-from tests.chaincode.marketplace import SLOT_S
+from tests.chaincode.marketplace import SLOT_S, UTILITY, marketplace
 
 
 def terms_of(council: Council) -> Terms:
@@ -36,6 +37,18 @@ def test_the_rules_of_a_slot_are_those_that_it_opened_under() -> None:
     assert terms.of(9)[1:] == (300, 40), "what is not open yet opens under the newest"
     terms.forget_before(4)
     assert terms.of(3) == (3 * SLOT_S, 300, 40)
+
+
+def test_a_published_tariff_is_known_when_its_slot_opens() -> None:
+    world = marketplace(allocated=0)
+    terms = Terms(Settings(*cast("Any", world.query("market", "settings"))), 4)
+    world.call(UTILITY, "tariffs", "publish", from_slot=50, rows=((0, 90, 30),))
+    while world.time < 48 * SLOT_S:
+        world.next_block(world.time + SLOT_S)
+    terms.apply(world.events)
+    assert [terms.of(slot)[1:] for slot in (49, 50, 51)] == [(100, 20), (90, 30), (90, 30)]
+    terms.forget_before(51)
+    assert terms.of(50)[1:] == (100, 20) and terms.of(51)[1:] == (90, 30)
 
 
 @given(st.integers(0, 3 * SLOT_S), st.sampled_from((0, 1, 600, SLOT_S, 3 * SLOT_S)))

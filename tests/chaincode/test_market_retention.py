@@ -81,8 +81,8 @@ KEPT = {
     "device-moves member-networks network network-devices network-list role-admins role-key role-member role-single",
     "budgets, which follow periods": "bud-alerts bud-calendar bud-donor bud-hold bud-length bud-need "
     "bud-owed bud-policy bud-settings bud-share bud-watch",
-    "supply and companies": "company-class company-given company-limit sup-cap sup-issue sup-open sup-price "
-    "sup-redeemed sup-redemption sup-reference tariff tariff-next",
+    "supply and companies": "company-given company-limit sup-cap sup-issue sup-open sup-price "
+    "sup-redeemed sup-redemption sup-reference tariff tariff-next net-class",
     "rules and members": "gov-admin gov-epoch gov-seat grid grid-bus grid-draft grid-feeder market market-rules slots",
     "sums": "cleared estimates metered origin origin-period origin-store product pruned rent rent-part rent-period "
     "rent-toll settled-period",
