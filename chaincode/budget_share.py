@@ -15,7 +15,16 @@ State: ``bud-share/`` network NUL period(4) -> count; ``bud-share/`` network NUL
 from collections.abc import Sequence
 from typing import Final, NamedTuple, cast
 
-from chaincode import accounts, budget_alerts, budget_calendar, budget_policy, budget_state, identity, slots
+from chaincode import (
+    accounts,
+    budget_alerts,
+    budget_calendar,
+    budget_paid,
+    budget_policy,
+    budget_state,
+    identity,
+    slots,
+)
 from chaincode.apportion import apportion
 from chaincode.contract import MAX_AMOUNT, Context, ContractError
 
@@ -139,9 +148,6 @@ def give(
                 gifts[number].append(Gift(donor.device, part, index))
         missing = [lack - part for lack, part in zip(missing, parts, strict=True)]
         budget_state.note_change(ctx, donor.device, period, before)
-    for need, got in zip(needs, gifts, strict=True):
-        if got:
-            budget_alerts.note_borrowed(ctx, need.device, period, need.reference)
     return gifts
 
 
@@ -178,6 +184,10 @@ def record(ctx: Context, network: str, period: int, share: Share) -> int:
     ctx.put(start, index + 1)
     keys = (share.giver.removeprefix(OTHER) or network, share.receiver)
     ctx.emit("shared", keys, (period, share.amount, share.reference, share.why, share.rule))
+    if share.receiver != POOL:
+        _note_paid(ctx, period, share, share.amount)
+        if _is_news(ctx, network, period, share):
+            budget_alerts.note_share(ctx, share.receiver, period, index, share.amount, share.reference)
     return index
 
 
@@ -189,6 +199,7 @@ def take_back(ctx: Context, receiver: str, period: int, gift: Gift, amount: int,
     key = _start(network, period) + gift.record.to_bytes(4, "big")
     share = Share(*cast("Share", ctx.get(key)))
     ctx.put(key, tuple(share._replace(returned=share.returned + amount)))
+    _note_paid(ctx, period, share, -amount)
     budget_state.note_change(ctx, gift.giver, period, before)
 
 
@@ -197,6 +208,27 @@ def shares_of(ctx: Context, network: str, period: int, first: int, most: int) ->
     start = _start(network, period)
     end = min(cast("int | None", ctx.get(start)) or 0, first + most)
     return tuple([Share(*cast("Share", ctx.get(start + index.to_bytes(4, "big")))) for index in range(first, end)])
+
+
+def _note_paid(ctx: Context, period: int, share: Share, amount: int) -> None:
+    """``amount`` of ``share`` was given, or came back (negative). What pool or networks give is allocated, but for what
+    the pool pays of a charge, which passes the device by."""
+    budget_paid.note(ctx, share.receiver, period, share.giver, amount)
+    if share.giver.startswith(OTHER) or (share.giver == POOL and share.why in (ORDER, GRANT)):
+        budget_alerts.note_top_up(ctx, share.receiver, period, amount)
+
+
+def _is_news(ctx: Context, network: str, period: int, share: Share) -> bool:
+    """Whether the owner is alerted that others paid. What an owner moves by hand, or grants, within its own networks
+    it knows; and a device that was allocated nothing lives off the pool on purpose.
+    """
+    if share.why not in (BY_HAND, GRANT):
+        return share.giver != POOL or budget_alerts.has_budget(ctx, share.receiver, period)
+    giver = share.giver
+    if giver == POOL:
+        return False
+    other = giver.removeprefix(OTHER) if giver.startswith(OTHER) else identity.device_of(ctx, giver).network
+    return identity.network_of(ctx, other).owner_key != identity.network_of(ctx, network).owner_key
 
 
 def _start(network: str, period: int) -> bytes:

@@ -8,32 +8,36 @@ A device's state in a period:
 
 ========  ==============================================================================================
 ACTIVE    it has what it needs
-LOW       available is below ``low_permille`` of what it was allocated
-DEPLETED  available is at most ``depleted_permille`` of it
+LOW       available is below ``low_permille`` of its budget: what it was allocated and keeps (allocated - withdrawn)
+DEPLETED  available is at most ``depleted_permille`` of it; so is whoever was allocated nothing and has nothing
 LIMITED   depleted, and nobody could help when it had to pay: it may not buy (event ``curtail``, for the plug)
 GRACE     the same for a critical device: it may not buy either, but runs on, owing
 ========  ==============================================================================================
 
 The first three follow from the book alone. LIMITED and GRACE are remembered (``stopped``) and end when the device has
-more than the depleted threshold again and owes nothing (event ``restore``). They concern their period alone: the
-events for the plug are emitted while it is active, and a new period begins afresh.
+more than the depleted threshold again and owes nothing for the period. They concern their period alone: a new one
+begins afresh. ``budget_plug`` tells the plug (``curtail``, ``restore``).
 
-State: ``bud-settings/`` -> Settings; ``bud-owed/`` network -> (total, ((device, period, amount), ...)), oldest first.
+Each change of a state is told once, by the event ``budget-state``, and remembered (``Since``); a device begins its
+period DEPLETED, until it is allocated something.
+
+State: ``bud-settings/`` -> Settings; ``bud-since/`` device NUL period(4) -> Since; ``bud-owed/`` network -> (total,
+((device, period, amount), ...)), oldest first.
 """
 
 from typing import Final, NamedTuple, cast
 
-from chaincode import accounts, budget_calendar, budget_closed, identity, slots
+from chaincode import accounts, budget_calendar, budget_closed, budget_plug, identity, slots
 from chaincode.accounts import DeviceBook
 from chaincode.contract import Context, ContractError
 
+PLANNED: Final = "planned"
+CLOSING: Final = "closing"
+CLOSED: Final = budget_closed.CLOSED
 ACTIVE: Final = "active"
 LOW: Final = "low"
 DEPLETED: Final = "depleted"
 LIMITED: Final = "limited"
-PLANNED: Final = "planned"
-CLOSING: Final = "closing"
-CLOSED: Final = budget_closed.CLOSED
 GRACE: Final = "grace"
 
 PERIODS_AHEAD: Final = 400
@@ -41,6 +45,12 @@ PERIODS_AHEAD: Final = 400
 
 _SETTINGS: Final = b"bud-settings/"
 _OWED: Final = b"bud-owed/"
+_SINCE: Final = b"bud-since/"
+
+BY_MONEY: Final = "money"
+BY_ORDER: Final = "order"
+BY_DEBT: Final = "debt"
+BY_HELP: Final = "help"
 
 
 class Settings(NamedTuple):
@@ -55,6 +65,21 @@ class Settings(NamedTuple):
     ahead_permille: int = 100
     borrow_alert: int = 3
     above_alert_slots: int = 4
+
+
+class Since(NamedTuple):
+    """A device is in ``state`` since block ``height`` of ``time`` (s), by the transaction or block hook ``tx_id``.
+
+    ``why``: BY_MONEY came or went; BY_ORDER or BY_DEBT, which it could not pay, and nobody for it: the hold or charge
+    ``reference``; BY_HELP: it can pay again, after it was stopped.
+    """
+
+    state: str
+    time: int
+    height: int
+    tx_id: bytes
+    why: str
+    reference: bytes
 
 
 class Owed(NamedTuple):
@@ -91,7 +116,7 @@ def rest_of(ctx: Context, network: str, period: int) -> int:
 
 
 def status_of(ctx: Context, network: str, period: int) -> str:
-    """ "planned", "active" or "over". Raises ContractError("unknown-period")."""
+    """ "planned", "active", "closing" or "closed". Raises ContractError("unknown-period")."""
     require_period(ctx, network, period)
     first, end = budget_calendar.slots_of(ctx, network, period)
     now = slots.current(ctx)
@@ -109,7 +134,11 @@ def require_period(ctx: Context, network: str, period: int) -> None:
 
 def require_open_period(ctx: Context, network: str, period: int) -> None:
     """Raises ContractError: unknown-period, period-closing, period-over."""
-    status = status_of(ctx, network, period)
+    require_open(status_of(ctx, network, period), period)
+
+
+def require_open(status: str, period: int) -> None:
+    """Raises ContractError: period-closing, period-over, if a period of this status is."""
     if status in (CLOSING, CLOSED):
         code = "period-closing" if status == CLOSING else "period-over"
         raise ContractError(code, f"period {period} is {status}")
@@ -122,19 +151,19 @@ def budget_of(book: DeviceBook) -> int:
 
 def level_of(book: DeviceBook, settings: Settings) -> str:
     """ACTIVE, LOW or DEPLETED, by the book alone."""
-    thousandfold = book.available * 1000
-    if thousandfold <= book.allocated * settings.depleted_permille:
+    thousandfold, budget = book.available * 1000, budget_of(book)
+    if thousandfold <= budget * settings.depleted_permille:
         return DEPLETED
-    return LOW if thousandfold < book.allocated * settings.low_permille else ACTIVE
+    return LOW if thousandfold < budget * settings.low_permille else ACTIVE
 
 
 def matters(ctx: Context, before: DeviceBook, change: int) -> bool:
     """Whether ``change`` of what is available may change the device's state: what every hold asks first."""
     if before.stopped:
         return True
-    settings = settings_of(ctx)
+    settings, budget = settings_of(ctx), budget_of(before)
     one, other = before.available * 1000, (before.available + change) * 1000
-    low, depleted = before.allocated * settings.low_permille, before.allocated * settings.depleted_permille
+    low, depleted = budget * settings.low_permille, budget * settings.depleted_permille
     return (one < low) != (other < low) or (one <= depleted) != (other <= depleted)
 
 
@@ -146,16 +175,22 @@ def state_of(ctx: Context, device: str, period: int) -> str:
     return level_of(book, settings_of(ctx))
 
 
-def stop(ctx: Context, device: str, period: int) -> None:
-    """The device could not pay, and nobody could help: LIMITED, or GRACE if critical."""
+def since_of(ctx: Context, device: str, period: int) -> Since | None:
+    """The last change of its state in ``period`` that was told; None before the first."""
+    value = ctx.get(_since_key(device, period))
+    return None if value is None else Since(*cast("Since", value))
+
+
+def stop(ctx: Context, device: str, period: int, why: str = BY_MONEY, reference: bytes = b"") -> None:
+    """The device could not pay, and nobody could help: LIMITED, or GRACE if critical. ``why``: BY_ORDER or BY_DEBT,
+    with the hold or charge that it could not pay.
+    """
     if accounts.device_book(ctx, device, period).stopped:
         return
     accounts.set_stopped(ctx, device, period, True)
-    found = identity.device_of(ctx, device)
-    keys = (device, found.network)
-    ctx.emit("budget-state", keys, (period, GRACE if found.critical else LIMITED))
-    if not found.critical and _is_active(ctx, found.network, period):
-        ctx.emit("curtail", keys, period)
+    state = GRACE if identity.device_of(ctx, device).critical else LIMITED
+    _tell(ctx, device, period, state, why, reference)
+    budget_plug.curtail(ctx, device, period)
 
 
 def note_change(ctx: Context, device: str, period: int, before: DeviceBook) -> None:
@@ -167,12 +202,13 @@ def note_change(ctx: Context, device: str, period: int, before: DeviceBook) -> N
         if level == DEPLETED or _owes(ctx, device, period):
             return
         accounts.set_stopped(ctx, device, period, False)
-        network = identity.device_of(ctx, device).network
-        ctx.emit("budget-state", (device, network), (period, level))
-        if _is_active(ctx, network, period):
-            ctx.emit("restore", (device, network), period)
+        _tell(ctx, device, period, level, BY_HELP, b"")
+        budget_plug.restore(ctx, device, period)
     elif level != level_of(before, settings):
-        ctx.emit("budget-state", (device, identity.device_of(ctx, device).network), (period, level))
+        # Between two movements of one step a device may seem richer than it was: what counts is what was told last.
+        told = since_of(ctx, device, period)
+        if level != (DEPLETED if told is None else told.state):
+            _tell(ctx, device, period, level, BY_MONEY, b"")
 
 
 def owed_of(ctx: Context, network: str) -> tuple[int, tuple[Owed, ...]]:
@@ -190,9 +226,13 @@ def put_owed(ctx: Context, network: str, claims: tuple[Owed, ...]) -> None:
         ctx.delete(_OWED + network.encode())
 
 
-def _is_active(ctx: Context, network: str, period: int) -> bool:
-    first, end = budget_calendar.slots_of(ctx, network, period)
-    return first <= slots.current(ctx) < end
+def _tell(ctx: Context, device: str, period: int, state: str, why: str, reference: bytes) -> None:
+    ctx.put(_since_key(device, period), (state, ctx.time, ctx.height, ctx.tx_id, why, reference))
+    ctx.emit("budget-state", (device, identity.device_of(ctx, device).network), (period, state))
+
+
+def _since_key(device: str, period: int) -> bytes:
+    return _SINCE + device.encode() + b"\0" + period.to_bytes(4, "big")
 
 
 def _owes(ctx: Context, device: str, period: int) -> bool:

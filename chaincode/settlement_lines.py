@@ -33,7 +33,7 @@ class Terms(NamedTuple):
 
 class Book(NamedTuple):
     """A device in a settlement: where it hung, what it contracted, what was metered in Wh, and where the reading (or
-    estimate) comes from.
+    estimate) comes from: the transaction or block hook, and its block.
     """
 
     device: str
@@ -43,6 +43,7 @@ class Book(NamedTuple):
     export_wh: int
     estimated: bool
     cause: bytes
+    height: int = 0
 
     def deviation_wh(self) -> int:
         """Metered less contracted net import, in Wh: positive if it took more than it had bought."""

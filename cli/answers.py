@@ -32,7 +32,15 @@ NETWORK_BUDGET = (
     "status", "issued", "earned", "pool", "available", "reserved", "spent", "owed",
     "carried_in", "received", "sent", "sold", "returned", "redeemed", "carried_out",
 )  # fmt: skip
-ALERT = ("device", "period", "cause", "slot", "time", "evidence", "acknowledged")
+ALERT = ("device", "period", "cause", "slot", "time", "height", "figures", "evidence", "acknowledged")
+PROOF = ("kind", "number", "height", "reference", "amount")
+OVERVIEW = (
+    "device", "state", "allocated", "withdrawn", "budget", "available", "reserved", "spent", "used", "used_wh",
+    "borrowed", "lent", "owed", "forecast", "expected", "over", "alerts", "givers",
+)  # fmt: skip
+DEVICE_NOW = (
+    "height", "time", "network", "period", "state", "since", "available", "reserved", "budget", "owed", "cut",
+)  # fmt: skip
 SHARE = ("giver", "receiver", "amount", "returned", "reference", "slot", "tx_id", "why", "rule")
 PROPOSAL = (
     "proposal", "digest", "kind", "name", "public_key", "tls_certificate", "admin_key", "address", "first_height",
@@ -52,7 +60,8 @@ EVENTS: Mapping[str, Sequence[str]] = {
     "transfer": ("source", "target", "amount", "reason", "reference"),
     "needs-refused": ("period", "code"),
     "shared": ("period", "amount", "reference", "why", "rule"),
-    "alert": ("number", "period", "cause", "slot", "time", "evidence"),
+    "alert": ("number", "period", "cause", "slot", "figures", "evidence"),
+    "alert-acknowledged": ("number",),
     "budget-state": ("period", "state"),
     "curtail": ("period",),
     "restore": ("period",),

@@ -14,6 +14,7 @@ from chaincode.budget import Budget
 from chaincode.contract import Value
 from chaincode.grid import Grid
 from chaincode.identity import Identity
+from chaincode.overview import Overview
 from node.model.codec import sha256
 from tests.chaincode.world import World
 
@@ -62,7 +63,7 @@ def settings(**budget: int) -> dict[str, dict[str, Any]]:
 
 def neighbourhood(**budget: int) -> World:
     """A world at time 0; ``budget``: settings that differ."""
-    world = World([Accounts(), Grid(), Identity(), Budget()], settings(**budget))
+    world = World([Accounts(), Grid(), Identity(), Budget(), Overview()], settings(**budget))
     with world.transaction() as ctx:
         slots.configure(ctx, SLOT_S)  # the market does this at genesis
     return world

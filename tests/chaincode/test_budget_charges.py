@@ -4,7 +4,7 @@ from typing import Any, cast
 
 import pytest
 
-from chaincode import accounts, budget, budget_alerts, budget_charge, budget_state, identity
+from chaincode import accounts, budget, budget_charge, budget_state, identity
 from chaincode.contract import MAX_AMOUNT, ContractError
 from node.executor import TRANSACTION_VALUE_BYTES
 from node.model.codec import pack
@@ -185,62 +185,6 @@ def test_a_stop_ends_only_when_nothing_is_owed() -> None:
     world.call(UTILITY, "budget", "issue", network="home-1", period=0, amount=100, reference=b"r")
     assert book(world, EV) | {"available": 50, "state": "active", "owed": 0} == book(world, EV)
     assert topics(world, "curtail", "restore") == [("curtail", EV), ("restore", EV)]
-
-
-def alerts(world: World) -> list[tuple[Any, ...]]:
-    return list(cast("tuple[tuple[Any, ...], ...]", world.query("budget", "alerts", network="home-1")))
-
-
-def use(world: World, device: str, slot: int, spent: int, estimated: bool = False) -> None:
-    with world.transaction() as ctx:
-        budget.note_use(ctx, device, slot, spent, 100, estimated, b"reading-%d" % slot)
-
-
-def test_spending_ahead_of_the_elapsed_share() -> None:
-    world = neighbourhood()
-    fund(world, {EV: 1000})
-    use(world, EV, 0, 110)  # the elapsed share is 100, and a tenth is tolerated
-    assert alerts(world) == []
-    at_slot(world, 3)
-    use(world, EV, 1, 111)
-    assert alerts(world) == [(EV, 0, "ahead", 3, 3 * 1800, (b"reading-1",), False)]
-    use(world, EV, 2, 500)
-    assert len(alerts(world)) == 1
-    assert book(world, EV) | {"used": 721, "used_wh": 300} == book(world, EV)
-    assert topics(world, "alert") == [("alert", EV)]
-
-
-def test_above_forecast_for_some_slots_in_a_row() -> None:
-    world = neighbourhood(above_alert_slots=3)
-    world.call(OWNER_1, "budget", "set_forecast", device=EV, period=0, amount=1000)
-    for slot, spent in enumerate((101, 101, 100, 101, 101, 101)):
-        use(world, EV, slot, spent)
-    assert [alert[2:6:3] for alert in alerts(world)] == [("above-forecast", (b"reading-3", b"reading-4", b"reading-5"))]
-
-
-def test_borrowing_once_and_often() -> None:
-    world = neighbourhood(borrow_alert=2)
-    fund(world, {LOAD: 1000})
-    at_slot(world, 5)
-    for ref in (b"o1", b"o2", b"o3"):
-        hold(world, EV, ref, 10)
-        resolve(world)
-    told = [(alert[2], alert[5]) for alert in alerts(world)]
-    assert told == [("borrowed", (b"o1",)), ("borrowed-often", (b"o1", b"o2"))]
-
-
-def test_estimated_readings_and_acknowledging() -> None:
-    world = neighbourhood()
-    use(world, EV, 0, 0, estimated=True)
-    use(world, EV, 1, 0, estimated=True)
-    at_slot(world, 10)
-    use(world, EV, 10, 0, estimated=True)
-    assert [alert[:3] for alert in alerts(world)] == [(EV, 0, "estimated"), (EV, 1, "estimated")]
-    world.call(OWNER_1, "budget", "acknowledge", network="home-1", alert=1)
-    assert [alert[6] for alert in alerts(world)] == [False, True]
-    for number in (-1, 2, 2**63 - 1):
-        assert world.refused(OWNER_1, "budget", "acknowledge", network="home-1", alert=number) == "unknown-alert"
-    assert budget_alerts.CAUSES[-1] == "estimated"
 
 
 def many_owing(devices: int) -> tuple[World, list[str]]:

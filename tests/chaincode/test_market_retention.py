@@ -80,7 +80,7 @@ KEPT = {
     "accounts, rights, devices": "acc-company acc-device acc-named acc-network acc-supply device device-fills "
     "device-moves member-networks network network-devices network-list role-admins role-key role-member role-single",
     "budgets, which follow periods": "bud-alerts bud-calendar bud-donor bud-hold bud-length bud-need "
-    "bud-owed bud-policy bud-settings bud-share bud-watch",
+    "bud-owed bud-policy bud-settings bud-share bud-watch bud-cut bud-cut-end bud-paid bud-since",
     "supply and companies": "company-given company-limit sup-cap sup-issue sup-open sup-price "
     "sup-redeemed sup-redemption sup-reference tariff tariff-next net-class",
     "rules and members": "gov-admin gov-epoch gov-seat grid grid-bus grid-draft grid-feeder market market-rules slots",

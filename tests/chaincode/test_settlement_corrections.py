@@ -188,14 +188,14 @@ def test_an_estimate_that_is_confirmed_names_the_reading_and_moves_nothing() -> 
 def test_what_a_device_has_used_by_a_correction_may_be_alarming() -> None:
     def alarms(world: World) -> list[tuple[Any, ...]]:
         alerts = cast("Any", world.query("budget", "alerts", network="home-1"))
-        return [(alert[0], alert[5]) for alert in alerts if alert[2] == "ahead"]
+        return [(alert[0], *[proof[:2] + proof[3:4] for proof in alert[7]]) for alert in alerts if alert[2] == "ahead"]
 
-    world = settled_world(AS_CONTRACTED, patient(allocated=5_000_000))
+    world = settled_world(AS_CONTRACTED, patient(allocated=500_000))
     assert alarms(world) == []
     cause = correct(world, "home-1/load", (4_000, 0))
-    assert alarms(world) == [("home-1/load", (cause,))]
+    assert alarms(world) == [("home-1/load", ("correction", 1, cause))]
     correct(world, "home-1/load", (1_000, 0))
-    assert alarms(world) == [("home-1/load", (cause,))], "what was raised stands"
+    assert alarms(world) == [("home-1/load", ("correction", 1, cause))], "what was raised stands"
     assert used(world, "home-1/load") == (37_000, 1_000)
 
 

@@ -1,0 +1,132 @@
+"""What an owner asks of devices: who uses more than it should and who paid for it, and what the plug is to do now.
+
+Queries over the budgets' records, a page of devices at a time, each of them provable; and the hook that restores
+what was cut off in a period that is over (``budget_plug``).
+
+What a device is *expected* to have used at the end of a period goes on as it went so far, in whole base units:
+
+    expected = used * slots of the period / slots from its first to the last settled one, rounded up
+
+Before a slot is settled it is the forecast, 0 without one. It is *over* by expected - budget (negative: it has so much
+to spare), where the budget is what the owner allocated and left it (``budget_alerts``).
+
+State: that of ``budget_plug``.
+"""
+
+from typing import Final
+
+from chaincode import (
+    accounts,
+    budget_alerts,
+    budget_calendar,
+    budget_paid,
+    budget_plug,
+    budget_state,
+    identity,
+    slots,
+)
+from chaincode.budget_alerts import Watch
+from chaincode.contract import Context, Contract, ContractError, Value, query
+
+MAX_LISTED: Final = 64
+"""Devices of one answer: so many that it can be proven."""
+MAX_GIVERS: Final = 5
+
+
+class Overview(Contract):
+    """Devices at a glance, and their plugs."""
+
+    name = "overview"
+    indexed = (budget_plug.ENDS,)
+
+    def begin_block(self, ctx: Context) -> None:
+        budget_plug.turn(ctx)
+
+    def next_event(self, ctx: Context) -> int | None:
+        return budget_plug.next_turn(ctx)
+
+    @query
+    def devices(self, ctx: Context, *, network: str, period: int | None = None, first: int = 0) -> Value:
+        """(period, its first slot, first slot of the next, how many devices the network has, rows): 64 devices from
+        number ``first`` on, in the order of their registration; by default of the period under way.
+
+        A row: (device, state, allocated, withdrawn, budget, available, reserved, spent, used, used_wh, borrowed, lent,
+        owed, forecast, expected, over, causes of alerts, givers), in base units. Givers: the five that paid most for
+        it, ((giver, amount), ...), the largest first; a giver is a device, "" for the pool, "@" and a network, or "*"
+        for several. Raises ContractError: unknown-network, unknown-period, bad-args.
+        """
+        if first < 0:
+            raise ContractError("bad-args", "the first number of a list is 0")
+        number = budget_calendar.period_of(ctx, network, slots.current(ctx)) if period is None else period
+        budget_state.require_period(ctx, network, number)
+        bounds = budget_calendar.slots_of(ctx, network, number)
+        names = identity.devices_of(ctx, network)
+        rows = [_row(ctx, network, device, number, bounds) for device in names[first : first + MAX_LISTED]]
+        return number, *bounds, len(names), tuple(rows)
+
+    @query
+    def device(self, ctx: Context, *, device: str) -> Value:
+        """A device now: (height, time, network, period, state, since, available, reserved, budget, owed, cut).
+
+        ``height`` and ``time``: of the block that this is true after. Since: (time, height, tx id, why, reference),
+        the fields of ``budget_state.Since``; None before the first change in the period. Cut: (period, time, height,
+        tx id) if its plug is off, else None. Amounts in base units. Raises ContractError("unknown-device").
+        """
+        network = identity.device_of(ctx, device).network
+        period = budget_calendar.period_of(ctx, network, slots.current(ctx))
+        book = accounts.device_book(ctx, device, period)
+        since = budget_state.since_of(ctx, device, period)
+        cut = budget_plug.cut_of(ctx, device)
+        return (
+            ctx.height,
+            ctx.time,
+            network,
+            period,
+            budget_state.state_of(ctx, device, period),
+            None if since is None else tuple(since[1:]),
+            book.available,
+            book.reserved,
+            budget_state.budget_of(book),
+            _owed(ctx, network, device, period),
+            None if cut is None else (cut.period, cut.time, cut.height, cut.tx_id),
+        )
+
+
+def expected_of(watch: Watch, first: int, end: int) -> int:
+    """What a device will have used at the end of the period from slot ``first`` to before ``end``; base units."""
+    if watch.last_slot < first:
+        return watch.forecast
+    return -(-watch.used * (end - first) // (watch.last_slot - first + 1))
+
+
+def _row(ctx: Context, network: str, device: str, period: int, bounds: tuple[int, int]) -> Value:
+    book = accounts.device_book(ctx, device, period)
+    watch = budget_alerts.watch_of(ctx, device, period)
+    budget = budget_alerts.budget_of(ctx, device, period, watch)
+    expected = expected_of(watch, *bounds)
+    givers = sorted(budget_paid.paid_of(ctx, device, period), key=lambda paid: (-paid.amount, paid.giver))
+    return (
+        device,
+        budget_state.state_of(ctx, device, period),
+        book.allocated,
+        book.withdrawn,
+        budget,
+        book.available,
+        book.reserved,
+        book.spent,
+        watch.used,
+        watch.used_wh,
+        book.borrowed,
+        book.lent,
+        _owed(ctx, network, device, period),
+        watch.forecast,
+        expected,
+        expected - budget,
+        watch.raised,
+        tuple([tuple(paid) for paid in givers[:MAX_GIVERS] if paid.amount]),
+    )
+
+
+def _owed(ctx: Context, network: str, device: str, period: int) -> int:
+    _, claims = budget_state.owed_of(ctx, network)
+    return sum([claim.amount for claim in claims if (claim.device, claim.period) == (device, period)])
