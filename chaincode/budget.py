@@ -258,6 +258,18 @@ class Budget(Contract):
         return (status, *totals[:6], budget_state.owed_of(ctx, network)[0], *totals[6:])
 
     @query
+    def books(self, ctx: Context, *, network: str, period: int) -> Value:
+        """The books of a network's devices: ((device, the fields of ``accounts.DeviceBook``), ...)."""
+        budget_state.require_period(ctx, network, period)
+        devices = identity.devices_of(ctx, network)
+        return tuple([(device, tuple(accounts.device_book(ctx, device, period))) for device in devices])
+
+    @query
+    def settings(self, ctx: Context) -> Value:
+        """The fields of ``budget_state.Settings``."""
+        return tuple(budget_state.settings_of(ctx))
+
+    @query
     def alerts(self, ctx: Context, *, network: str, first: int = 0) -> Value:
         """Alerts from number ``first`` on, at most 500, the fields of ``budget_alerts.Alert``."""
         identity.network_of(ctx, network)
@@ -288,8 +300,9 @@ class Budget(Contract):
 
     @query
     def period(self, ctx: Context, *, network: str, slot: int) -> Value:
-        """(a network's period of the slot, its first slot, first slot of the next, a word for its
-        state: "planned", "active", "closing", "closed")."""
+        """(a network's period of the slot, its first slot, first slot of the next, "planned", "active", "closing" or
+        "closed").
+        """
         period = period_of(ctx, network, slot)
         first, end = budget_calendar.slots_of(ctx, network, period)
         return (period, first, end, budget_state.status_of(ctx, network, period))

@@ -1,4 +1,4 @@
-"""`watt admin issue | allocate | policy`: a network's budget of a billing period, and what its owner decides of it."""
+"""`watt admin issue | allocate | take-back`, `watt wallet forecast`: a network's budget of a billing period."""
 
 from decimal import Decimal
 from pathlib import Path
@@ -6,10 +6,11 @@ from typing import Any
 
 import click
 
+from cli.answers import as_rows
 from cli.output import json_option, refusals_to_exit_codes
 from cli.periods import period_option, period_or_current
 from cli.session import done, signing_options, transact
-from cli.units import MAX_INTEGER, TOKENS, base_units
+from cli.units import TOKENS, base_units
 from node.gateway.client import Client
 
 
@@ -27,31 +28,7 @@ class DeviceAmount(click.ParamType[tuple[str, Decimal]]):
         return device, TOKENS.convert(amount, param, ctx)
 
 
-class Donor(click.ParamType[tuple[str, int, Decimal, bool]]):
-    """``DEVICE=RANK[:FLOOR]`` or ``DEVICE=never``; becomes (device, rank, floor in tokens, gives)."""
-
-    name = "device=rank[:floor]|never"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, int, Decimal, bool]:
-        if isinstance(value, tuple):
-            return value
-        device, equals, policy = str(value).rpartition("=")
-        rank, _, floor = policy.partition(":")
-        if not equals or not device or not (_is_rank(rank) or policy == "never"):
-            self.fail(f"{str(value)[:60]!r} is not DEVICE=RANK, DEVICE=RANK:FLOOR or DEVICE=never", param, ctx)
-        if policy == "never":
-            return device, 0, Decimal(0), False
-        return device, int(rank), TOKENS.convert(floor or "0", param, ctx), True
-
-
-def _is_rank(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and len(text) <= 19 and int(text) <= MAX_INTEGER
-
-
 DEVICE_AMOUNT = DeviceAmount()
-DONOR = Donor()
 
 
 @click.command()
@@ -90,9 +67,11 @@ def issue(
 
 @click.command()
 @click.argument("network_name", metavar="NETWORK")
-@click.argument("amounts", metavar="DEVICE=TOKENS...", type=DEVICE_AMOUNT, nargs=-1)
+@click.argument("amounts", metavar="[DEVICE=TOKENS]...", type=DEVICE_AMOUNT, nargs=-1)
 @click.option("--by-history", type=TOKENS, help="Instead: so many tokens, shared out as last period was used.")
-@click.option("--device", "devices", multiple=True, help="With --by-history: a device that gets a part.")
+@click.option("--by-forecast", type=TOKENS, help="Instead: so many tokens, shared out as devices are forecast.")
+@click.option("--by-policy", is_flag=True, help="Instead: what the rule of the network's policy gives.")
+@click.option("--device", "devices", multiple=True, help="One that gets a part, by history or forecast; default: all.")
 @period_option
 @signing_options
 @json_option
@@ -101,6 +80,8 @@ def allocate(
     network_name: str,
     amounts: tuple[tuple[str, Decimal], ...],
     by_history: Decimal | None,
+    by_forecast: Decimal | None,
+    by_policy: bool,
     devices: tuple[str, ...],
     period: int | None,
     nodes: tuple[str, ...],
@@ -113,51 +94,88 @@ def allocate(
     Example: watt admin allocate home-03 home-03/load=25 home-03/ev=10 --key owner.key
 
     Example: watt admin allocate home-03 --by-history 35 --device home-03/load --device home-03/ev --key owner.key
+
+    Example: watt admin allocate home-03 --by-policy --key owner.key
     """
-    if bool(amounts) == (by_history is not None) or bool(devices) != (by_history is not None):
-        raise click.UsageError("say either DEVICE=TOKENS..., or --by-history and --device")
+    divided = by_forecast if by_history is None else by_history
+    if bool(amounts) + (by_history is not None) + (by_forecast is not None) + by_policy != 1:
+        raise click.UsageError("say one of DEVICE=TOKENS..., --by-history, --by-forecast and --by-policy")
+    if devices and divided is None:
+        raise click.UsageError("--device goes with --by-history or --by-forecast")
 
     async def args(client: Client) -> dict[str, Any]:
         decimals = (await client.node_info()).token_decimals
         common = {"network": network_name, "period": await period_or_current(client, period, network_name)}
-        if by_history is not None:
-            return {**common, "amount": base_units(by_history, decimals), "devices": devices}
-        return {**common, "amounts": tuple((name, base_units(amount, decimals)) for name, amount in amounts)}
+        if by_policy:
+            return common
+        if divided is None:
+            return {**common, "amounts": _in_base_units(amounts, decimals)}
+        among = devices or as_rows(await client.query("identity", "devices", {"network": network_name}))
+        return {**common, "amount": base_units(divided, decimals), "devices": among}
 
-    method = "allocate" if by_history is None else "allocate_by_history"
+    rule = "policy" if by_policy else "forecast" if by_forecast is not None else "history"
+    method = "allocate" if amounts else f"allocate_by_{rule}"
     done(transact(nodes, key_file, passphrase_file, "budget", method, args), as_json)
 
 
-@click.command()
+@click.command("take-back")
 @click.argument("network_name", metavar="NETWORK")
-@click.option(
-    "--proceeds",
-    type=click.Choice(["pool", "device"]),
-    default="pool",
-    show_default=True,
-    help="Who gets what a device earns.",
-)
-@click.option("--donor", "donors", type=DONOR, multiple=True, help="Who helps: the smaller rank is asked first.")
+@click.argument("amounts", metavar="DEVICE=TOKENS...", type=DEVICE_AMOUNT, nargs=-1, required=True)
+@period_option
 @signing_options
 @json_option
 @refusals_to_exit_codes
-def policy(
+def take_back(
     network_name: str,
-    proceeds: str,
-    donors: tuple[tuple[str, int, Decimal, bool], ...],
+    amounts: tuple[tuple[str, Decimal], ...],
+    period: int | None,
     nodes: tuple[str, ...],
     key_file: Path,
     passphrase_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Decide where NETWORK's proceeds go, and which devices help others that run out. The owner signs.
+    """Take tokens that devices of NETWORK have not spent back into its pool, to be allocated anew. The owner signs.
 
-    Example: watt admin policy home-03 --donor home-03/battery=1:2.5 --donor home-03/load=never --key owner.key
+    Example: watt admin take-back home-03 home-03/ev=4 --key owner.key
     """
 
     async def args(client: Client) -> dict[str, Any]:
         decimals = (await client.node_info()).token_decimals
-        rows = [(name, rank, base_units(floor, decimals), gives, None, 0, 0) for name, rank, floor, gives in donors]
-        return {"network": network_name, "proceeds": proceeds, "devices": rows}
+        number = await period_or_current(client, period, network_name)
+        return {"network": network_name, "period": number, "amounts": _in_base_units(amounts, decimals)}
 
-    done(transact(nodes, key_file, passphrase_file, "budget", "set_policy", args), as_json)
+    done(transact(nodes, key_file, passphrase_file, "budget", "withdraw", args), as_json)
+
+
+@click.command()
+@click.argument("device")
+@click.argument("amount", type=TOKENS)
+@period_option
+@signing_options
+@json_option
+@refusals_to_exit_codes
+def forecast(
+    device: str,
+    amount: Decimal,
+    period: int | None,
+    nodes: tuple[str, ...],
+    key_file: Path,
+    passphrase_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Say that DEVICE is expected to spend AMOUNT tokens in a billing period; 0: no forecast. The device or its owner
+    signs.
+
+    Example: watt wallet forecast home-03/ev 12.5 --key owner.key
+    """
+
+    async def args(client: Client) -> dict[str, Any]:
+        number = await period_or_current(client, period, device)
+        decimals = (await client.node_info()).token_decimals
+        return {"device": device, "period": number, "amount": base_units(amount, decimals)}
+
+    done(transact(nodes, key_file, passphrase_file, "budget", "set_forecast", args), as_json)
+
+
+def _in_base_units(amounts: tuple[tuple[str, Decimal], ...], decimals: int) -> tuple[tuple[str, int], ...]:
+    return tuple((name, base_units(amount, decimals)) for name, amount in amounts)

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Final, TypeAlias
 
+from chaincode.budget_contradictions import FAULTS
+from chaincode.budget_contradictions import NAMES as FAULT_NAMES
 from chaincode.identity import MAX_AHEAD_SLOTS, MAX_POWER_W
 from cli.output import tokens
 from cli.units import WH_PER_KWH, clock, kwh
@@ -32,6 +34,8 @@ _SENTENCES: Final = {
     "in-arrears": "the network owes the utility, and may not sell until it has paid",
     "insufficient-funds": "fewer tokens are available than this needs: see `watt wallet balance`",
     "missing-bus": "a new version keeps every bus that the grid has: see `watt admin grid show`",
+    "no-forecast": "no device has a forecast for this period: see `watt wallet forecast`",
+    "no-rule": "the policy leaves allocation to the owner: see `allocation` in docs/policies.md",
     "no-change": "this is how it is already: nothing would change",
     "no-governance": "the genesis names no admins of validators, so nobody changes the membership or the rules",
     "no-product": "the slot is not open yet, or older than the chain",
@@ -94,6 +98,10 @@ _WITH_FIGURES: Final[dict[tuple[str, int], _Words]] = {
         "tokens per kWh in this slot"
     ),
     ("change-pending", 1): lambda found, _: f"another change is scheduled: approve again from height {found[0]} on",
+    ("bad-policy", 2): lambda found, _: FAULTS[FAULT_NAMES[found[0]]],
+    ("over-limit", 2): lambda found, decimals: (
+        f"the limit leaves room for {tokens(found[0], decimals)} tokens, not {tokens(found[1], decimals)}"
+    ),
     ("bad-rows", 2): lambda found, _: f"one transaction takes 1 to {found[0]} rows, not {found[1]}",
     ("conflict", 4): lambda found, _: (
         f"this slot has another reading ({kwh(found[0])} kWh in, {kwh(found[1])} out): `watt meter correct` replaces it"

@@ -17,6 +17,7 @@ COMMANDS: Final[Commands] = {
         "cli.wallet_moves:disconnect",
         "A device hangs nowhere from a slot on, until it is connected again.",
     ),
+    "forecast": ("cli.admin_budgets:forecast", "Say what a device is expected to spend in a billing period."),
     "new": ("cli.wallet_keys:new", "Make a key and write it to a file, encrypted under a passphrase."),
     "order": ("cli.wallet_orders:order", "Place an order for a device: buy or sell energy in a slot."),
     "orders": ("cli.wallet_orders:orders", "List a device's orders, newest first."),

@@ -1,5 +1,6 @@
 """A policy: set as a whole, refused if it contradicts itself, remembered when it is replaced; and its limits."""
 
+from functools import cache
 from typing import Any, cast
 
 import pytest
@@ -25,8 +26,8 @@ def set_policy(world: World, *rows: Row, **terms: Any) -> None:
     world.call(OWNER_1, "budget", "set_policy", network="home-1", devices=rows, **terms)
 
 
-def policy(world: World, **when: int) -> Any:
-    return world.query("budget", "policy", network="home-1", **when)
+def policy(world: World, slot: int | None = None) -> Any:
+    return world.query("budget", "policy", network="home-1", slot=slot)
 
 
 def test_a_policy_replaces_the_one_before_whole() -> None:
@@ -119,9 +120,15 @@ policies = st.builds(
 )
 
 
+@cache
+def shared() -> World:
+    """One world for all examples: each sets the whole policy."""
+    return neighbourhood()
+
+
 @given(policy_=policies, terms=st.lists(donors, max_size=4))
 def test_the_chain_takes_what_has_no_fault_and_only_that(policy_: Policy, terms: list[Donor]) -> None:
-    world = neighbourhood()
+    world = shared()
     rows = tuple((device, *donor) for device, donor in zip((LOAD, EV, PV, BATTERY), terms, strict=False))
     args = {"network": "home-1", "devices": rows, **policy_._asdict()}
     if faults_of(policy_, rows):

@@ -4,11 +4,10 @@ import json
 from decimal import Decimal
 from pathlib import Path
 
-import click
 import pytest
 from click.testing import CliRunner
 
-from cli.admin_budgets import DEVICE_AMOUNT, DONOR
+from cli.admin_budgets import DEVICE_AMOUNT
 from cli.answers import ORDER, event_fields, record, records
 from cli.clearing_file import clear_file
 from cli.main import main
@@ -52,11 +51,15 @@ KEY = "ab" * 32
         ["wallet", "share", "home-1/pv", "home-1/load", "3", "--list", "home-1"],
         ["wallet", "share", "home-1/pv", "home-1/load"],
         ["admin", "issue", "home-1", "1e28", "--reference", "x", "--key", "k"],
-        ["admin", "policy", "home-1", "--donor", "home-1/pv=99999999999999999999", "--key", "k"],
+        ["admin", "policy", "apply", "home-1.toml", "more.toml", "--key", "k"],
+        ["admin", "allocate", "home-1", "--by-policy", "--by-history", "3", "--key", "k"],
+        ["admin", "allocate", "home-1", "--by-policy", "--device", "home-1/pv", "--key", "k"],
+        ["admin", "take-back", "home-1", "--key", "k"],
+        ["wallet", "forecast", "home-1/pv", "-1", "--key", "k"],
         ["admin", "allocate", "home-1", "home-1/pv=1", "--by-history", "3", "--key", "k"],
         ["admin", "allocate", "home-1", "--key", "k"],
         ["admin", "allocate", "home-1", "home-1/pv", "--key", "k"],
-        ["admin", "policy", "home-1", "--donor", "home-1/pv=sometimes", "--key", "k"],
+        ["admin", "policy", "check"],
         ["admin", "member", "add", "x", "--public-key", "12", "--key", "k"],
         ["broker", "run"],
     ],
@@ -71,11 +74,6 @@ def test_wrong_usage(words: list[str]) -> None:
 def test_what_admins_type() -> None:
     assert PUBLIC_KEY.convert(KEY, None, None) == bytes.fromhex(KEY)
     assert DEVICE_AMOUNT.convert("home-1/pv=2.5", None, None) == ("home-1/pv", Decimal("2.5"))
-    assert DONOR.convert("home-1/pv=3", None, None) == ("home-1/pv", 3, Decimal(0), True)
-    assert DONOR.convert("home-1/pv=3:1.25", None, None) == ("home-1/pv", 3, Decimal("1.25"), True)
-    assert DONOR.convert("home-1/pv=never", None, None) == ("home-1/pv", 0, Decimal(0), False)
-    with pytest.raises(click.BadParameter):
-        DONOR.convert("home-1/pv=-1", None, None)
 
 
 def test_answers_of_another_shape_are_refused() -> None:

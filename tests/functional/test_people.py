@@ -151,7 +151,6 @@ def test_money_from_issue_to_share_and_alert(watt: Watt) -> None:
     before = watt.json("wallet", "balance", "home-3")["devices"]
     watt.json("admin", "issue", "home-3", "12.5", "--reference", "a bill", key="utility")
     watt.json("admin", "allocate", "home-3", "home-3/load=10", "home-3/ev=2.5", key="home-3")
-    watt.json("admin", "policy", "home-3", "--donor", "home-3/load=1:2.5", "--donor", "home-3/ev=never", key="home-3")
     watt.json("wallet", "share", "home-3/load", "home-3/ev", "0.75", key="home-3")
     balance = watt.json("wallet", "balance", "home-3")
     gained = {name: book["available"] - before[name]["available"] for name, book in balance["devices"].items()}
