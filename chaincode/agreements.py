@@ -235,7 +235,7 @@ def require_room(ctx: Context, number: int, period: int, amount: int) -> None:
     if amount <= 0:
         raise ContractError("bad-amount", "an amount is above 0")
     if amount > left:
-        raise ContractError("over-cap", f"{left} of {found.cap} may still be given", (left, amount))
+        raise ContractError("over-cap", f"{left} of {found.cap} may still be given", (left, amount, number))
     gives = accounts.network_book(ctx, found.giver, period)
     gets = accounts.network_book(ctx, found.taker, taker_period(ctx, found, period))
     if max(gives.sent, gives.sold, gets.received) + amount > MAX_BY_HAND:
@@ -323,7 +323,7 @@ def _enlist(ctx: Context, table: bytes, network: str, number: int, most: int) ->
     listed = agreement_book.listed(ctx, table, network)
     kept = [each for each in listed if not agreement_book.has_lapsed(agreement_book.agreement_of(ctx, each), slot)]
     if len(kept) >= most:
-        raise ContractError("too-many", f"{network} has {most} already", (most,))
+        raise ContractError("too-many", f"{network} has {most} already")
     agreement_book.put_listed(ctx, table, network, (*kept, number))
 
 

@@ -97,7 +97,7 @@ class Sales(Contract):
             raise ContractError("insufficient-funds", f"the pool has {held}", (held, amount))
         waiting = [number for number in _open(ctx, agreement) if _state(ctx, sale_of(ctx, number)) == OFFERED]
         if len(waiting) >= MAX_OFFERS:
-            raise ContractError("too-many", f"{MAX_OFFERS} offers wait already", (MAX_OFFERS,))
+            raise ContractError("too-many", f"{MAX_OFFERS} offers wait already")
         due = amount * terms.price // PERMILLE
         sale = Sale(agreement, period, amount, terms.price, due, OFFERED, -1, b"", slots.current(ctx), b"")
         number = _add(ctx, sale)

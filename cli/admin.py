@@ -7,6 +7,7 @@ import click
 from cli.lazy import Commands, LazyGroup
 
 COMMANDS: Final[Commands] = {
+    "agreement": ("cli.agreements:agreement", "Help between networks, and sales, as their owners agree on them."),
     "allocate": ("cli.admin_budgets:allocate", "Give tokens of a network's pool to its devices."),
     "approve": ("cli.governance:approve", "Approve a proposal for the validators that you are the admin of."),
     "device": ("cli.admin_members:device", "Loads, panels, batteries and cars."),
@@ -18,6 +19,7 @@ COMMANDS: Final[Commands] = {
     "proposals": ("cli.governance:proposals", "List the open proposals: what they change, from when on, who approved."),
     "propose": ("cli.governance:propose", "Propose a change of the validators; it counts as your approval."),
     "rules": ("cli.rules:rules", "The market's rules: what they are, and changing them by vote."),
+    "sale": ("cli.sales:sale", "Tokens sold from one network to another under an agreement."),
     "settlement": ("cli.settlement:settlement", "What could not be settled, rent, and losses."),
     "take-back": ("cli.admin_budgets:take_back", "Take what devices have not spent back into their network's pool."),
     "tariff": ("cli.tariff:tariff", "The utility's prices by time of use."),

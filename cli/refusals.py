@@ -17,6 +17,7 @@ _Words: TypeAlias = Callable[[tuple[int, ...], int], str]
 
 _SENTENCES: Final = {
     "bad-address": "an address is HOST:PORT with a port from 1 to 65535",
+    "bad-agreement": "the cap is above 0, the rank at most 1000, and the end lies ahead: see docs/agreements.md",
     "bad-amount": "an amount is above 0 and no more than the ledger counts, and each device is named once",
     "bad-certificate": "a TLS certificate is one certificate in PEM, of at most 4096 bytes",
     "bad-energy": "energy times price is more than the ledger counts",
@@ -26,6 +27,7 @@ _SENTENCES: Final = {
     "bad-limit": f"a connection carries 0 to {MAX_POWER_W} W",
     "closed-product": "the slot takes no orders now: see `watt market products` for those that are OPEN",
     "duplicate": "this very order has been placed already",
+    "duplicate-agreement": "these two have such an agreement, or one is proposed: see `watt admin agreement list`",
     "duplicate-certificate": "another validator has this TLS certificate",
     "duplicate-key": "another validator has this key",
     "duplicate-name": "there is a validator with this name",
@@ -41,13 +43,21 @@ _SENTENCES: Final = {
     "no-product": "the slot is not open yet, or older than the chain",
     "not-allowed": "the key that signed has not the role that this needs",
     "not-connected": "the device is connected nowhere in this slot",
+    "not-in-force": "the agreement is not in force: only proposed, not begun, or over",
+    "not-offered": "the offer has been answered or taken back, or it has lapsed",
     "not-open": "the order is filled, cancelled or expired already",
     "not-parked": "it has been released and done already",
+    "not-proposed": "the proposal has been answered or taken back, or it has lapsed",
+    "not-sold": "nothing has moved that is not paid for",
+    "other-class": "the agreement is for networks of one class, and these are not",
     "other-network": "the devices are not all of this network",
     "over-budget": "the device's budget does not suffice, and no other of its network helps: see `watt wallet balance`",
     "own-cross": "the network has open orders on the other side at this bus",
     "too-few": "there are never fewer than 4 validators: add one first",
+    "too-many": "there are as many already as there may be",
     "too-many-proposals": "an admin has at most two open proposals: withdraw one, or wait until it has lapsed",
+    "unknown-agreement": "there is no agreement with this number: see `watt admin agreement list`",
+    "unknown-sale": "there is no sale with this number: see `watt admin sale list`",
     "unmetered": "too many readings of the device are missing: it may sell again when its meter has reported them",
     "slot-over": "the slot is over, under way while the device hangs somewhere in it, or more than 1,000 slots ahead",
     "unknown-alert": "the network has no alert with this number",
@@ -59,8 +69,10 @@ _SENTENCES: Final = {
     "unknown-proposal": "no open proposal has this number: see `watt admin proposals`, `watt admin rules proposals`",
     "unknown-unit": "nothing was parked under this number: see `watt admin settlement parked`",
     "unknown-validator": "there is no such validator: see `watt admin validators`",
+    "with-itself": "a network cannot agree on anything with itself",
     "wrong-digest": "the proposal says something else than what was approved: look at it again",
     "wrong-key": "the key that signed may not act for this device or network",
+    "wrong-kind": "an agreement is about shares (`watt admin agreement share`) or about sales (`watt admin sale`)",
 }
 
 
@@ -126,6 +138,13 @@ _WITH_FIGURES: Final[dict[tuple[str, int], _Words]] = {
     ("too-far", 1): lambda found, _: f"the farthest height for a change is {found[0]}",
     ("too-soon", 1): lambda found, _: f"the nearest height for a change is {found[0]}",
     ("wrong-draft", 1): lambda found, _: f"{found[0]} lines are drafted: another program publishes at the same time",
+    ("duplicate-agreement", 1): lambda found, _: (
+        f"these two have such an agreement, or one is proposed: see `watt admin agreement show {found[0]}`"
+    ),
+    ("over-cap", 3): lambda found, decimals: (
+        f"{tokens(found[0], decimals)} tokens are left of the cap of agreement {found[2]} in this period, not "
+        f"{tokens(found[1], decimals)}"
+    ),
     ("over-capacity", 2): lambda found, _: (
         f"the device's connection leaves room for {kwh(found[0])} kWh more in this slot, not {kwh(found[1])}"
     ),
