@@ -168,13 +168,13 @@ class Budget(Contract):
 
         What a device has lent or borrowed in the period stays within ``budget_share.MAX_BY_HAND`` (bad-amount).
 
-        Raises ContractError: unknown-device, wrong-key, other-network, unknown-period, bad-amount, over-limit,
-        bad-account, insufficient-funds.
+        Raises ContractError: unknown-device, wrong-key, other-network, unknown-period, period-closing, period-over,
+        bad-amount, over-limit, bad-account, insufficient-funds.
         """
         network = identity.device_of(ctx, giver).network
         identity.require_owner(ctx, network)
         budget_policy.require_in_network(ctx, receiver, network)
-        budget_state.require_period(ctx, network, period)
+        budget_state.require_open_period(ctx, network, period)
         gives, gets = accounts.device_book(ctx, giver, period), accounts.device_book(ctx, receiver, period)
         budget_share.require_room(ctx, giver, receiver, period, amount)
         budget_policy.require_within_limit(ctx, receiver, period, amount)

@@ -28,8 +28,10 @@ from chaincode import (
     budget_lots,
     budget_policy,
     budget_state,
+    budget_supply,
     identity,
     market_calendar,
+    sales,
     settlement_parking,
 )
 from chaincode.budget_closed import CLOSED, PARKED, QUEUED, Closing
@@ -253,9 +255,15 @@ def _give_away(
     ctx: Context, network: str, period: int, amount: int, excess: str, reference: bytes
 ) -> tuple[int, int, int]:
     """What is not carried over: (returned, redeemed, sold)."""
-    if amount:
-        accounts.transfer(ctx, f"pool:{network}:{period}", accounts.UTILITY, amount, "return", reference)
-    return amount, 0, 0
+    redeemed = sold = 0
+    if amount and excess == budget_policy.REDEEM:
+        redeemed = budget_supply.redeem_at_close(ctx, network, period, amount, reference)
+    elif amount and excess == budget_policy.SELL:
+        sold = sales.at_close(ctx, network, period, amount)
+    returned = amount - redeemed - sold
+    if returned:
+        accounts.transfer(ctx, f"pool:{network}:{period}", accounts.UTILITY, returned, "return", reference)
+    return returned, redeemed, sold
 
 
 def _put(ctx: Context, queued: _Queued) -> None:

@@ -22,7 +22,7 @@ reference -> number.
 from itertools import islice
 from typing import Final, NamedTuple, cast
 
-from chaincode import accounts, budget_calendar, budget_charge, budget_state, identity, roles, slots
+from chaincode import accounts, budget_calendar, budget_charge, budget_closed, budget_state, identity, roles, slots
 from chaincode.accounts import UTILITY
 from chaincode.contract import MAX_AMOUNT, Context, ContractError
 from chaincode.keys import uint
@@ -82,23 +82,27 @@ def require_holder(ctx: Context, kind: str, name: str) -> None:
 
 
 def require_open(ctx: Context, kind: str, name: str, period: int) -> None:
-    """The holder's ``period`` is known and not over. Raises ContractError: unknown-period, period-over, and as
-    ``require_holder`` does."""
+    """The holder's ``period`` is known and not over. Raises ContractError: unknown-period, period-closing, period-over,
+    and as ``require_holder`` does."""
     require_holder(ctx, kind, name)
     if kind == NETWORK:
         budget_state.require_open_period(ctx, name, period)
-    elif company_status(ctx, name, period) == "over":
-        raise ContractError("period-over", f"period {period} is over")
+    else:
+        budget_state.require_open(company_status(ctx, name, period), period)
 
 
 def company_status(ctx: Context, member: str, period: int) -> str:
-    """ "planned", "active" or "over". Raises ContractError("unknown-period") for one that is none, or too far ahead."""
+    """ "planned", "active", "closing" or "closed". Raises ContractError("unknown-period") for one that is none, or too
+    far ahead.
+    """
     now = slots.current(ctx)
     latest = budget_calendar.company_period_of(ctx, member, now) + budget_state.PERIODS_AHEAD
     if not 0 <= period <= latest:
         raise ContractError("unknown-period", f"period {period} is not between 0 and {latest}")
     first, end = budget_calendar.company_slots_of(ctx, member, period)
-    return "planned" if now < first else "active" if now < end else "over"
+    if now < end:
+        return budget_state.PLANNED if now < first else budget_state.ACTIVE
+    return budget_state.CLOSED if budget_closed.is_closed(ctx, COMPANY, member, period) else budget_state.CLOSING
 
 
 def set_cap(ctx: Context, kind: str, name: str, period: int | None, amount: int | None) -> None:

@@ -137,7 +137,9 @@ class Companies(Contract):
 
     @query
     def period(self, ctx: Context, *, member: str, slot: int) -> Value:
-        """(a company's period of the slot, its first slot, first slot of the next, "planned", "active" or "over")."""
+        """(a company's period of the slot, its first slot, first slot of the next, "planned", "active", "closing" or
+        "closed").
+        """
         roles.member_of(ctx, member)
         period = budget_calendar.company_period_of(ctx, member, slot)
         slots_of = budget_calendar.company_slots_of(ctx, member, period)

@@ -222,7 +222,8 @@ def test_what_a_late_release_pays_counts_for_the_next_period() -> None:
     go_to(world, OVER_S)
     assert rent(world, 0) == ("returned", 4_600, 0, 350, 4_600, (("home-3", 350, 4_600),))
     with world.transaction() as ctx:
-        ctx.put(b"acc-device/home-1/load\0" + bytes(4), tuple(full))
+        now = accounts.device_book(ctx, "home-1/load", 0)  # the period has been closed since
+        ctx.put(b"acc-device/home-1/load\0" + bytes(4), tuple(now._replace(spent=full.spent)))
     world.call(key_of("admin"), "settlement", "release", index=0)
     world.next_block(world.time + 1)
     assert product_state(world) == "FINAL"
@@ -243,7 +244,8 @@ def test_a_payment_that_fails_is_parked_and_released() -> None:
     (row,) = cast("Any", world.query("settlement", "parked"))
     assert row[:3] == ("home-1", PERIOD_SLOTS - 1, "bad-amount") and row[4] == "rent"
     with world.transaction() as ctx:
-        ctx.put(key, tuple(sound))
+        now = accounts.network_book(ctx, "home-1", 1)  # what was left of period 0 has been carried there since
+        ctx.put(key, tuple(now._replace(earned=sound.earned)))
     world.call(key_of("admin"), "settlement", "release", index=0)
     world.next_block(world.time + 1)
     assert rent(world, 0)[4] == 4_600 and balance(world, "congestion") == 0
