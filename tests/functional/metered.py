@@ -63,7 +63,9 @@ class Street:
 S = TypeVar("S", bound=Street)
 
 
-def started_street(kind: type[S], directory: Path, devices: tuple[str, ...], metering_window_s: int) -> Iterator[S]:
+def started_street(
+    kind: type[S], directory: Path, devices: tuple[str, ...], metering_window_s: int, period_slots: int = 1_440
+) -> Iterator[S]:
     """Three of four nodes of a street with these devices, whose homes the club keeps; taken down afterwards."""
     contracts: dict[str, Any] = {
         "grid": {"root": "t", "lines": [], "feeder_meter": public("feeder")},
@@ -79,7 +81,7 @@ def started_street(kind: type[S], directory: Path, devices: tuple[str, ...], met
                 for name in devices
             ],
         },
-        "budget": {"period_slots": 1_440},
+        "budget": {"period_slots": period_slots},
         "market": {
             "tariffs": [[0, 100, 20]],
             "slot_seconds": SLOT_S,
