@@ -147,6 +147,15 @@ def test_what_is_shown_is_read_again_and_its_contradictions_are_the_chains(
     assert all(problem.line for problem in problems if problem.code not in ("nothing-left", "nothing-fixed"))
 
 
+def test_the_policy_in_the_documentation_is_one() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "policies.md").read_text()
+    found, problems = parse_policy(page.split("```toml\n")[1].split("```")[0], "policies.md", 9)
+    assert problems == [] and found is not None
+    assert found.policy.allocation == "fixed" and len(found.rows) == 2
+    told = {problem for problem in FAULTS if problem not in ("out-of-range",)}
+    assert all(f"`{name}`" in page for name in told)
+
+
 def test_places_of_keys() -> None:
     text = 'a = """\nb = 1\n"""  # c\n[[t]]\n  x = [\n 1,\n]\ny = 2\n'
     assert places_of(text) == {("a",): (1, 1), ("t",): (4, 3), ("t", "x"): (5, 3), ("t", "y"): (8, 1)}
