@@ -65,15 +65,16 @@ class Companies(Contract):
         """From the company's ``period`` into the pool of one of its networks. What that owes is paid out of it first.
         By the company. Returns what the company has left.
 
-        Raises ContractError: unknown-network, wrong-key, unknown-period, period-over, period-mismatch, bad-amount,
-        over-limit (details: the limit, what the network has), insufficient-funds (details: what the company has,
+        Raises ContractError: unknown-network, wrong-key, unknown-period, period-closing, period-over, period-mismatch,
+        bad-amount, over-limit (details: the room left, ``amount``), insufficient-funds (details: what the company has,
         ``amount``).
         """
         member, into = _required(ctx, network, period, network_period)
         _require_amount(amount)
         given, limit = given_to(ctx, network, into), limit_of(ctx, network)
         if limit is not None and given + amount > limit:
-            raise ContractError("over-limit", f"{network} has {given} of at most {limit}", (limit, given))
+            room = max(0, limit - given)
+            raise ContractError("over-limit", f"{network} has {given} of at most {limit}", (room, amount))
         held = accounts.company_book(ctx, member, period).pool
         if held < amount:
             raise ContractError("insufficient-funds", f"{member} has {held}", (held, amount))
@@ -89,8 +90,8 @@ class Companies(Contract):
         """From the pool of a network back into the company's ``period``, at most what the network has of the company
         and has not allocated. What it owes is paid first. By the company. Returns what the company has then.
 
-        Raises ContractError: unknown-network, wrong-key, unknown-period, period-over, period-mismatch, bad-amount,
-        insufficient-funds (details: what can be taken back, ``amount``).
+        Raises ContractError: unknown-network, wrong-key, unknown-period, period-closing, period-over, period-mismatch,
+        bad-amount, insufficient-funds (details: what can be taken back, ``amount``).
         """
         member, source = _required(ctx, network, period, network_period)
         _require_amount(amount)

@@ -26,8 +26,8 @@ class Supply(Contract):
         """What is issued to a holder in ``period`` at most, or without a period in every one that has no cap of its
         own; no amount: that cap is lifted. Below what is issued it stops further issue. Utility only.
 
-        Raises ContractError: not-allowed, bad-args, unknown-network, unknown-member, unknown-period, period-over,
-        bad-amount, no-change.
+        Raises ContractError: not-allowed, bad-args, unknown-network, unknown-member, unknown-period, period-closing,
+        period-over, bad-amount, no-change.
         """
         roles.require_right(ctx, "issue")
         budget_supply.set_cap(ctx, kind, name, period, amount)
@@ -38,8 +38,8 @@ class Supply(Contract):
         """New tokens for a company, in its ``period``, under a reference not used there before. Utility only. Returns
         the period's total.
 
-        Raises ContractError: not-allowed, unknown-member, no-networks, unknown-period, period-over, bad-reference,
-        duplicate-id, bad-amount, over-cap (details: the cap, what is issued).
+        Raises ContractError: not-allowed, unknown-member, no-networks, unknown-period, period-closing, period-over,
+        bad-reference, duplicate-id, bad-amount, over-cap (details: the cap, what is issued).
         """
         roles.require_right(ctx, "issue")
         roles.member_of(ctx, member)
@@ -68,8 +68,8 @@ class Supply(Contract):
         record, price in permille, credit in base units).
 
         What the network owes is paid first. Raises ContractError: unknown-network, unknown-member, bad-args, wrong-key,
-        unknown-period, period-over, bad-reference, duplicate-id, no-redemption, price-changed (details: the price,
-        ``least``), bad-amount, in-arrears, insufficient-funds (details: what the pool has, ``amount``).
+        unknown-period, period-closing, period-over, bad-reference, duplicate-id, no-redemption, price-changed (details:
+        the price, ``least``), bad-amount, in-arrears, insufficient-funds (details: what the pool has, ``amount``).
         """
         _require_manager(ctx, kind, name)
         return budget_supply.redeem(ctx, kind, name, period, amount, reference, least)
@@ -89,8 +89,8 @@ class Supply(Contract):
         """Tokens of the pool go back to the utility, for nothing. By the network's owner, or the company itself.
 
         What the network owes is paid first. Raises ContractError: unknown-network, unknown-member, bad-args, wrong-key,
-        unknown-period, period-over, bad-reference, bad-amount, in-arrears, insufficient-funds (details: what the pool
-        has, ``amount``).
+        unknown-period, period-closing, period-over, bad-reference, bad-amount, in-arrears, insufficient-funds (details:
+        what the pool has, ``amount``).
         """
         _require_manager(ctx, kind, name)
         budget_supply.give_back(ctx, kind, name, period, amount, reference)

@@ -10,6 +10,7 @@ from cli.answers import as_rows
 from cli.output import json_option, refusals_to_exit_codes
 from cli.periods import period_option, period_or_current
 from cli.session import done, signing_options, transact
+from cli.supply import company_option, holder_period
 from cli.units import TOKENS, base_units
 from node.gateway.client import Client
 
@@ -32,16 +33,18 @@ DEVICE_AMOUNT = DeviceAmount()
 
 
 @click.command()
-@click.argument("network_name", metavar="NETWORK")
+@click.argument("name")
 @click.argument("amount", type=TOKENS)
+@company_option
 @click.option("--reference", required=True, help="The bill or contract that it rests on; each is used once.")
 @period_option
 @signing_options
 @json_option
 @refusals_to_exit_codes
 def issue(
-    network_name: str,
+    name: str,
     amount: Decimal,
+    of_company: bool,
     reference: str,
     period: int | None,
     nodes: tuple[str, ...],
@@ -49,20 +52,24 @@ def issue(
     passphrase_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Issue AMOUNT tokens to NETWORK's pool for a billing period. The utility signs.
+    """Issue AMOUNT tokens to the pool of NAME, a network or with --company a company, for a billing period. The
+    utility signs.
 
     Example: watt admin issue home-03 40 --reference contract-2017-06 --key utility.key
+
+    Example: watt admin issue coop 900 --company --reference contract-2017-06 --key utility.key
     """
 
     async def args(client: Client) -> dict[str, Any]:
         return {
-            "network": network_name,
-            "period": await period_or_current(client, period, network_name),
+            "member" if of_company else "network": name,
+            "period": await holder_period(client, of_company, name, period),
             "amount": base_units(amount, (await client.node_info()).token_decimals),
             "reference": reference.encode(),
         }
 
-    done(transact(nodes, key_file, passphrase_file, "budget", "issue", args), as_json)
+    call = ("supply", "issue_company") if of_company else ("budget", "issue")
+    done(transact(nodes, key_file, passphrase_file, *call, args), as_json)
 
 
 @click.command()

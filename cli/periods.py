@@ -25,6 +25,14 @@ async def period_or_current(client: Client, period: int | None, name: str | None
     return await _period_at(client.query, name, (await client.node_info()).now, await slot_seconds_of(client.query))
 
 
+async def company_period(client: Client, period: int | None, member: str) -> int:
+    """The number given, or that of the period of the company ``member`` in which the network's clock stands."""
+    if period is not None:
+        return period
+    slot = (await client.node_info()).now // await slot_seconds_of(client.query)
+    return cast("int", as_rows(await client.query("companies", "period", {"member": member, "slot": slot}))[0])
+
+
 async def period_or_proven(read: ProvenReader, period: int | None, name: str) -> int:
     """The number given, or that of the period of ``name``, a network or a device, in which the head lies."""
     if period is not None:

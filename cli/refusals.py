@@ -16,10 +16,12 @@ from cli.units import WH_PER_KWH, clock, kwh
 _Words: TypeAlias = Callable[[tuple[int, ...], int], str]
 
 _SENTENCES: Final = {
+    "already-credited": "what was redeemed is on a bill already",
     "bad-address": "an address is HOST:PORT with a port from 1 to 65535",
     "bad-agreement": "the cap is above 0, the rank at most 1000, and the end lies ahead: see docs/agreements.md",
     "bad-amount": "an amount is above 0 and no more than the ledger counts, and each device is named once",
     "bad-certificate": "a TLS certificate is one certificate in PEM, of at most 4096 bytes",
+    "bad-class": "a class is 1 to 32 of a-z 0-9 -",
     "bad-energy": "energy times price is more than the ledger counts",
     "bad-reference": "an order's reference is at most 32 bytes",
     "bad-id": "a name is of a-z 0-9 . / -, at most 48, the first a letter or digit",
@@ -33,12 +35,14 @@ _SENTENCES: Final = {
     "duplicate-name": "there is a validator with this name",
     "duplicate-id": "this name or reference is taken",
     "final": "the slot cannot change any more",
-    "in-arrears": "the network owes the utility, and may not sell until it has paid",
+    "in-arrears": "the network owes the utility: until it has paid it may not sell, redeem or return",
     "insufficient-funds": "fewer tokens are available than this needs: see `watt wallet balance`",
     "missing-bus": "a new version keeps every bus that the grid has: see `watt admin grid show`",
     "no-forecast": "no device has a forecast for this period: see `watt wallet forecast`",
     "no-rule": "the policy leaves allocation to the owner: see `allocation` in docs/policies.md",
     "no-change": "this is how it is already: nothing would change",
+    "no-networks": "the member has no network: tokens would be of no use to it",
+    "no-redemption": "the utility redeems nothing now: see `watt admin redemption prices`",
     "no-governance": "the genesis names no admins of validators, so nobody changes the membership or the rules",
     "no-product": "the slot is not open yet, or older than the chain",
     "not-allowed": "the key that signed has not the role that this needs",
@@ -59,6 +63,7 @@ _SENTENCES: Final = {
     "unknown-agreement": "there is no agreement with this number: see `watt admin agreement list`",
     "unknown-sale": "there is no sale with this number: see `watt admin sale list`",
     "unmetered": "too many readings of the device are missing: it may sell again when its meter has reported them",
+    "period-mismatch": "the two periods have no slot in common: see `watt admin company show`",
     "slot-over": "the slot is over, under way while the device hangs somewhere in it, or more than 1,000 slots ahead",
     "unknown-alert": "the network has no alert with this number",
     "unknown-bus": "the grid has no such bus",
@@ -67,6 +72,7 @@ _SENTENCES: Final = {
     "unknown-network": "there is no such network",
     "unknown-order": "no order has this id",
     "unknown-proposal": "no open proposal has this number: see `watt admin proposals`, `watt admin rules proposals`",
+    "unknown-redemption": "nothing was redeemed under this number: see `watt admin redemption list`",
     "unknown-unit": "nothing was parked under this number: see `watt admin settlement parked`",
     "unknown-validator": "there is no such validator: see `watt admin validators`",
     "with-itself": "a network cannot agree on anything with itself",
@@ -126,6 +132,18 @@ _WITH_FIGURES: Final[dict[tuple[str, int], _Words]] = {
         f"the device's connection carries {kwh(found[0])} kWh in a slot, not {kwh(found[1])}"
     ),
     ("too-early", 1): lambda found, _: f"the slot ends at {clock(found[0])} UTC",
+    ("over-cap", 2): lambda found, decimals: (
+        f"{tokens(found[1], decimals)} of at most {tokens(found[0], decimals)} tokens are issued: `watt admin cap show`"
+    ),
+    ("price-changed", 2): lambda found, _: (
+        f"the utility pays {Decimal(found[0]) / 10:f}% of par now, less than {Decimal(found[1]) / 10:f}%"
+    ),
+    ("slot-begun", 1): lambda found, _: f"the first slot that has not begun is {found[0]}",
+    ("tariff-too-late", 1): lambda found, _: f"the first slot for which a tariff can be published is {found[0]}",
+    ("tariff-out-of-bounds", 3): lambda found, decimals: (
+        f"from {found[0] // 3600:02}:{found[0] // 60 % 60:02} on retail is at most {_price(found[1], decimals)}, "
+        f"feed-in at least {_price(found[2], decimals)} tokens per kWh, as was voted"
+    ),
     ("slot-over", 1): lambda found, _: (
         f"from slot {found[0]} on it can be moved, at most {MAX_AHEAD_SLOTS:,} slots ahead: the slot is over, or under "
         "way and the device hangs somewhere in it"

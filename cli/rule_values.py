@@ -135,15 +135,19 @@ def read_tariffs(path: Path, decimals: int) -> tuple[tuple[int, int, int], ...]:
     tariffs = []
     for line, row in read_csv(path, TARIFF_COLUMNS, "bad-tariffs"):
         try:
-            parts = [whole(part) for part in row["from"].split(":")]
-            if not 2 <= len(parts) <= 3 or any(not 0 <= part < 60 for part in parts[1:]):
-                raise ValueError(f"{row['from'][:20]!r} is no time of day like 16:30")
-            second = sum(part * size for part, size in zip(parts, (3_600, 60, 1), strict=False))
             retail, feed_in = (base_units_per_wh(number(row[name]), decimals) for name in TARIFF_COLUMNS[1:])
+            tariffs.append((second_of_day(row["from"]), retail, feed_in))
         except (ValueError, click.BadParameter) as error:
             raise RefusedError("bad-tariffs", f"{path}, line {line}: {error}") from error
-        tariffs.append((second, retail, feed_in))
     return tuple(tariffs)
+
+
+def second_of_day(text: str) -> int:
+    """``16:30`` or ``16:30:15`` as seconds since midnight (24:00 and later are not refused). Raises ValueError."""
+    parts = [whole(part) for part in text.split(":")]
+    if not 2 <= len(parts) <= 3 or any(not 0 <= part < 60 for part in parts[1:]):
+        raise ValueError(f"{text[:20]!r} is no time of day like 16:30")
+    return sum(part * size for part, size in zip(parts, (3_600, 60, 1), strict=False))
 
 
 def read_csv(path: Path, columns: tuple[str, ...], code: str) -> list[tuple[int, Mapping[str, str]]]:

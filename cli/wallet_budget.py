@@ -8,6 +8,7 @@ import click
 
 from chaincode.registry import default_registry
 from cli.answers import BUDGET, NETWORK_BUDGET, SHARE, Reader, all_records, as_rows, record
+from cli.company import is_member, show_company
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes, tokens
 from cli.periods import period_option, period_or_current, period_or_proven
 from cli.session import ask, genesis_option, node_option, passphrase_option, proven_at, transact
@@ -30,7 +31,8 @@ _FIRST_FIGURES = ("available", "reserved", "spent", "owed", "pool")
 @json_option
 @refusals_to_exit_codes
 def balance(name: str, period: int | None, nodes: tuple[str, ...], genesis_file: Path | None, as_json: bool) -> None:
-    """Show a billing period's budget of NAME: a device (home-03/ev), or a network with all its devices (home-03).
+    """Show a billing period's budget of NAME: a device (home-03/ev), a network with all its devices (home-03), or a
+    company (coop).
 
     With --genesis FILE no node need be trusted: every figure is proven, as of the block that is named.
 
@@ -62,7 +64,12 @@ def balance(name: str, period: int | None, nodes: tuple[str, ...], genesis_file:
             books[device] = record(await query("budget", "budget", args), BUDGET)
         return network, books, number, decimals, proven_at(query) if isinstance(query, ProvenReader) else None
 
-    network, books, number, decimals, proven = ask(nodes, read)
+    try:
+        network, books, number, decimals, proven = ask(nodes, read)
+    except RefusedError as error:
+        if error.code != "unknown-device" or not is_member(nodes, name):
+            raise
+        return show_company(name, period, nodes, genesis_file, as_json)
     if as_json:
         found = {"period": number, "network": network, "devices": books}
         return print_json(found if proven is None else {**found, "proven": proven})

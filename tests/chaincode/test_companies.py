@@ -29,7 +29,7 @@ def refusal(world: World, method: str, **args: Any) -> tuple[str, tuple[int, ...
 
 
 def test_a_company_divides_and_takes_back() -> None:
-    """Checklist 3: company -> network -> device. Per company, sent = received."""
+    """Company -> network -> device. Per company, sent = received."""
     world = club()
     issue_company(world, 1_000)
     assert assign(world, 600) == 400
@@ -61,20 +61,20 @@ def test_what_is_the_networks_own_is_not_taken() -> None:
 
 
 def test_limits_hold_for_what_a_network_has_of_its_company() -> None:
-    """Checklist 3: limits checked at each level."""
+    """Limits checked at each level."""
     world = club()
     issue_company(world, 1_000)
     issue_company(world, 1_000, period=1)
     world.call(CLUB, "companies", "limit_network", network="home-1", amount=100)
     issue(world, 500)  # of the utility: none of the company's business
     assign(world, 80)
-    assert refusal(world, "assign", network="home-1", period=0, amount=21) == ("over-limit", (100, 80))
+    assert refusal(world, "assign", network="home-1", period=0, amount=21) == ("over-limit", (20, 21))
     take_back(world, 10)
     assign(world, 30)
     assign(world, 100, period=1)
     assign(world, 500, "home-2")
     world.call(CLUB, "companies", "limit_network", network="home-1", amount=40)  # keeps what it has
-    assert refusal(world, "assign", network="home-1", period=0, amount=1) == ("over-limit", (40, 100))
+    assert refusal(world, "assign", network="home-1", period=0, amount=1) == ("over-limit", (0, 1))
     world.call(CLUB, "companies", "limit_network", network="home-1", amount=None)
     assign(world, 1)
     topics = [(event.topic, event.data) for event in world.events if event.contract == "companies"]
@@ -90,7 +90,7 @@ def test_limits_hold_for_what_a_network_has_of_its_company() -> None:
         (STRANGER, {}, "wrong-key"),
         (UTILITY, {}, "wrong-key"),
         (CLUB, {"network": "home-9"}, "unknown-network"),
-        (CLUB, {"period": 6}, "period-over"),
+        (CLUB, {"period": 6}, "period-closing"),
         (CLUB, {"period": -1}, "unknown-period"),
         (CLUB, {"period": 9_999}, "unknown-period"),
         (CLUB, {"network_period": 8}, "period-mismatch"),
@@ -124,7 +124,7 @@ def test_what_a_network_owes_is_paid_first() -> None:
 
 
 def test_company_and_network_may_have_calendars_of_their_own() -> None:
-    """Checklist 1: periods of any length, per network or company."""
+    """Periods of any length, per network or company."""
     world = club()
     with world.transaction() as ctx:
         scope = budget_calendar.network_scope("home-1")
@@ -149,7 +149,7 @@ def test_the_periods_of_a_company() -> None:
     world = club()
     at_slot(world, 25)
     assert world.query("companies", "period", member="club", slot=25) == (2, 20, 30, "active")
-    assert world.query("companies", "period", member="club", slot=9) == (0, 0, 10, "over")
+    assert world.query("companies", "period", member="club", slot=9) == (0, 0, 10, "closing")
     assert world.query("companies", "period", member="club", slot=30) == (3, 30, 40, "planned")
     cases: dict[str, dict[str, Any]] = {"period": {"slot": 1}, "company": {"period": 1}, "networks": {"period": 1}}
     for method, args in cases.items():

@@ -30,7 +30,7 @@ def refusal(world: World, sender: bytes, method: str, **args: Any) -> ContractEr
 
 @pytest.mark.parametrize("kind, name, _", HOLDERS)
 def test_a_cap_of_one_period_goes_before_that_of_every_period(kind: str, name: str, _: bytes) -> None:
-    """Checklist 2: the utility issues a capped total per period."""
+    """The utility issues a capped total per period."""
     world = club()
     world.call(UTILITY, "supply", "set_cap", kind=kind, name=name, period=None, amount=100)
     world.call(UTILITY, "supply", "set_cap", **of(kind, name, 1), amount=300)
@@ -72,7 +72,7 @@ def test_the_cap_of_a_company_is_none_of_its_networks() -> None:
         (UTILITY, {"kind": "device"}, "bad-args"),
         (UTILITY, {"name": "home-9"}, "unknown-network"),
         (UTILITY, {"kind": "company"}, "unknown-member"),
-        (UTILITY, {"kind": "company", "name": "club", "period": 6}, "period-over"),
+        (UTILITY, {"kind": "company", "name": "club", "period": 6}, "period-closing"),
         (UTILITY, {"period": -1}, "unknown-period"),
         (UTILITY, {"amount": -1}, "bad-amount"),
         (UTILITY, {"amount": 2**63}, "bad-amount"),
@@ -94,7 +94,7 @@ def test_bad_caps(sender: bytes, change: dict[str, Any], code: str) -> None:
         (CLUB, {}, "not-allowed"),
         (UTILITY, {"member": "home-1"}, "unknown-member"),
         (UTILITY, {"member": "operator"}, "no-networks"),
-        (UTILITY, {"period": 6}, "period-over"),
+        (UTILITY, {"period": 6}, "period-closing"),
         (UTILITY, {"period": 500}, "unknown-period"),
         (UTILITY, {"amount": 0}, "bad-amount"),
         (UTILITY, {"amount": budget_supply.MAX_OUTSTANDING + 1}, "bad-amount"),
@@ -112,7 +112,7 @@ def test_bad_issues_to_a_company(sender: bytes, change: dict[str, Any], code: st
 
 @pytest.mark.parametrize("kind, name, owner", HOLDERS)
 def test_tokens_are_burnt_at_the_price_of_the_moment_and_credited_once(kind: str, name: str, owner: bytes) -> None:
-    """Checklist 2 and 6: redeemed at the published price, credited on a bill outside the ledger with its reference."""
+    """Redeemed at the published price, credited on a bill outside the ledger with its reference."""
     world = club()
     give(world, kind, 1_000)
     price(world, 850, 1)
@@ -217,7 +217,7 @@ def test_bad_redemptions_and_returns(method: str, sender: bytes, change: dict[st
 
 @pytest.mark.parametrize("kind, name, owner", HOLDERS)
 def test_what_is_returned_is_the_utilitys_and_still_in_the_world(kind: str, name: str, owner: bytes) -> None:
-    """Checklist 6: return."""
+    """Return."""
     world = club()
     give(world, kind, 100)
     world.call(owner, "supply", "return_tokens", **of(kind, name, amount=30, reference=b"back"))

@@ -44,7 +44,7 @@ def vote(world: World, rows: Rows) -> None:
 
 
 def test_a_published_tariff_holds_from_its_slot_and_products_pin_it() -> None:
-    """Checklist 2: tariffs by time of use."""
+    """Tariffs by time of use."""
     world = marketplace(periods=3)
     first = cast("int", world.query("tariffs", "earliest"))
     assert first == DAY_SLOTS
