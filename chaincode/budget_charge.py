@@ -1,9 +1,11 @@
 """Charges and credits of settlement: what a device must pay whether it can or not, and what it earns.
 
-A charge is paid from what the device has available, then by the automatic share of its network, then from the pool;
-what is left is *owed*: the utility's claim, no balance. Several charges of one network are paid step by step together,
-so that none is better off for standing first; what cannot cover all of them is divided pro rata (largest
-remainder, then device). A device that owes is stopped: LIMITED, or GRACE if critical.
+A charge is paid from what the device has available, then by what other devices of its network can spare, then from the
+pool, then by other networks under automatic agreements; what is left is *owed*: the utility's claim, no balance.
+Several charges of one network are paid step by step together, so that none is better off for standing first; what
+cannot cover all of them is divided pro rata (largest remainder, then device). A device that owes is stopped: LIMITED,
+or GRACE if critical. What devices and other networks give counts towards the limit of what a device may be given; what
+the pool pays of a charge goes to the utility and not to the device, and does not.
 
 Owed is paid, oldest first, before anything else from what next comes into the network's pool, and counts as spent in
 the period that pays. Proceeds go to the pool, or by policy to the device that earned them.
@@ -14,7 +16,8 @@ from typing import Final, NamedTuple
 
 from chaincode import accounts, budget_policy, budget_share, budget_state, identity, slots
 from chaincode.apportion import apportion
-from chaincode.budget_share import POOL, Need, Share
+from chaincode.budget_division import Need
+from chaincode.budget_share import POOL, Share, Spare
 from chaincode.budget_state import Owed
 from chaincode.contract import MAX_AMOUNT, Context, ContractError
 
@@ -30,6 +33,16 @@ class Charge(NamedTuple):
 
     device: str
     amount: int
+
+
+class _Run(NamedTuple):
+    """Charges of devices of ``network`` in ``period``, paid to ``target`` for ``reason`` under ``reference``."""
+
+    network: str
+    period: int
+    target: str
+    reason: str
+    reference: bytes
 
 
 def charge(ctx: Context, device: str, period: int, amount: int, target: str, reason: str, reference: bytes) -> int:
@@ -50,18 +63,21 @@ def charge_all(
         budget_policy.require_in_network(ctx, device, network)
         if not 0 <= amount <= MAX_AMOUNT:
             raise ContractError("bad-amount", "a charge is an integer from 0 to 2^63-1")
-    due = [amount for _, amount in charges]
-    due = _pay_own(ctx, period, charges, due, target, reason, reference)
+    before = {device: accounts.device_book(ctx, device, period) for device, _ in charges}
+    this = _Run(network, period, target, reason, reference)
+    due = _pay_own(ctx, this, charges, [amount for _, amount in charges])
     if any(due):
-        needs = [Need(reference, device, left) for (device, _), left in zip(charges, due, strict=True) if left]
-        donors = budget_share.spares(ctx, network, period, [need.device for need in needs])
-        budget_share.give(ctx, network, period, needs, donors, reason)
-        due = _pay_own(ctx, period, charges, due, target, reason, reference)
+        givers = budget_share.spares(ctx, network, period, _short(charges, due))
+        due = _pay_by_gifts(ctx, this, charges, due, givers)
     if any(due):
-        due = _pay_from_pool(ctx, network, period, charges, due, target, reason, reference)
-    for (device, _), left in zip(charges, due, strict=True):
-        if left:
-            _owe(ctx, network, Owed(device, period, left), reason, reference)
+        due = _pay_from_pool(ctx, this, charges, due)
+    if any(due):
+        givers = budget_share.outside_spares(ctx, network, period, _short(charges, due))
+        due = _pay_by_gifts(ctx, this, charges, due, givers)
+    for device, book in before.items():
+        budget_state.note_change(ctx, device, period, book)
+    if any(due):
+        _owe(ctx, this, [Owed(device, period, left) for (device, _), left in zip(charges, due, strict=True) if left])
     return tuple([amount - left for (_, amount), left in zip(charges, due, strict=True)])
 
 
@@ -121,55 +137,70 @@ def pay_owed(ctx: Context, network: str, period: int, reference: bytes) -> None:
         budget_state.note_change(ctx, claim.device, claim.period, book)
 
 
-def _pay_own(
-    ctx: Context, period: int, charges: Sequence[Charge], due: list[int], target: str, reason: str, reference: bytes
-) -> list[int]:
+def _short(charges: Sequence[Charge], due: Sequence[int]) -> dict[str, int]:
+    """What is due of each device that cannot pay."""
+    return {device: left for (device, _), left in zip(charges, due, strict=True) if left}
+
+
+def _pay_own(ctx: Context, this: _Run, charges: Sequence[Charge], due: Sequence[int]) -> list[int]:
     """Each pays what it can from its own available; what is still due."""
     left = []
     for (device, _), amount in zip(charges, due, strict=True):
-        before = accounts.device_book(ctx, device, period)
-        part = min(before.available, amount)
+        part = min(accounts.device_book(ctx, device, this.period).available, amount)
         if part:
-            accounts.transfer(ctx, f"device:{device}:{period}", target, part, reason, reference)
-            budget_state.note_change(ctx, device, period, before)
+            source = f"device:{device}:{this.period}"
+            accounts.transfer(ctx, source, this.target, part, this.reason, this.reference)
         left.append(amount - part)
     return left
 
 
-def _pay_from_pool(
-    ctx: Context,
-    network: str,
-    period: int,
-    charges: Sequence[Charge],
-    due: list[int],
-    target: str,
-    reason: str,
-    reference: bytes,
+def _pay_by_gifts(
+    ctx: Context, this: _Run, charges: Sequence[Charge], due: Sequence[int], givers: Sequence[Spare]
 ) -> list[int]:
+    """What ``givers`` can give goes to the devices, each within its limit, and pays; what is still due."""
+    needs = []
+    for device, left in _short(charges, due).items() if givers else ():
+        room = budget_policy.room_of(ctx, device, this.period)
+        amount = left if room is None else min(left, room)
+        if amount:
+            needs.append(Need(this.reference, device, amount))
+    if not needs:
+        return list(due)
+    budget_share.give(ctx, this.network, this.period, needs, givers, this.reason)
+    return _pay_own(ctx, this, charges, due)
+
+
+def _pay_from_pool(ctx: Context, this: _Run, charges: Sequence[Charge], due: Sequence[int]) -> list[int]:
     """The pool pays what it can, pro rata if it cannot pay all; what is still due."""
-    pool = accounts.network_book(ctx, network, period).pool
+    source = f"pool:{this.network}:{this.period}"
+    pool = accounts.balance(ctx, source)
     parts = due if pool >= sum(due) else apportion(pool, due, [device for device, _ in charges])
+    slot = slots.current(ctx)
     for (device, _), part in zip(charges, parts, strict=True):
         if part:
-            accounts.transfer(ctx, f"pool:{network}:{period}", target, part, reason, reference)
-            share = Share(POOL, device, part, 0, reference, slots.current(ctx), ctx.tx_id, reason, "pool")
-            budget_share.record(ctx, network, period, share)
+            accounts.transfer(ctx, source, this.target, part, this.reason, this.reference)
+            share = Share(POOL, device, part, 0, this.reference, slot, ctx.tx_id, this.reason, "pool")
+            budget_share.record(ctx, this.network, this.period, share)
     return [amount - part for amount, part in zip(due, parts, strict=True)]
 
 
-def _owe(ctx: Context, network: str, claim: Owed, reason: str, reference: bytes) -> None:
-    """Add to what a device owes, and stop it."""
-    _, claims = budget_state.owed_of(ctx, network)
+def _owe(ctx: Context, this: _Run, new: Sequence[Owed]) -> None:
+    """Add to what devices owe, each named once, and stop them."""
+    _, claims = budget_state.owed_of(ctx, this.network)
     merged = list(claims)
-    of_device = [index for index, older in enumerate(merged) if older.device == claim.device]
-    same = [index for index in of_device if merged[index].period == claim.period]
-    if not same and len(merged) >= MAX_CLAIMS:
-        same = of_device[-1:]
-    if same:
-        older = merged[same[0]]
-        merged[same[0]] = older._replace(amount=older.amount + claim.amount)
-    else:
-        merged.append(claim)
-    budget_state.put_owed(ctx, network, tuple(merged))
-    ctx.emit("owed", (claim.device, network), (claim.period, claim.amount, reason, reference))
-    budget_state.stop(ctx, claim.device, claim.period)
+    of_period = {(claim.device, claim.period): index for index, claim in enumerate(merged)}
+    newest = {claim.device: index for index, claim in enumerate(merged)}
+    for claim in new:
+        index = of_period.get((claim.device, claim.period))
+        if index is None and len(merged) >= MAX_CLAIMS:
+            index = newest.get(claim.device)
+        if index is None:
+            merged.append(claim)
+        else:
+            older = merged[index]
+            merged[index] = older._replace(amount=older.amount + claim.amount)
+    budget_state.put_owed(ctx, this.network, tuple(merged))
+    for claim in new:
+        told = claim.period, claim.amount, this.reason, this.reference
+        ctx.emit("owed", (claim.device, this.network), told)
+        budget_state.stop(ctx, claim.device, claim.period, budget_state.BY_DEBT, this.reference)

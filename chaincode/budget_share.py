@@ -1,31 +1,40 @@
-"""Shares between the devices of one network: who can help, how much, and the record of it.
+"""Shares within a network: who can help, the giving, and the record of it.
 
-When a device cannot pay, donors are asked by the owner's policy: rank, then the largest spare, then id. Each gives up
-to its spare, several needs on one donor share pro rata (largest remainder).
+When devices cannot pay, others are asked, each for what it can spare at most (``budget_division``: who gives to whom):
 
-    spare = available - need - floor
-    need  = the largest of forecast, use so far and allocation, each pro rata of the rest of the period, rounded up
+1. devices of the network, by the owner's policy: rank, then the largest spare, then id; the first MAX_DONORS of them;
 
-A device that needs help itself, or received some in this slot, is not asked. Nobody is asked for more than the
-counters *lent* and *borrowed* have room for; shares by hand fill them to ``MAX_BY_HAND`` only.
+       spare = available - need - floor
+       need  = the largest of forecast, use so far and allocation, each pro rata of the rest of the period, rounded up
+
+2. the network's pool, for an order only if the policy says so, down to the pool's floor;
+3. other networks under automatic agreements (``budget_outside``), the first MAX_HELPERS of them.
+
+A device that needs help itself, or received some in this slot, is not asked, so that what is given goes round in no
+circle. Nobody is asked for more than the counters of a book have room for; shares by hand fill them to ``MAX_BY_HAND``
+only.
 
 State: ``bud-share/`` network NUL period(4) -> count; ``bud-share/`` network NUL period(4) index(4) -> Share.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple, cast
 
 from chaincode import (
+    account_books,
     accounts,
     budget_alerts,
     budget_calendar,
+    budget_outside,
     budget_paid,
     budget_policy,
     budget_state,
     identity,
     slots,
 )
-from chaincode.apportion import apportion
+from chaincode.accounts import DeviceBook
+from chaincode.budget_division import Need, divide
+from chaincode.budget_outside import Helper
 from chaincode.contract import MAX_AMOUNT, Context, ContractError
 
 POOL: Final = ""
@@ -38,6 +47,11 @@ BY_HAND: Final = "by-hand"
 GRANT: Final = "grant"
 OWNER: Final = "owner"
 
+MAX_DONORS: Final = 96
+"""Devices that are asked at one time."""
+MAX_HELPERS: Final = 31
+"""Networks that are asked at one time. With as many givers as all these, and the pool, in one hold, what a
+transaction tells that releases it stays within what one may tell."""
 MAX_BY_HAND: Final = 2**62
 """Shares by hand stop where they would take *lent* or *borrowed* past it: money that an owner moves in circles must
 leave room for the automatic shares, whose failure would be the settlement's."""
@@ -49,9 +63,10 @@ class Share(NamedTuple):
     """``giver`` paid ``amount`` for ``receiver``; ``returned``: what came back unspent; ``reference``: the hold or
     charge that it served, empty if the owner shared by hand; ``slot``: when; ``tx_id``: the transaction or block hook.
 
-    ``giver``: a device, POOL, or OTHER and the name of a network. ``why``: ORDER, BY_HAND, GRANT, or the reason of the
-    charge: "retail", "internal", "correction". ``rule``: by what the giver was the one to pay: "rank 3" of a device,
-    "pool", "agreement 7" of a network, "request 4" that was granted, OWNER by hand.
+    ``giver``: a device, POOL, or OTHER and the name of a network; ``receiver``: a device, or POOL.
+    ``why``: ORDER, BY_HAND, GRANT, or the reason of the charge: "retail", "internal", "correction". ``rule``: by what
+    the giver was the one to pay: "rank 3" of a device, "pool", "agreement 7" of a network, "request 4" that was
+    granted, OWNER by hand.
     """
 
     giver: str
@@ -65,14 +80,6 @@ class Share(NamedTuple):
     rule: str
 
 
-class Need(NamedTuple):
-    """``device`` is short of ``amount`` base units for the hold or charge ``reference``."""
-
-    reference: bytes
-    device: str
-    amount: int
-
-
 class Gift(NamedTuple):
     """A giver's part in one need; ``giver``: as in a Share; ``record``: its number among the network's shares."""
 
@@ -82,72 +89,82 @@ class Gift(NamedTuple):
 
 
 class Spare(NamedTuple):
-    """What ``device`` can give; ``rank``: its place in the owner's policy."""
+    """What ``giver`` (as in a Share) can give, and by which ``rule``; ``helper``: what is known of another network."""
 
-    device: str
+    giver: str
     amount: int
-    rank: int
+    rule: str
+    helper: Helper | None = None
 
 
-def spare_of(ctx: Context, device: str, period: int) -> int:
-    """What ``device`` has above its need for the rest of ``period`` and its floor; at least 0."""
-    book = accounts.device_book(ctx, device, period)
-    floor = budget_policy.donor_of(ctx, device).floor
-    watch = budget_alerts.watch_of(ctx, device, period)
-    network = identity.device_of(ctx, device).network
-    first, end = budget_calendar.slots_of(ctx, network, period)
-    rest = budget_state.rest_of(ctx, network, period)
-    by_plan = _ceil(max(watch.forecast, book.allocated) * rest, end - first)
-    by_use = _ceil(watch.used * rest, watch.last_slot - first + 1) if watch.last_slot >= first else 0
-    return max(0, book.available - max(by_plan, by_use) - floor)
-
-
-def spares(ctx: Context, network: str, period: int, needy: Sequence[str]) -> list[Spare]:
-    """Who of ``network`` can give, in the order of asking, without the devices ``needy``.
+def spares(ctx: Context, network: str, period: int, needy: Mapping[str, object]) -> list[Spare]:
+    """Which devices of ``network`` can give, in the order of asking, without the devices ``needy``.
 
     Nobody can, if all that they have might take what one of the needy has borrowed past 63 bits.
     """
     now = slots.current(ctx)
+    first, end = budget_calendar.slots_of(ctx, network, period)
+    rest = budget_state.rest_of(ctx, network, period)
     found = []
     for device in identity.devices_of(ctx, network):
-        book = accounts.device_book(ctx, device, period)
-        donor = budget_policy.donor_of(ctx, device)
-        if device in needy or not donor.gives or book.received_slot >= now or book.available == 0:
+        if device in needy:
             continue
-        amount = min(spare_of(ctx, device, period), MAX_AMOUNT - book.lent)
-        if amount:
-            found.append((donor.rank, -amount, device))
-    in_reach = -sum([minus for _, minus, _ in found])
+        book = accounts.device_book(ctx, device, period)
+        if book.available == 0 or book.received_slot >= now:
+            continue
+        donor = budget_policy.donor_of(ctx, device)
+        if donor.gives:
+            need = _need(ctx, device, period, book, (first, end, rest))
+            amount = min(book.available - need - donor.floor, MAX_AMOUNT - book.lent)
+            if amount > 0:
+                found.append((donor.rank, -amount, device))
+    asked = sorted(found)[:MAX_DONORS]
+    in_reach = -sum([minus for _, minus, _ in asked])
     most = max([accounts.device_book(ctx, device, period).borrowed for device in needy], default=0)
     if most > MAX_AMOUNT - in_reach:
         return []
-    return [Spare(device, -minus, rank) for rank, minus, device in sorted(found)]
+    return [Spare(device, -minus, f"rank {rank}") for rank, minus, device in asked]
+
+
+def pool_spare(ctx: Context, network: str, period: int, needy: Mapping[str, object]) -> list[Spare]:
+    """What the pool of ``network`` gives to orders of the devices ``needy``: nothing, unless the policy says so."""
+    policy = budget_policy.policy_of(ctx, network)
+    if not policy.pool_helps:
+        return []
+    book = accounts.network_book(ctx, network, period)
+    allocated = [accounts.device_book(ctx, device, period).allocated for device in needy]
+    amount = min(book.pool - policy.pool_floor, MAX_AMOUNT - max([book.allocated, *allocated]))
+    return [Spare(POOL, amount, "pool")] if amount > 0 else []
+
+
+def outside_spares(
+    ctx: Context, network: str, period: int, needy: Mapping[str, object], without: Sequence[str] = ()
+) -> list[Spare]:
+    """What other networks can give to the devices ``needy``, in the order of asking, but for those in ``without``."""
+    helpers = budget_outside.helpers(ctx, network, period, tuple(needy), without)
+    return [
+        Spare(OTHER + helper.network, helper.amount, budget_outside.rule_of(helper.agreement), helper)
+        for helper in helpers[:MAX_HELPERS]
+    ]
 
 
 def give(
-    ctx: Context, network: str, period: int, needs: Sequence[Need], donors: Sequence[Spare], why: str
+    ctx: Context, network: str, period: int, needs: Sequence[Need], givers: Sequence[Spare], why: str
 ) -> list[list[Gift]]:
-    """Let ``donors`` fill ``needs`` as far as they can; the gifts to each need, in the order given.
+    """Let ``givers`` fill ``needs`` as far as they can; the gifts to each need, in the order given.
 
-    Moves the money to the receivers' available, records every share, raises the alerts.
+    Moves the money to the receivers' available, records every share, raises the alerts of the receivers.
     """
-    missing = [need.amount for need in needs]
     gifts: list[list[Gift]] = [[] for _ in needs]
-    for donor in donors:
-        wanted = sum(missing)
-        if wanted == 0:
-            break
-        before = accounts.device_book(ctx, donor.device, period)
-        parts = missing
-        if donor.amount < wanted:
-            parts = apportion(donor.amount, missing, [(need.device, need.reference) for need in needs])
-        for number, (need, part) in enumerate(zip(needs, parts, strict=True)):
-            if part:
-                rule = f"rank {donor.rank}"
-                index = lend(ctx, network, donor.device, need.device, period, part, need.reference, why, rule)
-                gifts[number].append(Gift(donor.device, part, index))
-        missing = [lack - part for lack, part in zip(missing, parts, strict=True)]
-        budget_state.note_change(ctx, donor.device, period, before)
+    before: dict[str, DeviceBook] = {}
+    for number, place, amount in divide([giver.amount for giver in givers], needs):
+        giver, need = givers[number], needs[place]
+        if _is_device(giver.giver) and giver.giver not in before:
+            before[giver.giver] = accounts.device_book(ctx, giver.giver, period)
+        index = _move(ctx, network, period, giver, need, amount, why)
+        gifts[place].append(Gift(giver.giver, amount, index))
+    for device, book in before.items():
+        budget_state.note_change(ctx, device, period, book)
     return gifts
 
 
@@ -170,10 +187,28 @@ def lend(
     why: str,
     rule: str,
 ) -> int:
-    """Move and record one share; the index of its record. Raises ContractError: bad-amount, insufficient-funds."""
+    """Move and record one share of a device; the index of its record.
+
+    Raises ContractError: bad-amount, insufficient-funds.
+    """
     slot = slots.current(ctx)
     accounts.lend(ctx, giver, receiver, period, amount, slot, reference or ctx.tx_id)
     return record(ctx, network, period, Share(giver, receiver, amount, 0, reference, slot, ctx.tx_id, why, rule))
+
+
+def help_out(
+    ctx: Context, network: str, receiver: str, period: int, amount: int, reference: bytes, why: str, rule: str
+) -> int:
+    """Move and record one share of the network's pool to a device, which counts as allocated; the index of its record.
+
+    Raises ContractError: bad-amount, insufficient-funds.
+    """
+    slot = slots.current(ctx)
+    names = f"pool:{network}:{period}", f"device:{receiver}:{period}"
+    accounts.transfer(ctx, *names, amount, "share", reference or ctx.tx_id)
+    book = accounts.device_book(ctx, receiver, period)
+    account_books.put_device(ctx, receiver, period, book._replace(received_slot=max(book.received_slot, slot)))
+    return record(ctx, network, period, Share(POOL, receiver, amount, 0, reference, slot, ctx.tx_id, why, rule))
 
 
 def record(ctx: Context, network: str, period: int, share: Share) -> int:
@@ -182,7 +217,7 @@ def record(ctx: Context, network: str, period: int, share: Share) -> int:
     index = cast("int | None", ctx.get(start)) or 0
     ctx.put(start + index.to_bytes(4, "big"), tuple(share))
     ctx.put(start, index + 1)
-    keys = (share.giver.removeprefix(OTHER) or network, share.receiver)
+    keys = (share.giver.removeprefix(OTHER) or network, share.receiver or network)
     ctx.emit("shared", keys, (period, share.amount, share.reference, share.why, share.rule))
     if share.receiver != POOL:
         _note_paid(ctx, period, share, share.amount)
@@ -192,15 +227,22 @@ def record(ctx: Context, network: str, period: int, share: Share) -> int:
 
 
 def take_back(ctx: Context, receiver: str, period: int, gift: Gift, amount: int, reference: bytes) -> None:
-    """Give ``amount`` of ``gift`` back to its donor out of the receiver's reserved."""
+    """Give ``amount`` of ``gift`` back to its giver out of the receiver's reserved."""
     network = identity.device_of(ctx, receiver).network
-    before = accounts.device_book(ctx, gift.giver, period)
-    accounts.give_back(ctx, receiver, gift.giver, period, amount, reference)
+    if gift.giver == POOL:
+        before = accounts.device_book(ctx, receiver, period)
+        accounts.ungive(ctx, receiver, period, f"pool:{network}:{period}", network, amount, reference)
+        budget_state.note_change(ctx, receiver, period, before)
+    elif gift.giver.startswith(OTHER):
+        budget_outside.send_back(ctx, receiver, period, gift.record, amount, reference)
+    else:
+        before = accounts.device_book(ctx, gift.giver, period)
+        accounts.give_back(ctx, receiver, gift.giver, period, amount, reference)
+        budget_state.note_change(ctx, gift.giver, period, before)
     key = _start(network, period) + gift.record.to_bytes(4, "big")
     share = Share(*cast("Share", ctx.get(key)))
     ctx.put(key, tuple(share._replace(returned=share.returned + amount)))
     _note_paid(ctx, period, share, -amount)
-    budget_state.note_change(ctx, gift.giver, period, before)
 
 
 def shares_of(ctx: Context, network: str, period: int, first: int, most: int) -> tuple[Share, ...]:
@@ -229,6 +271,33 @@ def _is_news(ctx: Context, network: str, period: int, share: Share) -> bool:
         return False
     other = giver.removeprefix(OTHER) if giver.startswith(OTHER) else identity.device_of(ctx, giver).network
     return identity.network_of(ctx, other).owner_key != identity.network_of(ctx, network).owner_key
+
+
+def _move(ctx: Context, network: str, period: int, giver: Spare, need: Need, amount: int, why: str) -> int:
+    """One part of a gift; the index of its record."""
+    to = need.device
+    if giver.helper is not None:
+        share = Share(giver.giver, to, amount, 0, need.reference, slots.current(ctx), ctx.tx_id, why, giver.rule)
+        index = record(ctx, network, period, share)
+        budget_outside.bring(ctx, giver.helper, network, to, period, amount, need.reference, index)
+        return index
+    if giver.giver == POOL:
+        return help_out(ctx, network, to, period, amount, need.reference, why, giver.rule)
+    return lend(ctx, network, giver.giver, to, period, amount, need.reference, why, giver.rule)
+
+
+def _need(ctx: Context, device: str, period: int, book: DeviceBook, bounds: tuple[int, int, int]) -> int:
+    """What a device is going to need for the rest of a period; ``bounds``: its first slot, its end, the slots left."""
+    first, end, rest = bounds
+    watch = budget_alerts.watch_of(ctx, device, period)
+    allocated = max(0, book.allocated - book.withdrawn)
+    by_plan = _ceil(max(watch.forecast, allocated) * rest, end - first)
+    by_use = _ceil(watch.used * rest, watch.last_slot - first + 1) if watch.last_slot >= first else 0
+    return max(by_plan, by_use)
+
+
+def _is_device(giver: str) -> bool:
+    return giver != POOL and not giver.startswith(OTHER)
 
 
 def _start(network: str, period: int) -> bytes:
