@@ -27,6 +27,7 @@ from typing import Final
 
 from chaincode import (
     accounts,
+    budget_calendar,
     identity,
     market_calendar,
     pruned,
@@ -254,19 +255,22 @@ class Settlement(Contract):
     @query
     def bill_of_period(self, ctx: Context, *, network: str, period: int) -> Value:
         """A network's sums over what is settled of a billing period: (slots settled, cost, utility-only cost, rent that
-        came back, the fields of ``Settled``). They stay when the details of slots are gone.
+        came back, the fields of ``Settled``). They stay when the details of slots are gone. Rent: of the consortium's
+        periods that end within this one.
 
         Raises ContractError: unknown-network, bad-range.
         """
         identity.network_of(ctx, network)
         _require_period(period)
         of = settlement_ledger.period_sums(ctx, network, period)
-        return (of.slots, of.sums.cost(), of.sums.utility_only, of.rent, *of.sums)
+        within = settlement_rent.periods_within(ctx, *budget_calendar.slots_of(ctx, network, period))
+        rent = sum([settlement_ledger.rent_part(ctx, network, common).rent for common in within])
+        return (of.slots, of.sums.cost(), of.sums.utility_only, rent, *of.sums)
 
     @query
     def rent(self, ctx: Context, *, period: int, first: int = 0) -> Value:
-        """The congestion rent of a billing period: (state, rent, carried from the period before, tolls that count,
-        returned, rows), in base units. State: "collecting", "returning", "returned", or "carried" to the next period.
+        """The congestion rent of a period of the consortium: (state, rent, carried from the period before, tolls that
+        count, returned, rows), in base units. State: "collecting", "returning", "returned", or "carried" to the next period.
         Rows: (network, its tolls that count, rent that came back, its block, the hook that paid it) of 500 networks
         from number ``first`` on, of those that have either; block 0 and no hook before.
 
@@ -277,9 +281,9 @@ class Settlement(Contract):
             raise ContractError("bad-range", "the first number of a list is 0")
         of, rows = settlement_rent.rent_of(ctx, period), []
         for network in identity.networks_of(ctx, first, MAX_LISTED):
-            sums = settlement_ledger.period_sums(ctx, network, period)
-            if sums.rent or sums.counted:
-                rows.append((network, sums.counted, sums.rent, sums.rent_block, sums.rent_cause))
+            part = settlement_ledger.rent_part(ctx, network, period)
+            if part.rent or part.tolls:
+                rows.append((network, *part))
         return (of.state, of.rent, of.carried, of.tolls, of.returned, tuple(rows))
 
     @query

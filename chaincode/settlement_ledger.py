@@ -7,13 +7,14 @@ often that happened, and sums are always those of the newest one.
 Sums are kept as slots settle, and kept right as they are corrected, so that they stay when a slot's details go:
 
     a network in a slot       ``Settled``
-    a network in a period     ``PeriodSums``, the same added up, and the rent that came back
+    a network in a period     ``PeriodSums``, the same added up
+    a network and its rent    ``RentPart``, by the consortium's periods: rent is divided among all
     all networks in a slot    ``Metered``, for the check against the feeder's meter
 
 State: table ``settled/``: network, slot(8) -> (Settled, (block of each revision, ...), (Wh imported by each device as
 last settled, ...)); table ``settled-entry/``:
 network, slot(8) page(4) -> (Entry, ...); table ``settled-period/``: network, period(4) -> PeriodSums; table
-``metered/``: slot(8) -> Metered.
+``settled-rent/``: network, the consortium's period(4) -> RentPart; table ``metered/``: slot(8) -> Metered.
 """
 
 from collections.abc import Sequence
@@ -26,6 +27,7 @@ from chaincode.settlement_lines import BOUGHT, FEED_IN, INTERNAL, RETAIL, SOLD, 
 _SETTLED: Final = b"settled/"
 _ENTRIES: Final = b"settled-entry/"
 _PERIODS: Final = b"settled-period/"
+_RENTS: Final = b"settled-rent/"
 _METERED: Final = b"metered/"
 PAGE_ROWS: Final = 128
 
@@ -92,17 +94,21 @@ class Settled(NamedTuple):
 
 
 class PeriodSums(NamedTuple):
-    """A network's sums over the slots of a billing period that are settled: how many; the congestion rent of the period
-    that came back to it, in base units; the sums; the block in which the rent came back and the hook that paid it, 0
-    and empty before; the tolls that count when the period's rent is divided.
-    """
+    """A network's sums over the slots of a billing period of its own that are settled: how many; the sums."""
 
     slots: int
-    rent: int
     sums: Settled
-    rent_block: int = 0
-    rent_cause: bytes = b""
-    counted: int = 0
+
+
+class RentPart(NamedTuple):
+    """Of a network in a period of the consortium, in base units: the ``tolls`` that count when the period's congestion
+    rent is divided; the ``rent`` that came back, in which ``block``, and the hook that paid it, 0 and empty before.
+    """
+
+    tolls: int = 0
+    rent: int = 0
+    block: int = 0
+    cause: bytes = b""
 
 
 class Metered(NamedTuple):
@@ -229,26 +235,33 @@ def book(
 
 
 def period_sums(ctx: Context, network: str, period: int) -> PeriodSums:
-    """A network's sums over what is settled of a billing period."""
+    """A network's sums over what is settled of a billing period of its own."""
     raw = ctx.get(_PERIODS + text(network) + uint(period, 4))
     if raw is None:
-        return PeriodSums(0, 0, Settled())
-    sums = PeriodSums(*cast("PeriodSums", raw))
-    return sums._replace(sums=Settled(*sums.sums))
+        return PeriodSums(0, Settled())
+    count, sums = cast("tuple[int, Settled]", raw)
+    return PeriodSums(count, Settled(*sums))
+
+
+def rent_part(ctx: Context, network: str, period: int) -> RentPart:
+    """A network's part in the rent of a period of the consortium."""
+    raw = ctx.get(_RENTS + text(network) + uint(period, 4))
+    return RentPart() if raw is None else RentPart(*cast("RentPart", raw))
 
 
 def note_rent(ctx: Context, network: str, period: int, amount: int) -> None:
-    """``amount`` base units of the rent of ``period`` have come back to ``network``, in this block and all at once."""
-    sums = period_sums(ctx, network, period)
-    _put_period(
-        ctx, network, period, sums._replace(rent=sums.rent + amount, rent_block=ctx.height, rent_cause=ctx.tx_id)
-    )
+    """``amount`` base units of the rent of the consortium's ``period`` have come back to ``network``, in this block and
+    all at once.
+    """
+    part = rent_part(ctx, network, period)
+    part = part._replace(rent=part.rent + amount, block=ctx.height, cause=ctx.tx_id)
+    ctx.put(_RENTS + text(network) + uint(period, 4), tuple(part))
 
 
 def note_counted(ctx: Context, network: str, period: int, tolls: int) -> None:
-    """``tolls`` of ``network``, in base units, count when the rent of ``period`` is divided."""
-    sums = period_sums(ctx, network, period)
-    _put_period(ctx, network, period, sums._replace(counted=sums.counted + tolls))
+    """``tolls`` of ``network``, in base units, count when the rent of the consortium's ``period`` is divided."""
+    part = rent_part(ctx, network, period)
+    ctx.put(_RENTS + text(network) + uint(period, 4), tuple(part._replace(tolls=part.tolls + tolls)))
 
 
 def metered_of(ctx: Context, slot: int) -> Metered:
@@ -290,5 +303,4 @@ def _page(ctx: Context, network: str, slot: int, page: int) -> list[Entry]:
 
 
 def _put_period(ctx: Context, network: str, period: int, sums: PeriodSums) -> None:
-    row = (sums.slots, sums.rent, tuple(sums.sums), sums.rent_block, sums.rent_cause, sums.counted)
-    ctx.put(_PERIODS + text(network) + uint(period, 4), row)
+    ctx.put(_PERIODS + text(network) + uint(period, 4), (sums.slots, tuple(sums.sums)))

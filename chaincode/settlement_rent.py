@@ -75,6 +75,14 @@ def rent_of(ctx: Context, period: int) -> Rent:
     return Rent() if raw is None else Rent(*cast("Rent", raw))
 
 
+def periods_within(ctx: Context, first: int, end: int) -> range:
+    """The consortium's periods whose last slot lies from ``first`` on and before ``end``: whose rent is in a bill of
+    these slots.
+    """
+    length = budget.common_slots(ctx, 0)[1]
+    return range(first // length, end // length)
+
+
 def note_rent(ctx: Context, slot: int, period: int, amount: int) -> None:
     """``amount`` of rent has come into the congestion account for ``slot``."""
     period = _counting(ctx, slot, period)

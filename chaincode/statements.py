@@ -45,26 +45,24 @@ class Statements(Contract):
     @query
     def period(self, ctx: Context, *, network: str, period: int) -> Value:
         """(status, first slot, first slot of the next period, seconds of a slot, first slot that has not opened, owed,
-        slots settled, rent, its block, its cause, tolls counted, sums, rent of all, slots assigned, origin).
+        slots settled, sums, rents, slots assigned, origin).
 
-        ``owed``: all that the network owes the utility now, of whatever period; ``rent``: the congestion rent of this
-        period that came back, in base units; block and cause: in which block, and the hook that paid it (0 and empty
-        before). Sums and origin: the fields of ``settlement_ledger.Settled`` over the
-        settled slots and of ``origin_state.Sums`` over those whose origins are known for good, kept when their details
-        are not. Rent of all: the fields of ``settlement_rent.Rent``. Raises ContractError: unknown-network,
-        unknown-period.
+        ``owed``: all that the network owes the utility now, of whatever period. Sums and origin: the fields of
+        ``settlement_ledger.Settled`` over the settled slots and of ``origin_state.Sums`` over those whose origins are
+        known for good, kept when their details are not. Rents, of each of the consortium's periods that end within this
+        one: (its number, its last slot, the fields of ``settlement_ledger.RentPart`` of the network, and as a row those
+        of ``settlement_rent.Rent`` of all). Raises ContractError: unknown-network, unknown-period.
         """
         identity.network_of(ctx, network)
         status = budget_state.status_of(ctx, network, period)
         first, end = budget_calendar.slots_of(ctx, network, period)
         opened = market_products.next_to_open(ctx) or 0
         of_period = settlement_ledger.period_sums(ctx, network, period)
-        came_back = (of_period.rent, of_period.rent_block, of_period.rent_cause, of_period.counted)
+        within = settlement_rent.periods_within(ctx, first, end)
+        rents = tuple([_rent(ctx, network, common) for common in within])
         owed, _ = budget_state.owed_of(ctx, network)
         assigned, origin = origin_state.period_sums(ctx, network, period)
-        of_all = settlement_rent.rent_of(ctx, period)
-        of_all_row = (of_all.rent, of_all.carried, of_all.tolls, of_all.returned, of_all.state)
-        known = (of_period.slots, *came_back, tuple(of_period.sums), of_all_row, assigned, tuple(origin))
+        known = (of_period.slots, tuple(of_period.sums), rents, assigned, tuple(origin))
         return status, first, end, slots.seconds(ctx), opened, owed, *known
 
     @query
@@ -178,6 +176,13 @@ class Statements(Contract):
                 order_id, auction, row = found.before, 0, 0
             order = b""
         return None, tuple(rows), tuple(fills), tuple(orders.values())
+
+
+def _rent(ctx: Context, network: str, period: int) -> Value:
+    """A network's part in the rent of a period of the consortium, and the whole of it."""
+    of_all: Value = tuple(settlement_rent.rent_of(ctx, period))
+    last = budget_calendar.common_slots(ctx, period)[1] - 1
+    return (period, last, *settlement_ledger.rent_part(ctx, network, period), of_all)
 
 
 def _check_range(first_slot: int, end_slot: int) -> None:

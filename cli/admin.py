@@ -18,6 +18,7 @@ COMMANDS: Final[Commands] = {
     "member": ("cli.admin_members:member", "Organisations of the consortium."),
     "network": ("cli.admin_members:network", "Homes, shops, fleets: what belongs to a member and has an owner."),
     "policy": ("cli.policy:policy", "A network's policy: a file that is checked and tried before it is signed."),
+    "period": ("cli.period:period", "Billing periods: planning other ones, and how far one is."),
     "proposals": ("cli.governance:proposals", "List the open proposals: what they change, from when on, who approved."),
     "propose": ("cli.governance:propose", "Propose a change of the validators; it counts as your approval."),
     "redeem": ("cli.supply:redeem", "Give tokens to the utility for a credit on its bill."),

@@ -69,6 +69,10 @@ EVENTS: Mapping[str, Sequence[str]] = {
     "owed-paid": ("period", "amount", "reference"),
     "agreement": ("number", "kind", "state"),
     "sale": ("number", "agreement", "state", "amount", "due"),
+    "period-planned": ("period", "first_slot", "lengths"),
+    "period-closed": (
+        "kind", "period", "devices", "collected", "owed", "carried", "returned", "redeemed", "sold", "into",
+    ),
     "policy-set": ("policy", "devices"),
     "cap-set": ("kind", "period", "amount"),
     "redemption-price": ("permille", "from_slot"),

@@ -69,7 +69,7 @@ class Statement(NamedTuple):
     @property
     def is_so_far(self) -> bool:
         """Whether the period is not over, or some of its slots are not settled yet."""
-        return self.facts.status != "over" or self.pending.slots > 0
+        return self.facts.status in ("planned", "active") or self.pending.slots > 0
 
     def line(self, kind: str) -> Line:
         """The one line of its kind."""

@@ -101,12 +101,26 @@ class Origin(NamedTuple):
     used: tuple[Used, ...]
 
 
+class RentBack(NamedTuple):
+    """The congestion rent of a period of the consortium that ends with ``last_slot``, in base units: the network's
+    ``tolls`` that count when it is divided, the ``rent`` that came back, in which ``block`` (0 before) and by which
+    hook; and that of all networks.
+    """
+
+    period: int
+    last_slot: int
+    tolls: int
+    rent: int
+    block: int
+    cause: bytes
+    of_all: Rent
+
+
 class Facts(NamedTuple):
-    """All that is known of a network in a billing period. ``settled_slots``, ``rent`` and ``kept``: the period's sums
-    as the ledger keeps them apart from the slots, ``rent_block`` and ``rent_cause``: where that rent came back,
-    ``rent_tolls``: the network's tolls that count when it is divided; ``kept_origin`` the same of the
-    ``assigned_slots``, whose origins are known for good; ``owed_now``: what the network owes the utility, of all
-    periods; ``rent_of_all``: of all networks.
+    """All that is known of a network in a billing period. ``settled_slots`` and ``kept``: the period's sums as the
+    ledger keeps them apart from the slots; ``kept_origin`` the same of the ``assigned_slots``, whose origins are known
+    for good; ``rents``: of the consortium's periods that end within it; ``owed_now``: what the network owes the
+    utility, of all periods.
     """
 
     network: str
@@ -118,12 +132,8 @@ class Facts(NamedTuple):
     next_to_open: int
     owed_now: int
     settled_slots: int
-    rent: int
-    rent_block: int
-    rent_cause: bytes
-    rent_tolls: int
     kept: Settled
-    rent_of_all: Rent
+    rents: tuple[RentBack, ...]
     assigned_slots: int
     kept_origin: Sums
     slots: dict[int, Slot]
@@ -131,16 +141,21 @@ class Facts(NamedTuple):
     orders: dict[bytes, Ordered]
     origins: dict[int, Origin]
 
+    @property
+    def rent(self) -> int:
+        """What came back of it all."""
+        return sum([row.rent for row in self.rents])
+
 
 MOST_PROVISIONAL: Final = 96
 """So many slots, the newest, are asked for an origin that may still change: each is worked out anew."""
 _TOO_MUCH: Final = ("step-limit", "too-much", "not-provable", "pruned")
 """Why a node does not work out the origin of a slot: then it is not known yet."""
 _PERIOD = (
-    "status", "first_slot", "end_slot", "slot_seconds", "next_to_open", "owed_now", "settled_slots", "rent",
-    "rent_block", "rent_cause", "rent_tolls", "kept", "rent_of_all", "assigned_slots", "kept_origin",
+    "status", "first_slot", "end_slot", "slot_seconds", "next_to_open", "owed_now", "settled_slots", "kept", "rents",
+    "assigned_slots", "kept_origin",
 )  # fmt: skip
-_NUMBERS = tuple(name for name in _PERIOD if name not in ("status", "rent_cause", "kept", "rent_of_all", "kept_origin"))
+_NUMBERS = tuple(name for name in _PERIOD if name not in ("status", "kept", "rents", "kept_origin"))
 
 
 async def gather_facts(read: Reader, network: str, period: int) -> Facts:
@@ -148,7 +163,7 @@ async def gather_facts(read: Reader, network: str, period: int) -> Facts:
     of_period = {"network": network, "period": period}
     head = _head(await read("statements", "period", of_period))
     end = max(head["first_slot"], min(head["end_slot"], head["next_to_open"]))
-    slots = await _slots(read, network, head["first_slot"], end)
+    slots = await gather_slots(read, network, head["first_slot"], end)
     names = cast("tuple[str, ...]", as_rows(await read("identity", "devices", {"network": network})))
     orders: dict[bytes, Ordered] = {}
     devices = {name: await _device(read, name, head["first_slot"], end, orders) for name in names}
@@ -159,14 +174,17 @@ async def gather_facts(read: Reader, network: str, period: int) -> Facts:
 
 def _head(answer: Value) -> dict[str, Any]:
     head = record(answer, _PERIOD)
-    for name, kind in (("kept", Settled), ("rent_of_all", Rent), ("kept_origin", Sums)):
+    for name, kind in (("kept", Settled), ("kept_origin", Sums)):
         head[name] = _made(kind, head[name])
+    rents = [_made(RentBack, row) for row in as_rows(head["rents"])]
+    head["rents"] = tuple([row._replace(of_all=_made(Rent, row.of_all)) for row in rents])
     if any(type(head[name]) is not int for name in _NUMBERS) or not 0 <= head["end_slot"] <= MAX_SLOT:
         raise RefusedError("bad-answer", "the node's answer is no billing period: another version?")
     return head
 
 
-async def _slots(read: Reader, network: str, first: int, end: int) -> dict[int, Slot]:
+async def gather_slots(read: Reader, network: str, first: int, end: int) -> dict[int, Slot]:
+    """A network's settled slots from ``first`` on, before ``end``. Raises RefusedError: unknown-network, bad-answer."""
     slots: dict[int, Slot] = {}
     at: Value = first
     while at is not None:

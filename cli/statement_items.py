@@ -102,11 +102,13 @@ def metered(facts: Facts, reason: str) -> tuple[Item, ...]:
 
 
 def rent_items(facts: Facts) -> tuple[Item, ...]:
-    """The congestion rent that came back, when the period's last slot had become final."""
-    if not facts.rent:
-        return ()
-    paid = Source("payment", b"", facts.rent_cause, facts.rent_block)
-    return (Item(facts.end_slot - 1, True, RENT, "", "", "", "", 0, None, facts.rent, sources=(paid,)),)
+    """The congestion rent that came back, when the last slot of each of the consortium's periods was over."""
+    items = []
+    for row in facts.rents:
+        if row.rent:
+            paid = Source("payment", b"", row.cause, row.block)
+            items.append(Item(row.last_slot, True, RENT, "", "", "", "", 0, None, row.rent, sources=(paid,)))
+    return tuple(items)
 
 
 def used(facts: Facts, kind: str) -> tuple[Item, ...]:

@@ -153,10 +153,13 @@ def remarks(statement: Statement, token: Token) -> list[str]:
 
 def rent_words(statement: Statement, token: Token) -> str:
     """How the rent that came back was shared out."""
-    of_all, own = statement.facts.rent_of_all, statement.facts.rent_tolls
+    back = [row for row in statement.facts.rents if row.rent]
+    rent, tolls = sum([row.of_all.rent for row in back]), sum([row.of_all.tolls for row in back])
+    own = sum([row.tolls for row in back])
+    times = f", {count(len(back), 'time')}" if len(back) > 1 else ""
     return (
-        f"rent of all {token.exact(of_all.rent)}, returned pro rata of tolls: "
-        f"{token.exact(own)} of {token.exact(of_all.tolls)} {token.symbol}"
+        f"rent of all {token.exact(rent)}, returned pro rata of tolls{times}: "
+        f"{token.exact(own)} of {token.exact(tolls)} {token.symbol}"
     )
 
 

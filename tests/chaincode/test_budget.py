@@ -55,7 +55,7 @@ def test_issue_and_allocate() -> None:
         ({"amount": 2**64}, "bad-args"),
         ({"period": -1}, "unknown-period"),
         ({"period": budget_state.PERIODS_AHEAD + 8}, "unknown-period"),
-        ({"period": 6}, "period-over"),
+        ({"period": 6}, "period-closing"),
         ({"network": "home-9"}, "unknown-network"),
         ({"reference": b""}, "bad-reference"),
         ({"reference": bytes(65)}, "bad-reference"),
@@ -385,7 +385,7 @@ def test_periods() -> None:
     assert world.query("budget", "period", network="home-1", slot=9) == (0, 0, 10, "active")
     assert world.query("budget", "period", network="home-1", slot=10) == (1, 10, 20, "planned")
     at_slot(world, 10)
-    assert world.query("budget", "period", network="home-1", slot=9) == (0, 0, 10, "over")
+    assert world.query("budget", "period", network="home-1", slot=9) == (0, 0, 10, "closing")
     for slot in (-1, 2**63 - 1):
         with pytest.raises(ContractError, match="unknown-period"):
             world.query("budget", "period", network="home-1", slot=slot)

@@ -14,7 +14,7 @@ from tests.chaincode.neighbourhood import DEVICES, OWNER_1, UTILITY, at_slot, fu
 from tests.chaincode.world import World
 
 PERIODS = (0, 1)
-REFUSALS = ("insufficient-funds", "period-over", "bad-account")
+REFUSALS = ("insufficient-funds", "period-closing", "bad-account")
 
 devices = st.sampled_from(DEVICES)
 periods = st.sampled_from(PERIODS)

@@ -80,14 +80,15 @@ KEPT = {
     "accounts, rights, devices": "acc-company acc-device acc-named acc-network acc-supply device device-fills "
     "device-moves member-networks network network-devices network-list role-admins role-key role-member role-single",
     "budgets, which follow periods": "bud-alerts bud-calendar bud-donor bud-hold bud-length bud-need "
-    "bud-owed bud-policy bud-settings bud-share bud-watch bud-cut bud-cut-end bud-paid bud-since",
+    "bud-owed bud-policy bud-settings bud-share bud-watch bud-cut bud-cut-end bud-paid bud-since "
+    "carry-lots period-closing period-settled",
     "supply and companies": "company-given company-limit sup-cap sup-issue sup-open sup-price "
     "sup-redeemed sup-redemption sup-reference tariff tariff-next net-class",
     "rules and members": "gov-admin gov-epoch gov-seat grid grid-bus grid-draft grid-feeder market market-rules slots",
     "sums": "cleared estimates metered origin origin-period origin-store product pruned rent rent-part rent-period "
-    "rent-toll settled-period",
-    "calendars, and what waits": "bulk calendar gap meter meter-gap outage outage-moves parked parked-slot releasing "
-    "settling",
+    "rent-toll settled-period settled-rent",
+    "calendars, and what waits": "bulk calendar gap meter meter-gap outage outage-moves parked parked-slot period-due "
+    "period-queue period-work releasing settling",
     "with the readings that they were": "reading-was",
 }
 """Tables that are not emptied, and why."""

@@ -96,7 +96,8 @@ def test_what_came_back_names_its_block_and_the_hook_that_paid_it() -> None:
     (cause,) = {cause for _, cause in paid_in(world, 0).values()}
     assert paid_in(world, 0) == {"home-1": (world.height, cause), "home-3": (world.height, cause)} and len(cause) == 32
     found = cast("Any", world.query("statements", "period", network="home-1", period=0))
-    assert found[7:10] == (3_450, world.height, cause)
+    of_all = (4_600, 0, 1_400, 4_600, "returned")
+    assert found[8] == ((0, PERIOD_SLOTS - 1, 1_050, 3_450, world.height, cause, of_all),)
     paid = paid_in(world, 0)
     go_to(world, OVER_S + 10 * SLOT_S)
     assert paid_in(world, 0) == paid

@@ -142,7 +142,7 @@ def test_rent_that_came_back_is_part_of_the_bill(capsys: pytest.CaptureFixture[s
     narrow = (STREET[0], (*STREET[1][:4], 300, 300))
     world = a_day(9, until_s=(PERIOD_SLOTS + 6) * SLOT_S, lines=narrow)
     made = [statement_of(world, network) for network in NETWORKS]
-    of_all = made[0].facts.rent_of_all
+    (of_all,) = [row.of_all for row in made[0].facts.rents]
     assert of_all.state == "returned" and of_all.returned == sum(each.line("rent").amount for each in made) > 0
     for statement in made:
         bill = cast("Any", world.query("settlement", "bill_of_period", network=statement.facts.network, period=0))
