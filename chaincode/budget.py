@@ -111,7 +111,7 @@ class Budget(Contract):
         """From the pool to devices, fixed amounts, all or nothing. Owner only. Returns what the pool still has.
 
         What the network owes is paid first. Raises ContractError: unknown-network, wrong-key, unknown-period,
-        period-over, unknown-device, other-network, bad-amount, over-limit, insufficient-funds.
+        period-closing, period-over, unknown-device, other-network, bad-amount, over-limit, insufficient-funds.
         """
         identity.require_owner(ctx, network)
         budget_state.require_open_period(ctx, network, period)
@@ -155,8 +155,8 @@ class Budget(Contract):
         """Available tokens of devices back into the pool, to be allocated anew, all or nothing. Owner only. Returns
         what the pool has then.
 
-        Raises ContractError: unknown-network, wrong-key, unknown-period, period-over, unknown-device, other-network,
-        bad-amount, insufficient-funds.
+        Raises ContractError: unknown-network, wrong-key, unknown-period, period-closing, period-over, unknown-device,
+        other-network, bad-amount, insufficient-funds.
         """
         identity.require_owner(ctx, network)
         budget_state.require_open_period(ctx, network, period)
@@ -205,12 +205,14 @@ class Budget(Contract):
         ``devices``: those with terms of their own, ``Donor``: (device, rank, floor, gives, limit, amount, share).
 
         Raises ContractError: unknown-network, wrong-key, bad-policy (details: number of the fault in
-        ``budget_contradictions``, row of the device or -1), unknown-device, other-network.
+        ``budget_contradictions``, row of the device or -1), unknown-device, other-network, unknown-agreement,
+        wrong-kind.
         """
         identity.require_owner(ctx, network)
         terms = proceeds, pool_helps, pool_floor, carry_cap, carry_periods, excess, sale, allocation
         policy = budget_policy.Policy(*terms)
         budget_contradictions.require_none(policy, devices)
+        budget_policy.require_sale(ctx, network, policy)
         budget_policy.replace(ctx, network, policy, devices)
         return None
 
@@ -218,7 +220,7 @@ class Budget(Contract):
     def set_forecast(self, ctx: Context, *, device: str, period: int, amount: int) -> Value:
         """What the device is expected to spend in the period; 0: no forecast. By its own key or its owner's.
 
-        Raises ContractError: unknown-device, wrong-key, unknown-period, period-over, bad-amount.
+        Raises ContractError: unknown-device, wrong-key, unknown-period, period-closing, period-over, bad-amount.
         """
         network = identity.require_forecaster(ctx, device).network
         budget_state.require_open_period(ctx, network, period)

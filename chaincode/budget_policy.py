@@ -14,7 +14,7 @@ State: ``bud-policy/`` network -> Policy; ``bud-donor/`` device -> Donor; ``bud-
 from collections.abc import Sequence
 from typing import Final, NamedTuple, TypeAlias, cast
 
-from chaincode import accounts, identity, slots
+from chaincode import accounts, agreement_book, identity, slots
 from chaincode.contract import MAX_AMOUNT, Context, ContractError
 
 MAX_RANK: Final = 1_000
@@ -151,6 +151,20 @@ def policy_at(ctx: Context, network: str, slot: int) -> tuple[Policy, tuple[Row,
         if until > slot:
             return Policy(*policy), rows
     return policy_of(ctx, network), rows_of(ctx, network)
+
+
+def require_sale(ctx: Context, network: str, policy: Policy) -> None:
+    """What is left can be sold under the agreement that ``policy`` names, if it names one; whether that is in force is
+    seen when it is. Raises ContractError: unknown-agreement, wrong-kind, other-network (it is another one's sale).
+    """
+    if policy.sale:
+        found = agreement_book.agreement_of(ctx, policy.sale)
+        if found.kind != agreement_book.SALE:
+            raise ContractError("wrong-kind", f"agreement {policy.sale} is about a {found.kind}")
+        if not found.automatic:
+            raise ContractError("wrong-kind", f"agreement {policy.sale} is no standing sale: it is not automatic")
+        if found.giver != network:
+            raise ContractError("other-network", f"agreement {policy.sale} is a sale by {found.giver}")
 
 
 def require_in_network(ctx: Context, device: str, network: str) -> None:

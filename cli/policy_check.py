@@ -10,7 +10,7 @@ from node.errors import RefusedError
 
 SALE: Final = "sale"
 OPEN: Final = "open"
-_GIVER, _KIND, _STATE = 1, 3, 11
+_GIVER, _KIND, _AUTOMATIC, _STATE = 1, 3, 5, 11
 
 
 class Change(NamedTuple):
@@ -34,7 +34,7 @@ async def policy_on_chain(read: Reader, network: str, slot: int | None = None) -
 
 async def problems_on_chain(read: Reader, files: Sequence[PolicyFile]) -> list[Problem]:
     """What the ledger would refuse of ``files`` that are well in themselves. The codes: network-in-two-files,
-    device-in-two-files, unknown-network, unknown-device, other-network, unknown-agreement, not-a-sale,
+    device-in-two-files, unknown-network, unknown-device, other-network, unknown-agreement, wrong-kind,
     agreement-not-open.
     """
     problems = list(_named_twice(files))
@@ -116,9 +116,14 @@ async def _of_agreement(read: Reader, file: PolicyFile) -> list[Problem]:
         if error.code != "unknown-agreement":
             raise
         return [file.problem(("agreement",), error.code, f"there is no agreement {number}")]
-    if row[_KIND] != SALE or row[_GIVER] != file.network:
-        text = f"agreement {number} is no sale by {file.network}: it is a {row[_KIND]} by {row[_GIVER]}"
-        return [file.problem(("agreement",), "not-a-sale", text)]
+    if row[_KIND] != SALE:
+        return [file.problem(("agreement",), "wrong-kind", f"agreement {number} is about a {row[_KIND]}")]
+    if not row[_AUTOMATIC]:
+        text = f"agreement {number} is no standing sale: it is not automatic, so nothing would be sold by itself"
+        return [file.problem(("agreement",), "wrong-kind", text)]
+    if row[_GIVER] != file.network:
+        text = f"agreement {number} is a sale by {row[_GIVER]}, not by {file.network}"
+        return [file.problem(("agreement",), "other-network", text)]
     if row[_STATE] != OPEN:
         text = f"agreement {number} is not open but {row[_STATE]}"
         return [file.problem(("agreement",), "agreement-not-open", text)]

@@ -42,7 +42,7 @@ def test_the_policy_leaves_allocation_to_the_owner_unless_it_says_how() -> None:
     set_policy(world, row(LOAD, amount=10), allocation="fixed")
     assert world.refused(OWNER_2, "budget", "allocate_by_policy", **HOME) == "wrong-key"
     at_slot(world, 10)
-    assert world.refused(OWNER_1, "budget", "allocate_by_policy", **HOME) == "period-over"
+    assert world.refused(OWNER_1, "budget", "allocate_by_policy", **HOME) == "period-closing"
 
 
 def test_fixed_amounts_and_shares_are_targets() -> None:
@@ -133,7 +133,7 @@ def test_withdrawn_tokens_are_the_pools_and_can_be_allocated_anew() -> None:
         assert (found.available, found.reserved, found.allocated, found.withdrawn) == (0, 70, 100, 30)
     check_sum(world)
     at_slot(world, 10)
-    assert world.refused(OWNER_1, "budget", "withdraw", **HOME, amounts=((PV, 1),)) == "period-over"
+    assert world.refused(OWNER_1, "budget", "withdraw", **HOME, amounts=((PV, 1),)) == "period-closing"
 
 
 def test_what_is_withdrawn_pays_debts_first() -> None:

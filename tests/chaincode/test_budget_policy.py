@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaincode import budget_policy
+from chaincode import agreement_book, budget_policy
 from chaincode.budget_contradictions import FAULTS, NAMES, faults_of
 from chaincode.budget_policy import MAX_PAST, Donor, Policy, Row
 from chaincode.contract import MAX_AMOUNT, ContractError
@@ -97,6 +97,24 @@ def test_strange_devices_are_refused_by_their_own_codes() -> None:
     assert policy(world) == DEFAULTS
 
 
+def test_what_is_left_is_sold_under_a_sale_of_the_network_itself() -> None:
+    world = neighbourhood()
+    terms = {"cap": 5, "automatic": True, "same_class": False, "rank": 1, "price": 900, "first": 0, "end": 0}
+    of = {"state": agreement_book.OPEN, "proposer": "home-1", "slot": 0, **terms}
+    with world.transaction() as ctx:
+        for number, (giver, taker, kind) in enumerate(
+            (("home-1", "home-2", "sale"), ("home-2", "home-1", "sale"), ("home-1", "home-2", "share")), 1
+        ):
+            agreement = agreement_book.Agreement(giver=giver, taker=taker, kind=kind, **of)  # type: ignore[arg-type]
+            agreement_book.put(ctx, number, agreement)
+        agreement_book.put(ctx, 4, agreement._replace(kind="sale", automatic=False))
+    args: dict[str, Any] = {"network": "home-1", "excess": "sell", "carry_cap": 0}
+    for number, code in ((2, "other-network"), (3, "wrong-kind"), (4, "wrong-kind"), (5, "unknown-agreement")):
+        assert world.refused(OWNER_1, "budget", "set_policy", **args, sale=number) == code
+    world.call(OWNER_1, "budget", "set_policy", **args, sale=1)
+    assert policy(world)[0][5:7] == ("sell", 1)
+
+
 amounts = st.one_of(st.integers(0, 10), st.just(MAX_AMOUNT))
 donors = st.builds(
     Donor,
@@ -133,6 +151,9 @@ def test_the_chain_takes_what_has_no_fault_and_only_that(policy_: Policy, terms:
     args = {"network": "home-1", "devices": rows, **policy_._asdict()}
     if faults_of(policy_, rows):
         assert world.refused(OWNER_1, "budget", "set_policy", **args) == "bad-policy"
+        return
+    if policy_.sale:
+        assert world.refused(OWNER_1, "budget", "set_policy", **args) == "unknown-agreement"
         return
     world.call(OWNER_1, "budget", "set_policy", **args)
     found, kept = policy(world)
