@@ -40,6 +40,7 @@ _MORE = {
     "add": "testnet.membership_commands",
     "remove": "testnet.membership_commands",
     "demo": "testnet.demo",
+    "company": "testnet.company",
 }
 """Command to module."""
 directory_option = click.option(

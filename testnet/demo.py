@@ -9,11 +9,9 @@ from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cli.output import json_option
 from cli.statement_words import Token
-from cli.units import clock
 from cli.wallet_statement import page_of, read_statement
 from node.errors import RefusedError
 from node.gateway.client import Client
@@ -23,6 +21,7 @@ from testnet.community import Community, find_data, load_community
 from testnet.demo_day import Day, Outage, Processes, Tick, fund
 from testnet.demo_world import DAY_S, POOR_EV, WORLD_NAME, World, build_world
 from testnet.genesis import GENESIS_NAME, load_network
+from testnet.progress import telling
 from testnet.report import Report, faults, make_report, report_json
 from testnet.report_text import print_report
 
@@ -115,28 +114,12 @@ async def _pass_the_day(
     async with Client(world.network.gateways) as client:
         await fund(client, world, community)
     first = world.first_slot * (DAY_S // 48)
-    columns = (
-        TextColumn("{task.fields[clock]}"),
-        BarColumn(bar_width=None),
-        TextColumn("{task.percentage:>3.0f} %  block {task.fields[height]}"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[down]}"),
-    )
-    with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as progress:
-        task = progress.add_task("", total=DAY_S + 3 * 1800, clock=clock(first), height=0, down="")
-        told = first - TOLD_EVERY_S
+    with telling(console, first, DAY_S + 3 * 1800, TOLD_EVERY_S) as tell:
 
-        def tell(tick: Tick) -> None:
-            nonlocal told
-            down = f"{tick.down} is down" if tick.down else ""
-            progress.update(
-                task, completed=max(0, tick.time - first), clock=clock(tick.time), height=tick.height, down=down
-            )
-            if not sys.stderr.isatty() and tick.time >= told + TOLD_EVERY_S:
-                told = tick.time
-                console.print(f"{clock(tick.time)}  block {tick.height}  {down}")
+        def tell_tick(tick: Tick) -> None:
+            tell(tick.time, tick.height, f"{tick.down} is down" if tick.down else "")
 
-        day = Day(world, cluster, processes, tell)
+        day = Day(world, cluster, processes, tell_tick)
         await day.run()
         return day.outage
 

@@ -20,6 +20,7 @@ from testnet.cluster import Agreement
 from testnet.community import SLOTS, Community
 from testnet.demo_day import Outage
 from testnet.demo_world import POOR_EV, SLOT_S, World, device
+from testnet.genesis import Network
 
 BILL = ("slots", "cost", "utility_only", *Settled._fields)
 
@@ -98,7 +99,7 @@ async def make_report(
     async with Client(world.network.gateways) as client:
         names = [home.name for home in community.homes]
         limits = await _limits(client)
-        chain = await _chain(client, world, agreement)
+        chain = await chain_result(client, world.network, agreement)
         homes: dict[str, dict[str, int]] = {}
         shares: list[dict[str, Any]] = []
         alerts: list[dict[str, Any]] = []
@@ -199,11 +200,11 @@ def _full_lines(auction: Auction, buses: list[str], limits: Limits) -> tuple[str
     return tuple(full)
 
 
-async def _chain(client: Client, world: World, agreement: Agreement) -> ChainResult:
+async def chain_result(client: Client, network: Network, agreement: Agreement) -> ChainResult:
     """Read every block's results, from the first to the height at which the nodes were compared."""
     codes: Counter[str] = Counter()
     seconds: Counter[int] = Counter()
-    scale = world.network.genesis.time_scale
+    scale = network.genesis.time_scale
     first = last = None
     async for block in client.subscribe(1):
         codes.update(code for _, code in block.results)
@@ -218,7 +219,7 @@ async def _chain(client: Client, world: World, agreement: Agreement) -> ChainRes
         height=agreement.height,
         root=agreement.root.hex() if agreement.root else "",
         nodes=agreement.nodes,
-        agree=agreement.root is not None and agreement.nodes == len(world.network.nodes),
+        agree=agreement.root is not None and agreement.nodes == len(network.nodes),
         blocks=agreement.height,
         transactions=transactions,
         codes=dict(codes.most_common()),

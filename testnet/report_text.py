@@ -10,25 +10,20 @@ from rich.table import Table
 from cli.output import PIPE_WIDTH, tokens
 from cli.units import clock, kwh, per_kwh
 from testnet.demo_world import SLOT_S
-from testnet.report import Report, SlotResult
+from testnet.report import ChainResult, Report, SlotResult
 
 BAR_CHARACTERS = 24
 
 
 def print_report(report: Report, directory: Path) -> None:
     """Print it to standard output."""
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=PIPE_WIDTH)
+    console = report_console()
     _headline(console, report)
     console.print(_slots(report))
     console.print(_homes(report))
     _budgets(console, report)
     _nodes(console, report)
-    name, watt = _shown(directory), _shown(Path(sys.argv[0]))
-    console.print("Look further:", style="bold")
-    console.print(f"  {watt} market verify --config {name}/nodes/node-0/node.toml", highlight=False)
-    console.print(f"  {watt} node verify --config {name}/nodes/node-0/node.toml", highlight=False)
+    print_commands(console, directory, "market verify", "node verify")
 
 
 def _headline(console: Console, report: Report) -> None:
@@ -122,15 +117,9 @@ def _shared(rows: list[dict[str, Any]]) -> dict[tuple[str, str], int]:
 
 
 def _nodes(console: Console, report: Report) -> None:
-    chain = report.chain
-    refused = {code: count for code, count in chain.codes.items() if code != "ok"}
     console.print()
     console.print("[bold]Nodes[/bold]", highlight=False)
-    console.print(
-        f"  {chain.blocks:,} blocks, {chain.transactions:,} transactions in {chain.seconds:.0f} s: "
-        f"{chain.per_second:.0f} a second, {chain.busiest_second} in the busiest; refused by the rules: {refused or 0}",
-        highlight=False,
-    )
+    print_blocks(console, report.chain)
     outage = report.outage
     if outage is not None:
         console.print(
@@ -138,13 +127,42 @@ def _nodes(console: Console, report: Report) -> None:
             f"it held them all {outage.caught_up_s:.1f} s after it was started again",
             highlight=False,
         )
-    verdict = f"all {chain.nodes} nodes agree" if chain.agree else "the nodes DISAGREE"
-    console.print(f"  [bold]{verdict}[/bold] at height {chain.height}, root {chain.root}", highlight=False)
+    print_verdict(console, report.chain)
     console.print(f"  the whole demo took {report.seconds:.0f} s on {report.cores} cores", highlight=False)
     console.print()
 
 
-def _shown(path: Path) -> str:
+def print_blocks(console: Console, chain: ChainResult) -> None:
+    """How many blocks and transactions, and how fast."""
+    refused = {code: count for code, count in chain.codes.items() if code != "ok"}
+    console.print(
+        f"  {chain.blocks:,} blocks, {chain.transactions:,} transactions in {chain.seconds:.0f} s: "
+        f"{chain.per_second:.0f} a second, {chain.busiest_second} in the busiest; refused by the rules: {refused or 0}",
+        highlight=False,
+    )
+
+
+def print_verdict(console: Console, chain: ChainResult) -> None:
+    """Whether the nodes agree."""
+    verdict = f"all {chain.nodes} nodes agree" if chain.agree else "the nodes DISAGREE"
+    console.print(f"  [bold]{verdict}[/bold] at height {chain.height}, root {chain.root}", highlight=False)
+
+
+def print_commands(console: Console, directory: Path, *commands: str) -> None:
+    """How to look further: ``commands`` of `watt` on the first node's configuration."""
+    config = f"--config {shown(directory)}/nodes/node-0/node.toml"
+    console.print("Look further:", style="bold")
+    for command in commands:
+        console.print(f"  {shown(Path(sys.argv[0]))} {command} {config}", highlight=False)
+
+
+def report_console() -> Console:
+    """Standard output, at a fixed width where it is no terminal."""
+    console = Console()
+    return console if console.is_terminal else Console(width=PIPE_WIDTH)
+
+
+def shown(path: Path) -> str:
     """As short as it can be typed here."""
     try:
         return str(path.absolute().relative_to(Path.cwd()))

@@ -57,7 +57,7 @@ class Sender:
         self._valid_s = valid_s
         self._turn = 0
         self._nonces: Counter[bytes] = Counter()
-        self._under_way: set[asyncio.Task[TxStatus | None]] = set()
+        self._under_way: set[asyncio.Task[None]] = set()
         self._room = asyncio.Semaphore(ON_THEIR_WAY)
 
     async def close(self) -> None:
@@ -86,31 +86,33 @@ class Sender:
         """Hand in, and wait for all of them."""
         await asyncio.gather(*(self.settle(kind, raw) for raw in raws))
 
-    async def settle(self, kind: str, raw: bytes) -> TxStatus | None:
-        """Hand in, as often as a node is full, and follow into a block; None if no node took it, or no block had it."""
-        self._turn += 1
-        client = self.clients[self._turn % len(self.clients)]
+    async def settle(self, kind: str, raw: bytes) -> None:
+        """Hand in, follow into a block, and count what came of it."""
         try:
-            while True:
-                try:
-                    tx_id = await client.submit(raw)
-                    break
-                except RefusedError as error:
-                    if error.code not in _COME_AGAIN:
-                        raise
-                    await asyncio.sleep(FULL_PAUSE_S)
-            status = await client.wait(tx_id, WAIT_S)
+            status = await self.outcome(raw)
         except RefusedError as error:
             self.refused[f"{kind}: {error.code}"] += 1
-            return None
-        if status.code == "ok":
-            self.committed[kind] += 1
-            if kind == "readings" and isinstance(status.result, tuple):
-                self.refused_rows.update(str(row[1]) for row in status.result if isinstance(row, tuple))
-        else:
+            return
+        if status.code != "ok":
             self.refused[f"{kind}: {status.code}"] += 1
-        return status
+            return
+        self.committed[kind] += 1
+        if kind == "readings" and isinstance(status.result, tuple):
+            self.refused_rows.update(str(row[1]) for row in status.result if isinstance(row, tuple))
 
-    def _arrived(self, task: "asyncio.Task[TxStatus | None]") -> None:
+    async def outcome(self, raw: bytes) -> TxStatus:
+        """Hand in, as often as a node is too full, and wait for the block. Raises RefusedError if no node takes it, or
+        no block has it after ``WAIT_S``."""
+        self._turn += 1
+        client = self.clients[self._turn % len(self.clients)]
+        while True:
+            try:
+                return await client.wait(await client.submit(raw), WAIT_S)
+            except RefusedError as error:
+                if error.code not in _COME_AGAIN:
+                    raise
+            await asyncio.sleep(FULL_PAUSE_S)
+
+    def _arrived(self, task: "asyncio.Task[None]") -> None:
         self._under_way.discard(task)
         self._room.release()
