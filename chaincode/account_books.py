@@ -208,6 +208,13 @@ def put_pool(ctx: Context, kind: str, owner: str, period: int, book: NetworkBook
     ctx.put(_pool_key(kind, owner, period), tuple(book))
 
 
+def open_pool(ctx: Context, network: str, period: int) -> None:
+    """A book for what devices of ``network`` get in ``period`` past its pool: who closes periods goes by them."""
+    key = _pool_key("pool", network, period)
+    if ctx.get(key) is None:
+        ctx.put(key, tuple(_NO_NETWORK_BOOK))
+
+
 def add_plain(ctx: Context, key: bytes, amount: int) -> None:
     """Into an account outside. Raises ContractError("bad-amount") beyond 63 bits."""
     ctx.put(key, bounded(_plain(ctx, key) + amount))

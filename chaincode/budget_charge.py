@@ -14,7 +14,7 @@ the period that pays. Proceeds go to the pool, or by policy to the device that e
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from chaincode import accounts, budget_policy, budget_share, budget_state, identity, slots
+from chaincode import account_books, accounts, budget_policy, budget_share, budget_state, identity, slots
 from chaincode.apportion import apportion
 from chaincode.budget_division import Need
 from chaincode.budget_share import POOL, Share, Spare
@@ -89,6 +89,7 @@ def credit(ctx: Context, device: str, period: int, amount: int, source: str, rea
     network = identity.device_of(ctx, device).network
     if budget_policy.earns_itself(ctx, network):
         before = accounts.device_book(ctx, device, period)
+        account_books.open_pool(ctx, network, period)
         accounts.transfer(ctx, source, f"device:{device}:{period}", amount, reason, reference)
         budget_state.note_change(ctx, device, period, before)
     else:

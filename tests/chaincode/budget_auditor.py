@@ -193,11 +193,24 @@ class Auditor:
             self._same_network(target, source.owner, source.number)
             gives["allocated"] += amount
             gets["allocated"] += amount
+            if reason == "share":
+                self._helped_by_pool(source, target, amount)
         elif kinds == ("reserved", "pool"):
             assert reason == "give-back"
             self._ungiven(source, target, amount)
         else:
             self._given(source, target, amount, reason)
+
+    def _helped_by_pool(self, pool: Account, device: Account, amount: int) -> None:
+        """Automatic help, of the network's own pool or of another's that has just given it to this one."""
+        self.book(device.book)["received_slot"] = max(self.book(device.book)["received_slot"], self._slot)
+        if self._moved is None or self._moved[1:] != (pool, amount):
+            assert self.book(pool.book)["pool"] >= self.pool_floor_of.get(pool.owner, 0), "the pool is below its floor"
+            return
+        giver = self._moved[0]
+        assert self.book(giver.book)["pool"] >= self.pool_floor_of.get(giver.owner, 0), "a helper is below its floor"
+        assert giver.owner not in self._networks_helped, f"{giver.owner} gives in the slot in which it was helped"
+        self._networks_helped.add(pool.owner)
 
     def _same_network(self, device: Account, network: str, period: int) -> None:
         assert self.network_of[device.owner] == network, f"{device.owner} is no device of {network}"
@@ -234,6 +247,8 @@ class Auditor:
     def _shared(self, keys: tuple[str, ...], period: int, amount: int, _: bytes, why: str, rule: str) -> None:
         assert why and rule, "a share without a reason"
         giver, receiver = keys
+        if not receiver and self._moved is not None:
+            receiver = self._moved[1].owner
         self.shares.append(Share(giver, receiver, period, amount, why, rule))
         if giver not in self.network_of or why in BY_OWNERS:
             return
@@ -253,8 +268,12 @@ class Auditor:
 
     def check_shares(self, network: str, period: int, records: Sequence[Any]) -> None:
         """The ledger's records of a network's shares are those told, and what they come to is what the books count."""
-        told = [share for share in self.shares if self.network_of[share.receiver] == network and share.period == period]
-        rows = [(row.receiver, row.amount, row.why, row.rule) for row in records]
+        told = [
+            share
+            for share in self.shares
+            if self.network_of.get(share.receiver, share.receiver) == network and share.period == period
+        ]
+        rows = [(row.receiver or network, row.amount, row.why, row.rule) for row in records]
         assert rows == [(share.receiver, share.amount, share.why, share.rule) for share in told]
         for device in [device for device, owner in self.network_of.items() if owner == network]:
             book = self.book(("device", device, period))
@@ -263,6 +282,16 @@ class Auditor:
             assert book["borrowed"] == sum(row.amount - row.returned for row in of_devices)
         for row in records:
             assert 0 <= row.returned <= row.amount and row.why and row.rule
+
+    def check_agreed(self, agreed: Mapping[tuple[str, str], int]) -> None:
+        """What pools gave each other is what their agreements say; by (giver with its period, taker without)."""
+        told: dict[tuple[str, str], int] = defaultdict(int)
+        for (giver, taker), amount in self.given.items():
+            if giver.startswith("pool:") and taker.startswith("pool:"):
+                told[giver, taker.rpartition(":")[0]] += amount
+        assert {of: amount for of, amount in told.items() if amount} == {
+            of: used for of, used in agreed.items() if used
+        }
 
     def _compare(self, ctx: Context) -> None:
         told = {of: book for of, book in self.books.items() if any(_amounts(book))}

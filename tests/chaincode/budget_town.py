@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+from chaincode import budget_calendar
 from chaincode.contract import Context, Value
 from chaincode.registry import default_registry
 from node.model.codec import sha256
@@ -54,6 +55,31 @@ class BudgetTown(World):
     def slot(self) -> int:
         """The one under way."""
         return self.time // SLOT_S
+
+    def period(self, network: str, ahead: int = 0) -> int:
+        """The period of ``network`` that is under way, or a later one."""
+        with super().transaction() as ctx:
+            return max(budget_calendar.period_of(ctx, network, self.slot) + ahead, 0)
+
+    def company_period(self, member: str, ahead: int = 0) -> int:
+        """The same of a company."""
+        with super().transaction() as ctx:
+            return budget_calendar.company_period_of(ctx, member, self.slot) + ahead
+
+    def plan(self, lengths: tuple[int, ...], alone: str) -> None:
+        """The chain gets a calendar of its own, and the network ``alone`` another one; on to the day they begin."""
+        first = 60
+        args: dict[str, Any] = {"first_slot": first, "lengths": lengths}
+        self.call(key_of("chain"), "periods", "plan_company", member="chain", **args)
+        args["lengths"] = (*lengths[1:], PERIOD_SLOTS + 1)
+        self.call(key_of(alone), "periods", "plan", network=alone, **args)
+        self.go_to(first * SLOT_S)
+
+    def go_to(self, time: int) -> None:
+        """All blocks that the calendar asks for until then, and one then."""
+        while (due := self.next_event()) is not None and due < time:
+            self.next_block(max(due, self.time))
+        self.next_block(time)
 
     def audit(self) -> None:
         """The ledger's books are the auditor's."""

@@ -11,9 +11,10 @@ from hypothesis import HealthCheck, Phase, note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from chaincode import accounts, budget_share
+from chaincode import accounts, agreement_book, budget_calendar, budget_share
 from chaincode.contract import ContractError, Value
 from tests.at_length import examples
+from tests.chaincode.budget_companies import Companies, agreements, ahead, amounts, networks
 from tests.chaincode.budget_town import DEVICES, NETWORK_OF, NETWORKS, PERIOD_SLOTS, BudgetTown
 from tests.chaincode.marketplace import FEED_IN, RETAIL, SLOT_S, TICK_S, UTILITY, key_of
 
@@ -22,15 +23,14 @@ REFUSALS = {
     "no-forecast", "no-rule", "bad-policy", "other-network", "unknown-period",
     "over-capacity", "own-cross", "in-arrears", "over-budget", "closed-product", "bad-energy", "not-open", "late",
     "duplicate", "conflict", "too-early", "bad-price", "register-mismatch", "no-product", "unmetered",
+    "over-cap", "no-change", "no-redemption", "wrong-key", "wrong-kind", "not-in-force", "other-class", "not-proposed",
+    "duplicate-agreement", "bad-agreement", "not-offered", "not-sold", "slot-begun", "period-mismatch",
 }  # fmt: skip
 MISTAKES = (
     "market-parked", "settlement-parked", "origin-parked", "gap-failed", "needs-refused", "hook-failed",
 )  # fmt: skip
 
 devices = st.sampled_from(sorted(DEVICES))
-networks = st.sampled_from(NETWORKS)
-amounts = st.sampled_from([1, 900, 20_000, 90_000, 400_000])
-ahead = st.sampled_from([0, 0, 0, 1, 1, 2])
 order_rows = st.tuples(devices, st.integers(100, 1_500), st.integers(50, RETAIL), st.sampled_from(["gate", "auction"]))
 orders = st.lists(order_rows, min_size=2, max_size=6)
 markets = st.fixed_dictionaries(
@@ -43,7 +43,7 @@ markets = st.fixed_dictionaries(
 )
 
 
-class Life(RuleBasedStateMachine):
+class Life(Companies, RuleBasedStateMachine):
     """Companies and what they do with their budgets."""
 
     world: BudgetTown
@@ -52,14 +52,29 @@ class Life(RuleBasedStateMachine):
         market=markets,
         seed=st.integers(0, 2**32),
         funds=st.lists(st.sampled_from([20_000, 60_000, 150_000, 600_000]), min_size=3, max_size=3),
+        agreed=st.lists(agreements, max_size=4),
+        calendar=st.sampled_from([(), (), (), (6, 4), (4, 8)]),
     )
-    def begin(self, market: dict[str, Any], seed: int, funds: list[int]) -> None:
+    def begin(
+        self,
+        market: dict[str, Any],
+        seed: int,
+        funds: list[int],
+        agreed: list[dict[str, Any]],
+        calendar: tuple[int, ...],
+    ) -> None:
         self.world = BudgetTown(seed, **market)
+        if calendar:
+            self.world.plan(calendar, "air")
         self.count = self.seen = 0
         self.ids: list[tuple[str, bytes]] = []
+        self.agreements: dict[int, dict[str, Any]] = {}
+        self.sales: dict[int, int] = {}
         for network, amount in zip(NETWORKS, funds, strict=True):
             for period in range(3):
-                self.world.fund(network, period, amount, b"start")
+                self.world.fund(network, self.world.period(network, period), amount, b"start")
+        for terms in agreed:
+            self.propose(terms, "accept")
 
     def attempt(self, sender: str | bytes, contract: str, method: str, **args: Any) -> Value:
         """Call; a refusal by the rules is as good."""
@@ -75,26 +90,33 @@ class Life(RuleBasedStateMachine):
         self.count += 1
         return self.count.to_bytes(4, "big")
 
-    def period(self, ahead: int) -> int:
-        """The period under way, or a later one."""
-        return self.world.slot // PERIOD_SLOTS + ahead
+    def propose(self, terms: dict[str, Any], answer: str) -> None:
+        """Offer an agreement, and have it answered."""
+        giver, taker, _ = terms.pop("sides")
+        end = self.world.slot + terms.pop("end_slot")
+        terms |= {"giver": giver, "taker": taker, "price": 700 if terms["kind"] == "sale" else 0}
+        when = {"first_slot": self.world.slot, "end_slot": end if end > self.world.slot else 0}
+        number = self.attempt(giver, "agreements", "propose", **terms, **when)
+        if number is not None:
+            self.agreements[cast("int", number)] = terms
+            self.attempt(giver if answer == "withdraw" else taker, "agreements", answer, agreement=number)
 
     # Owners and the utility.
 
     @rule(network=networks, ahead=ahead, amount=amounts)
     def issue(self, network: str, ahead: int, amount: int) -> None:
-        of = {"network": network, "period": self.period(ahead)}
+        of = {"network": network, "period": self.world.period(network, ahead)}
         self.attempt(UTILITY, "budget", "issue", **of, amount=amount, reference=self.reference())
 
     @rule(device=devices, ahead=ahead, amount=amounts, back=st.booleans())
     def allocate(self, device: str, ahead: int, amount: int, back: bool) -> None:
         network = NETWORK_OF[device]
-        of = {"network": network, "period": self.period(ahead), "amounts": ((device, amount),)}
+        of = {"network": network, "period": self.world.period(network, ahead), "amounts": ((device, amount),)}
         self.attempt(network, "budget", "withdraw" if back else "allocate", **of)
 
     @rule(network=networks, ahead=ahead, amount=amounts, how=st.sampled_from(["history", "forecast", "policy"]))
     def allocate_by_rule(self, network: str, ahead: int, amount: int, how: str) -> None:
-        of: dict[str, Any] = {"network": network, "period": self.period(ahead)}
+        of: dict[str, Any] = {"network": network, "period": self.world.period(network, ahead)}
         if how != "policy":
             of |= {"amount": amount, "devices": self.own(network)}
         self.attempt(network, "budget", f"allocate_by_{how}", **of)
@@ -102,12 +124,13 @@ class Life(RuleBasedStateMachine):
     @rule(data=st.data(), network=networks, ahead=st.sampled_from([-1, 0, 0, 1]), amount=amounts)
     def share(self, data: st.DataObject, network: str, ahead: int, amount: int) -> None:
         giver, receiver = data.draw(st.permutations(self.own(network)))[:2]
-        of = {"giver": giver, "receiver": receiver, "period": max(self.period(ahead), 0)}
+        of = {"giver": giver, "receiver": receiver, "period": self.world.period(network, ahead)}
         self.attempt(network, "budget", "share", **of, amount=amount)
 
     @rule(device=devices, ahead=ahead, amount=amounts)
     def forecast(self, device: str, ahead: int, amount: int) -> None:
-        self.attempt(device, "budget", "set_forecast", device=device, period=self.period(ahead), amount=amount)
+        period = self.world.period(NETWORK_OF[device], ahead)
+        self.attempt(device, "budget", "set_forecast", device=device, period=period, amount=amount)
 
     @rule(
         network=networks,
@@ -152,7 +175,7 @@ class Life(RuleBasedStateMachine):
         for device, wh, limit, until in wanted:
             self.order(device, wh, limit, later, until)
 
-    @rule(wanted=orders, surplus=st.integers(200, 3_000), price=st.integers(FEED_IN, 50), later=st.sampled_from([1, 2]))
+    @rule(wanted=orders, surplus=st.integers(200, 1_200), price=st.integers(FEED_IN, 50), later=st.sampled_from([1, 2]))
     def trade(self, wanted: list[tuple[str, int, int, str]], surplus: int, price: int, later: int) -> None:
         """The panels sell, others buy, and the block that clears them."""
         for device in ("air/pv", "oven/pv"):
@@ -164,7 +187,8 @@ class Life(RuleBasedStateMachine):
     def order_too_much(self, device: str, short: int) -> None:
         """An order for more than the device has: others help, or it goes without."""
         with self.world.transaction() as ctx:
-            has = accounts.device_book(ctx, device, (self.world.slot + 1) // PERIOD_SLOTS).available
+            period = budget_calendar.period_of(ctx, NETWORK_OF[device], self.world.slot + 1)
+            has = accounts.device_book(ctx, device, period).available
         price = 90
         self.order(device, min((has + short) // price + 1, 1_900), price, 1)
         self.world.next_block(self.world.time + TICK_S)
@@ -180,11 +204,21 @@ class Life(RuleBasedStateMachine):
 
     # Time.
 
-    @rule(leave_out=st.sampled_from([None, None, *sorted(DEVICES)]), slots=st.sampled_from([1, 1, 1, 2, PERIOD_SLOTS]))
-    def next_slot(self, leave_out: str | None, slots: int) -> None:
-        """The next slot begins, and the meters tell of the last one, but for one now and then."""
+    @rule(
+        leave_out=st.sampled_from([None, None, *sorted(DEVICES)]),
+        slots=st.sampled_from([1, 1, 1, 2, PERIOD_SLOTS]),
+        late=st.sampled_from([False, False, True]),
+    )
+    def next_slot(self, leave_out: str | None, slots: int, late: bool) -> None:
+        """The next slot begins, and the meters tell of the last one, but for one now and then; ``late``: no block is
+        made in between.
+        """
         for _ in range(slots):
-            self.world.next_block((self.world.slot + 1) * SLOT_S)
+            begins = (self.world.slot + 1) * SLOT_S
+            if late:
+                self.world.next_block(begins)
+            else:
+                self.world.go_to(begins)
             for device in DEVICES:
                 if device != leave_out:
                     slot = self.world.slot - 1
@@ -216,30 +250,46 @@ class Life(RuleBasedStateMachine):
             assert not mistakes, mistakes
             self.seen = len(self.world.events)
             self.world.audit()
+            self.within_caps()
+
+    def within_caps(self) -> None:
+        """What was given under an agreement is within its cap, and all that went between two networks was agreed."""
+        agreed: dict[tuple[str, str], int] = {}
+        with self.world.transaction() as ctx:
+            for number in self.agreements:
+                terms = agreement_book.agreement_of(ctx, number)
+                for period in range(self.world.period(terms.giver, 4)):
+                    used = agreement_book.used(ctx, number, period)
+                    assert 0 <= used <= terms.cap
+                    sides = f"pool:{terms.giver}:{period}", f"pool:{terms.taker}"
+                    agreed[sides] = agreed.get(sides, 0) + used
+        self.world.auditor.check_agreed(agreed)
 
     def teardown(self) -> None:
-        """Let everything become final: no hold is left of a period that is over, and every share has its record."""
+        """Let everything become final: what is over is closed and empty, and every share has its record."""
         if not hasattr(self, "ids"):
             return
-        over = self.period(0)
-        for _ in range(PERIOD_SLOTS + 6):
-            self.next_slot(None, 1)
+        last = {network: self.world.period(network) for network in NETWORKS}
+        for _ in range(3 * PERIOD_SLOTS + 6):
+            self.next_slot(None, 1, False)
         self.sound()
         with self.world.transaction() as ctx:
-            for device in DEVICES:
+            for network, over in last.items():
                 for period in range(over + 1):
-                    assert accounts.device_book(ctx, device, period).reserved == 0
-            for network in NETWORKS:
-                for period in range(over + 4):
-                    self.world.auditor.check_shares(
-                        network, period, budget_share.shares_of(ctx, network, period, 0, 10**4)
-                    )
+                    shown = self.world.query("periods", "period", network=network, period=period)
+                    assert cast("tuple[Value, ...]", shown)[0] == "closed", (network, period, shown)
+                    held = [accounts.device_book(ctx, device, period)[:2] for device in self.own(network)]
+                    left = accounts.network_book(ctx, network, period).pool, held
+                    assert not left[0] and not any(map(any, held)), (network, period, left, shown)
+                for period in range(over + 6):
+                    records = budget_share.shares_of(ctx, network, period, 0, 10**4)
+                    self.world.auditor.check_shares(network, period, records)
 
 
 # No shrinking: a life of forty steps takes minutes to shrink. Add Phase.shrink when one fails.
 Life.TestCase.settings = settings(
-    max_examples=examples(20),
-    stateful_step_count=40,
+    max_examples=examples(30),
+    stateful_step_count=50,
     deadline=None,
     suppress_health_check=list(HealthCheck),
     phases=[Phase.generate],
