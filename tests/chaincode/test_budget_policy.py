@@ -11,7 +11,7 @@ from chaincode import agreement_book, budget_policy
 from chaincode.budget_contradictions import FAULTS, NAMES, faults_of
 from chaincode.budget_policy import MAX_PAST, Donor, Policy, Row
 from chaincode.contract import MAX_AMOUNT, ContractError
-from tests.chaincode.budget_steps import BATTERY, EV, LOAD, PV, book, pool
+from tests.chaincode.budget_steps import BATTERY, EV, LOAD, PV, book, charge, hold, pool, resolve
 from tests.chaincode.neighbourhood import OWNER_1, OWNER_2, at_slot, fund, neighbourhood
 from tests.chaincode.world import World
 
@@ -198,3 +198,18 @@ def test_no_allocation_or_share_by_hand_passes_a_limit() -> None:
         assert budget_policy.room_of(ctx, EV, 0) is None
         assert budget_policy.room_of(ctx, LOAD, 1) == 100
     assert cast("int", book(world, LOAD)["available"]) == 100
+
+
+def test_no_automatic_share_passes_a_limit() -> None:
+    world = neighbourhood()
+    set_policy(world, row(LOAD, limit=100))
+    fund(world, {LOAD: 60, EV: 500}, spare=30)
+    at_slot(world, 9)
+    assert not hold(world, LOAD, b"o1", 101)
+    assert resolve(world) == {b"o1": False}  # 41 more than it has, and room for 40
+    assert not hold(world, LOAD, b"o2", 100)
+    assert resolve(world) == {b"o2": True}
+    assert book(world, LOAD)["borrowed"] == 40
+    at_slot(world, 9)
+    assert charge(world, {LOAD: 50}) == (30,)  # the pool pays what it has: that is no share; the rest is owed
+    assert (book(world, LOAD)["borrowed"], book(world, LOAD)["owed"], pool(world)) == (40, 20, 0)
