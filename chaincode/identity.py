@@ -60,6 +60,7 @@ __all__ = [
     "networks_of_member",
     "note_fill",
     "place_at",
+    "require_asker",
     "require_device_key",
     "require_forecaster",
     "require_member",
@@ -86,6 +87,11 @@ def require_device_key(ctx: Context, device: str) -> Device:
 def require_forecaster(ctx: Context, device: str) -> Device:
     """The sender may say what ``device`` will need. Raises ContractError: unknown-device, wrong-key."""
     return _require(ctx, "forecast", device_of(ctx, device))
+
+
+def require_asker(ctx: Context, device: str) -> Device:
+    """The sender may ask for tokens for ``device``. Raises ContractError: unknown-device, wrong-key."""
+    return _require(ctx, "request", device_of(ctx, device))
 
 
 def require_meter(ctx: Context, device: str) -> Device:

@@ -26,6 +26,7 @@ from chaincode.market import Market
 from chaincode.origin import Origins
 from chaincode.overview import Overview
 from chaincode.periods import Periods
+from chaincode.requests import Requests
 from chaincode.rules import Rules
 from chaincode.sales import Sales
 from chaincode.settlement import Settlement
@@ -143,6 +144,7 @@ def default_registry() -> Registry:
             Overview(),
             Agreements(),
             Sales(),
+            Requests(),
             Supply(),
             Companies(),
             Tariffs(),

@@ -33,6 +33,7 @@ RIGHTS: Final[dict[str, tuple[str, ...]]] = {
     "connect": ("device", "owner"),
     "trade": ("device", "owner"),
     "forecast": ("device", "owner"),
+    "request": ("device", "owner"),
     "report": ("meter",),
     "collect": (AGGREGATOR,),
     "report-feeder": ("feeder-meter",),

@@ -68,6 +68,7 @@ EVENTS: Mapping[str, Sequence[str]] = {
     "owed": ("period", "amount", "reason", "reference"),
     "owed-paid": ("period", "amount", "reference"),
     "agreement": ("number", "kind", "state"),
+    "request": ("number", "state", "giver", "period", "amount", "granted", "reason"),
     "sale": ("number", "agreement", "state", "amount", "due"),
     "period-planned": ("period", "first_slot", "lengths"),
     "period-closed": (

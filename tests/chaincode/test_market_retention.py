@@ -83,12 +83,14 @@ KEPT = {
     "bud-owed bud-policy bud-settings bud-share bud-watch bud-cut bud-cut-end bud-paid bud-since "
     "carry-lots period-closing period-settled",
     "supply and companies": "company-given company-limit sup-cap sup-issue sup-open sup-price "
-    "sup-redeemed sup-redemption sup-reference tariff tariff-next net-class",
+    "sup-redeemed sup-redemption sup-reference tariff tariff-next net-class request request-of",
+    "what owners agreed on": "agr-agreement agr-asks agr-gift agr-gives agr-helped agr-live agr-movement agr-of "
+    "agr-takes agr-used bud-past sale sale-of sale-open",
     "rules and members": "gov-admin gov-epoch gov-seat grid grid-bus grid-draft grid-feeder market market-rules slots",
     "sums": "cleared estimates metered origin origin-period origin-store product pruned rent rent-part rent-period "
     "rent-toll settled-period settled-rent",
     "calendars, and what waits": "bulk calendar gap meter meter-gap outage outage-moves parked parked-slot period-due "
-    "period-queue period-work releasing settling",
+    "period-queue period-work releasing request-open settling",
     "with the readings that they were": "reading-was",
 }
 """Tables that are not emptied, and why."""
