@@ -10,8 +10,8 @@ not of one; if its periods and those of the network in need do not cover the sam
 itself; or if it received automatic help in this slot, from whom ever: so nothing goes round in a circle, and a path of
 agreements is none.
 
-Networks in need of one helper are served one after the other, those first whose needs are decided first; what each can
-take of it is bounded by the cap of its own agreement (docs/agreements.md).
+Networks in need of one helper are served one after the other (``budget_needs`` and settlement say in which order, never
+that of transactions); what each can take of it is bounded by the cap of its own agreement (docs/agreements.md).
 
 State: ``agr-helped/`` network -> the last slot in which it received automatic help; ``agr-gift/`` network NUL
 period(4) record(4) -> (agreement, the giver's period): under which agreement a share came, by its number among the
@@ -58,10 +58,9 @@ def helpers(
     if not numbers:
         return []
     now = slots.current(ctx)
-    ranked = sorted([(agreement_book.agreement_of(ctx, number).rank, number) for number in numbers])
+    agreements = [(number, agreement_book.agreement_of(ctx, number)) for number in numbers]
     found = []
-    for _, number in ranked:
-        agreement = agreement_book.agreement_of(ctx, number)
+    for number, agreement in sorted(agreements, key=_order):
         if agreement.giver not in without and agreement.automatic and _allows(ctx, agreement, now):
             helper = _helper(ctx, number, agreement, period)
             if helper is not None:
@@ -106,6 +105,10 @@ def send_back(ctx: Context, device: str, period: int, record: int, amount: int, 
     accounts.ungive(ctx, device, period, f"pool:{giver}:{giver_period}", network, amount, reference)
     agreement_book.use(ctx, number, giver_period, -amount)
     budget_state.note_change(ctx, device, period, before)
+
+
+def _order(numbered: tuple[int, Agreement]) -> tuple[int, int]:
+    return numbered[1].rank, numbered[0]
 
 
 def _allows(ctx: Context, agreement: Agreement, slot: int) -> bool:

@@ -137,6 +137,20 @@ def test_networks_in_need_do_not_help_one_another() -> None:
     assert resolve(world) == {b"a-1": False, b"b-1": False}
 
 
+def test_who_is_helped_by_one_helper_is_not_a_matter_of_the_order_of_transactions() -> None:
+    outcomes = []
+    for order in (("a-2/load", "b-1/load", "b-1/ev"), ("b-1/ev", "b-1/load", "a-2/load")):
+        world = federation()
+        issue(world, "a-1", 100)
+        agree(world, "a-1", "b-1")
+        agree(world, "a-1", "a-2")
+        for device in order:
+            assert not hold(world, device, device.encode(), 40)
+        outcomes.append(resolve(world))
+    assert outcomes[0] == outcomes[1], "the network with the fewest needs first"
+    assert outcomes[0] == {b"a-2/load": True, b"b-1/ev": True, b"b-1/load": False}
+
+
 def test_only_periods_that_cover_the_same_slots(monkeypatch: pytest.MonkeyPatch) -> None:
     world = federation()
     agree(world, "a-1", "b-1")
