@@ -48,7 +48,7 @@ NETWORKS_LOOKED_AT: Final = 50
 """At one time, for money in periods that are over."""
 LOOK_WORK: Final = 5
 """What looking at so many counts of a block's work, in devices settled."""
-DEVICES_OF_WORK: Final = 6
+DEVICES_OF_WORK: Final = 4
 """To close so many devices takes as long as to settle one."""
 CLOSE_WORK: Final = 2
 """What a network's close counts besides."""

@@ -295,3 +295,33 @@ def test_tolls_count_for_the_part_that_was_kept() -> None:
     go_to(world, OVER_S)
     assert {row[0]: row[1] for row in rent(world, 0)[5]} == {"home-1": 700, "home-3": 700 * 60 // 100}
     check(world)
+
+
+def test_a_bill_over_several_periods_of_the_consortium_has_the_rent_of_each() -> None:
+    """home-1 has a period of two days, home-3 the consortium's: both get what their tolls count for, day by day."""
+    world = patient(lines=LINES, periods=2)
+    first = 2 * PERIOD_SLOTS
+    plan = {"network": "home-1", "first_slot": first, "lengths": (2 * PERIOD_SLOTS,)}
+    assert world.call(key_of("home-1"), "periods", "plan", **plan) == 2
+    for home, name, periods in (("home-1", "home-1/load", (2,)), ("home-3", "home-3/ev", (2, 3))):
+        for period in periods:
+            money = {"network": home, "period": period}
+            world.call(key_of("utility"), "budget", "issue", **money, amount=10**7, reference=b"%d" % period)
+            world.call(key_of(home), "budget", "allocate", **money, amounts=((name, 10**7),))
+    for slot in (first + 1, first + PERIOD_SLOTS + 1):
+        go_to(world, (slot - 1) * SLOT_S)
+        trade(world, slot, ("home-1/load", 150, 90), ("home-3/ev", 100, 60))
+    go_to(world, OVER_S + 3 * PERIOD_SLOTS * SLOT_S)
+    rows = [rent(world, period) for period in (2, 3)]
+    assert [row[:2] for row in rows] == [("returned", 4_600)] * 2
+    assert [row[-1] for row in rows] == [(("home-1", 1_050, 3_450), ("home-3", 350, 1_150))] * 2
+    bills = [("home-1", 2, 6_900), ("home-3", 2, 1_150), ("home-3", 3, 1_150)]
+    for home, period, amount in bills:
+        assert cast("Any", world.query("settlement", "bill_of_period", network=home, period=period))[3] == amount
+    found = cast("Any", world.query("statements", "period", network="home-1", period=2))
+    assert found[:3] == ("closed", first, first + 2 * PERIOD_SLOTS)
+    assert [row[:4] for row in found[8]] == [
+        (2, first + PERIOD_SLOTS - 1, 1_050, 3_450),
+        (3, first + 2 * PERIOD_SLOTS - 1, 1_050, 3_450),
+    ]
+    check(world)

@@ -356,3 +356,16 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     assert file.read_bytes() == b"after" and list(tmp_path.iterdir()) == [file]
     with pytest.raises(RefusedError):
         write(Path("/dev/full"), b"x")
+
+
+def test_rent_of_several_periods_of_the_consortium_has_a_line_in_the_explanation_each(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    narrow = (STREET[0], (*STREET[1][:4], 300, 300))
+    facts = facts_of(a_day(9, until_s=(PERIOD_SLOTS + 6) * SLOT_S, lines=narrow), "home-1")
+    (row,) = facts.rents
+    half = row._replace(rent=row.rent // 2), row._replace(rent=row.rent - row.rent // 2, period=1, block=row.block + 1)
+    statement = make_statement(facts._replace(rents=half))
+    assert [item.amount for item in statement.line("rent").items] == [part.rent for part in half]
+    print_line(statement, statement.line("rent"), TOKEN)
+    assert "pro rata of tolls, 2 times: " in capsys.readouterr().out
