@@ -1,7 +1,7 @@
-"""What do budgets cost? A spend, a settled reading, an automatic share, and room on the ledger.
+"""What do budgets cost? A spend, a settled reading, an automatic share, the end of a period, and room on the ledger.
 
 Processor time of one thread, real contracts: spends and shares on the state in memory, without encoding the result;
-readings in whole blocks on a real ledger, from the batch's bytes to the new root.
+readings and the end of a period in whole blocks on a real ledger, from the batch's bytes to the new root.
 """
 
 import platform
@@ -13,8 +13,9 @@ from typing import Any, Final
 import click
 
 from bench.budgets_ledger import measure_ledger
+from bench.budgets_rollover import measure_roll_over
 from bench.budgets_town import METERED_BY_S, RETAIL, SLOT_S, Town
-from chaincode import budget, budget_needs
+from chaincode import budget, budget_needs, budget_share
 from chaincode.contract import Context
 from cli.output import json_option, print_json, print_table
 
@@ -37,19 +38,23 @@ NETWORK_DEVICES: Final = 20
     help="Devices that are read, and that run out.",
 )
 @click.option(
+    "--rollover", default=10_000, show_default=True, type=click.IntRange(20), help="Devices whose period ends."
+)
+@click.option(
     "--days", default=7, show_default=True, type=click.IntRange(1, 60), help="Days for which the ledger grows."
 )
 @json_option
-def budgets(devices: int, days: int, as_json: bool) -> None:
-    """Measure spends, settled readings, shares, and bytes on the ledger.
+def budgets(devices: int, rollover: int, days: int, as_json: bool) -> None:
+    """Measure spends, settled readings, shares, the end of a period, and bytes on the ledger.
 
-    Example: watt bench budgets --devices 1000 --days 7
+    Example: watt bench budgets --devices 1000 --rollover 10000 --days 7
     """
     result: dict[str, Any] = {
         "spend": spend(),
         "reading": reading(devices),
         "share": [share(donors) for donors in DONORS],
         "needs": needs(devices),
+        "rollover": measure_roll_over(rollover),
         "ledger": measure_ledger(days),
         "python": platform.python_version(),
         "machine": platform.platform(),
@@ -61,6 +66,7 @@ def budgets(devices: int, days: int, as_json: bool) -> None:
     columns = list(result["share"][0])
     print_table("An automatic share", [f">{name}" for name in columns], [list(row.values()) for row in result["share"]])
     print_table("Devices that run out in one block", ["", ">"], list(result["needs"].items()))
+    print_table("The end of a period", ["", ">"], list(result["rollover"].items()))
     print_table("On the ledger", ["", ">"], list(result["ledger"].items()))
 
 
@@ -135,12 +141,14 @@ def reading(devices: int) -> dict[str, Any]:
 
 def share(donors: int) -> dict[str, Any]:
     """Microseconds of the end of a block in which one device's order is short: ``us``, with so many devices that could
-    give, of which the first gives all; ``us_all_give``, with so many that each gives a part.
+    give, of which the first gives all; ``us_all_give``, with all that are asked giving all they can spare.
     """
     town = Town(1, donors + 1, 48)
     needy, *others = town.devices
     town.fund(0, 0, dict.fromkeys(others, 2 * HELD * donors))
     at = 47 * SLOT_S  # little is needed for the rest of the period, so nearly all can be spared
+    with town.context(at) as ctx:
+        spares = budget_share.spares(ctx, town.networks[0], 0, [needy])
 
     def short_of(amount: int) -> float:
         def decide(ctx: Context) -> None:
@@ -153,8 +161,8 @@ def share(donors: int) -> dict[str, Any]:
                 times.append(_timed(lambda: decide(ctx)))
         return round(statistics.median(times) * 1e6, 1)
 
-    can_be_spared = 2 * HELD * donors * 47 // 48
-    return {"donors": donors, "us": short_of(HELD), "us_all_give": short_of(can_be_spared * donors)}
+    all_give = short_of(sum(spare.amount for spare in spares))
+    return {"donors": donors, "us": short_of(HELD), "givers": len(spares), "us_all_give": all_give}
 
 
 def needs(needy: int) -> dict[str, Any]:

@@ -28,12 +28,14 @@ Call = tuple[str, str, dict[str, Any]]
 
 
 class Town(LocalChain):
-    """``networks`` with ``devices`` loads each; ``period_slots`` slots make a billing period."""
+    """``networks`` with ``devices`` loads each, on one bus or, not ``connected``, nowhere; ``period_slots`` slots make
+    a billing period.
+    """
 
-    def __init__(self, networks: int, devices: int, period_slots: int, **market: int) -> None:
+    def __init__(self, networks: int, devices: int, period_slots: int, connected: bool = True) -> None:
         self.networks = [f"net-{number}" for number in range(networks)]
         self.devices_of = {network: [f"{network}/{number}" for number in range(devices)] for network in self.networks}
-        super().__init__(_genesis(self.devices_of, period_slots, market))
+        super().__init__(_genesis(self.devices_of, period_slots, connected))
         self._references = count(1)
 
     @property
@@ -82,14 +84,14 @@ class Town(LocalChain):
         )
 
 
-def _genesis(devices_of: dict[str, list[str]], period_slots: int, market: dict[str, int]) -> Genesis:
+def _genesis(devices_of: dict[str, list[str]], period_slots: int, connected: bool) -> Genesis:
     key = KEY.public_key.hex()
     contracts: dict[str, dict[str, Any]] = {
         "identity": {
             "admins": [key],
             "members": [["utility", key, ["utility", "grid-operator", "aggregator"]]],
             "networks": [[network, "utility", key, "root"] for network in devices_of],
-            "devices": _device_rows(devices_of),
+            "devices": _device_rows(devices_of, "root" if connected else None),
         },
         "grid": {"root": "root", "lines": []},
         "market": {
@@ -98,14 +100,13 @@ def _genesis(devices_of: dict[str, list[str]], period_slots: int, market: dict[s
             "metering_window_s": METERED_BY_S,
             "dispute_window_s": DISPUTE_S,
             "outage_s": 30 * 86_400,
-            **market,
         },
         "budget": {"period_slots": period_slots},
     }
     return Genesis(1, "bench", Token("WATT", 9, RETAIL), (Member("bench", key, ""),), 0, 0, 1, contracts)
 
 
-def _device_rows(devices_of: dict[str, list[str]]) -> list[list[Any]]:
+def _device_rows(devices_of: dict[str, list[str]], bus: str | None) -> list[list[Any]]:
     """Too many devices for one key to meter have meters of their own, which say nothing here."""
     count = sum(map(len, devices_of.values()))
     rows: list[list[Any]] = []
@@ -113,5 +114,5 @@ def _device_rows(devices_of: dict[str, list[str]]) -> list[list[Any]]:
         for device in own:
             meter = KEY.public_key if count <= METERS_OF_A_KEY else sha256(b"meter", device.encode())
             keys = sha256(device.encode()).hex(), meter.hex()
-            rows.append([device, network, "load", *keys, "root", 10_000, 0, False, False])
+            rows.append([device, network, "load", *keys, bus, 10_000, 0, False, False])
     return rows
