@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 from chaincode.apportion import apportion
 
-MAX_PARTS: Final = 4_096
+MAX_PARTS: Final = 1_024
 """Givers times needs up to which every giver gives a part to every need."""
 
 

@@ -38,7 +38,7 @@ from chaincode.contract import Context
 
 MAX_NEEDS: Final = 1_024
 """Needs of one network and period that one block considers."""
-MAX_WORK: Final = 32_768
+MAX_WORK: Final = 16_384
 """Devices looked at and shares made, of all networks in one block; the last network may go beyond by its own."""
 
 Decision: TypeAlias = tuple[bytes, bool]
@@ -162,9 +162,12 @@ def _beyond(periods: Sequence[_Period]) -> dict[bytes, None]:
 
 def _refuse(period: _Period, refused: dict[bytes, None]) -> None:
     """Add to ``refused`` the references that go without: so many that all others can be met in full."""
-    for device, room in period.rooms.items():
-        mine = [need for need in period.needs if need.device == device and need.reference not in refused]
-        refused |= budget_division.refused(mine, period.available, room)
+    limited: dict[str, list[Need]] = {device: [] for device in period.rooms}
+    for need in period.needs:
+        if need.device in limited and need.reference not in refused:
+            limited[need.device].append(need)
+    for device, mine in limited.items():
+        refused |= budget_division.refused(mine, period.available, period.rooms[device])
     in_reach = sum([giver.amount for giver in period.givers])
     kept = [need for need in period.needs if need.reference not in refused]
     refused |= budget_division.refused(kept, period.available, in_reach)

@@ -47,9 +47,9 @@ BY_HAND: Final = "by-hand"
 GRANT: Final = "grant"
 OWNER: Final = "owner"
 
-MAX_DONORS: Final = 96
+MAX_DONORS: Final = 128
 """Devices that are asked at one time."""
-MAX_HELPERS: Final = 31
+MAX_HELPERS: Final = 15
 """Networks that are asked at one time. With as many givers as all these, and the pool, in one hold, what a
 transaction tells that releases it stays within what one may tell."""
 MAX_BY_HAND: Final = 2**62

@@ -3,8 +3,8 @@
 A device's key, or its owner, asks for a billing period of the device, and says why. It asks a device of its own
 network, its network's pool, or the pool of another network under an agreement to share (``agreements.py``) that is in
 force; a path of agreements is none. The owner of the network that is asked answers; between networks of one company
-also the member, as with agreements. A request waits until it is answered or the asker takes it back, and has *lapsed* when its
-period is over; nobody has to do anything for that.
+also the member, as with agreements. A request waits until it is answered or the asker takes it back, and has *lapsed*
+when its period is over; nobody has to do anything for that.
 
 What is granted is a share like others, for good, with the reason "grant" and the rule "request N": a device's is lent,
 a pool's is allocated, another network's is sent, received and allocated. It respects what the devices' limits, the
@@ -275,7 +275,7 @@ def _close(ctx: Context, number: int, request: Request) -> None:
     closed = request._replace(slot=slots.current(ctx))
     ctx.put(_key(number), tuple(closed))
     key, waiting = _listed(ctx, request)
-    kept = tuple([tuple(each) for each in waiting if each.number != number])
+    kept = tuple([(each.number, each.device, each.period) for each in waiting if each.number != number])
     if kept:
         ctx.put(key, kept)
     else:
