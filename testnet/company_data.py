@@ -65,8 +65,8 @@ def _first_row(first: datetime.date, days: int) -> int:
     """The row of the first hour. A leap day is missing, so that a year always has as many hours."""
     last = first + datetime.timedelta(days=days - 1)
     day = first.timetuple().tm_yday - 1
-    is_leap = first.year % 4 == 0
-    if first.year != last.year or first.year < FIRST_DAY.year or (is_leap and last.month > 2):
+    is_cut = first.year % 4 == 0 and last > datetime.date(first.year, 2, 28)
+    if first.year != last.year or first < FIRST_DAY or is_cut:
         raise ConfigError("bad-homes", f"the data hold no {days} consecutive days from {first} on within one year")
     return (first.year - FIRST_DAY.year) * YEAR_HOURS + day * HOURS
 

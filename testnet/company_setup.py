@@ -31,6 +31,9 @@ REACTS: Final = (5, 8)
 """In the middle of the month the company takes back from the HVAC of the second, and assigns to the chargers of the
 first."""
 TAKEN_PERMILLE: Final = 100
+BY_HAND: Final = 1
+"""The shop in whose HVAC tokens are moved by hand and on request; so much each, of its budget."""
+MOVED_PERMILLE: Final = 10
 FORECAST_KINDS: Final = (HVAC, LIGHTING)
 """Networks whose owners say what they expect of every device."""
 
@@ -74,12 +77,25 @@ class Decisions:
         more = taken + self._reserve() // 2
         await self._do(MEMBER, "companies", "assign", {**into, "network": poor.id, "amount": more})
         await self._do(owner_of(poor), "budget", "allocate_by_policy", {**into, "network": poor.id})
+        await self._between_devices(agreed.period)
         seller = self._networks[SELLER, REFRIGERATION]
         amount = budget_of(seller, days) * SALE_PERMILLE // 2000
         terms = {"agreement": agreed.sale, "period": agreed.period, "amount": amount}
         sale = await self._do(owner_of(seller), "sales", "offer", terms)
         await self._do(NEIGHBOUR, "sales", "accept", {"sale": sale, "payment": b"invoice 2014-06/1"})
         await self._do(owner_of(seller), "sales", "confirm_payment", {"sale": sale})
+
+    async def _between_devices(self, period: int) -> None:
+        """An owner moves tokens from the unit that stands by to the one that runs most; a device asks another one of
+        its network for some, and its owner grants half of it."""
+        network = self._networks[BY_HAND, HVAC]
+        busiest, idlest = network.devices[0], min(network.devices, key=lambda device: sum(device.before_wh))
+        amount = budget_of(network, self._world.company.days) * MOVED_PERMILLE // 1000
+        move = {"giver": idlest.id, "receiver": busiest.id, "period": period, "amount": amount}
+        await self._do(owner_of(network), "budget", "share", move)
+        ask = {"device": busiest.id, "giver": idlest.id, "period": period, "amount": amount, "reason": "a hot week"}
+        request = await self._do(owner_of(network), "requests", "ask", ask)
+        await self._do(owner_of(network), "requests", "grant", {"request": request, "amount": amount // 2})
 
     async def begin_next(self, agreed: Agreed) -> None:
         """When the month is closed: what the chargers carried over is allocated by what each used in it. A day is over

@@ -165,7 +165,7 @@ def settings(company: Company, public: dict[str, str]) -> dict[str, dict[str, An
             "tariffs": [list(row) for row in TARIFFS],
         },
         "budget": {
-            "period_slots": company.days * HOURS,
+            "period_slots": HOURS,
             "ahead_permille": AHEAD_PERMILLE,
             "borrow_alert": BORROW_ALERT,
         },
