@@ -29,6 +29,7 @@ def street(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     contracts = genesis().contracts
     windows = {"metering_window_s": METERING_S, "dispute_window_s": DISPUTE_S, "outage_s": OUTAGE_S}
     contracts["market"] = {**contracts["market"], **windows, "tick_s": 60}
+    contracts["budget"] = {"period_slots": 1}  # so that a billing period ends in the outage
     directory = tmp_path_factory.mktemp("outage")
     cluster = Cluster(build_network(directory, contracts, base_port=None, time_scale=SCALE, time_origin=0))
     try:
@@ -79,10 +80,10 @@ def wait_for(cluster: Cluster, slot: int, state: str) -> Any:
 
 def test_a_quorum_lost_across_a_gate(street: Cluster) -> None:
     """Orders from before are binding and cleared once; the product closes; meters get the lost time back."""
-    for home in ("home-1", "home-2"):
-        call(street, "utility", "budget", "issue", network=home, period=0, amount=10**7, reference=b"1")
-    call(street, "home-1", "budget", "allocate", network="home-1", period=0, amounts=[["home-1/load", 10**6]])
     slot = now(street) // SLOT_S + 2
+    for home in ("home-1", "home-2"):
+        call(street, "utility", "budget", "issue", network=home, period=slot, amount=10**7, reference=b"1")
+    call(street, "home-1", "budget", "allocate", network="home-1", period=slot, amounts=[["home-1/load", 10**6]])
     order = {"slot": slot, "energy_wh": 500}
     buy = call(street, "home-1/load", "market", "place", device="home-1/load", side="buy", price=80, **order)
     call(street, "home-2/pv", "market", "place", device="home-2/pv", side="sell", price=30, **order)
@@ -109,6 +110,17 @@ def test_a_quorum_lost_across_a_gate(street: Cluster) -> None:
     wait_for(street, slot, "SETTLED")
     settled = query(street, "settlement", "settled", network="home-1", slot=slot)[0]
     assert (settled[1], settled[8]) == (500, 100), "bought from the neighbour, and from the utility"
+
+    # The slot's billing period ended while the market was down. When its slot is FINAL it is closed as any other.
+    assert query(street, "periods", "period", network="home-1", period=slot)[0] == "closing"
+    wait_for(street, slot, "FINAL")
+    end = time.monotonic() + PATIENCE_S
+    while (period := query(street, "periods", "period", network="home-1", period=slot))[0] != "closed":
+        assert time.monotonic() < end, period
+        time.sleep(0.2)
+    spent = settled[2] + settled[3] + settled[9]
+    assert period[6][2:8] == (10**6 - spent, 0, 10**7 - spent, 0, 0, 0), "all that was left is carried over"
+    assert query(street, "budget", "network_budget", network="home-1", period=slot + 1)[8] == 10**7 - spent
 
 
 def test_the_same_blocks_under_other_rules(street: Cluster, tmp_path: Path) -> None:
