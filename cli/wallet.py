@@ -7,23 +7,26 @@ import click
 from cli.lazy import Commands, LazyGroup
 
 COMMANDS: Final[Commands] = {
-    "acknowledge": ("cli.alerts:acknowledge", "Note that an alert has been seen."),
-    "alerts": ("cli.alerts:alerts", "List alerts: which device used more than it should, or was paid for by others."),
+    "alerts": ("cli.alerts:alerts", "List alerts: which device used more than it should, who paid, what proves it."),
     "balance": ("cli.wallet_budget:balance", "Show a billing period's budget of a device, or of a network."),
     "bulk": ("cli.wallet_bulk:bulk", "Place all orders of a file in one transaction: all of them, or none."),
     "cancel": ("cli.wallet_orders:cancel", "Take back what is still open of an order."),
     "connect": ("cli.wallet_moves:connect", "A device, such as a car, hangs on another bus from a slot on."),
+    "decline": ("cli.wallet_requests:decline", "Do not give what a device asks for."),
     "disconnect": (
         "cli.wallet_moves:disconnect",
         "A device hangs nowhere from a slot on, until it is connected again.",
     ),
     "forecast": ("cli.admin_budgets:forecast", "Say what a device is expected to spend in a billing period."),
+    "grant": ("cli.wallet_requests:grant", "Give what a device asks for, or a part of it."),
     "new": ("cli.wallet_keys:new", "Make a key and write it to a file, encrypted under a passphrase."),
     "order": ("cli.wallet_orders:order", "Place an order for a device: buy or sell energy in a slot."),
     "orders": ("cli.wallet_orders:orders", "List a device's orders, newest first."),
     "replace": ("cli.wallet_orders:replace", "Take back what is open of an order and place another one."),
+    "request": ("cli.wallet_requests:request", "Ask for tokens for a device; or take a request back."),
+    "requests": ("cli.wallet_requests:requests", "List what devices of a network ask for, and what it is asked for."),
     "share": (
-        "cli.wallet_budget:share",
+        "cli.wallet_shares:share",
         "Give tokens of a device to another one of its network; or list what was given.",
     ),
     "statement": ("cli.wallet_statement:statement", "Show a network's bill for a billing period."),

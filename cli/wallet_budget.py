@@ -1,18 +1,17 @@
-"""`watt wallet balance | share`: what a device may spend, and what devices of a network give one another."""
+"""`watt wallet balance`: what a device may spend."""
 
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
 
 import click
 
 from chaincode.registry import default_registry
-from cli.answers import BUDGET, NETWORK_BUDGET, SHARE, Reader, all_records, as_rows, record
+from cli.answers import BUDGET, NETWORK_BUDGET, Reader, as_rows, record
 from cli.company import is_member, show_company
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes, tokens
 from cli.periods import period_option, period_or_current, period_or_proven
-from cli.session import ask, genesis_option, node_option, passphrase_option, proven_at, transact
-from cli.units import TOKENS, base_units, kwh
+from cli.session import ask, genesis_option, node_option, proven_at
+from cli.units import kwh
 from node.errors import RefusedError
 from node.gateway.client import Client
 from node.gateway.proven import ProvenReader
@@ -95,76 +94,3 @@ def balance(name: str, period: int | None, nodes: tuple[str, ...], genesis_file:
 def _column(field: str) -> str:
     """The heading of a budget's figure; what a narrow terminal can do without comes with ``?``."""
     return f"{'' if field in _FIRST_FIGURES else '?'}>{field.capitalize().replace('_', ' ')}"
-
-
-@click.command()
-@click.argument("giver", required=False)
-@click.argument("receiver", required=False)
-@click.argument("amount", type=TOKENS, required=False)
-@click.option("--list", "network", metavar="NETWORK", help="Instead of sharing, list the shares within a network.")
-@period_option
-@click.option("--key", "key_file", type=click.Path(path_type=Path), envvar="WATT_KEY", help="The owner's key file.")
-@passphrase_option
-@node_option
-@json_option
-@refusals_to_exit_codes
-def share(
-    giver: str | None,
-    receiver: str | None,
-    amount: Decimal | None,
-    network: str | None,
-    period: int | None,
-    key_file: Path | None,
-    passphrase_file: Path | None,
-    nodes: tuple[str, ...],
-    as_json: bool,
-) -> None:
-    """Give AMOUNT tokens of device GIVER's budget to device RECEIVER of the same network; the owner signs.
-
-    Example: watt wallet share home-03/battery home-03/ev 2.5 --key owner.key
-
-    Example: watt wallet share --list home-03
-    """
-    if network is not None:
-        if giver is not None:
-            raise click.UsageError("either GIVER RECEIVER AMOUNT, or --list NETWORK")
-        return _list_shares(network, period, nodes, as_json)
-    if giver is None or receiver is None or amount is None or key_file is None:
-        raise click.UsageError("say GIVER RECEIVER AMOUNT and --key, or --list NETWORK")
-
-    async def args(client: Client) -> dict[str, Any]:
-        units = base_units(amount, (await client.node_info()).token_decimals)
-        number = await period_or_current(client, period, giver)
-        return {"giver": giver, "receiver": receiver, "period": number, "amount": units}
-
-    status = transact(nodes, key_file, passphrase_file, "budget", "share", args)
-    if as_json:
-        return print_json({"height": status.height})
-    click.echo(f"shared in block {status.height}")
-
-
-def _list_shares(network: str, period: int | None, nodes: tuple[str, ...], as_json: bool) -> None:
-    async def read(client: Client) -> tuple[list[dict[str, Any]], int, int]:
-        number = await period_or_current(client, period, network)
-        of_period = {"network": network, "period": number}
-        found = await all_records(client.query, "budget", "shares", of_period, SHARE)
-        return found, number, (await client.node_info()).token_decimals
-
-    rows, number, decimals = ask(nodes, read)
-    if as_json:
-        return print_json(rows)
-    print_table(
-        f"Shares within {network}, period {number}, tokens",
-        ("Giver", "Receiver", ">Amount", ">Returned", ">Slot", "For"),
-        (
-            (
-                row["giver"] or "(pool)",
-                row["receiver"],
-                tokens(row["amount"], decimals),
-                tokens(row["returned"], decimals),
-                row["slot"],
-                row["reference"].hex()[:12] or "by hand",
-            )
-            for row in rows
-        ),
-    )
