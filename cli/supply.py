@@ -1,57 +1,20 @@
-"""`watt admin cap | redeem | return | redemption | supply`: what the utility issues, and what comes back to it."""
+"""`watt admin cap | supply`: what the utility issues at most, and what there is."""
 
-from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any
 
 import click
 
-from chaincode.budget_supply import COMPANY, NETWORK, PAR_PERMILLE, Redemption
-from cli.answers import all_records, as_rows, records
+from chaincode.budget_supply import COMPANY, NETWORK
+from cli.answers import as_rows
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes, tokens
 from cli.periods import company_period, period_option, period_or_current
-from cli.rule_values import whole
 from cli.session import ask, done, node_option, signing_options, transact
-from cli.units import MAX_DIGITS, TOKENS, Count, base_units, clock, parse_slot
-from cli.verify import slot_seconds_of
-from node.errors import RefusedError
+from cli.units import TOKENS, base_units
 from node.gateway.client import Client
 
-PRICE: Final = ("from_slot", "permille")
-REDEMPTION: Final = ("number", *Redemption._fields)
-
-C = TypeVar("C", bound=Callable[..., Any])
-
-
-class Permille(click.ParamType[int]):
-    """``85%`` or ``85.5%`` of par; becomes thousandths."""
-
-    name = "percent"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        try:
-            permille = whole(str(value).removesuffix("%"), 10, "a tenth of a percent")
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-        if permille > PAR_PERMILLE:
-            self.fail(f"{str(value)[:MAX_DIGITS]!r} is more than par, 100%", param, ctx)
-        return permille
-
-
-PERMILLE = Permille()
-
 company_option = click.option("--company", "of_company", is_flag=True, help="NAME is a company's, not a network's.")
-reference_option = click.option(
-    "--reference", required=True, help="What you call it, for your books; of redemptions each is used once."
-)
-
-
-def percent(permille: int) -> str:
-    """Thousandths as ``85.5%``."""
-    return f"{Decimal(permille) / 10:f}%"
 
 
 async def holder_period(client: Client, of_company: bool, name: str, period: int | None) -> int:
@@ -153,207 +116,6 @@ def cap_show(name: str, of_company: bool, period: int | None, nodes: tuple[str, 
 
 
 @click.command()
-@click.argument("name")
-@click.argument("amount", type=TOKENS)
-@company_option
-@reference_option
-@click.option("--least", type=PERMILLE, help="The least price that you accept, in percent of par; default: today's.")
-@period_option
-@signing_options
-@json_option
-@refusals_to_exit_codes
-def redeem(
-    name: str,
-    amount: Decimal,
-    of_company: bool,
-    reference: str,
-    least: int | None,
-    period: int | None,
-    nodes: tuple[str, ...],
-    key_file: Path,
-    passphrase_file: Path | None,
-    as_json: bool,
-) -> None:
-    """Give AMOUNT tokens of NAME's pool to the utility for a credit on its bill, at the price of the moment; they are
-    gone then. The owner signs, or the company.
-
-    Example: watt admin redeem home-03 12.5 --reference june-rest --least 85% --key owner.key
-    """
-
-    async def args(client: Client) -> dict[str, Any]:
-        asked = await _price_now(client) if least is None else least
-        return {**await _holding(client, name, amount, of_company, reference, period), "least": asked}
-
-    status = transact(nodes, key_file, passphrase_file, "supply", "redeem", args)
-    number, permille, credit = (int(str(each)) for each in as_rows(status.result))
-    if as_json:
-        return print_json({"height": status.height, "redemption": number, "permille": permille, "credit": credit})
-    decimals = ask(nodes, _decimals)
-    click.echo(
-        f"redemption {number} in block {status.height}: {tokens(credit, decimals)} tokens of credit at "
-        f"{percent(permille)} of par"
-    )
-
-
-@click.command("return")
-@click.argument("name")
-@click.argument("amount", type=TOKENS)
-@company_option
-@reference_option
-@period_option
-@signing_options
-@json_option
-@refusals_to_exit_codes
-def return_tokens(
-    name: str,
-    amount: Decimal,
-    of_company: bool,
-    reference: str,
-    period: int | None,
-    nodes: tuple[str, ...],
-    key_file: Path,
-    passphrase_file: Path | None,
-    as_json: bool,
-) -> None:
-    """Give AMOUNT tokens of NAME's pool back to the utility, for nothing. The owner signs, or the company.
-
-    Example: watt admin return home-03 5 --reference not-needed --key owner.key
-    """
-
-    async def args(client: Client) -> dict[str, Any]:
-        return await _holding(client, name, amount, of_company, reference, period)
-
-    done(transact(nodes, key_file, passphrase_file, "supply", "return_tokens", args), as_json)
-
-
-@click.group()
-def redemption() -> None:
-    """The price at which the utility redeems tokens, and what it owes for them."""
-
-
-@redemption.command("price")
-@click.argument("price", type=PERMILLE)
-@click.option("--from", "from_slot", metavar="SLOT", help="From this slot or UTC time on; default: the next slot.")
-@signing_options
-@json_option
-@refusals_to_exit_codes
-def redemption_price(
-    price: int,
-    from_slot: str | None,
-    nodes: tuple[str, ...],
-    key_file: Path,
-    passphrase_file: Path | None,
-    as_json: bool,
-) -> None:
-    """Redeem tokens at PRICE, a percentage of par; 0%: not at all. In place of what was to hold later. The utility
-    signs.
-
-    Example: watt admin redemption price 85% --from 2017-07-01T00:00 --key utility.key
-    """
-
-    async def args(client: Client) -> dict[str, Any]:
-        seconds = await slot_seconds_of(client.query)
-        slot = (await client.node_info()).now // seconds + 1 if from_slot is None else parse_slot(from_slot, seconds)
-        return {"permille": price, "from_slot": slot}
-
-    done(transact(nodes, key_file, passphrase_file, "supply", "publish_price", args), as_json)
-
-
-@redemption.command("prices")
-@node_option
-@json_option
-@refusals_to_exit_codes
-def redemption_prices(nodes: tuple[str, ...], as_json: bool) -> None:
-    """Show the redemption price, and those that are to come.
-
-    Example: watt admin redemption prices
-    """
-
-    async def read(client: Client) -> tuple[list[dict[str, Any]], int]:
-        seconds = await slot_seconds_of(client.query)
-        return records(await client.query("supply", "prices", {}), PRICE), seconds
-
-    rows, seconds = ask(nodes, read)
-    if as_json:
-        return print_json(rows)
-    print_table(
-        "Redemption price, of par",
-        ("From (UTC)", ">From slot", ">Price"),
-        [(clock(row["from_slot"] * seconds), row["from_slot"], percent(row["permille"])) for row in rows],
-    )
-
-
-@redemption.command("list")
-@click.argument("name", required=False)
-@company_option
-@node_option
-@json_option
-@refusals_to_exit_codes
-def redemption_list(name: str | None, of_company: bool, nodes: tuple[str, ...], as_json: bool) -> None:
-    """List what NAME has redeemed; without NAME, what of all is not credited yet.
-
-    Example: watt admin redemption list home-03
-
-    Example: watt admin redemption list
-    """
-
-    async def read(client: Client) -> tuple[list[dict[str, Any]], int]:
-        decimals = (await client.node_info()).token_decimals
-        if name is not None:
-            args = {"kind": kind_of(of_company), "name": name}
-            return await all_records(client.query, "supply", "redemptions", args, REDEMPTION), decimals
-        rows: list[dict[str, Any]] = []
-        while page := records(
-            await client.query("supply", "open_redemptions", {"first": rows[-1]["number"] + 1 if rows else 0}),
-            REDEMPTION,
-        ):
-            rows += page
-        return rows, decimals
-
-    rows, decimals = ask(nodes, read)
-    if as_json:
-        return print_json(rows)
-    print_table(
-        "Not credited yet, tokens" if name is None else f"Redeemed by {name}, tokens",
-        (">Number", "Of", ">Period", ">Amount", ">Price", ">Credit", "Reference", "?At (UTC)", "Bill"),
-        [
-            (
-                row["number"],
-                row["name"] if row["kind"] == NETWORK else f"{row['name']} (company)",
-                row["period"],
-                tokens(row["amount"], decimals),
-                percent(row["permille"]),
-                tokens(row["credit"], decimals),
-                _text(row["reference"]),
-                clock(row["time"]),
-                _text(row["bill"]),
-            )
-            for row in rows
-        ],
-    )
-
-
-@redemption.command("credit")
-@click.argument("number", type=Count())
-@click.option("--bill", required=True, help="The bill on which it is credited.")
-@signing_options
-@json_option
-@refusals_to_exit_codes
-def redemption_credit(
-    number: int, bill: str, nodes: tuple[str, ...], key_file: Path, passphrase_file: Path | None, as_json: bool
-) -> None:
-    """Note that redemption NUMBER is credited on a bill. Once. The utility signs.
-
-    Example: watt admin redemption credit 7 --bill 2017-06/0113 --key utility.key
-    """
-
-    async def args(_: Client) -> dict[str, Any]:
-        return {"redemption": number, "bill": bill.encode()}
-
-    done(transact(nodes, key_file, passphrase_file, "supply", "credit", args), as_json)
-
-
-@click.command()
 @node_option
 @json_option
 @refusals_to_exit_codes
@@ -364,7 +126,7 @@ def supply(nodes: tuple[str, ...], as_json: bool) -> None:
     """
 
     async def read(client: Client) -> tuple[tuple[Any, ...], int]:
-        return as_rows(await client.query("accounts", "supply", {})), await _decimals(client)
+        return as_rows(await client.query("accounts", "supply", {})), await decimals_of(client)
 
     (issued, redeemed), decimals = ask(nodes, read)
     found = {"issued": issued, "redeemed": redeemed, "supply": issued - redeemed}
@@ -393,40 +155,12 @@ def _set_cap(
 
     async def args(client: Client) -> dict[str, Any]:
         number = None if every else await holder_period(client, of_company, name, period)
-        units = None if amount is None else base_units(amount, await _decimals(client))
+        units = None if amount is None else base_units(amount, await decimals_of(client))
         return {"kind": kind_of(of_company), "name": name, "period": number, "amount": units}
 
     done(transact(nodes, key_file, passphrase_file, "supply", "set_cap", args), as_json)
 
 
-async def _holding(
-    client: Client, name: str, amount: Decimal, of_company: bool, reference: str, period: int | None
-) -> dict[str, Any]:
-    """What redemptions and returns say alike."""
-    return {
-        "kind": kind_of(of_company),
-        "name": name,
-        "period": await holder_period(client, of_company, name, period),
-        "amount": base_units(amount, await _decimals(client)),
-        "reference": reference.encode(),
-    }
-
-
-async def _price_now(client: Client) -> int:
-    slot = (await client.node_info()).now // await slot_seconds_of(client.query)
-    rows = records(await client.query("supply", "prices", {}), PRICE)
-    _, price = max([(row["from_slot"], row["permille"]) for row in rows if row["from_slot"] <= slot], default=(0, 0))
-    if not price:
-        raise RefusedError("no-redemption", "the utility redeems nothing now: see `watt admin redemption prices`")
-    return price
-
-
-async def _decimals(client: Client) -> int:
+async def decimals_of(client: Client) -> int:
+    """Decimals of a token."""
     return (await client.node_info()).token_decimals
-
-
-def _text(reference: bytes) -> str:
-    try:
-        return reference.decode()
-    except UnicodeDecodeError:
-        return reference.hex()
