@@ -84,3 +84,33 @@ def test_what_an_admin_asks_and_decides(street: Settling) -> None:
     rent = street.json("admin", "settlement", "rent")
     assert (rent["state"], rent["rent"], rent["networks"]) == ("collecting", 0, [])
     assert "collecting: 0.000 of 0.000 tokens" in street.run("admin", "settlement", "rent").stdout
+
+
+def test_an_owner_plans_months_and_a_company_weeks(street: Settling) -> None:
+    found = street.json("admin", "period", "show", "home-1")
+    assert (found["status"], found["calendar_of"], found["closing"], found["lots"]) == (
+        "active",
+        "consortium",
+        None,
+        [],
+    )
+    today = found["period"]
+    planned = street.json("admin", "period", "plan", "home-1", "--months", "2023-12", "--count", "3", by="home-1")
+    number = planned["period"]
+    assert number > today + 1
+    found = street.json("admin", "period", "show", "home-1", "--period", str(number + 2))
+    assert (found["status"], found["end_slot"] - found["first_slot"]) == ("planned", 29 * 1_440), "2024 is a leap year"
+    shown = street.run("admin", "period", "show", "home-1", "--period", str(number)).stdout
+    assert f"period {number} is planned: slots " in shown and "2023-12-01 00:00" in shown
+    assert "by the calendar of the network" in shown
+    week = ("--first", "2024-01-01", "--days", "7")
+    assert "begins with period" in street.run("admin", "period", "plan", "club", "--company", *week, by="club").stdout
+    assert len(street.json("admin", "period", "show", "home-1")["calendar"]) == 3, "it has a calendar of its own"
+
+    early = street.run("admin", "period", "plan", "home-1", "--first", "2023-11-15", "--days", "7", by="home-1")
+    assert early.exit_code == 1 and early.stderr.startswith("watt: period-begun: ")
+    inside = street.run("admin", "period", "plan", "home-1", "--months", "2024-04", by="home-1")
+    assert inside.exit_code == 1 and inside.stderr.startswith("watt: period-overlaps: ")
+    assert street.run("admin", "period", "plan", "home-1", *week, by="club").stderr.startswith("watt: wrong-key: ")
+    neither = street.run("admin", "period", "plan", "home-1", "--days", "7", by="home-1")
+    assert neither.exit_code == 2 and "say --months" in neither.stderr
