@@ -21,8 +21,10 @@ from chaincode import (
     budget_calendar,
     budget_paid,
     budget_plug,
+    budget_share,
     budget_state,
     identity,
+    roles,
     slots,
 )
 from chaincode.budget_alerts import Watch
@@ -30,6 +32,7 @@ from chaincode.contract import Context, Contract, ContractError, Value, query
 
 MAX_LISTED: Final = 64
 """Devices of one answer: so many that it can be proven."""
+MAX_NETWORKS: Final = 500
 MAX_GIVERS: Final = 5
 
 
@@ -90,6 +93,30 @@ class Overview(Contract):
             _owed(ctx, network, device, period),
             None if cut is None else (cut.period, cut.time, cut.height, cut.tx_id),
         )
+
+    @query
+    def networks(self, ctx: Context, *, member: str, first: int = 0) -> Value:
+        """The ids of a member's networks from number ``first`` on, at most 500, in the order of their registration.
+
+        Raises ContractError: unknown-member, bad-args.
+        """
+        if first < 0:
+            raise ContractError("bad-args", "the first number of a list is 0")
+        roles.member_of(ctx, member)
+        return identity.networks_of_member(ctx, member, first, MAX_NETWORKS)
+
+    @query
+    def share(self, ctx: Context, *, network: str, period: int, number: int) -> Value:
+        """The share with this number in the list of a network and period, the fields of ``budget_share.Share``.
+
+        Raises ContractError: unknown-network, unknown-period, unknown-share.
+        """
+        identity.network_of(ctx, network)
+        budget_state.require_period(ctx, network, period)
+        found = budget_share.shares_of(ctx, network, period, number, 1) if number >= 0 else ()
+        if not found:
+            raise ContractError("unknown-share", f"{network} has no share {number} in period {period}")
+        return tuple(found[0])
 
 
 def expected_of(watch: Watch, first: int, end: int) -> int:

@@ -13,6 +13,7 @@ COMMANDS: Final[Commands] = {
     "cap": ("cli.supply:cap", "What the utility issues to a network or company at most."),
     "company": ("cli.company:company", "What a company holds, and what it gives to its networks."),
     "device": ("cli.admin_members:device", "Loads, panels, batteries and cars."),
+    "devices": ("cli.devices:devices", "Rank devices by what they use beyond their budgets, and say who paid."),
     "grid": ("cli.grid:commands", "Buses, lines, tolls and limits."),
     "issue": ("cli.admin_budgets:issue", "Issue tokens to a network or company for a billing period."),
     "member": ("cli.admin_members:member", "Organisations of the consortium."),

@@ -1,66 +1,185 @@
-"""`watt wallet alerts | acknowledge`: which device used more than it should, or was paid for by others."""
+"""`watt wallet alerts`: which device used more than it should, or was paid for by others, and what proves it."""
 
 from pathlib import Path
 from typing import Any
 
 import click
 
-from cli.answers import ALERT, all_records
-from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
-from cli.session import ask, node_option, signing_options, transact
-from cli.units import Count, clock
+from cli.alert_trail import Trail, trail_of
+from cli.alert_words import cause_of, giver_name, proof_line
+from cli.answers import ALERT, PROOF, Reader, all_records, records
+from cli.asking import Source, source_of
+from cli.output import json_option, plain, print_json, print_table, refusals_to_exit_codes
+from cli.receipts import receipt_option
+from cli.session import ask, done, genesis_option, node_option, passphrase_option, transact
+from cli.statement_words import Token
+from cli.units import Count, clock, kwh
+from cli.verify import slot_seconds_of
+from node.errors import RefusedError
 from node.gateway.client import Client
 
 
 @click.command()
 @click.argument("network")
+@click.option("--device", help="Only those of this device.")
+@click.option("--open", "only_open", is_flag=True, help="Only those that the owner has not acknowledged.")
+@click.option(
+    "--explain", "number", metavar="N", type=Count(), help="Show all that the alert with this number rests on."
+)
+@click.option(
+    "--acknowledge", "seen", metavar="N", type=Count(), help="Note that this alert was seen; the owner signs."
+)
+@click.option("--key", "key_file", type=click.Path(path_type=Path), envvar="WATT_KEY", help="The owner's key file.")
+@passphrase_option
+@receipt_option
 @node_option
+@genesis_option
 @json_option
 @refusals_to_exit_codes
-def alerts(network: str, nodes: tuple[str, ...], as_json: bool) -> None:
-    """List NETWORK's alerts: which device used more than it should, or was paid for by others.
-
-    Example: watt wallet alerts home-03
-    """
-    rows = ask(nodes, lambda client: all_records(client.query, "budget", "alerts", {"network": network}, ALERT))
-    if as_json:
-        return print_json(rows)
-    print_table(
-        f"Alerts of {network}",
-        (">No.", "Device", "Cause", "Period", "Time", ">Evidence", "Seen"),
-        (
-            (
-                number,
-                row["device"],
-                row["cause"],
-                row["period"],
-                clock(row["time"]),
-                len(row["evidence"]),
-                "yes" if row["acknowledged"] else "no",
-            )
-            for number, row in enumerate(rows)
-        ),
-    )
-
-
-@click.command()
-@click.argument("network")
-@click.argument("alert", type=Count())
-@signing_options
-@json_option
-@refusals_to_exit_codes
-def acknowledge(
-    network: str, alert: int, nodes: tuple[str, ...], key_file: Path, passphrase_file: Path | None, as_json: bool
+def alerts(
+    network: str,
+    device: str | None,
+    only_open: bool,
+    number: int | None,
+    seen: int | None,
+    key_file: Path | None,
+    passphrase_file: Path | None,
+    nodes: tuple[str, ...],
+    genesis_file: Path | None,
+    as_json: bool,
 ) -> None:
-    """Note that NETWORK's ALERT, by its number in `watt wallet alerts`, has been seen; the owner signs.
+    """List NETWORK's alerts: which device used more than it should, or was paid for by others, and what proves it.
 
-    Example: watt wallet acknowledge home-03 0 --key owner.key
+    --explain N shows the whole trail behind an alert: shares with their givers and rules, orders, readings and entries
+    of settlement, each with its transaction and block. With --genesis FILE no node need be trusted.
+
+    Example: watt wallet alerts home-03 --open
+
+    Example: watt wallet alerts home-03 --explain 2
+
+    Example: watt wallet alerts home-03 --acknowledge 2 --key owner.key
     """
+    if (number is not None) + (seen is not None) + (device is not None or only_open) > 1:
+        raise click.UsageError("say one of --explain, --acknowledge, and what to list")
+    if seen is not None:
+        return _acknowledge(network, seen, nodes, key_file, passphrase_file, as_json)
+    if number is not None:
+        return _explain(network, number, nodes, genesis_file, as_json)
+    _list(network, device, only_open, nodes, genesis_file, as_json)
+
+
+def _acknowledge(
+    network: str, seen: int, nodes: tuple[str, ...], key_file: Path | None, passphrase: Path | None, as_json: bool
+) -> None:
+    if key_file is None:
+        raise click.UsageError("--acknowledge needs --key: the owner signs")
 
     async def args(_: Client) -> dict[str, Any]:
-        return {"network": network, "alert": alert}
+        return {"network": network, "alert": seen}
 
-    done = transact(nodes, key_file, passphrase_file, "budget", "acknowledge", args)
+    done(transact(nodes, key_file, passphrase, "budget", "acknowledge", args), as_json)
+
+
+def _list(
+    network: str, device: str | None, only_open: bool, nodes: tuple[str, ...], genesis_file: Path | None, as_json: bool
+) -> None:
+    async def read(client: Client) -> tuple[list[dict[str, Any]], Source, int]:
+        source = await source_of(client, genesis_file)
+        return await read_alerts(source.read, network), source, await slot_seconds_of(source.read)
+
+    rows, source, slot_seconds = ask(nodes, read)
+    chosen = [
+        row for row in rows if (device is None or row["device"] == device) and not (only_open and row["acknowledged"])
+    ]
     if as_json:
-        return print_json({"network": network, "alert": alert, "height": done.height})
-    click.echo(f"acknowledged in block {done.height}")
+        return print_json(chosen if source.shown is None else {"alerts": chosen, "proven": source.shown})
+    print_table(
+        f"Alerts of {network}",
+        (">No.", "Device", "Why", "When", "?>Period", "Rests on", "?Seen"),
+        [
+            (
+                row["number"],
+                row["device"],
+                cause_of(row, source.symbol, source.decimals),
+                clock(row["time"])[:16],
+                row["period"],
+                _rests_on(row["evidence"], slot_seconds),
+                clock(row["acknowledged"])[:16] if row["acknowledged"] else "no",
+            )
+            for row in chosen
+        ],
+    )
+    if source.shown is not None:
+        click.echo(source.shown)
+
+
+def _rests_on(evidence: list[dict[str, Any]], slot_seconds: int) -> str:
+    last = proof_line(evidence[-1], slot_seconds)
+    return last if len(evidence) == 1 else f"{last} and {len(evidence) - 1} more"
+
+
+def _explain(network: str, number: int, nodes: tuple[str, ...], genesis_file: Path | None, as_json: bool) -> None:
+    async def read(client: Client) -> tuple[dict[str, Any], Trail, Source, int]:
+        source = await source_of(client, genesis_file)
+        args = {"network": network, "first": number}
+        rows = named_alerts(records(await source.read("budget", "alerts", args), ALERT), number)
+        if not rows:
+            raise RefusedError("unknown-alert", f"{network} has no alert {number}")
+        trail = await trail_of(source.read, network, rows[0])
+        return rows[0], trail, source, await slot_seconds_of(source.read)
+
+    alert, trail, source, slot_seconds = ask(nodes, read)
+    if as_json:
+        steps = [step._asdict() for step in trail.steps]
+        facts = {"alert": alert, "steps": steps, "deleted": trail.deleted, "complete": trail.complete}
+        return print_json(facts if source.shown is None else {**facts, "proven": source.shown})
+    _print_trail(network, alert, trail, source, slot_seconds)
+
+
+def _print_trail(network: str, alert: dict[str, Any], trail: Trail, source: Source, slot_seconds: int) -> None:
+    token = Token(source.symbol, source.decimals)
+    why = cause_of(alert, source.symbol, source.decimals)
+    click.echo(plain(f"{alert['device']}, period {alert['period']}: {why}"))
+    click.echo(f"raised in block {alert['height']}, {clock(alert['time'])}; it rests on:")
+    for proof in alert["evidence"]:
+        click.echo(plain(f"  {proof_line(proof, slot_seconds)}, {token.exact(proof['amount'])} {token.symbol}"))
+    print_table(
+        f"All that is behind it, {token.symbol}",
+        ("Slot", "What", f">{token.symbol}", "?>kWh", "By", "?Rule", ">Block", "Transaction, order or charge", "?Note"),
+        [
+            (
+                "" if step.slot < 0 else clock(step.slot * slot_seconds)[:16],
+                step.what,
+                token.exact(step.amount),
+                kwh(step.energy_wh) if step.energy_wh else "",
+                giver_name(step.by) if step.what == "share" else step.by,
+                step.rule,
+                step.height,
+                step.reference,
+                step.note + (f", {token.exact(step.returned)} came back unspent" if step.returned else ""),
+            )
+            for step in trail.steps
+        ],
+    )
+    click.echo(f"together {token.exact(sum([step.amount for step in trail.steps]))} {token.symbol}")
+    if trail.deleted:
+        click.echo(
+            f"without {len(trail.deleted)} slots whose details have been deleted: their blocks, and the digests of "
+            "`market.pruned`, still prove them"
+        )
+    elif not trail.complete:
+        click.echo("the settlement of some slots has been corrected in the block of the alert")
+    if source.shown is not None:
+        click.echo(source.shown)
+
+
+async def read_alerts(read: Reader, network: str) -> list[dict[str, Any]]:
+    """All alerts of a network, oldest first, each with its ``number`` and named evidence."""
+    return named_alerts(await all_records(read, "budget", "alerts", {"network": network}, ALERT), 0)
+
+
+def named_alerts(rows: list[dict[str, Any]], first: int) -> list[dict[str, Any]]:
+    """Rows of alerts from number ``first`` on, with their numbers, and the fields of their evidence named."""
+    return [
+        {"number": number, **row, "evidence": records(row["evidence"], PROOF)} for number, row in enumerate(rows, first)
+    ]

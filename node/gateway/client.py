@@ -103,6 +103,10 @@ class Client:
                 await target.channel.close()
                 target.channel = None
 
+    def turn_away(self) -> None:
+        """Ask the next node first from now on: the present one answers, but is behind, or silent."""
+        self._current = (self._current + 1) % len(self._targets)
+
     async def submit(self, raw: bytes) -> bytes:
         """Submit one signed transaction; its id. Received means not executed yet: see ``wait``."""
         return (await self.submit_for_receipt(raw))[0]
@@ -218,7 +222,7 @@ class Client:
     async def _find_another(self, error: RefusedError) -> None:
         """After a subscription broke: make sure that some node answers, or raise."""
         if error.code != "slow-subscriber":
-            self._current = (self._current + 1) % len(self._targets)
+            self.turn_away()
         await asyncio.sleep(RETRY_PAUSE_S)
         await self.node_info()
 
