@@ -8,15 +8,15 @@ The policy's rule brings devices up to something, so that following it twice is 
 
 =========  ===================================================================================================
 fixed      each to its amount, or to its share of the network's budget: pool + allocated - withdrawn
-history    all that the pool has above its floor, in proportion to what each used in the last period that is over
-forecast   each to its forecast; if the pool has too little above its floor, in proportion to what each lacks
+history    all that there is, but the pool's floor, in proportion to what each used in the last period that is over
+forecast   each to its forecast; if there is too little, but the pool's floor, in proportion to the forecasts
 =========  ===================================================================================================
 
-A device that the rule finds above that keeps what it has.
+What there is: pool + allocated - withdrawn. A device that the rule finds above its target keeps what it has.
 """
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from chaincode import accounts, budget_alerts, budget_charge, budget_policy, budget_state, identity, slots
 from chaincode.apportion import apportion, apportion_to_rooms
@@ -26,6 +26,9 @@ from chaincode.contract import Context, ContractError
 
 Amounts: TypeAlias = tuple[tuple[str, int], ...]
 """Devices, and base units."""
+
+MAX_GIVEN: Final = 128
+"""Devices that one call gives something by policy: what is told of them must fit into what a transaction may tell."""
 
 
 def allocate(ctx: Context, network: str, period: int, amounts: Amounts) -> int:
@@ -69,7 +72,8 @@ def by_forecast(ctx: Context, network: str, period: int, amount: int, devices: S
 
 
 def by_policy(ctx: Context, network: str, period: int) -> Amounts:
-    """What the rule of the policy gives; empty if there is nothing to give.
+    """What the rule of the policy gives, to MAX_GIVEN devices at a time: the next call goes on; empty if there is
+    nothing to give.
 
     Raises ContractError: no-rule (allocation is by hand), insufficient-funds (less than what is fixed).
     """
@@ -78,17 +82,19 @@ def by_policy(ctx: Context, network: str, period: int) -> Amounts:
         raise ContractError("no-rule", f"the policy of {network} leaves allocation to its owner")
     budget_charge.pay_owed(ctx, network, period, ctx.tx_id)
     devices = identity.devices_of(ctx, network)
-    spare = max(0, accounts.network_book(ctx, network, period).pool - policy.pool_floor)
-    if policy.allocation == FIXED:
-        parts = _lacking(ctx, period, devices, _targets(ctx, network, period, devices))
-    elif policy.allocation == HISTORY:
-        used = _used(ctx, network, period, devices)
-        parts = apportion_to_rooms(spare, used, devices, _rooms(ctx, period, devices))
-    else:
-        forecasts = [budget_alerts.watch_of(ctx, device, period).forecast for device in devices]
-        lacking = _lacking(ctx, period, devices, forecasts)
-        parts = lacking if sum(lacking) <= spare else apportion(spare, lacking, devices)
-    return _give(ctx, network, period, devices, parts)
+    pool = accounts.network_book(ctx, network, period).pool
+    spare = pool if policy.allocation == FIXED else max(0, pool - policy.pool_floor)
+    have = [_kept(ctx, device, period) for device in devices]
+    rooms = _rooms(ctx, period, devices)
+    most = [None if room is None else mine + room for mine, room in zip(have, rooms, strict=True)]
+    targets = _targets(ctx, network, period, policy.allocation, devices, spare + sum(have), most)
+    parts = [max(0, target - mine) for target, mine in zip(targets, have, strict=True)]
+    if sum(parts) > spare:
+        if policy.allocation == FIXED:
+            raise ContractError("insufficient-funds", f"the pool has {pool}", (pool, sum(parts)))
+        parts = apportion(spare, parts, devices)  # others have more than their part, and keep it
+    given = [i for i, part in enumerate(parts) if part][:MAX_GIVEN]
+    return _give(ctx, network, period, [devices[i] for i in given], [parts[i] for i in given])
 
 
 def _divided(
@@ -120,22 +126,33 @@ def _give(ctx: Context, network: str, period: int, devices: Sequence[str], parts
     return amounts
 
 
-def _targets(ctx: Context, network: str, period: int, devices: Sequence[str]) -> list[int]:
-    """The fixed amounts, and what the shares of the network's budget come to: floors of the exact figures."""
-    book = accounts.network_book(ctx, network, period)
-    whole = book.pool + book.allocated - book.withdrawn
-    terms = [budget_policy.donor_of(ctx, device) for device in devices]
-    return [donor.amount or whole * donor.share // PERMILLE for donor in terms]
+def _targets(
+    ctx: Context,
+    network: str,
+    period: int,
+    rule: str,
+    devices: Sequence[str],
+    whole: int,
+    most: Sequence[int | None],
+) -> list[int]:
+    """What the rule brings each device up to. ``whole``: what there is to divide, with what devices have been given;
+    ``most``: what each may have been given.
+    """
+    if rule == HISTORY:
+        return apportion_to_rooms(whole, _used(ctx, network, period, devices), devices, most)
+    if rule == FIXED:
+        terms = [budget_policy.donor_of(ctx, device) for device in devices]
+        wanted = [donor.amount or whole * donor.share // PERMILLE for donor in terms]
+    else:
+        wanted = [budget_alerts.watch_of(ctx, device, period).forecast for device in devices]
+    targets = [want if limit is None else min(want, limit) for want, limit in zip(wanted, most, strict=True)]
+    return targets if rule == FIXED or sum(targets) <= whole else apportion(whole, targets, devices)
 
 
-def _lacking(ctx: Context, period: int, devices: Sequence[str], targets: Sequence[int]) -> list[int]:
-    """What brings each device up to its target, as far as it has room."""
-    parts = []
-    for device, target, room in zip(devices, targets, _rooms(ctx, period, devices), strict=True):
-        book = accounts.device_book(ctx, device, period)
-        lacks = max(0, target - max(0, book.allocated - book.withdrawn))
-        parts.append(lacks if room is None else min(lacks, room))
-    return parts
+def _kept(ctx: Context, device: str, period: int) -> int:
+    """What the device has been given from the pool, and not taken back."""
+    book = accounts.device_book(ctx, device, period)
+    return max(0, book.allocated - book.withdrawn)
 
 
 def _rooms(ctx: Context, period: int, devices: Sequence[str]) -> list[int | None]:

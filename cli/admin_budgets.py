@@ -2,17 +2,20 @@
 
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 
+from chaincode.budget_allocation import MAX_GIVEN
+from chaincode.identity import MAX_DEVICES
 from cli.answers import as_rows
-from cli.output import json_option, refusals_to_exit_codes
+from cli.output import json_option, print_json, refusals_to_exit_codes, tokens
 from cli.periods import period_option, period_or_current
-from cli.session import done, signing_options, transact
+from cli.session import Account, ask, done, open_key, signing_options, transact
 from cli.supply import company_option, holder_period
 from cli.units import TOKENS, base_units
 from node.gateway.client import Client
+from node.model.keys import SigningKey
 
 
 class DeviceAmount(click.ParamType[tuple[str, Decimal]]):
@@ -110,17 +113,18 @@ def allocate(
     if devices and divided is None:
         raise click.UsageError("--device goes with --by-history or --by-forecast")
 
+    if by_policy:
+        return _by_policy(network_name, period, nodes, open_key(key_file, passphrase_file), as_json)
+
     async def args(client: Client) -> dict[str, Any]:
         decimals = (await client.node_info()).token_decimals
         common = {"network": network_name, "period": await period_or_current(client, period, network_name)}
-        if by_policy:
-            return common
         if divided is None:
             return {**common, "amounts": _in_base_units(amounts, decimals)}
         among = devices or as_rows(await client.query("identity", "devices", {"network": network_name}))
         return {**common, "amount": base_units(divided, decimals), "devices": among}
 
-    rule = "policy" if by_policy else "forecast" if by_forecast is not None else "history"
+    rule = "forecast" if by_forecast is not None else "history"
     method = "allocate" if amounts else f"allocate_by_{rule}"
     done(transact(nodes, key_file, passphrase_file, "budget", method, args), as_json)
 
@@ -182,6 +186,30 @@ def forecast(
         return {"device": device, "period": number, "amount": base_units(amount, decimals)}
 
     done(transact(nodes, key_file, passphrase_file, "budget", "set_forecast", args), as_json)
+
+
+def _by_policy(network: str, period: int | None, nodes: tuple[str, ...], key: SigningKey, as_json: bool) -> None:
+    """Allocate by policy, MAX_GIVEN devices in a transaction, until nobody lacks anything."""
+
+    async def use(client: Client) -> tuple[int, list[tuple[str, int]], int]:
+        info = await client.node_info()
+        account = Account(client, key, info.chain)
+        args = {"network": network, "period": await period_or_current(client, period, network)}
+        given: list[tuple[str, int]] = []
+        for _ in range(0, MAX_DEVICES, MAX_GIVEN):
+            status = await account.settle("budget", "allocate_by_policy", args)
+            found = cast("tuple[tuple[str, int], ...]", as_rows(status.result))
+            given += found
+            if len(found) < MAX_GIVEN:
+                break
+        return status.height, given, info.token_decimals
+
+    height, given, decimals = ask(nodes, use)
+    if as_json:
+        return print_json({"height": height, "result": given})
+    for device, amount in given:
+        click.echo(f"{device} {tokens(amount, decimals)}")
+    click.echo(f"done in block {height}" if given else "nobody lacks anything")
 
 
 def _in_base_units(amounts: tuple[tuple[str, Decimal], ...], decimals: int) -> tuple[tuple[str, int], ...]:

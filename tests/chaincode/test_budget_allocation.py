@@ -76,6 +76,11 @@ def test_by_history_the_pool_is_divided_above_its_floor_and_within_limits() -> N
     assert by_policy(world, 1) == {LOAD: 100, EV: 301, BATTERY: 200}
     assert pool(world, 1) == 100
     assert by_policy(world, 1) == {}
+    world.call(OWNER_1, "budget", "allocate", network="home-1", period=1, amounts=((PV, 40),))
+    issue(world, 90, 1)
+    # There are 691 now, PV keeps its 40: EV and BATTERY should have 355 and 236, and share the 50 above the floor.
+    assert by_policy(world, 1) == {EV: 30, BATTERY: 20}
+    assert pool(world, 1) == 100
 
 
 def test_by_history_what_nobody_has_room_for_stays_in_the_pool() -> None:

@@ -1,0 +1,62 @@
+"""The largest network there can be, with the longest names: its policy and its allocation fit into transactions."""
+
+from functools import partial
+from typing import Any, Final
+
+import pytest
+
+from bench.local_chain import KEY, LocalChain
+from chaincode.budget_policy import Row
+from chaincode.identity import MAX_DEVICES
+from chaincode.registry import default_registry
+from node.model.genesis import Genesis, Member
+from node.model.genesis import Token as GenesisToken
+from node.witness import ReadOnlyState, query_context
+
+NETWORK: Final = "shop".ljust(48, "-")
+DEVICES: Final = tuple(f"device-{number:03}".ljust(48, "-") for number in range(MAX_DEVICES))
+KEY_HEX: Final = KEY.public_key.hex()
+MANY: Final = 2**50
+"""Base units: amounts take their eight bytes."""
+
+
+def shop() -> LocalChain:
+    member = ["utility", KEY_HEX, ["utility", "grid-operator", "aggregator"]]
+    contracts: dict[str, dict[str, Any]] = {
+        "identity": {
+            "admins": [KEY_HEX],
+            "members": [member],
+            "networks": [[NETWORK, "utility", KEY_HEX, "bus"]],
+            "devices": [[device, NETWORK, "load", KEY_HEX, KEY_HEX, None, 1, 1, False, False] for device in DEVICES],
+        },
+        "grid": {"root": "root", "lines": [["root", "bus", 1, 1, None, None]]},
+        "market": {"tariffs": [[0, 100, 20]]},
+        "budget": {"period_slots": 1_440},
+    }
+    token = GenesisToken("WATT", 9, 100)
+    return LocalChain(Genesis(1, "bench", token, (Member("bench", KEY_HEX, ""),), 0, 0, 1, contracts))
+
+
+def ask(chain: LocalChain, method: str, **args: Any) -> Any:
+    ctx = query_context(chain.ledger.head, ReadOnlyState(chain.ledger.state), b"")
+    return default_registry().call(ctx, "budget", method, args, "query")
+
+
+@pytest.mark.parametrize("rule", ["fixed", "history", "forecast"])
+def test_the_largest_network_has_a_policy_and_is_allocated_by_it(rule: str) -> None:
+    chain = shop()
+    call = partial(chain.block, 0)
+    amount = MANY if rule == "fixed" else 0
+    rows: tuple[Row, ...] = tuple((device, 1_000, MANY, True, 2 * MANY, amount, 0) for device in DEVICES)
+    for _ in range(2):  # replaced: the one before is kept
+        call(("budget", "set_policy", {"network": NETWORK, "allocation": rule, "devices": rows}))
+    assert ask(chain, "policy", network=NETWORK)[1] == rows
+    whole = MAX_DEVICES * MANY
+    call(("budget", "issue", {"network": NETWORK, "period": 0, "amount": whole, "reference": b"1"}))
+    if rule == "forecast":
+        for device in DEVICES:
+            call(("budget", "set_forecast", {"device": device, "period": 0, "amount": MANY}))
+    for _ in range(2):
+        call(("budget", "allocate_by_policy", {"network": NETWORK, "period": 0}))
+    books = ask(chain, "books", network=NETWORK, period=0)
+    assert [book[2] for _, book in books] == [MANY] * MAX_DEVICES
