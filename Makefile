@@ -19,10 +19,11 @@ FUZZ_SECONDS ?= 60
 SIM_DRAWN ?= 20000
 RANDOM_TIMES ?= 20
 
-.PHONY: soak help demo simbench test check unit sim random mutants fuzz proto proto-check lock bench clean
+.PHONY: soak help demo company simbench test check unit sim random mutants fuzz proto proto-check lock bench clean
 
 help:
 	@echo "make demo    a day of trade between 17 real homes on four nodes (about 4 minutes)"
+	@echo "make company a month of 12 shops with budgets for 384 devices on four nodes (about 9 minutes)"
 	@echo "make test    check, then every test (the same as CI)"
 	@echo "make check   formatting, lint, types, import contract, generated code"
 	@echo "make sim     the simulator at length: SIM_SEEDS=$(SIM_SEEDS) (about an hour), and every small history"
@@ -43,7 +44,7 @@ $(VENV)/.ready: requirements/dev.txt setup.cfg pyproject.toml
 	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# The demo's homes are data files inside a wheel: no dependencies of it are needed.
+# The demo's homes and the company's shops are data files inside wheels: no dependencies of these are needed.
 $(VENV)/.demo: $(VENV)/.ready requirements/demo.txt
 	$(PIP) install --quiet --no-deps --require-hashes -r requirements/demo.txt
 	@touch $@
@@ -67,6 +68,9 @@ $(OTHER_VENV)/.ready: requirements/runtime.txt
 
 demo: $(VENV)/.demo
 	$(BIN)/watt testnet demo
+
+company: $(VENV)/.demo
+	$(BIN)/watt testnet company
 
 test: check unit
 
@@ -135,4 +139,4 @@ lock: $(VENV)/.ready
 	$(LOCK) -o requirements/fuzz.txt requirements/fuzz.in
 
 clean:
-	rm -rf $(VENV) $(OTHER_VENV) $(FUZZ_VENV) .demo .testnet *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(OTHER_VENV) $(FUZZ_VENV) .demo .company .testnet *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
