@@ -19,7 +19,6 @@ from tests.chaincode.budget_steps import (
     resolve,
 )
 from tests.chaincode.neighbourhood import (
-    DEVICES,
     OWNER_1,
     OWNER_2,
     STRANGER,
@@ -111,33 +110,6 @@ def test_who_may_do_what_with_budgets() -> None:
     assert world.refused(OWNER_2, "budget", "set_forecast", **forecast) == "wrong-key"
     world.call(key_of(LOAD), "budget", "set_forecast", **forecast)
     assert book(world, LOAD)["forecast"] == 5
-
-
-def test_allocate_by_history() -> None:
-    world = neighbourhood()
-    with world.transaction() as ctx:
-        for device, used in ((LOAD, 500), (EV, 300), (PV, 0)):
-            budget.note_use(ctx, device, 4, used, used)
-    at_slot(world, 12)  # period 0 is over, period 1 active
-    fund(world, {}, period=2, spare=1000)
-    args = {"network": "home-1", "period": 2, "devices": (PV, LOAD, EV)}
-    shares = world.call(OWNER_1, "budget", "allocate_by_history", **args, amount=101)
-    # Period 1 is not over yet, so period 0 counts: 500 : 300 of 101 is 63.125 : 37.875.
-    assert shares == ((LOAD, 63), (EV, 38))
-    assert book(world, EV, 2)["available"] == 38
-    args["devices"] = (PV, PV)
-    assert world.refused(OWNER_1, "budget", "allocate_by_history", **args, amount=1) == "bad-amount"
-    args["devices"] = (PV, "home-2/load")
-    assert world.refused(OWNER_1, "budget", "allocate_by_history", **args, amount=100) == "other-network"
-
-
-def test_without_history_all_get_the_same() -> None:
-    world = neighbourhood()
-    fund(world, {}, spare=10)
-    shares = world.call(
-        OWNER_1, "budget", "allocate_by_history", network="home-1", period=0, amount=10, devices=DEVICES
-    )
-    assert shares == ((BATTERY, 3), (EV, 3), (LOAD, 2), (PV, 2))
 
 
 def test_the_utility_redeems_what_it_has() -> None:
