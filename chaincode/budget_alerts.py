@@ -11,9 +11,10 @@ An alert is raised once per device, period and cause, and stays on the ledger:
 ==================  ==========================================================================================
 
 *Used* is what settled slots cost it, as corrected since; its *budget* what its owner allocated and left it (allocated -
-withdrawn, without what pool or other networks added when it was short); the tolerance is a part of the whole budget,
-not of the elapsed share, or the first busy half hour of a month would be an alert (decision 0023). *Borrowed* counts
-what happened by rule, or by another owner's decision: what an owner moves between devices of its own it knows.
+withdrawn, but for what pool or other networks added when it was short, and what the end of the period took). The
+tolerance is a part of the whole budget, not of the elapsed share, or the first busy half hour of a month would be an
+alert (decision 0024). *Borrowed* counts what happened by rule, or by another owner's decision: what an owner moves
+between devices of its own it knows.
 
 The evidence are the newest MAX_EVIDENCE things that the alert rests on, oldest first, each a ``Proof``: what it is, in
 which block, by which transaction, and for how much. Shares, alerts and these figures are never deleted; of a slot
@@ -70,8 +71,9 @@ class Proof(NamedTuple):
 class Watch(NamedTuple):
     """What is known of a device in a period. ``forecast``, ``used``: base units; ``last_slot``: the last one
     settled (-1: none); ``above``: how many slots in a row were above the forecast, and the newest of them;
-    ``times``: how often others paid for it, and one share for each of the newest times; ``topped_up``: what pool and
-    other networks put into its allocated, base units; ``raised``: causes alerted already.
+    ``times``: how often others paid for it, and one share for each of the newest times; ``by_rule``: what pool and
+    other networks put into its allocated, less what the end of the period took out of it, base units; ``raised``:
+    causes alerted already.
     """
 
     forecast: int = 0
@@ -82,7 +84,7 @@ class Watch(NamedTuple):
     above_slots: tuple[Proof, ...] = ()
     times: int = 0
     shares: tuple[Proof, ...] = ()
-    topped_up: int = 0
+    by_rule: int = 0
     raised: tuple[str, ...] = ()
 
 
@@ -120,7 +122,8 @@ def watch_of(ctx: Context, device: str, period: int) -> Watch:
 
 def budget_of(ctx: Context, device: str, period: int, watch: Watch) -> int:
     """What its owner allocated to ``device`` and left it, base units, at least 0."""
-    return max(0, budget_state.budget_of(accounts.device_book(ctx, device, period)) - watch.topped_up)
+    book = accounts.device_book(ctx, device, period)
+    return max(0, book.allocated - book.withdrawn - watch.by_rule)
 
 
 def has_budget(ctx: Context, device: str, period: int) -> bool:
@@ -210,10 +213,12 @@ def note_share(ctx: Context, device: str, period: int, number: int, amount: int,
     _put_watch(ctx, device, period, watch)
 
 
-def note_top_up(ctx: Context, device: str, period: int, amount: int) -> None:
-    """Pool or another network put ``amount`` into what ``device`` is allocated (negative: it went back)."""
+def note_by_rule(ctx: Context, device: str, period: int, amount: int) -> None:
+    """Pool or another network put ``amount`` into what ``device`` is allocated (negative: it went back, or the end of
+    the period took what was left): nothing that its owner has decided.
+    """
     watch = watch_of(ctx, device, period)
-    _put_watch(ctx, device, period, watch._replace(topped_up=watch.topped_up + amount))
+    _put_watch(ctx, device, period, watch._replace(by_rule=watch.by_rule + amount))
 
 
 def alerts_of(ctx: Context, network: str, first: int, most: int) -> tuple[Alert, ...]:

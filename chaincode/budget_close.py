@@ -22,6 +22,7 @@ from typing import Final, NamedTuple, cast
 from chaincode import (
     account_books,
     accounts,
+    budget_alerts,
     budget_calendar,
     budget_charge,
     budget_closed,
@@ -238,6 +239,7 @@ def _collect(ctx: Context, device: str, network: str, period: int, reference: by
     amount = accounts.device_book(ctx, device, period).available
     if amount:
         accounts.withdraw(ctx, device, network, period, amount, "close", reference)
+        budget_alerts.note_by_rule(ctx, device, period, -amount)
     return amount
 
 

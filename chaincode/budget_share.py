@@ -257,7 +257,7 @@ def _note_paid(ctx: Context, period: int, share: Share, amount: int) -> None:
     the pool pays of a charge, which passes the device by."""
     budget_paid.note(ctx, share.receiver, period, share.giver, amount)
     if share.giver.startswith(OTHER) or (share.giver == POOL and share.why in (ORDER, GRANT)):
-        budget_alerts.note_top_up(ctx, share.receiver, period, amount)
+        budget_alerts.note_by_rule(ctx, share.receiver, period, amount)
 
 
 def _is_news(ctx: Context, network: str, period: int, share: Share) -> bool:

@@ -8,6 +8,7 @@ from chaincode import budget, budget_alerts, budget_paid
 from chaincode.budget_alerts import MAX_EVIDENCE, Alert, Proof
 from chaincode.overview import MAX_GIVERS, expected_of
 from tests.chaincode.budget_steps import BATTERY, EV, LOAD, PV, book, charge, hold, resolve, topics
+from tests.chaincode.marketplace import SLOT_S, marketplace
 from tests.chaincode.neighbourhood import ADMIN, OWNER_1, OWNER_2, at_slot, device_row, fund, neighbourhood
 from tests.chaincode.world import World
 
@@ -198,3 +199,13 @@ def test_a_network_of_many_devices_comes_in_pages() -> None:
         arguments |= {key: bytes.fromhex(arguments[key]) for key in ("key", "meter_key")}
         world.call(ADMIN, "identity", "register_device", device=name, critical=False, renewable=False, **arguments)
     assert [len(devices(world, first=first)) for first in (0, 64, 84)] == [64, 20, 0]
+
+
+def test_what_the_end_of_a_period_takes_does_not_make_a_budget_smaller() -> None:
+    world = marketplace(allocated=1_000)
+    for slot in range(1, 60):
+        world.next_block(slot * SLOT_S)
+    found = world.query("budget", "network_budget", network="home-1", period=0)
+    assert cast("tuple[Any, ...]", found)[0] == "closed"
+    row = devices(world, period=0)["home-1/load"]
+    assert (row["allocated"], row["withdrawn"], row["budget"], row["over"]) == (1_000, 1_000, 1_000, -1_000)
