@@ -58,10 +58,12 @@ def company(directory: Path, days: int, day_seconds: int, as_json: bool) -> None
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that what was started is ended
     directory = directory.resolve()
     if (directory / GENESIS_NAME).exists():
-        raise RefusedError("company-exists", f"{directory} holds a network already; name another with --dir")
+        raise RefusedError(
+            "company-exists", f"{directory} holds a network already: remove it, or name another place with --dir"
+        )
     console, begun = Console(stderr=True), time.monotonic()
     plan = make_company(find_data(DATASET), find_profiles(), days)
-    console.print(f"{len(plan.networks)} networks of 12 shops, {days} days of {day_seconds} s each")
+    console.print(f"{len(plan.networks)} networks of 12 shops, {days} of 30 days, {day_seconds} s each")
     scale = DAY_S // day_seconds
     lead_s = LEAD_REAL_S * scale + (PLANNED_AHEAD_S if days > 1 else 0)
     world = build_world(directory, plan, time_scale=scale, lead_s=lead_s)

@@ -33,9 +33,10 @@ def print_company(report: CompanyReport, directory: Path, wrong: list[str]) -> N
 
 
 def _headline(console: Console, report: CompanyReport) -> None:
+    days = "1 day" if report.days == 1 else f"{report.days} days"
     console.print()
     console.print(
-        f"[bold]{report.devices} devices in {len(report.chosen())} networks of 12 shops, {report.days} days[/bold]",
+        f"[bold]{report.devices} devices in {len(report.chosen())} networks of 12 shops, {days}[/bold]",
         highlight=False,
     )
     issued, spent, traded = report.company["issued"], report.total("spent"), report.traded
