@@ -1,9 +1,10 @@
 """Closing billing periods: what is left of a network's budget moves on, in bounded calendar work.
 
 When all slots of a period are over, network after network is closed: what its devices still have available goes back
-into the pool; debts are paid; of the rest the owner's policy says how much is carried over into the next period
-(``budget_lots``), and whether what is left then is returned to the utility, redeemed at its price, or sold under an
-agreement; what nobody redeems or buys is returned. What a company holds itself is carried over whole.
+into the pool; debts are paid; of the rest the owner's policy says how much is carried over (``budget_lots``) into the
+next period, or if that is over by then the one that runs, and whether what is left then is returned to the utility,
+redeemed at its price, or sold under an agreement; what nobody redeems or buys is returned. What a company holds itself
+is carried over whole.
 
 Nothing is looked for at every slot. At the end of a period the calendar that has it is *due*: then all its networks are
 looked at, some in a block, and those that had money in a period that is over are queued, in order of the period's end.
@@ -34,6 +35,7 @@ from chaincode import (
     market_calendar,
     sales,
     settlement_parking,
+    slots,
 )
 from chaincode.budget_closed import CLOSED, PARKED, QUEUED, Closing
 from chaincode.budget_lots import Lot
@@ -49,7 +51,7 @@ NETWORKS_LOOKED_AT: Final = 50
 """At one time, for money in periods that are over."""
 LOOK_WORK: Final = 5
 """What looking at so many counts of a block's work, in devices settled."""
-DEVICES_OF_WORK: Final = 4
+DEVICES_OF_WORK: Final = 2
 """To close so many devices takes as long as to settle one."""
 CLOSE_WORK: Final = 2
 """What a network's close counts besides."""
@@ -191,26 +193,19 @@ def _close(ctx: Context, queued: _Queued) -> int:
         devices, moved = 0, Closing(carried=accounts.company_book(ctx, owner, period).pool)
     else:
         devices, moved = _empty_network(ctx, owner, period, reference)
-    into = _next_period(ctx, queued)
+    into = _next_period(ctx, kind, owner, period)
     if moved.carried:
-        names = f"{kind}:{owner}:{period}", f"{kind}:{owner}:{into}"
-        accounts.give(ctx, *names, moved.carried, "carry", reference)
-        if into < budget_closed.settled_before(ctx, kind, owner):  # it is over as well, and closes after this one
-            scope = _scope_of(ctx, kind, owner)
-            _put(ctx, _Queued(budget_calendar.scope_slots(ctx, scope, into)[1], kind, owner, into))
+        accounts.give(ctx, f"{kind}:{owner}:{period}", f"{kind}:{owner}:{into}", moved.carried, "carry", reference)
     sums = [one + more for one, more in zip(before[1:-1], moved[1:-1], strict=True)]
     budget_closed.put_closing(ctx, kind, owner, period, Closing(CLOSED, *sums)._replace(height=ctx.height))
     ctx.emit("period-closed", (owner,), (kind, period, *moved[1:-1], into))
     return CLOSE_WORK + devices // DEVICES_OF_WORK
 
 
-def _next_period(ctx: Context, queued: _Queued) -> int:
-    """Where the carry-over of a period goes: into the next one, or if that is closed the first that is not over."""
-    _, kind, owner, period = queued
-    if budget_closed.is_closed(ctx, kind, owner, period + 1):
-        found = budget_closed.closing_of(ctx, kind, owner, period + 1)
-        return period + 1 if found is None else budget_closed.settled_before(ctx, kind, owner)
-    return period + 1
+def _next_period(ctx: Context, kind: str, owner: str, period: int) -> int:
+    """Where the carry-over of a period goes: into the next one, or the one that runs if that is over by now."""
+    running = budget_calendar.scope_period(ctx, _scope_of(ctx, kind, owner), slots.current(ctx))
+    return max(period + 1, running)
 
 
 def _empty_network(ctx: Context, network: str, period: int, reference: bytes) -> tuple[int, Closing]:
@@ -224,11 +219,12 @@ def _empty_network(ctx: Context, network: str, period: int, reference: bytes) ->
     policy = budget_policy.policy_of(ctx, network)
     fresh = Lot(period, 0, book.issued + book.received + book.earned)
     parts = budget_lots.left(budget_lots.lots_of(ctx, network, period), fresh, book.pool)
-    carried = budget_lots.kept(parts, policy.carry_cap, policy.carry_periods)
+    into = _next_period(ctx, POOL, network, period)
+    cap = max(0, policy.carry_cap - accounts.network_book(ctx, network, into).carried_in)
+    carried = budget_lots.kept(parts, cap, policy.carry_periods)
     budget_lots.forget(ctx, network, period)
+    budget_lots.add(ctx, network, into, carried)
     whole = sum([lot.amount for lot in carried])
-    if whole:
-        budget_lots.add(ctx, network, _next_period(ctx, _Queued(0, POOL, network, period)), carried)
     returned, redeemed, sold = _give_away(ctx, network, period, book.pool - whole, policy.excess, reference)
     moved = Closing("", sum([amount > 0 for amount in had]), sum(had), owed, whole, returned, redeemed, sold)
     return len(devices), moved

@@ -10,11 +10,14 @@ the lengths given, the last length for ever. What has begun, or holds money, is 
 - a period is a day to 92 days long, or as short as the consortium's if that is less, and at most 100 of the
   consortium's ("bad-length"), so that a bill of it can name the rent of each of them.
 
+Genesis settings, both optional: ``companies``, ``networks``: arrays ``[member or network, first slot, length]``,
+calendars that are there from the beginning; several rows of one owner go on from one another.
+
 What becomes of a period's money at its end is in ``budget_close``. State: that of ``budget_calendar``.
 """
 
 from itertools import count
-from typing import Final
+from typing import Final, cast
 
 from chaincode import (
     account_books,
@@ -37,6 +40,8 @@ MAX_COMMON_PERIODS: Final = 100
 MAX_LENGTHS: Final = 36
 """Periods of different lengths that one call may plan: three years of months."""
 DAY_S: Final = market_products.DAY_S
+_COMPANIES: Final = "companies"
+_GENESIS: Final = (_COMPANIES, "networks")
 _PAGE: Final = 500
 
 
@@ -45,6 +50,18 @@ class Periods(Contract):
 
     name = "periods"
     indexed = (budget_close.DUE, budget_close.QUEUE)
+
+    def genesis(self, ctx: Context, settings: dict[str, Value]) -> None:
+        unknown = [name for name in settings if name not in _GENESIS]
+        if unknown:
+            raise ContractError("bad-settings", f"periods has no setting {min(unknown)!r}")
+        for name in _GENESIS:
+            for row in cast("tuple[Value, ...]", settings.get(name, ())):
+                match row:
+                    case (str(owner), int(first_slot), int(length)):
+                        _plan_at_genesis(ctx, name, owner, first_slot, length)
+                    case _:
+                        raise ContractError("bad-settings", f"periods: each of {name} is [id, first slot, length]")
 
     @transaction
     def plan(self, ctx: Context, *, network: str, first_slot: int, lengths: tuple[int, ...]) -> Value:
@@ -131,22 +148,41 @@ class Periods(Contract):
         return tuple([tuple(lot) for lot in budget_lots.lots_of(ctx, network, period)])
 
 
+def _plan_at_genesis(ctx: Context, name: str, owner: str, first_slot: int, length: int) -> None:
+    """A calendar that is there from the beginning: nothing has begun, and nothing is in use."""
+    if name == _COMPANIES:
+        roles.member_of(ctx, owner)
+        scope = budget_calendar.company_scope(owner)
+        present = scope if budget_calendar.is_made(ctx, scope) else b""
+    else:
+        scope, present = budget_calendar.network_scope(owner), budget_calendar.scope_of(ctx, owner)
+    _check_lengths(ctx, (length,))
+    _check_boundary(ctx, present, first_slot)
+    _plan(ctx, scope, present, first_slot, (length,))
+
+
 def _check(ctx: Context, present: bytes, first_slot: int, lengths: tuple[int, ...]) -> int:
     """Whether the calendar of ``present`` may change so; the number of the period that begins there."""
     _check_lengths(ctx, lengths)
-    if not 0 <= first_slot <= market_products.MAX_SLOT:
-        raise ContractError("unknown-period", f"a slot is 0 to {market_products.MAX_SLOT}")
-    number = budget_calendar.scope_period(ctx, present, first_slot)
+    number = _check_boundary(ctx, present, first_slot)
     latest = budget_calendar.scope_period(ctx, present, slots.current(ctx)) + budget_state.PERIODS_AHEAD
     if number > latest:
         raise ContractError("unknown-period", f"period {number} is later than {latest}")
-    first, end = budget_calendar.scope_slots(ctx, present, number)
-    if first != first_slot:
-        raise ContractError("period-overlaps", f"period {number} goes from slot {first} to {end - 1}", (first, end))
     earliest = ctx.time + DAY_S + market_products.settings_of(ctx).open_before_s
     opened = market_products.next_to_open(ctx) or 0
     if slots.starts_at(ctx, first_slot) < earliest or first_slot < opened:
         raise ContractError("period-begun", f"a period that is planned begins at {earliest} or later", (earliest,))
+    return number
+
+
+def _check_boundary(ctx: Context, present: bytes, first_slot: int) -> int:
+    """The number of the period that begins at ``first_slot``."""
+    if not 0 <= first_slot <= market_products.MAX_SLOT:
+        raise ContractError("unknown-period", f"a slot is 0 to {market_products.MAX_SLOT}")
+    number = budget_calendar.scope_period(ctx, present, first_slot)
+    first, end = budget_calendar.scope_slots(ctx, present, number)
+    if first != first_slot:
+        raise ContractError("period-overlaps", f"period {number} goes from slot {first} to {end - 1}", (first, end))
     return number
 
 

@@ -7,7 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chaincode import budget_calendar
-from tests.chaincode.marketplace import ADMIN, PERIOD_SLOTS, SLOT_S, UTILITY, key_of, marketplace
+from chaincode.contract import ContractError
+from chaincode.registry import default_registry
+from tests.chaincode.marketplace import ADMIN, DEVICES, PERIOD_SLOTS, SLOT_S, STREET, UTILITY, key_of, marketplace
+from tests.chaincode.marketplace import settings as marketplace_settings
 from tests.chaincode.world import World
 
 DAY = 48
@@ -189,3 +192,38 @@ def test_a_calendar_is_bounded() -> None:
     assert refused(world, first, *lengths) == "too-many"
     assert plan(world, EARLIEST, DAY) == 2, "a new plan replaces all that comes after its first slot"
     assert cast("Any", world.query("periods", "calendar", network="home-1"))[1] == ((0, 0, DAY),)
+
+
+def with_calendars(**calendars: Any) -> World:
+    parts = marketplace_settings(DEVICES, STREET)
+    return World(default_registry(), {**parts, "periods": calendars}, time=40 * DAY * SLOT_S)
+
+
+def test_calendars_may_be_there_from_the_beginning() -> None:
+    world = with_calendars(
+        companies=(("club", 31 * DAY, 28 * DAY), ("club", 59 * DAY, 31 * DAY)), networks=(("home-2", 31 * DAY, DAY),)
+    )
+    assert world.query("periods", "calendar", network="home-1") == (
+        "company",
+        ((31, 31 * DAY, 28 * DAY), (32, 59 * DAY, 31 * DAY)),
+    )
+    assert cast("Any", world.query("periods", "period", network="home-1", period=31))[0] == "active"
+    assert cast("Any", world.query("periods", "calendar", network="home-2"))[0] == "network"
+    assert plan(world, 90 * DAY, 30 * DAY) == 33
+
+
+@pytest.mark.parametrize(
+    ("calendars", "code"),
+    [
+        ({"months": ()}, "bad-settings"),
+        ({"companies": (("club", 0),)}, "bad-settings"),
+        ({"companies": (("club", 1, DAY),)}, "period-overlaps"),
+        ({"companies": (("club", 0, 1),)}, "bad-length"),
+        ({"companies": (("clan", 0, DAY),)}, "unknown-member"),
+        ({"networks": (("home-9", 0, DAY),)}, "unknown-network"),
+    ],
+)
+def test_calendars_that_cannot_be(calendars: dict[str, Any], code: str) -> None:
+    with pytest.raises(ContractError) as refusal:
+        with_calendars(**calendars)
+    assert refusal.value.code == code
