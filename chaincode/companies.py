@@ -22,6 +22,7 @@ has of its company in that period of its own.
 from typing import Final, cast
 
 from chaincode import (
+    account_books,
     accounts,
     budget_calendar,
     budget_charge,
@@ -32,11 +33,13 @@ from chaincode import (
     roles,
     slots,
 )
+from chaincode.budget_share import MAX_BY_HAND
 from chaincode.budget_supply import COMPANY
 from chaincode.contract import MAX_AMOUNT, Context, Contract, ContractError, Value, query, transaction
 
 MAX_CLASS: Final = 32
-MAX_LISTED: Final = 100
+MAX_LISTED: Final = 50
+"""Networks of one answer: so many that it can be proven."""
 
 _CLASS_LETTERS: Final = "abcdefghijklmnopqrstuvwxyz0123456789-"
 _LIMITS: Final = b"company-limit/"
@@ -78,7 +81,7 @@ class Companies(Contract):
         held = accounts.company_book(ctx, member, period).pool
         if held < amount:
             raise ContractError("insufficient-funds", f"{member} has {held}", (held, amount))
-        accounts.give(ctx, f"company:{member}:{period}", f"pool:{network}:{into}", amount, "share", ctx.tx_id)
+        _move(ctx, f"company:{member}:{period}", f"pool:{network}:{into}", amount)
         _put_given(ctx, network, into, given + amount)
         budget_charge.pay_owed(ctx, network, into, ctx.tx_id)
         return held - amount
@@ -100,7 +103,7 @@ class Companies(Contract):
         free = min(given, accounts.network_book(ctx, network, source).pool)
         if free < amount:
             raise ContractError("insufficient-funds", f"{network} has {free} to give back", (free, amount))
-        accounts.give(ctx, f"pool:{network}:{source}", f"company:{member}:{period}", amount, "share", ctx.tx_id)
+        _move(ctx, f"pool:{network}:{source}", f"company:{member}:{period}", amount)
         _put_given(ctx, network, source, given - amount)
         return accounts.company_book(ctx, member, period).pool
 
@@ -154,7 +157,7 @@ class Companies(Contract):
 
     @query
     def networks(self, ctx: Context, *, member: str, period: int, first: int = 0) -> Value:
-        """The networks of a company from number ``first`` on, at most 100, in the order of their registration:
+        """The networks of a company from number ``first`` on, at most 50, in the order of their registration:
         (network, class, limit or None, its period that ``assign`` would take, and in that: what it has of the company,
         what its pool holds, what it has allocated).
         """
@@ -196,6 +199,14 @@ def _required(ctx: Context, network: str, period: int, network_period: int | Non
 def _period_of_network(ctx: Context, member: str, period: int, network: str) -> int:
     first, end = budget_calendar.company_slots_of(ctx, member, period)
     return budget_calendar.period_of(ctx, network, min(max(first, slots.current(ctx)), end - 1))
+
+
+def _move(ctx: Context, source: str, target: str, amount: int) -> None:
+    """A share. Raises ContractError("bad-amount") if too much has gone back and forth."""
+    gives, gets = (account_books.pool_book(ctx, *account_books.parse(account)) for account in (source, target))
+    if max(gives.sent, gets.received) + amount > MAX_BY_HAND:
+        raise ContractError("bad-amount", f"at most {MAX_BY_HAND} base units pass there in a period")
+    accounts.give(ctx, source, target, amount, "share", ctx.tx_id)
 
 
 def _put_given(ctx: Context, network: str, period: int, amount: int) -> None:

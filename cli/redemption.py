@@ -231,6 +231,31 @@ def redemption_list(name: str | None, of_company: bool, nodes: tuple[str, ...], 
     )
 
 
+@redemption.command("burn")
+@click.argument("amount", type=TOKENS)
+@reference_option
+@signing_options
+@json_option
+@refusals_to_exit_codes
+def redemption_burn(
+    amount: Decimal,
+    reference: str,
+    nodes: tuple[str, ...],
+    key_file: Path,
+    passphrase_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Take AMOUNT tokens of the utility's own account, such as returned ones, out of the world. The utility signs.
+
+    Example: watt admin redemption burn 500 --reference 2017-06 --key utility.key
+    """
+
+    async def args(client: Client) -> dict[str, Any]:
+        return {"amount": base_units(amount, await decimals_of(client)), "reference": reference.encode()}
+
+    done(transact(nodes, key_file, passphrase_file, "budget", "redeem", args), as_json)
+
+
 @redemption.command("credit")
 @click.argument("number", type=Count())
 @click.option("--bill", required=True, help="The bill on which it is credited.")

@@ -4,7 +4,7 @@ from typing import Any, cast
 
 import pytest
 
-from chaincode import budget_calendar, budget_state, identity, network_classes
+from chaincode import budget_calendar, budget_share, budget_state, budget_supply, identity, network_classes
 from chaincode.budget_state import Owed
 from chaincode.contract import ContractError
 from tests.chaincode.club import book_of, club, issue, issue_company, pool, supply
@@ -112,6 +112,17 @@ def test_bad_movements_move_nothing(method: str, sender: bytes, change: dict[str
     world.call(CLUB, "companies", method, **good)
 
 
+def test_money_moved_in_circles_leaves_room_for_help() -> None:
+    world = club()
+    much = budget_supply.MAX_OUTSTANDING
+    issue_company(world, much)
+    for _ in range(budget_share.MAX_BY_HAND // much):
+        assign(world, much)
+        take_back(world, much)
+    assert refusal(world, "assign", network="home-1", period=0, amount=1) == ("bad-amount", ())
+    assert supply(world) == (much, 0)
+
+
 def test_what_a_network_owes_is_paid_first() -> None:
     world = club()
     issue_company(world, 100)
@@ -186,8 +197,12 @@ def test_the_networks_of_a_company_are_listed_as_they_register() -> None:
     for number in range(100):
         of_club = more | {"member": "club", "owner_key": key_of(str(number))}
         world.call(CLUB, "identity", "register_network", network=f"shop-{number}", **of_club)
-    pages = [cast("Any", world.query("companies", "networks", member="club", period=0, first=n)) for n in (0, 100)]
-    assert [row[0] for row in pages[0] + pages[1]] == ["home-1", "home-2", *(f"shop-{n}" for n in range(100))]
+    pages = [cast("Any", world.query("companies", "networks", member="club", period=0, first=n)) for n in (0, 50, 100)]
+    assert [row[0] for row in pages[0] + pages[1] + pages[2]] == [
+        "home-1",
+        "home-2",
+        *(f"shop-{n}" for n in range(100)),
+    ]
     with world.transaction() as ctx:
         assert identity.networks_of_member(ctx, "operator", 0, 9) == ("depot",)
         assert identity.networks_of_member(ctx, "utility", 0, 9) == ()

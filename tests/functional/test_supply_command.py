@@ -106,8 +106,9 @@ def test_tokens_from_the_utility_to_a_network_and_back(office: Office) -> None:
 
     office.json("admin", "return", "home-2", "5", "--reference", "spare", key="home-2")
     office.json("admin", "return", "utility", "30", "--company", "--reference", "spare", key="utility")
+    office.json("admin", "redemption", "burn", "35", "--reference", "june", key="utility")
     after = office.json("admin", "supply")
-    assert (after["issued"] - before["issued"], after["redeemed"]) == (550 * TOKEN, 20 * TOKEN)
+    assert (after["issued"] - before["issued"], after["redeemed"]) == (550 * TOKEN, 55 * TOKEN)
     assert "500.000" in office.run("admin", "cap", "show", "utility", "--company").stdout
     office.json("admin", "cap", "lift", "home-1", "--every", key="utility")
     office.json("admin", "company", "limit", "home-2", "--none", key="utility")
