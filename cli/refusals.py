@@ -8,7 +8,6 @@ from decimal import Decimal
 from typing import Final, TypeAlias
 
 from chaincode.budget_contradictions import FAULTS
-from chaincode.budget_contradictions import NAMES as FAULT_NAMES
 from chaincode.identity import MAX_AHEAD_SLOTS, MAX_POWER_W
 from cli.output import tokens
 from cli.units import WH_PER_KWH, clock, kwh
@@ -118,7 +117,7 @@ _WITH_FIGURES: Final[dict[tuple[str, int], _Words]] = {
         "tokens per kWh in this slot"
     ),
     ("change-pending", 1): lambda found, _: f"another change is scheduled: approve again from height {found[0]} on",
-    ("bad-policy", 2): lambda found, _: FAULTS[FAULT_NAMES[found[0]]],
+    ("bad-policy", 2): lambda found, _: dict(enumerate(FAULTS.values())).get(found[0], "the policy contradicts itself"),
     ("over-limit", 2): lambda found, decimals: (
         f"the limit leaves room for {tokens(found[0], decimals)} tokens, not {tokens(found[1], decimals)}"
     ),
