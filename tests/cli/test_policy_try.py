@@ -1,0 +1,68 @@
+"""What a trial of a policy takes from the ledger: random days of the street, settled, corrected, over, and pruned."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chaincode.budget_policy import Donor, Policy
+from chaincode.contract import ContractError
+from cli.answers import Reader
+from cli.policy_check import policy_on_chain
+from cli.policy_rehearsal import Facts, rehearse
+from cli.policy_try import facts_of
+from node.errors import RefusedError
+from tests.chaincode.marketplace import PERIOD_SLOTS, SLOT_S
+from tests.chaincode.statement_days import NETWORKS, a_day
+from tests.chaincode.world import World
+
+LATE = 8 * SLOT_S
+
+
+def reader(world: World) -> Reader:
+    async def read(contract: str, method: str, args: Mapping[str, Any]) -> Any:
+        try:
+            return world.query(contract, method, **args)
+        except ContractError as error:
+            raise RefusedError(error.code, error.message) from error
+
+    return read
+
+
+def facts(world: World, network: str, period: int = 0) -> Facts:
+    return asyncio.run(facts_of(reader(world), network, period, SLOT_S))
+
+
+def over(world: World) -> World:
+    """The same world when period 0 has ended."""
+    world.next_block(PERIOD_SLOTS * SLOT_S + 60)
+    return world
+
+
+@settings(max_examples=6, deadline=None)
+@given(st.integers(0, 2**32))
+def test_costs_are_what_was_settled_and_a_replay_loses_nothing(seed: int) -> None:
+    """Random days; what is replayed costs each network what its bill says, and money is conserved under any policy."""
+    world = over(a_day(seed, until_s=LATE))
+    for network in NETWORKS:
+        bill: Any = world.query("settlement", "bill", network=network, first_slot=0, last_slot=PERIOD_SLOTS - 1)
+        found = facts(world, network)
+        flows = [flow for _, rows in found.flows for flow in rows]
+        assert sum(flow.cost - flow.earned for flow in flows) == bill[1]
+        then = asyncio.run(policy_on_chain(reader(world), network, PERIOD_SLOTS - 1))
+        rows = tuple((device, *Donor(gives=False, limit=20_000)) for device, *_ in found.devices)
+        for policy, terms in (then, (Policy(allocation="history", proceeds="device"), rows)):
+            outcome = rehearse(found, policy, terms)
+            left = outcome.pool + sum(fate.left for fate in outcome.fates.values())
+            assert left == found.funds - bill[1] + outcome.owed
+
+
+def test_a_period_that_is_not_over_or_has_lost_its_details_is_refused() -> None:
+    world = a_day(4, until_s=LATE)
+    with pytest.raises(RefusedError, match="period-not-over"):
+        facts(world, NETWORKS[0])
+    with pytest.raises(RefusedError, match="pruned: the details of slot 0 have been deleted"):
+        facts(over(a_day(4, until_s=LATE, retention_s=600)), NETWORKS[0])
