@@ -68,8 +68,8 @@ POOR_EV = "home-06"
 """The home whose owner allocates its EV too little, so that it runs out during the day and is helped."""
 POOR_EV_PERMILLE = 250
 
-AHEAD_PERMILLE = 2_500
-"""Tolerated above the elapsed share of the period before an alert: within one day an EV rightly charges early."""
+AHEAD_PERMILLE = 500
+"""Of the budget, tolerated above its elapsed share before an alert: within one day an EV rightly charges early."""
 
 LIMITS_W = {"load": (25_000, 0), "ev": (3_600, 0)}
 """(import, export) by kind; panels and batteries have their own."""
