@@ -148,7 +148,7 @@ def share(donors: int) -> dict[str, Any]:
     town.fund(0, 0, dict.fromkeys(others, 2 * HELD * donors))
     at = 47 * SLOT_S  # little is needed for the rest of the period, so nearly all can be spared
     with town.context(at) as ctx:
-        spares = budget_share.spares(ctx, town.networks[0], 0, [needy])
+        spares = budget_share.spares(ctx, town.networks[0], 0, {needy: 0})
 
     def short_of(amount: int) -> float:
         def decide(ctx: Context) -> None:

@@ -19,6 +19,7 @@ sides; ``request-open/`` network that is asked NUL network that asks NUL -> thos
 from typing import Final, NamedTuple, cast
 
 from chaincode import (
+    account_books,
     accounts,
     agreement_book,
     agreements,
@@ -264,6 +265,8 @@ def _bring(ctx: Context, request: Request, network: str, amount: int, rule: str)
     pool = f"pool:{network}:{period}"
     accounts.give(ctx, f"pool:{found.giver}:{source}", pool, amount, "share", ctx.tx_id)
     accounts.transfer(ctx, pool, f"device:{request.device}:{period}", amount, "share", ctx.tx_id)
+    book = accounts.device_book(ctx, request.device, period)
+    account_books.put_device(ctx, request.device, period, book._replace(received_slot=slots.current(ctx)))
     agreement_book.use(ctx, number, source, amount)
     share = Share(request.giver, request.device, amount, 0, b"", slots.current(ctx), ctx.tx_id, GRANT, rule)
     record = budget_share.record(ctx, network, period, share)

@@ -12,6 +12,7 @@ rules: floors, no circles, nobody who has received gives in the same slot, a rea
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any, Final, NamedTuple, cast
 
 import networkx as nx
@@ -87,6 +88,7 @@ class Auditor:
         self.floor_of: dict[str, int] = {}
         self.pool_floor_of: dict[str, int] = {}
         self._moved: tuple[Account, Account, int] | None = None
+        self._before: tuple[Account, Account, int] | None = None
         self._slot = -1
         self._helped: dict[tuple[str, int], list[str]] = {}  # automatic shares of the slot under way
         self._networks_helped: set[str] = set()
@@ -105,10 +107,13 @@ class Auditor:
             self._slot = slot
             self._helped.clear()
             self._networks_helped.clear()
-        for event in events:
+        told = list(events)
+        for event, following in zip_longest(told, told[1:]):
             data: Any = event.data
             if event.topic == "transfer":
                 self._transfer(*data)
+                if data[3] == "share" and data[1].startswith("device:"):
+                    self._why(data[0], data[1], data[2], following)
             elif event.topic == "shared":
                 self._shared(event.keys, *data)
             elif event.topic == "budget-state":
@@ -132,7 +137,7 @@ class Auditor:
         self._take(taken, amount)
         self._put(put, amount)
         self._count(taken, put, amount, reason)
-        self._moved = taken, put, amount
+        self._before, self._moved = self._moved, (taken, put, amount)
 
     def _take(self, source: Account, amount: int) -> None:
         if source.kind == "issued":
@@ -193,24 +198,37 @@ class Auditor:
             self._same_network(target, source.owner, source.number)
             gives["allocated"] += amount
             gets["allocated"] += amount
-            if reason == "share":
-                self._helped_by_pool(source, target, amount)
         elif kinds == ("reserved", "pool"):
             assert reason == "give-back"
             self._ungiven(source, target, amount)
         else:
             self._given(source, target, amount, reason)
 
-    def _helped_by_pool(self, pool: Account, device: Account, amount: int) -> None:
-        """Automatic help, of the network's own pool or of another's that has just given it to this one."""
-        self.book(device.book)["received_slot"] = max(self.book(device.book)["received_slot"], self._slot)
-        if self._moved is None or self._moved[1:] != (pool, amount):
-            assert self.book(pool.book)["pool"] >= self.pool_floor_of.get(pool.owner, 0), "the pool is below its floor"
+    def _why(self, source: str, target: str, amount: int, following: Event | None) -> None:
+        """A device has been helped: whoever gives by itself keeps to the rules. Its share is told of next, or just has
+        been: what other networks bring is entered first.
+        """
+        giver, receiver = account_of(source), account_of(target)
+        before, self._before = self._before, None
+        row = following.data if following is not None and following.topic == "shared" else None
+        why = cast("tuple[Any, ...]", row)[3] if row is not None else self.shares[-1].why
+        book = self.book(giver.book)
+        if giver.kind == "pool":
+            gets = self.book(receiver.book)
+            gets["received_slot"] = max(gets["received_slot"], self._slot)
+        if why in BY_OWNERS:
             return
-        giver = self._moved[0]
-        assert self.book(giver.book)["pool"] >= self.pool_floor_of.get(giver.owner, 0), "a helper is below its floor"
-        assert giver.owner not in self._networks_helped, f"{giver.owner} gives in the slot in which it was helped"
-        self._networks_helped.add(pool.owner)
+        if giver.kind == "device":
+            assert book["available"] >= self.floor_of.get(giver.owner, 0), f"{giver.owner} is below its floor"
+            assert book["received_slot"] < self._slot, f"{giver.owner} gives what it has just received"
+            self._helped.setdefault((giver.owner, giver.number), []).append(receiver.owner)
+        elif before is not None and before[1:] == (giver, amount):
+            helper = before[0].owner
+            assert self.book(before[0].book)["pool"] >= self.pool_floor_of.get(helper, 0), "a helper is below its floor"
+            assert helper not in self._networks_helped, f"{helper} gives in the slot in which it was helped"
+            self._networks_helped.add(giver.owner)
+        else:
+            assert book["pool"] >= self.pool_floor_of.get(giver.owner, 0), "the pool is below its floor"
 
     def _same_network(self, device: Account, network: str, period: int) -> None:
         assert self.network_of[device.owner] == network, f"{device.owner} is no device of {network}"
@@ -247,16 +265,7 @@ class Auditor:
     def _shared(self, keys: tuple[str, ...], period: int, amount: int, _: bytes, why: str, rule: str) -> None:
         assert why and rule, "a share without a reason"
         giver, receiver = keys
-        if not receiver and self._moved is not None:
-            receiver = self._moved[1].owner
         self.shares.append(Share(giver, receiver, period, amount, why, rule))
-        if giver not in self.network_of or why in BY_OWNERS:
-            return
-        assert self._moved == (Account("device", giver, period), Account("device", receiver, period), amount)
-        book = self.book(("device", giver, period))
-        assert book["available"] >= self.floor_of.get(giver, 0), f"{giver} is below its floor"
-        assert book["received_slot"] < self._slot, f"{giver} gives what it has just received"
-        self._helped.setdefault((giver, period), []).append(receiver)
 
     def check(self, ctx: Context) -> None:
         """The ledger says what he says, and what he says adds up."""

@@ -25,6 +25,7 @@ REFUSALS = {
     "duplicate", "conflict", "too-early", "bad-price", "register-mismatch", "no-product", "unmetered",
     "over-cap", "no-change", "no-redemption", "wrong-key", "wrong-kind", "not-in-force", "other-class", "not-proposed",
     "duplicate-agreement", "bad-agreement", "not-offered", "not-sold", "slot-begun", "period-mismatch",
+    "not-waiting", "too-many",
 }  # fmt: skip
 MISTAKES = (
     "market-parked", "settlement-parked", "origin-parked", "gap-failed", "needs-refused", "hook-failed",
@@ -70,6 +71,7 @@ class Life(Companies, RuleBasedStateMachine):
         self.ids: list[tuple[str, bytes]] = []
         self.agreements: dict[int, dict[str, Any]] = {}
         self.sales: dict[int, int] = {}
+        self.requests: list[tuple[int, str, int]] = []  # number, who answers, amount
         for network, amount in zip(NETWORKS, funds, strict=True):
             for period in range(3):
                 self.world.fund(network, self.world.period(network, period), amount, b"start")
@@ -126,6 +128,29 @@ class Life(Companies, RuleBasedStateMachine):
         giver, receiver = data.draw(st.permutations(self.own(network)))[:2]
         of = {"giver": giver, "receiver": receiver, "period": self.world.period(network, ahead)}
         self.attempt(network, "budget", "share", **of, amount=amount)
+
+    @rule(data=st.data(), device=devices, ahead=ahead, amount=amounts, of_pool=st.booleans())
+    def ask(self, data: st.DataObject, device: str, ahead: int, amount: int, of_pool: bool) -> None:
+        """A device asks its pool, another device, or under an agreement another network."""
+        network = NETWORK_OF[device]
+        givers = [("", 0)] if of_pool else [(other, 0) for other in self.own(network) if other != device]
+        helpers = [
+            (f"@{terms['giver']}", number) for number, terms in self.agreements.items() if terms["taker"] == network
+        ]
+        giver, agreement = data.draw(st.sampled_from(givers + 3 * helpers))
+        of = {"device": device, "giver": giver, "agreement": agreement, "period": self.world.period(network, ahead)}
+        number = self.attempt(device, "requests", "ask", **of, amount=amount)
+        if number is not None:
+            self.requests.append((cast("int", number), network if giver[:1] != "@" else giver[1:], amount))
+
+    @precondition(lambda self: self.requests)
+    @rule(data=st.data(), part=st.sampled_from([1, 1, 2]), granted=st.sampled_from([True, True, True, False]))
+    def answer(self, data: st.DataObject, part: int, granted: bool) -> None:
+        number, owner, amount = data.draw(st.sampled_from(self.requests))
+        if granted:
+            self.attempt(owner, "requests", "grant", request=number, amount=max(amount // part, 1))
+        else:
+            self.attempt(owner, "requests", "decline", request=number)
 
     @rule(device=devices, ahead=ahead, amount=amounts)
     def forecast(self, device: str, ahead: int, amount: int) -> None:
