@@ -7,6 +7,7 @@ import pytest
 from chaincode import budget_calendar, budget_share, budget_state, budget_supply, identity, network_classes
 from chaincode.budget_state import Owed
 from chaincode.contract import ContractError
+from node.witness import MAX_PROVEN_READS
 from tests.chaincode.club import book_of, club, issue, issue_company, pool, supply
 from tests.chaincode.neighbourhood import ADMIN, CLUB, OWNER_1, STRANGER, UTILITY, at_slot, key_of
 from tests.chaincode.world import World
@@ -214,3 +215,18 @@ def test_the_networks_of_a_company_are_listed_as_they_register() -> None:
     ):
         with pytest.raises(ContractError, match=code):
             world.query("companies", "networks", **good | bad)
+
+
+def test_a_page_of_networks_can_be_proven(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = club()
+    for number in range(60):
+        name = f"shop-{number}"
+        of_club = {"member": "club", "owner_key": key_of(name), "bus": "b1", "network": name}
+        world.call(CLUB, "identity", "register_network", **of_club)
+        with world.transaction() as ctx:
+            scope = budget_calendar.network_scope(name)
+            budget_calendar.extend(ctx, scope, b"", 10, [5, 6, 7])
+        world.call(CLUB, "companies", "limit_network", network=name, amount=9)
+    monkeypatch.setattr("tests.chaincode.world.STEPS", MAX_PROVEN_READS)
+    rows = cast("tuple[Any, ...]", world.query("companies", "networks", member="club", period=3, first=2))
+    assert len(rows) == 50
