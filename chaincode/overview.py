@@ -64,7 +64,8 @@ class Overview(Contract):
         budget_state.require_period(ctx, network, number)
         bounds = budget_calendar.slots_of(ctx, network, number)
         names = identity.devices_of(ctx, network)
-        rows = [_row(ctx, network, device, number, bounds) for device in names[first : first + MAX_LISTED]]
+        owed = _owed(ctx, network, number)
+        rows = [_row(ctx, device, number, bounds, owed.get(device, 0)) for device in names[first : first + MAX_LISTED]]
         return number, *bounds, len(names), tuple(rows)
 
     @query
@@ -90,7 +91,7 @@ class Overview(Contract):
             book.available,
             book.reserved,
             budget_state.budget_of(book),
-            _owed(ctx, network, device, period),
+            _owed(ctx, network, period).get(device, 0),
             None if cut is None else (cut.period, cut.time, cut.height, cut.tx_id),
         )
 
@@ -126,7 +127,7 @@ def expected_of(watch: Watch, first: int, end: int) -> int:
     return -(-watch.used * (end - first) // (watch.last_slot - first + 1))
 
 
-def _row(ctx: Context, network: str, device: str, period: int, bounds: tuple[int, int]) -> Value:
+def _row(ctx: Context, device: str, period: int, bounds: tuple[int, int], owed: int) -> Value:
     book = accounts.device_book(ctx, device, period)
     watch = budget_alerts.watch_of(ctx, device, period)
     budget = budget_alerts.budget_of(ctx, device, period, watch)
@@ -145,7 +146,7 @@ def _row(ctx: Context, network: str, device: str, period: int, bounds: tuple[int
         watch.used_wh,
         book.borrowed,
         book.lent,
-        _owed(ctx, network, device, period),
+        owed,
         watch.forecast,
         expected,
         expected - budget,
@@ -154,6 +155,10 @@ def _row(ctx: Context, network: str, device: str, period: int, bounds: tuple[int
     )
 
 
-def _owed(ctx: Context, network: str, device: str, period: int) -> int:
-    _, claims = budget_state.owed_of(ctx, network)
-    return sum([claim.amount for claim in claims if (claim.device, claim.period) == (device, period)])
+def _owed(ctx: Context, network: str, period: int) -> dict[str, int]:
+    """What each device owes of ``period``, base units."""
+    owed: dict[str, int] = {}
+    for claim in budget_state.owed_of(ctx, network)[1]:
+        if claim.period == period:
+            owed[claim.device] = owed.get(claim.device, 0) + claim.amount
+    return owed

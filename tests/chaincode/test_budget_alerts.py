@@ -4,12 +4,12 @@ from typing import Any, cast
 
 import pytest
 
-from chaincode import budget, budget_alerts, budget_paid
+from chaincode import budget, budget_alerts, budget_paid, identity
 from chaincode.budget_alerts import MAX_EVIDENCE, Alert, Proof
 from chaincode.overview import MAX_GIVERS, expected_of
 from tests.chaincode.budget_steps import BATTERY, EV, LOAD, PV, book, charge, hold, resolve, topics
 from tests.chaincode.marketplace import SLOT_S, marketplace
-from tests.chaincode.neighbourhood import ADMIN, OWNER_1, OWNER_2, at_slot, device_row, fund, neighbourhood
+from tests.chaincode.neighbourhood import ADMIN, DEVICES, OWNER_1, OWNER_2, at_slot, device_row, fund, neighbourhood
 from tests.chaincode.world import World
 
 
@@ -189,16 +189,29 @@ def test_who_paid_stays_bounded_and_exact() -> None:
     assert len(givers) == MAX_GIVERS and givers[0][0] == budget_paid.OTHERS
 
 
-def test_a_network_of_many_devices_comes_in_pages() -> None:
+def test_the_largest_network_comes_in_pages_that_can_be_proven() -> None:
+    """256 devices, all of them owing and helped by as many others as are told apart."""
     world = neighbourhood()
-    for number in range(80):
+    names = list(DEVICES)
+    for number in range(identity.MAX_DEVICES - len(DEVICES)):
         name, *rest = cast("tuple[Any, ...]", device_row(f"home-1/x{number}", "load"))
         arguments = dict(
             zip(("network", "kind", "key", "meter_key", "bus", "import_w", "export_w"), rest, strict=False)
         )
         arguments |= {key: bytes.fromhex(arguments[key]) for key in ("key", "meter_key")}
         world.call(ADMIN, "identity", "register_device", device=name, critical=False, renewable=False, **arguments)
-    assert [len(devices(world, first=first)) for first in (0, 64, 84)] == [64, 20, 0]
+        names.append(name)
+    charge(world, dict.fromkeys(names, 7))
+    with world.transaction() as ctx:
+        for name in names:
+            for giver in range(40):
+                budget_paid.note(ctx, name, 0, f"home-1/x{giver}", 1)
+    pages = [list(devices(world, first=first).values()) for first in (0, 64, 128, 192, 256)]
+    assert [len(page) for page in pages] == [64, 64, 64, 64, 0]
+    assert all(row["owed"] == 7 and row["givers"][0] == (budget_paid.OTHERS, 8) for page in pages for row in page)
+    world.next_block()
+    for first in (0, 192):
+        assert world.proven_reads("overview", "devices", network="home-1", first=first) < 600
 
 
 def test_what_the_end_of_a_period_takes_does_not_make_a_budget_smaller() -> None:

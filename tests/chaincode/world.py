@@ -16,8 +16,10 @@ from chaincode.registry import Registry
 from node.ledger.layout import STATE
 from node.ledger.state import Overlay, WorldState, require_value
 from node.ledger.store import MemoryStore
+from node.limits import QUERY_ROWS, QUERY_STEPS
 from node.model.codec import sha256
 from node.model.keys import verify
+from node.witness import RecordingState
 
 CHAIN = bytes(32)
 STEPS = 10_000_000
@@ -105,6 +107,23 @@ class World:
             return self.registry.call(ctx, contract, method, args, "query")
         finally:
             self.state.undo()
+
+    def proven_reads(self, contract: str, method: str, **args: Any) -> int:
+        """How many entries are proven with a query's answer, as of the last block, within a gateway's bounds."""
+        state = RecordingState(self._base, QUERY_ROWS)
+        ctx = Context(
+            state,
+            chain=CHAIN,
+            height=self.height,
+            time=self.time,
+            previous_time=self.previous_time,
+            sender=b"",
+            tx_id=b"",
+            step_limit=QUERY_STEPS,
+            verifier=verify,
+        )
+        self.registry.call(ctx, contract, method, args, "query")
+        return len(state.reads)
 
     def next_block(self, time: int | None = None) -> None:
         """Finish this block and begin the next one at ``time`` (default: the same)."""
