@@ -49,8 +49,8 @@ POOL: Final = "pool"
 
 NETWORKS_LOOKED_AT: Final = 50
 """At one time, for money in periods that are over."""
-LOOK_WORK: Final = 5
-"""What looking at so many counts of a block's work, in devices settled."""
+NETWORKS_OF_WORK: Final = 10
+"""To look at so many takes as long as to settle one device."""
 DEVICES_OF_WORK: Final = 2
 """To close so many devices takes as long as to settle one."""
 CLOSE_WORK: Final = 2
@@ -100,7 +100,7 @@ def go_on(ctx: Context, entry: Entry, work: int) -> int:
             market_calendar.remove(ctx, SETTLEMENT, entry.time, PERIOD, 0)
             ctx.delete(_WORK)
             return done
-        done += LOOK_WORK + _look_at_networks(ctx, due[0], cast("int", due[1]), slot)
+        done += 1 + _look_at_networks(ctx, due[0], cast("int", due[1]), slot)
     return done
 
 
@@ -123,22 +123,20 @@ def _schedule(ctx: Context, slot: int) -> None:
 
 
 def _look_at_networks(ctx: Context, key: bytes, index: int, slot: int) -> int:
-    """Queue what some networks of a calendar have to close; if these were the last, note when it is due next. The work
-    of those that fail.
-    """
+    """Queue what some networks of a calendar have to close; if these were the last, note when it is due next. The work."""
     scope = key[len(DUE) + 8 :]
     networks = _networks_of(ctx, scope, index)
-    failed = 0
+    work = len(networks) // NETWORKS_OF_WORK
     for network in networks:
-        failed += _look_at(ctx, POOL, network, slot)
-        failed += _look_at(ctx, COMPANY, identity.network_of(ctx, network).member, slot)
+        work += _look_at(ctx, POOL, network, slot)
+        work += _look_at(ctx, COMPANY, identity.network_of(ctx, network).member, slot)
     if len(networks) == NETWORKS_LOOKED_AT:
         ctx.put(key, index + NETWORKS_LOOKED_AT)
-        return failed
+        return work
     ctx.delete(key)
     if scope:
         note_end(ctx, _end_at(ctx, scope, slot), scope)
-    return failed
+    return work
 
 
 def _networks_of(ctx: Context, scope: bytes, first: int) -> Sequence[str]:
@@ -151,6 +149,7 @@ def _networks_of(ctx: Context, scope: bytes, first: int) -> Sequence[str]:
 
 
 def _look_at(ctx: Context, kind: str, owner: str, slot: int) -> int:
+    """Queue what is over, or park the unit; the work of that."""
     failure = ctx.attempt(lambda: _queue_over(ctx, kind, owner, slot))
     if failure is None:
         return 0

@@ -83,7 +83,7 @@ def release(number: int, nodes: tuple[str, ...], key_file: Path, passphrase_file
 @json_option
 @refusals_to_exit_codes
 def rent(period: int | None, nodes: tuple[str, ...], as_json: bool) -> None:
-    """Show a billing period's rent of full lines, and to whom it came back, in tokens.
+    """Show the rent of full lines in one of the consortium's periods, and to whom it came back, in tokens.
 
     Example: watt admin settlement rent --period 16
     """
