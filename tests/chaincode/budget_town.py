@@ -42,7 +42,7 @@ class BudgetTown(World):
     def __init__(self, seed: int, **market: Value) -> None:
         self.auditor = Auditor(NETWORK_OF, MEMBER_OF)
         self.seed = seed
-        super().__init__(default_registry(), _settings(market))
+        super().__init__(default_registry(), town_settings(market))
 
     @contextmanager
     def transaction(self, sender: bytes = b"") -> Iterator[Context]:
@@ -105,7 +105,8 @@ class BudgetTown(World):
         self.call(key_of(network), "budget", "allocate", **money, amounts=amounts)
 
 
-def _settings(market: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def town_settings(market: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The genesis settings; ``market``: those that differ."""
     lines = (("t", "a", 100, 5, None, None), ("a", "b", 100, 7, 900, 600))
     parts = marketplace.settings(DEVICES, lines, **market)
     identity = parts["identity"]
