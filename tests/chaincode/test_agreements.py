@@ -160,6 +160,14 @@ def test_a_network_agrees_on_so_much() -> None:
     assert [row[0] for row in later] == [MAX_AGREED + 2]
 
 
+def test_what_has_lapsed_takes_no_room() -> None:
+    world = federation()
+    for _ in range(MAX_AGREED):
+        agree(world, federation_of_strangers(world), "a-1", end_slot=3)
+    at_slot(world, 3)
+    assert agreement(world, agree(world, "b-1", "a-1"))["in_force"]
+
+
 def federation_of_strangers(world: World) -> str:
     """One more network of acme; its name."""
     count = len(cast("tuple[str, ...]", world.query("identity", "networks")))
@@ -274,13 +282,13 @@ def test_who_owes_the_utility_gives_nothing_and_what_comes_pays_it_first() -> No
     assert (pool(world, "b-1"), world.query("accounts", "account", account="utility")) == (2, 8)
 
 
-def test_shares_by_hand_leave_room_in_the_books() -> None:
+@pytest.mark.parametrize(("network", "counter"), [("a-1", "sent"), ("a-1", "sold"), ("b-1", "received")])
+def test_shares_by_hand_leave_room_in_the_books(network: str, counter: str) -> None:
     world = federation()
     agree(world, "a-1", "b-1", cap=MAX_CAP, automatic=False)
     issue(world, "a-1", 100)
     with world.transaction() as ctx:
-        book = account_books.network_book(ctx, "a-1", 0)
-        full = book._replace(sent=2**62 - 10, received=2**62 - 10)
-        account_books.put_pool(ctx, "pool", "a-1", 0, full)
+        book = account_books.network_book(ctx, network, 0)
+        account_books.put_pool(ctx, "pool", network, 0, book._replace(**{counter: 2**62 - 10}))
     assert world.refused(owner("a-1"), "agreements", "share", **share(world, 1, 11)) == "bad-amount"
     world.call(owner("a-1"), "agreements", "share", **share(world, 1, 10))

@@ -6,6 +6,7 @@ from chaincode import accounts, budget_audit, budget_outside
 from tests.chaincode.federation import terms
 from tests.chaincode.marketplace import (
     PERIOD_SLOTS,
+    SLOT_S,
     UTILITY,
     audit,
     balance,
@@ -102,4 +103,6 @@ def test_calendars_that_differ_share_by_hand_alone() -> None:
         assert world.call(key_of("home-1"), "agreements", "share", period=period, **share) == into
     assert used(world, there, 5) == 100, "the cap is counted in the giver's periods"
     assert world.call(key_of("home-2"), "agreements", "share", agreement=back, period=4, amount=150) == 4
+    world.next_block((5 * PERIOD_SLOTS + 3) * SLOT_S)
+    assert world.call(key_of("home-2"), "agreements", "share", agreement=back, period=4, amount=10) == 5, "it has begun"
     check(world)

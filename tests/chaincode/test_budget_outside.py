@@ -40,7 +40,8 @@ def floor(world: World, network: str, amount: int) -> None:
 
 def test_nobody_helps_whom_nobody_has_an_agreement_with() -> None:
     world = federation()
-    issue(world, "a-1", 100)
+    for network in ("a-1", "a-2"):
+        issue(world, network, 100)
     assert helpers(world) == []
     agree(world, "b-1", "a-1")
     agree(world, "a-1", "b-1", automatic=False)
@@ -200,11 +201,15 @@ def test_nobody_is_asked_when_a_book_is_full() -> None:
     issue(world, "a-1", 100)
     with world.transaction() as ctx:
         book = account_books.network_book(ctx, "b-1", 0)
-        account_books.put_pool(ctx, "pool", "b-1", 0, book._replace(received=MAX_AMOUNT - 99))
-    assert helpers(world) == []
+    for counter in ("received", "allocated"):
+        for room, found in ((99, []), (100, [("a-1", 100)])):
+            with world.transaction() as ctx:
+                account_books.put_pool(ctx, "pool", "b-1", 0, book._replace(**{counter: MAX_AMOUNT - room}))
+            assert helpers(world) == found, counter
     with world.transaction() as ctx:
-        account_books.put_pool(ctx, "pool", "b-1", 0, book._replace(received=MAX_AMOUNT - 100))
-    assert helpers(world) == [("a-1", 100)]
+        full_giver = account_books.network_book(ctx, "a-1", 0)._replace(sent=MAX_AMOUNT - 30)
+        account_books.put_pool(ctx, "pool", "a-1", 0, full_giver)
+    assert helpers(world) == [("a-1", 30)]
     with world.transaction() as ctx:
         full = account_books.device_book(ctx, LOAD, 0)._replace(allocated=MAX_AMOUNT)
         account_books.put_device(ctx, LOAD, 0, full)
