@@ -3,7 +3,7 @@
 from typing import Any, cast
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chaincode import market_products, market_rules, tariffs
@@ -162,12 +162,12 @@ tables = st.lists(st.integers(1, DAY_S - 1), max_size=4, unique=True).flatmap(
 
 @given(voted=tables, rows=tables)
 def test_bounds_hold_at_every_slot_of_the_day(voted: Rows, rows: Rows) -> None:
-    settings: Settings = market_products.checked({"tariffs": voted})
-    own = settings._replace(tariffs=rows)
+    genesis: Settings = market_products.checked({"tariffs": voted})
+    own = genesis._replace(tariffs=rows)
     bad = [
         slot * SLOT_S
         for slot in range(DAY_SLOTS)
-        if own.tariff(slot)[0] > settings.tariff(slot)[0] or own.tariff(slot)[1] < settings.tariff(slot)[1]
+        if own.tariff(slot)[0] > genesis.tariff(slot)[0] or own.tariff(slot)[1] < genesis.tariff(slot)[1]
     ]
     world = marketplace(allocated=0, tariffs=voted)
     if bad:
@@ -178,3 +178,46 @@ def test_bounds_hold_at_every_slot_of_the_day(voted: Rows, rows: Rows) -> None:
         assert [tariff(world, DAY_SLOTS + slot) for slot in range(DAY_SLOTS)] == [
             own.tariff(slot) for slot in range(DAY_SLOTS)
         ]
+
+
+steps = st.lists(
+    st.tuples(st.sampled_from(("publish", "vote", "wait")), st.integers(0, 12), st.none() | prices),
+    min_size=4,
+    max_size=12,
+)
+
+
+@settings(max_examples=12, deadline=None)
+@given(steps)
+def test_each_product_has_what_was_last_said_for_its_slot_before_it_opened(
+    plan: list[tuple[str, int, tuple[int, int] | None]],
+) -> None:
+    world = marketplace(allocated=0, tariffs=((0, 50, 0),))
+    said: list[tuple[int, tuple[int, int] | None]] = []
+    voted = (50, 0)
+    expected: dict[int, tuple[int, int]] = {}
+
+    def note_opened() -> None:
+        for row in cast("tuple[Any, ...]", world.query("market", "products")):
+            holds = next((pair for slot, pair in reversed(said) if slot <= row[0]), None)
+            expected.setdefault(row[0], tariffs.within(holds, voted) if holds else voted)
+            assert (row[9], row[10]) == expected[row[0]]
+
+    note_opened()
+    for what, ahead, pair in [*plan, ("wait", 60, None)]:
+        if what == "vote" and pair is not None and pair != voted:
+            vote(world, ((0, *pair),))
+            voted = pair
+        elif what == "publish":
+            slot = cast("int", world.query("tariffs", "earliest")) + ahead
+            try:
+                publish(world, slot, ((0, *pair),) if pair else ())
+            except ContractError as error:
+                allowed = pair is None or (pair[0] <= voted[0] and pair[1] >= voted[1])
+                assert error.code == ("no-change" if allowed else "tariff-out-of-bounds")
+            else:
+                assert pair is None or (pair[0] <= voted[0] and pair[1] >= voted[1])
+                said = [*(each for each in said if each[0] < slot), (slot, pair)]
+        for _ in range(ahead if what == "wait" else 0):
+            world.next_block(world.time + SLOT_S)
+            note_opened()
