@@ -16,25 +16,29 @@ from cli.session import ask, node_option
 from node.errors import RefusedError
 from node.gateway.client import Client
 
+company_option = click.option("--company", help="The networks of this member too.")
 NO_PATH = "only who stands here helps: a path of agreements is no agreement"
 
 
 @click.command()
 @click.argument("names", metavar="[NETWORK]...", nargs=-1)
+@company_option
 @click.option("--dot", "dot_file", type=click.Path(path_type=Path), help="Also write a file for Graphviz.")
 @node_option
 @json_option
 @refusals_to_exit_codes
-def graph(names: tuple[str, ...], dot_file: Path | None, nodes: tuple[str, ...], as_json: bool) -> None:
+def graph(
+    names: tuple[str, ...], company: str | None, dot_file: Path | None, nodes: tuple[str, ...], as_json: bool
+) -> None:
     """Show who can help whom directly: agreements in force, by who takes; of all networks, or of those named.
 
     Example: watt admin agreement graph
 
     Example: watt admin agreement graph shop-1-hvac shop-2-hvac --dot agreements.dot
     """
-    rows, networks, _, decimals = ask(nodes, lambda client: _read(client, names, pools=False))
+    rows, networks, about, _, decimals = ask(nodes, lambda client: _read(client, names, company, pools=False))
     whole = graph_of(rows, networks)
-    shown = _around(whole, names)
+    shown = _around(whole, about)
     if dot_file is not None:
         _write(dot_file, dot(shown, {row["number"]: tokens(row["cap"], decimals) for row in rows}))
     if as_json:
@@ -45,7 +49,7 @@ def graph(names: tuple[str, ...], dot_file: Path | None, nodes: tuple[str, ...],
         return ", ".join(f"{row['giver']} (at most {tokens(row['cap'], decimals)})" for row in found)
 
     lines = []
-    for network in names or sorted(shown):
+    for network in about or sorted(shown):
         taken = taken_by(whole, network)
         by_hand = [row for row in taken if row["kind"] == SHARE and not row["automatic"]]
         sold = [row for row in taken if row["kind"] == SALE]
@@ -56,17 +60,20 @@ def graph(names: tuple[str, ...], dot_file: Path | None, nodes: tuple[str, ...],
 
 @click.command()
 @click.argument("names", metavar="[NETWORK]...", nargs=-1)
+@company_option
 @node_option
 @json_option
 @refusals_to_exit_codes
-def check(names: tuple[str, ...], nodes: tuple[str, ...], as_json: bool) -> None:
+def check(names: tuple[str, ...], company: str | None, nodes: tuple[str, ...], as_json: bool) -> None:
     """Tell what owners should know about their agreements: who has nobody, who depends on one helper, circles, promises
     beyond what a pool has, and paths, which are no agreements. Of all networks, or of those named.
 
     Example: watt admin agreement check shop-1-hvac
+
+    Example: watt admin agreement check --company shops
     """
-    rows, networks, pools, _ = ask(nodes, lambda client: _read(client, names, pools=True))
-    found = findings(graph_of(rows, networks), rows, pools, names or networks)
+    rows, networks, about, pools, _ = ask(nodes, lambda client: _read(client, names, company, pools=True))
+    found = findings(graph_of(rows, networks), rows, pools, about or networks)
     if as_json:
         return print_json([each._asdict() for each in found])
     for each in found:
@@ -76,23 +83,36 @@ def check(names: tuple[str, ...], nodes: tuple[str, ...], as_json: bool) -> None
 
 
 async def _read(
-    client: Client, names: tuple[str, ...], *, pools: bool
-) -> tuple[list[dict[str, Any]], list[str], dict[str, int], int]:
-    """All agreements, all networks, what the pools of automatic helpers have now (if asked for), a token's decimals."""
+    client: Client, names: tuple[str, ...], company: str | None, *, pools: bool
+) -> tuple[list[dict[str, Any]], list[str], tuple[str, ...], dict[str, int], int]:
+    """All agreements, all networks, those asked for (empty: all), what the pools of automatic helpers among them have
+    now (if asked for), a token's decimals.
+    """
     rows = await all_records(client.query, "agreements", "agreements", {}, AGREEMENT)
-    networks: list[str] = []
-    while page := as_rows(await client.query("identity", "networks", {"first": len(networks)})):
-        networks += cast("tuple[str, ...]", page)
+    networks = await _listed(client, "identity", {})
     for name in names:
         if name not in networks:
             raise RefusedError("unknown-network", f"there is no network {name[:48]!r}")
+    about = names
+    if company is not None:
+        about = tuple(dict.fromkeys((*names, *await _listed(client, "overview", {"member": company}))))
+        if not about:
+            raise RefusedError("unknown-network", f"{company[:48]!r} has no networks")
     held: dict[str, int] = {}
     for row in rows:
-        wanted = not names or row["giver"] in names
+        wanted = not about or row["giver"] in about
         if pools and wanted and row["in_force"] and row["automatic"] and row["giver"] not in held:
             account = {"account": f"pool:{row['giver']}:{row['period']}"}
             held[row["giver"]] = cast("int", await client.query("accounts", "account", account))
-    return rows, sorted(networks), held, (await client.node_info()).token_decimals
+    return rows, sorted(networks), about, held, (await client.node_info()).token_decimals
+
+
+async def _listed(client: Client, contract: str, args: dict[str, Any]) -> list[str]:
+    """The names that the query ``networks`` of a contract gives page by page."""
+    networks: list[str] = []
+    while page := as_rows(await client.query(contract, "networks", {**args, "first": len(networks)})):
+        networks += cast("tuple[str, ...]", page)
+    return networks
 
 
 def _around(whole: "nx.MultiDiGraph[str]", names: tuple[str, ...]) -> "nx.MultiDiGraph[str]":

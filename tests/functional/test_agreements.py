@@ -111,9 +111,11 @@ def test_the_graph_and_what_it_tells(street: Federation, tmp_path: Path) -> None
     assert ("path", "home-1", "home-2", "home-3") in found and ("nobody-helps", "home-1") in found
     assert ("one-helper", "home-2") in found
     assert "a path is no agreement: home-1 does not help home-3" in street.run("admin", "agreement", "check").stdout
+    assert street.agreement("check", "--company", "club") == street.agreement("check")
     dot = tmp_path / "agreements.dot"
     shown = street.agreement("graph", "home-3", "--dot", str(dot))
     assert shown["networks"] == ["home-1", "home-2", "home-3"]
     assert '"home-2" -> "home-3"' in dot.read_text()
     assert "home-1 (at most 20.000)" in street.run("admin", "agreement", "graph").stdout
+    assert street.refusal("agreement", "graph", "--company", "nobody").startswith("watt: unknown-member: ")
     assert street.refusal("agreement", "graph", "home-9").startswith("watt: unknown-network: ")
