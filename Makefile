@@ -23,7 +23,7 @@ RANDOM_TIMES ?= 20
 
 help:
 	@echo "make demo    a day of trade between 17 real homes on four nodes (about 4 minutes)"
-	@echo "make company a month of 12 shops with budgets for 384 devices on four nodes (about 9 minutes)"
+	@echo "make company a month of 12 shops with budgets for 384 devices on four nodes (about 8 minutes)"
 	@echo "make test    check, then every test (the same as CI)"
 	@echo "make check   formatting, lint, types, import contract, generated code"
 	@echo "make sim     the simulator at length: SIM_SEEDS=$(SIM_SEEDS) (about an hour), and every small history"

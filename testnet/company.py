@@ -42,7 +42,7 @@ REPORT_NAME: Final = "report.json"
 )  # fmt: skip
 @click.option("--days", type=click.IntRange(1, MOST_DAYS), default=MOST_DAYS, show_default=True,
               help="Days of the billing period, from 1 June 2014 on.")  # fmt: skip
-@click.option("--day-seconds", type=click.IntRange(5, 3_600), default=14, show_default=True,
+@click.option("--day-seconds", type=click.IntRange(5, 3_600), default=12, show_default=True,
               help="A day takes so long.")  # fmt: skip
 @json_option
 @refusals

@@ -43,7 +43,7 @@ SOLD_PERMILLE: Final = 500
 ASKED: Final = 450_000
 BID: Final = 900_000
 """Base units per Wh, between feed-in and retail."""
-LATE_S: Final = METERING_S // 2
+LATE_S: Final = METERING_S * 3 // 4
 """Readings that are later than this may soon be too late."""
 
 
@@ -124,7 +124,7 @@ class Month:
                     await self._sender.hand_in("orders", raw)
 
     async def _react(self, agreed: Agreed) -> None:
-        await self._reach(start_s() + self._world.company.days * DAY_S // 2)
+        await self._reach(start_s() + self._world.company.days // 2 * DAY_S)  # midnight; a single day's is its first
         await self._decisions.react(agreed)
 
     async def _reach(self, due: int, *, is_due: bool = True) -> None:

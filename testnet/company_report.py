@@ -27,6 +27,8 @@ INSIDE: Final = "inside"
 FROM_POOL: Final = "from the pool"
 BETWEEN: Final = "between"
 WORST: Final = 3
+LATER: Final = 3
+"""Periods after the one that was closed: a day's may be over before that."""
 
 
 class Shared(NamedTuple):
@@ -39,7 +41,7 @@ class Shared(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class NetworkResult:
-    """``books``: the period's, NETWORK_BUDGET by name; ``carried``: what the next period had carried in; ``shares``: by
+    """``books``: the period's, NETWORK_BUDGET by name; ``carried``: what a later period had carried in; ``shares``: by
     INSIDE, FROM_POOL, BETWEEN; ``alerts``: how many of each cause; ``metered_wh``: what its devices took."""
 
     shop: int
@@ -53,9 +55,9 @@ class NetworkResult:
 
 @dataclass(frozen=True, slots=True)
 class CompanyReport:
-    """Everything. ``company``: the company's own book of the period, ``company_carried``: what its next one had carried
-    in; ``bought``: what the neighbour received; ``worst``: devices that were furthest above their budgets, with their
-    alerts; ``planned_wh``: what the data say that the devices take; ``supply``: (issued, redeemed, sum of balances)."""
+    """Everything. ``company``: the company's own book of the period; ``bought``: what the neighbour received;
+    ``worst``: devices that were furthest above their budgets, with their alerts; ``planned_wh``: what the data say that
+    the devices take; ``supply``: (issued, redeemed, sum of balances)."""
 
     days: int
     day_seconds: int
@@ -71,7 +73,6 @@ class CompanyReport:
     traded: dict[str, int]
     networks: dict[str, NetworkResult]
     company: dict[str, int]
-    company_carried: int
     sales: list[dict[str, Any]]
     bought: int
     worst: list[dict[str, Any]]
@@ -126,7 +127,6 @@ async def make_report(
             traded=await _traded(client, world),
             networks=networks,
             company=await _company(client, period),
-            company_carried=(await _company(client, period + 1))["carried_in"],
             sales=sales,
             bought=await _bought(client, company.neighbour.id, sorted({sale["buyer_period"] for sale in sales})),
             worst=await _worst(client, devices, period),
@@ -194,7 +194,7 @@ async def _devices(client: Client, network: str, period: int) -> list[dict[str, 
 
 async def _network(client: Client, network: NetworkPlan, period: int, devices: list[dict[str, Any]]) -> NetworkResult:
     of = {"network": network.id, "period": period}
-    after = record(await client.query("budget", "network_budget", {**of, "period": period + 1}), NETWORK_BUDGET)
+    later = [record(await client.query("budget", "network_budget", each), NETWORK_BUDGET) for each in _later(of)]
     alerts: Counter[str] = Counter()
     for device in devices:
         alerts.update(device["alerts"])
@@ -202,11 +202,16 @@ async def _network(client: Client, network: NetworkPlan, period: int, devices: l
         shop=network.shop,
         kind=network.kind,
         books=record(await client.query("budget", "network_budget", of), NETWORK_BUDGET),
-        carried=after["carried_in"],
+        carried=next((books["carried_in"] for books in later if books["carried_in"]), 0),
         shares=_summed(await all_records(client.query, "budget", "shares", of, SHARE)),
         alerts=dict(alerts.most_common()),
         metered_wh=sum(device["used_wh"] for device in devices),
     )
+
+
+def _later(of: dict[str, Any]) -> list[dict[str, Any]]:
+    """The periods after one, into the first of which that is not over at its close something is carried over."""
+    return [{**of, "period": of["period"] + ahead} for ahead in range(1, LATER + 1)]
 
 
 def _summed(shares: list[dict[str, Any]]) -> dict[str, Shared]:

@@ -4,11 +4,14 @@ Every decision is a transaction that its own key signs; what a later one needs t
 earlier one. A decision that the rules refuse ends the run: nothing here is expected to fail.
 """
 
+import asyncio
+from collections import Counter
 from typing import Any, Final, NamedTuple
 
 from chaincode.agreement_book import SALE, SHARE
 from chaincode.budget_supply import COMPANY
 from node.errors import RefusedError
+from node.limits import MEMPOOL_PER_SENDER
 from node.model.codec import Value
 from testnet.company_data import HOURS
 from testnet.company_money import RESERVE_PERMILLE, budget_of, cost, policy_of
@@ -30,6 +33,8 @@ REDEMPTION_PERMILLE: Final = 800
 REACTS: Final = (5, 8)
 """In the middle of the month the company takes back from the HVAC of the second, and assigns to the chargers of the
 first."""
+HOTTEST: Final = 3
+"""Whose HVAC then gets half of the company's reserve, into its pool."""
 TAKEN_PERMILLE: Final = 100
 BY_HAND: Final = 1
 """The shop in whose HVAC tokens are moved by hand and on request; so much each, of its budget."""
@@ -37,6 +42,7 @@ MOVED_PERMILLE: Final = 10
 FORECAST_KINDS: Final = (HVAC, LIGHTING)
 """Networks whose owners say what they expect of every device."""
 
+AT_ONCE: Final = MEMPOOL_PER_SENDER // 2
 _Step = tuple[str, str, str, dict[str, Any]]
 """Whose key, contract, method, arguments."""
 
@@ -69,21 +75,20 @@ class Decisions:
     async def react(self, agreed: Agreed) -> None:
         """In the middle of the month: money moves between company and networks, between devices, and to the
         neighbour. Raises RefusedError."""
+        await asyncio.gather(
+            self._between_networks(agreed.period), self._between_devices(agreed.period), self._sell(agreed)
+        )
+
+    async def _between_networks(self, period: int) -> None:
+        """The company takes from who has enough, and assigns that and some of its reserve to who has not."""
         poor, rich = self._networks[REACTS[0], CHARGERS], self._networks[REACTS[1], HVAC]
-        days = self._world.company.days
-        taken = budget_of(rich, days) * TAKEN_PERMILLE // 1000
-        into: dict[str, Any] = {"period": agreed.period}
+        taken = budget_of(rich, self._world.company.days) * TAKEN_PERMILLE // 1000
+        into: dict[str, Any] = {"period": period}
         await self._do(MEMBER, "companies", "take_back", {**into, "network": rich.id, "amount": taken})
-        more = taken + self._reserve() // 2
-        await self._do(MEMBER, "companies", "assign", {**into, "network": poor.id, "amount": more})
+        await self._do(MEMBER, "companies", "assign", {**into, "network": poor.id, "amount": taken})
         await self._do(owner_of(poor), "budget", "allocate_by_policy", {**into, "network": poor.id})
-        await self._between_devices(agreed.period)
-        seller = self._networks[SELLER, REFRIGERATION]
-        amount = budget_of(seller, days) * SALE_PERMILLE // 2000
-        terms = {"agreement": agreed.sale, "period": agreed.period, "amount": amount}
-        sale = await self._do(owner_of(seller), "sales", "offer", terms)
-        await self._do(NEIGHBOUR, "sales", "accept", {"sale": sale, "payment": b"invoice 2014-06/1"})
-        await self._do(owner_of(seller), "sales", "confirm_payment", {"sale": sale})
+        hot = {**into, "network": self._networks[HOTTEST, HVAC].id, "amount": self._reserve() // 2}
+        await self._do(MEMBER, "companies", "assign", hot)
 
     async def _between_devices(self, period: int) -> None:
         """An owner moves tokens from the unit that stands by to the one that runs most; a device asks another one of
@@ -96,6 +101,15 @@ class Decisions:
         ask = {"device": busiest.id, "giver": idlest.id, "period": period, "amount": amount, "reason": "a hot week"}
         request = await self._do(owner_of(network), "requests", "ask", ask)
         await self._do(owner_of(network), "requests", "grant", {"request": request, "amount": amount // 2})
+
+    async def _sell(self, agreed: Agreed) -> None:
+        """Half of what may be sold: offered, bought and paid."""
+        seller = self._networks[SELLER, REFRIGERATION]
+        amount = budget_of(seller, self._world.company.days) * SALE_PERMILLE // 2000
+        terms = {"agreement": agreed.sale, "period": agreed.period, "amount": amount}
+        sale = await self._do(owner_of(seller), "sales", "offer", terms)
+        await self._do(NEIGHBOUR, "sales", "accept", {"sale": sale, "payment": b"invoice 2014-06/1"})
+        await self._do(owner_of(seller), "sales", "confirm_payment", {"sale": sale})
 
     async def begin_next(self, agreed: Agreed) -> None:
         """When the month is closed: what the chargers carried over is allocated by what each used in it. A day is over
@@ -213,11 +227,17 @@ class Decisions:
         return status.result
 
     async def _all(self, steps: list[_Step]) -> None:
-        """Decisions that need nothing of one another. Raises RefusedError if one was refused."""
+        """Decisions that need nothing of one another, of each key no more at once than nodes take out of order. Raises
+        RefusedError if one was refused."""
         before = sum(self._sender.refused.values())
-        keys = self._world.keys
-        raws = [self._sender.sign(keys[who], contract, method, args) for who, contract, method, args in steps]
-        await self._sender.all("decisions", raws)
+        turns: Counter[str] = Counter()
+        rounds: dict[int, list[bytes]] = {}
+        for who, contract, method, args in steps:
+            raw = self._sender.sign(self._world.keys[who], contract, method, args)
+            rounds.setdefault(turns[who] // AT_ONCE, []).append(raw)
+            turns[who] += 1
+        for raws in rounds.values():
+            await self._sender.all("decisions", raws)
         if sum(self._sender.refused.values()) != before:
             raise RefusedError("not-prepared", f"{steps[0][1]}.{steps[0][2]}: {dict(self._sender.refused)}")
 
