@@ -143,6 +143,9 @@ def test_a_network_asks_only_so_often_at_a_time() -> None:
     world.call(owner("a-1"), "agreements", "withdraw", agreement=1)
     world.call(owner("a-1"), "agreements", "propose", **terms("a-1", "b-1"))
     assert agree(world, "b-2", "a-1") == MAX_ASKED + 2, "what it asks takes no room from what others ask"
+    for method, number, taker in (("decline", MAX_ASKED + 1, "b-1"), ("accept", 2, agreement(world, 2)["taker"])):
+        world.call(owner(taker), "agreements", method, agreement=number)
+        world.call(owner("a-1"), "agreements", "propose", **terms("a-1", federation_of_strangers(world)))
 
 
 def test_a_network_agrees_on_so_much() -> None:
