@@ -51,7 +51,7 @@ def test_a_company_divides_and_takes_back() -> None:
     )
 
 
-def test_what_is_the_networks_own_is_not_taken() -> None:
+def test_no_more_is_taken_back_than_was_given() -> None:
     world = club()
     issue(world, 500)
     issue_company(world, 50)
