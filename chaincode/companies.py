@@ -2,8 +2,8 @@
 
 What the utility issues to a company (``supply.issue_company``) lies in its own account until the company *assigns* it
 to networks of its own. What it has assigned to a network in a period it may take back, as far as the network's pool
-still has as much: never more than it gave, so that no network has less than it would have without its company, and nothing
-that devices have. It may *limit* what a network has of it in a period, and names a *class* for each network
+still has as much: never more than it gave, so that no network has less than it would have without its company, and
+nothing that devices have. It may *limit* what a network has of it in a period, and names a *class* for each network
 ("cooling"), by which agreements may be restricted.
 
 Company and network each have their own calendar (``budget_calendar``); mostly it is the same one. ``period`` is the
