@@ -38,7 +38,7 @@ def periods_of(world: World, slots: range, network: str = "home-1") -> list[int]
 
 
 def issue(world: World, period: int, network: str = "home-1") -> None:
-    args = {"network": network, "period": period, "amount": 1_000, "reference": b"r"}
+    args = {"network": network, "period": period, "amount": 1_000, "reference": b"%d" % len(world.events)}
     world.call(UTILITY, "budget", "issue", **args)
 
 
@@ -46,36 +46,42 @@ def empty(**market: Any) -> World:
     return marketplace(allocated=0, **market)
 
 
+lengths_of_periods = st.lists(st.sampled_from((DAY, 2 * DAY, 7 * DAY, 31 * DAY)), min_size=1, max_size=4)
+plans = st.tuples(st.sampled_from(("network", "company")), st.integers(0, 12), lengths_of_periods, st.integers(0, 40))
+issues = st.tuples(st.just("issue"), st.integers(0, 8), st.just([DAY]), st.integers(0, 10))
+
+
 @settings(max_examples=40, deadline=None)
-@given(
-    plans=st.lists(
-        st.tuples(
-            st.booleans(),
-            st.integers(0, 12),
-            st.lists(st.sampled_from((DAY, 2 * DAY, 7 * DAY, 31 * DAY)), min_size=1, max_size=4),
-            st.integers(0, 40),
-        ),
-        max_size=8,
-    )
-)
-def test_every_slot_lies_in_exactly_one_period(plans: list[tuple[bool, int, list[int], int]]) -> None:
-    """Checklist 1: whatever is planned one after the other, numbers ascend without gaps, and each period holds exactly
-    its slots; what has begun stays as it was.
+@given(actions=st.lists(st.one_of(plans, plans, issues), max_size=8))
+def test_every_slot_lies_in_exactly_one_period(actions: list[tuple[str, int, list[int], int]]) -> None:
+    """Checklist 1: whatever is planned one after the other, numbers ascend without gaps, each period holds exactly its
+    slots, and what has begun or holds money stays as it was.
     """
     world = empty()
-    for for_company, ahead, lengths, days in plans:
+    booked = {-1: (0, 0)}  # periods with money: their slots
+    for action, ahead, lengths, days in actions:
         world.next_block(world.time + days * DAY * SLOT_S)
         now = world.time // SLOT_S
         old = periods_of(world, range(max(0, now - 300), now + DAY))
         with world.transaction() as ctx:
-            scope = budget_calendar.scope_of(ctx, "home-1")
-            if for_company:
+            scope = own = budget_calendar.scope_of(ctx, "home-1")
+            if action == "company":
                 made = budget_calendar.company_scope("club")
                 scope = made if budget_calendar.is_made(ctx, made) else b""
             number = budget_calendar.scope_period(ctx, scope, now + 2 * DAY) + 1 + ahead
             first = budget_calendar.scope_slots(ctx, scope, number)[0]
-        assert (plan_company if for_company else plan)(world, first, *lengths) == number
+        if action == "issue":
+            issue(world, number)
+            with world.transaction() as ctx:
+                booked[number] = budget_calendar.slots_of(ctx, "home-1", number)
+        elif number <= max(booked) and (action == "network" or not own.startswith(b"network")):
+            with pytest.raises(ContractError, match="period-in-use"):
+                (plan_company if action == "company" else plan)(world, first, *lengths)
+        else:
+            assert (plan_company if action == "company" else plan)(world, first, *lengths) == number
         assert periods_of(world, range(max(0, now - 300), now + DAY)) == old
+        with world.transaction() as ctx:
+            assert all(budget_calendar.slots_of(ctx, "home-1", at) == booked[at] for at in booked if at >= 0)
     with world.transaction() as ctx:
         slot = 0
         last = budget_calendar.period_of(ctx, "home-1", world.time // SLOT_S + 200 * DAY)
