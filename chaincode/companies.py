@@ -10,7 +10,7 @@ Company and network each have their own calendar (``budget_calendar``); mostly i
 company's, ``network_period`` the network's. The two have at least one slot in common (``period-mismatch``); unless it
 is named it is the one in which the company's period begins, or in which the slot under way lies, if that is later.
 
-What is left in a company's period is carried over whole into the next one when the period closes (``budget_close``).
+What is left in a company's period is carried over whole when the period closes (``budget_close``).
 
 Limits hold level by level: the cap of the utility on what it issues, the limit of the company on what a network has of
 it, the limit of the network's owner on what a device has (``budget_policy``).
