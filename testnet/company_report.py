@@ -41,16 +41,26 @@ class Shared(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class NetworkResult:
-    """``books``: the period's, NETWORK_BUDGET by name; ``carried``: what a later period had carried in; ``shares``: by
+    """``books``: the period's, NETWORK_BUDGET by name; ``later``: those of ``LATER`` periods after it; ``shares``: by
     INSIDE, FROM_POOL, BETWEEN; ``alerts``: how many of each cause; ``metered_wh``: what its devices took."""
 
     shop: int
     kind: str
     books: dict[str, Any]
-    carried: int
+    later: list[dict[str, Any]]
     shares: dict[str, Shared]
     alerts: dict[str, int]
     metered_wh: int
+
+    @property
+    def carried(self) -> int:
+        """What the first later period that was not over had carried in."""
+        return next((books["carried_in"] for books in self.later if books["carried_in"]), 0)
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether the law of conservation holds for the period and those after it."""
+        return all(_adds_up(books) for books in (self.books, *self.later))
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +169,7 @@ def faults(report: CompanyReport) -> list[str]:
         f"the books do not hold the energy of the data, {report.planned_wh} Wh": report.planned_wh
         != sum(network.metered_wh for network in report.networks.values()),
         "nothing was traded": report.traded["energy_wh"] == 0,
-        **{f"{name} does not add up": not _adds_up(network.books) for name, network in report.networks.items()},
+        **{f"{name} does not add up": not network.adds_up for name, network in report.networks.items()},
         **{
             f"{name} carried over something else than arrived": network.books["carried_out"] != network.carried
             for name, network in report.networks.items()
@@ -202,7 +212,7 @@ async def _network(client: Client, network: NetworkPlan, period: int, devices: l
         shop=network.shop,
         kind=network.kind,
         books=record(await client.query("budget", "network_budget", of), NETWORK_BUDGET),
-        carried=next((books["carried_in"] for books in later if books["carried_in"]), 0),
+        later=later,
         shares=_summed(await all_records(client.query, "budget", "shares", of, SHARE)),
         alerts=dict(alerts.most_common()),
         metered_wh=sum(device["used_wh"] for device in devices),
