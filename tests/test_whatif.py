@@ -163,6 +163,22 @@ def test_what_was_voted_on_comes_into_force_beside_what_is_changed(tmp_path: Pat
     ]  # fmt: skip
 
 
+def test_published_tariffs_hold_in_both_runs_within_what_is_voted(tmp_path: Path) -> None:
+    """Retail 80 published where 100 was voted; what if 60 had been voted, with a feed-in of 30, before it began?"""
+    made = MarketChain()
+    slot = 50
+    made.commit(made.execute(0, [made.tx("utility", "tariffs", "publish", from_slot=slot, rows=[[0, 80, FEED_IN]])]))
+    for time in range(SLOT_S, slot * SLOT_S, SLOT_S):
+        made.commit(made.execute(time, []))
+    run = WhatIf(genesis(), default_registry(), 20, made.ledger.head.height, Change((), ((0, 60, 30),), None), tmp_path)
+    for height in range(1, made.ledger.head.height + 1):
+        run.feed(*block(made.ledger, height))
+    assert run._changed is not None
+    pinned: list[Any] = [each.executor.query("market", "product", {"slot": slot}) for each in (run._real, run._changed)]
+    run.close()
+    assert [product[9:11] for product in pinned] == [(80, FEED_IN), (60, 30)]
+
+
 def test_a_change_that_the_rules_refuse_is_refused(chain: Ledger, tmp_path: Path) -> None:
     with pytest.raises(RefusedError, match="bad-settings"):
         outcome(chain, 1, Change((("tick_s", -1),), (), None), tmp_path)
