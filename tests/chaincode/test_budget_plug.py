@@ -136,7 +136,11 @@ class Plugs(RuleBasedStateMachine):
 
     @rule(amounts=st.dictionaries(st.sampled_from(DEVICES), st.integers(1, 300), min_size=1), spare=st.integers(0, 90))
     def allocate(self, amounts: dict[str, int], spare: int) -> None:
-        fund(self.world, amounts, period=self.period, spare=spare + 600)
+        money = {"network": "home-1", "period": self.period}
+        self.number += 1
+        reference = b"r%d" % self.number
+        self.world.call(UTILITY, "budget", "issue", **money, amount=sum(amounts.values()) + spare, reference=reference)
+        self._try("allocate", network="home-1", amounts=tuple(amounts.items()))  # what it owes is paid first
 
     @rule(name=st.sampled_from(DEVICES), amount=st.integers(1, 300))
     def withdraw(self, name: str, amount: int) -> None:
