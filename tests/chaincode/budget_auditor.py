@@ -87,6 +87,7 @@ class Auditor:
         self.state_of: dict[tuple[str, int], str] = {}
         self.floor_of: dict[str, int] = {}
         self.pool_floor_of: dict[str, int] = {}
+        self.carry_cap_of: dict[str, int] = {}
         self._moved: tuple[Account, Account, int] | None = None
         self._before: tuple[Account, Account, int] | None = None
         self._slot = -1
@@ -124,7 +125,7 @@ class Auditor:
                 self._policy(event.keys[0], *data)
 
     def _policy(self, network: str, terms: tuple[Any, ...], rows: tuple[tuple[Any, ...], ...]) -> None:
-        self.pool_floor_of[network] = terms[2]
+        self.pool_floor_of[network], self.carry_cap_of[network] = terms[2:4]
         for device, owner in self.network_of.items():
             if owner == network:
                 self.floor_of.pop(device, None)
@@ -248,7 +249,10 @@ class Auditor:
             assert self.member_of[other.owner] == company.owner, "a company gives its own networks, and they it"
         self.book(source.book)[sent] += amount
         self.book(target.book)[received] += amount
-        if reason != "carry":
+        if reason == "carry":
+            cap = self.carry_cap_of.get(target.owner) if target.kind == "pool" else None
+            assert cap is None or self.book(target.book)["carried_in"] <= cap, f"{target} is above its carry-over"
+        else:
             self.given[_name(source), _name(target)] += amount
 
     def _ungiven(self, device: Account, giver: Account, amount: int) -> None:

@@ -19,7 +19,7 @@ holders = st.sampled_from([("network", network) for network in NETWORKS] + [("co
 agreements = st.fixed_dictionaries(
     {
         "sides": st.permutations(NETWORKS),
-        "kind": st.sampled_from(["share", "share", "sale"]),
+        "kind": st.sampled_from(["share", "sale"]),
         "cap": st.sampled_from([30_000, 500_000]),
         "automatic": st.sampled_from([True, True, False]),
         "same_class": st.sampled_from([False, False, True]),

@@ -166,7 +166,7 @@ class Life(Companies, RuleBasedStateMachine):
                 "pool_floor": st.sampled_from([0, 0, 30_000]),
                 "carry_cap": st.sampled_from([0, 50_000, 10**12]),
                 "carry_periods": st.sampled_from([0, 0, 1, 2]),
-                "excess": st.sampled_from(["return", "return", "redeem"]),
+                "excess": st.sampled_from(["return", "redeem", "sell", "sell"]),
                 "allocation": st.sampled_from(["by-hand", "history", "forecast"]),
             }
         ),
@@ -176,6 +176,9 @@ class Life(Companies, RuleBasedStateMachine):
         limit=st.sampled_from([None, None, 200_000]),
     )
     def policy(self, network: str, terms: dict[str, Any], rows: list[tuple[int, int, bool]], limit: int | None) -> None:
+        sales = [number for number, of in self.agreements.items() if of["giver"] == network and of["kind"] == "sale"]
+        if terms["excess"] == "sell":
+            terms |= {"sale": sales[-1]} if sales else {"excess": "return"}
         own = zip(self.own(network), rows, strict=False)
         devices = tuple(
             (device, rank, floor if gives else 0, gives, limit, 0, 0) for device, (rank, floor, gives) in own
