@@ -27,7 +27,7 @@ help:
 	@echo "make test    check, then every test (the same as CI)"
 	@echo "make check   formatting, lint, types, import contract, generated code"
 	@echo "make sim     the simulator at length: SIM_SEEDS=$(SIM_SEEDS) (about an hour), and every small history"
-	@echo "make random  auctions, books and whole days of the market, RANDOM_TIMES=$(RANDOM_TIMES) as many as in make test"
+	@echo "make random  auctions, books, whole days of the market and lives of budgets, RANDOM_TIMES=$(RANDOM_TIMES) as many as in make test"
 	@echo "make fuzz    every decoder under a coverage-guided fuzzer, FUZZ_SECONDS=$(FUZZ_SECONDS) each"
 	@echo "make mutants break the code on purpose, one way after another; something must notice each"
 	@echo "make bench   throughput, latency, auction, budgets, ledger, recovery, members, a community (about 40 minutes); results in bench/results"
@@ -94,7 +94,8 @@ sim: $(VENV)/.ready
 
 random: $(VENV)/.ready
 	WATT_EXAMPLES=$(RANDOM_TIMES) $(BIN)/pytest -p no:cacheprovider --timeout 7200 -n auto \
-		$(wildcard tests/chaincode/test_auction_*.py) $(wildcard tests/chaincode/test_market_*.py)
+		$(wildcard tests/chaincode/test_auction_*.py) $(wildcard tests/chaincode/test_market_*.py) \
+		$(wildcard tests/chaincode/test_budget_*.py)
 
 mutants: $(VENV)/.ready
 	$(BIN)/python -m tests.mutants.run
