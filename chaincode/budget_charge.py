@@ -11,10 +11,11 @@ Owed is paid, oldest first, before anything else from what next comes into the n
 the period that pays. Proceeds go to the pool, or by policy to the device that earned them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from chaincode import account_books, accounts, budget_policy, budget_share, budget_state, identity, slots
+from chaincode.accounts import DeviceBook
 from chaincode.apportion import apportion
 from chaincode.budget_division import Need
 from chaincode.budget_share import POOL, Share, Spare
@@ -65,7 +66,7 @@ def charge_all(
             raise ContractError("bad-amount", "a charge is an integer from 0 to 2^63-1")
     before = {device: accounts.device_book(ctx, device, period) for device, _ in charges}
     this = _Run(network, period, target, reason, reference)
-    due = _pay_own(ctx, this, charges, [amount for _, amount in charges])
+    due = _pay_own(ctx, this, charges, [amount for _, amount in charges], before)
     if any(due):
         givers = budget_share.spares(ctx, network, period, _short(charges, due))
         due = _pay_by_gifts(ctx, this, charges, due, givers)
@@ -143,11 +144,13 @@ def _short(charges: Sequence[Charge], due: Sequence[int]) -> dict[str, int]:
     return {device: left for (device, _), left in zip(charges, due, strict=True) if left}
 
 
-def _pay_own(ctx: Context, this: _Run, charges: Sequence[Charge], due: Sequence[int]) -> list[int]:
-    """Each pays what it can from its own available; what is still due."""
+def _pay_own(
+    ctx: Context, this: _Run, charges: Sequence[Charge], due: Sequence[int], books: Mapping[str, DeviceBook]
+) -> list[int]:
+    """Each pays what it can from its own available, which is in ``books``; what is still due."""
     left = []
     for (device, _), amount in zip(charges, due, strict=True):
-        part = min(accounts.device_book(ctx, device, this.period).available, amount)
+        part = min(books[device].available, amount)
         if part:
             source = f"device:{device}:{this.period}"
             accounts.transfer(ctx, source, this.target, part, this.reason, this.reference)
@@ -168,7 +171,8 @@ def _pay_by_gifts(
     if not needs:
         return list(due)
     budget_share.give(ctx, this.network, this.period, needs, givers, this.reason)
-    return _pay_own(ctx, this, charges, due)
+    books = {device: accounts.device_book(ctx, device, this.period) for device, _ in charges}
+    return _pay_own(ctx, this, charges, due, books)
 
 
 def _pay_from_pool(ctx: Context, this: _Run, charges: Sequence[Charge], due: Sequence[int]) -> list[int]:
