@@ -26,6 +26,7 @@ from chaincode import (
     budget_closed,
     budget_lots,
     budget_state,
+    budget_supply,
     identity,
     market_products,
     roles,
@@ -132,12 +133,16 @@ class Periods(Contract):
         ``budget_closed.Closing``, None before. Raises ContractError: unknown-network, unknown-period.
         """
         status = budget_state.status_of(ctx, network, period)
-        first, end = budget_calendar.slots_of(ctx, network, period)
-        over = settlement_rent.first_not_over(ctx) or 0
-        found = budget_closed.closing_of(ctx, "pool", network, period)
-        closing: Value = None if found is None else tuple(found)
-        times = slots.starts_at(ctx, first), slots.starts_at(ctx, end)
-        return status, first, end, *times, max(0, end - max(first, over)), closing
+        extent = _extent(ctx, *budget_calendar.slots_of(ctx, network, period))
+        return (status, *extent, _closing(ctx, "pool", network, period))
+
+    @query
+    def company_period(self, ctx: Context, *, member: str, period: int) -> Value:
+        """The same of a company. Raises ContractError: unknown-member, unknown-period."""
+        roles.member_of(ctx, member)
+        status = budget_supply.company_status(ctx, member, period)
+        extent = _extent(ctx, *budget_calendar.company_slots_of(ctx, member, period))
+        return (status, *extent, _closing(ctx, "company", member, period))
 
     @query
     def lots(self, ctx: Context, *, network: str, period: int) -> Value:
@@ -146,6 +151,17 @@ class Periods(Contract):
         """
         budget_state.require_period(ctx, network, period)
         return tuple([tuple(lot) for lot in budget_lots.lots_of(ctx, network, period)])
+
+
+def _extent(ctx: Context, first: int, end: int) -> tuple[int, int, int, int, int]:
+    """(first slot, end slot, when each begins, slots that are not over)."""
+    over = settlement_rent.first_not_over(ctx) or 0
+    return first, end, slots.starts_at(ctx, first), slots.starts_at(ctx, end), max(0, end - max(first, over))
+
+
+def _closing(ctx: Context, kind: str, owner: str, period: int) -> Value:
+    found = budget_closed.closing_of(ctx, kind, owner, period)
+    return None if found is None else tuple(found)
 
 
 def _plan_at_genesis(ctx: Context, name: str, owner: str, first_slot: int, length: int) -> None:

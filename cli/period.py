@@ -14,7 +14,7 @@ from chaincode.market_products import DAY_S
 from chaincode.periods import MAX_DAYS, MAX_LENGTHS
 from cli.answers import as_rows, record, records
 from cli.output import count, json_option, print_json, print_table, refusals_to_exit_codes, tokens
-from cli.periods import period_option, period_or_current
+from cli.periods import company_period, period_option, period_or_current
 from cli.session import ask, node_option, signing_options, transact
 from cli.units import Count, clock
 from cli.verify import slot_seconds_of
@@ -85,35 +85,39 @@ def plan(
 
 
 @period.command()
-@click.argument("network")
+@click.argument("name")
+@click.option("--company", "of_company", is_flag=True, help="NAME is a company's, not a network's.")
 @period_option
 @node_option
 @json_option
 @refusals_to_exit_codes
-def show(network: str, period: int | None, nodes: tuple[str, ...], as_json: bool) -> None:
-    """Show the calendar of a NETWORK, and of one billing period its slots, its times, how far its closing is, and what
-    was carried into it.
+def show(name: str, of_company: bool, period: int | None, nodes: tuple[str, ...], as_json: bool) -> None:
+    """Show the calendar of the network NAME, and of one billing period its slots, its times, how far its closing is,
+    and what was carried into it.
 
     Example: watt admin period show home-03 --period 12
     """
+    kind = "member" if of_company else "network"
 
     async def read(client: Client) -> tuple[dict[str, Any], int, int]:
-        number = await period_or_current(client, period, network)
-        of_period = {"network": network, "period": number}
-        whose, stretches = as_rows(await client.query("periods", "calendar", {"network": network}))
-        found = record(await client.query("periods", "period", of_period), PERIOD)
+        number = await (company_period if of_company else period_or_current)(client, period, name)
+        asked, of_period = ("company_calendar", "company_period") if of_company else ("calendar", "period")
+        whose, stretches = as_rows(await client.query("periods", asked, {kind: name}))
+        args = {kind: name, "period": number}
+        found = record(await client.query("periods", of_period, args), PERIOD)
         if found["closing"] is not None:
             found["closing"] = record(found["closing"], Closing._fields)
-        lots = records(await client.query("periods", "lots", of_period), Lot._fields)
-        rows = records(stretches, Stretch._fields)
-        known = {"network": network, "period": number, **found, "lots": lots, "calendar_of": whose, "calendar": rows}
-        return known, await slot_seconds_of(client.query), (await client.node_info()).token_decimals
+        lots = () if of_company else await client.query("periods", "lots", args)
+        found |= {"lots": records(lots, Lot._fields), "calendar_of": whose}
+        found["calendar"] = records(stretches, Stretch._fields)
+        decimals = (await client.node_info()).token_decimals
+        return {kind: name, "period": number, **found}, await slot_seconds_of(client.query), decimals
 
     found, slot_seconds, decimals = ask(nodes, read)
     if as_json:
         return print_json(found)
     print_table(
-        f"Billing periods of {network}, by the calendar of the {found['calendar_of']}",
+        f"Billing periods of {name}, by the calendar of the {found['calendar_of']}",
         (">From period", ">First slot", "Begins (UTC)", ">Slots each", ">Days"),
         [
             (row["number"], row["first"], clock(row["first"] * slot_seconds), row["length"],
@@ -126,7 +130,7 @@ def show(network: str, period: int | None, nodes: tuple[str, ...], as_json: bool
     if found["status"] == "closing" and found["waiting_slots"]:
         click.echo(f"{count(found['waiting_slots'], 'slot')} of it may still change")
     if found["closing"] is not None:
-        moved = [f"{name} {tokens(found['closing'][name], decimals)}" for name in _MOVED if found["closing"][name]]
+        moved = [f"{what} {tokens(found['closing'][what], decimals)}" for what in _MOVED if found["closing"][what]]
         click.echo(f"close: {found['closing']['state']}; tokens {', '.join(moved) or 'none'}")
     if found["lots"]:
         print_table(

@@ -344,6 +344,8 @@ def test_a_companys_networks_close_by_its_calendar_and_so_does_what_it_holds() -
         assert accounts.company_book(ctx, "club", 3).pool == 3_000
     assert balance(world, "pool:home-3:3") == 300
     assert world.query("companies", "period", member="club", slot=0) == (0, 0, PERIOD_SLOTS, "closed")
+    found = cast("Any", world.query("periods", "company_period", member="club", period=2))
+    assert (found[0], found[1], found[6][:6]) == ("closed", 2 * PERIOD_SLOTS, ("closed", 0, 0, 0, 3_000, 0))
     check(world)
 
 

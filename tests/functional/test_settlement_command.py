@@ -105,6 +105,13 @@ def test_an_owner_plans_months_and_a_company_weeks(street: Settling) -> None:
     assert "by the calendar of the network" in shown
     week = ("--first", "2024-01-01", "--days", "7")
     assert "begins with period" in street.run("admin", "period", "plan", "club", "--company", *week, by="club").stdout
+    found = street.json("admin", "period", "show", "club", "--company")
+    assert (found["status"], found["calendar_of"], found["lots"], len(found["calendar"])) == (
+        "active",
+        "company",
+        [],
+        2,
+    )
     assert len(street.json("admin", "period", "show", "home-1")["calendar"]) == 3, "it has a calendar of its own"
 
     early = street.run("admin", "period", "plan", "home-1", "--first", "2023-11-15", "--days", "7", by="home-1")
