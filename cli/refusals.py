@@ -34,7 +34,7 @@ _SENTENCES: Final = {
     "duplicate-name": "there is a validator with this name",
     "duplicate-id": "this name or reference is taken",
     "final": "the slot cannot change any more",
-    "in-arrears": "the network owes the utility: until it has paid it may not sell, redeem or return",
+    "in-arrears": "the network owes the utility: until it has paid it may not sell, give, redeem or return",
     "insufficient-funds": "fewer tokens are available than this needs: see `watt wallet balance`",
     "missing-bus": "a new version keeps every bus that the grid has: see `watt admin grid show`",
     "no-forecast": "no device has a forecast for this period: see `watt wallet forecast`",
