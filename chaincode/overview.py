@@ -107,6 +107,18 @@ class Overview(Contract):
         return identity.networks_of_member(ctx, member, first, MAX_NETWORKS)
 
     @query
+    def alert(self, ctx: Context, *, network: str, number: int) -> Value:
+        """One alert by its number, the fields of ``budget_alerts.Alert``.
+
+        Raises ContractError: unknown-network, unknown-alert.
+        """
+        identity.network_of(ctx, network)
+        found = budget_alerts.alerts_of(ctx, network, number, 1) if number >= 0 else ()
+        if not found:
+            raise ContractError("unknown-alert", f"{network} has no alert {number}")
+        return budget_alerts.row_of(found[0])
+
+    @query
     def share(self, ctx: Context, *, network: str, period: int, number: int) -> Value:
         """The share with this number in the list of a network and period, the fields of ``budget_share.Share``.
 

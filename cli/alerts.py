@@ -7,7 +7,7 @@ import click
 
 from cli.alert_trail import Trail, trail_of
 from cli.alert_words import cause_of, giver_name, proof_line
-from cli.answers import ALERT, PROOF, Reader, all_records, records
+from cli.answers import ALERT, PROOF, Reader, all_records, record, records
 from cli.asking import Source, source_of
 from cli.output import json_option, plain, print_json, print_table, refusals_to_exit_codes
 from cli.receipts import receipt_option
@@ -15,7 +15,6 @@ from cli.session import ask, done, genesis_option, node_option, passphrase_optio
 from cli.statement_words import Token
 from cli.units import Count, clock, kwh
 from cli.verify import slot_seconds_of
-from node.errors import RefusedError
 from node.gateway.client import Client
 
 
@@ -121,12 +120,10 @@ def _rests_on(evidence: list[dict[str, Any]], slot_seconds: int) -> str:
 def _explain(network: str, number: int, nodes: tuple[str, ...], genesis_file: Path | None, as_json: bool) -> None:
     async def read(client: Client) -> tuple[dict[str, Any], Trail, Source, int]:
         source = await source_of(client, genesis_file)
-        args = {"network": network, "first": number}
-        rows = named_alerts(records(await source.read("budget", "alerts", args), ALERT), number)
-        if not rows:
-            raise RefusedError("unknown-alert", f"{network} has no alert {number}")
-        trail = await trail_of(source.read, network, rows[0])
-        return rows[0], trail, source, await slot_seconds_of(source.read)
+        answer = await source.read("overview", "alert", {"network": network, "number": number})
+        (alert,) = named_alerts([record(answer, ALERT)], number)
+        trail = await trail_of(source.read, network, alert)
+        return alert, trail, source, await slot_seconds_of(source.read)
 
     alert, trail, source, slot_seconds = ask(nodes, read)
     if as_json:
@@ -143,6 +140,8 @@ def _print_trail(network: str, alert: dict[str, Any], trail: Trail, source: Sour
     click.echo(f"raised in block {alert['height']}, {clock(alert['time'])}; it rests on:")
     for proof in alert["evidence"]:
         click.echo(plain(f"  {proof_line(proof, slot_seconds)}, {token.exact(proof['amount'])} {token.symbol}"))
+    if not trail.steps and not trail.deleted:
+        return click.echo("nothing was charged for it" + (f"; {source.shown}" if source.shown else ""))
     print_table(
         f"All that is behind it, {token.symbol}",
         ("Slot", "What", f">{token.symbol}", "?>kWh", "By", "?Rule", ">Block", "Transaction, order or charge", "?Note"),

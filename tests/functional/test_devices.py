@@ -180,6 +180,9 @@ def test_an_alert_adds_up_to_the_readings_of_the_period(street: Cluster, alerted
     assert "used 0.000 WATT of 0.001 WATT when" in table and "reading of 1970-01-01 " in table
     text = CliRunner().invoke(main, [*words, "--explain", str(ahead["number"])]).stdout
     assert "it rests on:" in text and "together 0.000" in text and read["reference"] in text
+    silent = alerts_of(street)["home-1/battery", "estimated"]
+    text = CliRunner().invoke(main, [*words, "--explain", str(silent["number"])]).stdout
+    assert "no reading: a slot estimated at 0.000 kWh" in text and "nothing was charged for it" in text
     refused = CliRunner().invoke(main, [*words, "--explain", "99"])
     assert refused.exit_code == 1 and refused.stderr.startswith("watt: unknown-alert: ")
 
