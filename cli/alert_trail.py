@@ -35,7 +35,7 @@ class Step(NamedTuple):
 
 class Trail(NamedTuple):
     """All ``steps``; ``deleted``: slots of which the details are gone; ``complete``: whether the steps add up to what
-    the alert says.
+    the alert says; deleted slots may have cost nothing.
     """
 
     steps: tuple[Step, ...]
@@ -60,8 +60,10 @@ async def trail_of(read: Reader, network: str, alert: dict[str, Any]) -> Trail:
     chosen = [slots[slot] for slot in sorted(slots) if alert["cause"] == AHEAD or slot in numbers]
     steps = [step for slot in chosen for step in _entries(slot, alert["device"], alert["height"])]
     deleted = tuple([slot.slot for slot in chosen if slot.note == "pruned"])
-    used = sum([step.amount for step in steps])
-    return Trail(tuple(steps), deleted, alert["cause"] != AHEAD or used == alert["figures"][0])
+    is_complete = (
+        sum([step.amount for step in steps]) == alert["figures"][0] if alert["cause"] == AHEAD else not deleted
+    )
+    return Trail(tuple(steps), deleted, is_complete)
 
 
 def _entries(slot: Slot, device: str, height: int) -> list[Step]:

@@ -140,7 +140,7 @@ def _print_trail(network: str, alert: dict[str, Any], trail: Trail, source: Sour
     click.echo(f"raised in block {alert['height']}, {clock(alert['time'])}; it rests on:")
     for proof in alert["evidence"]:
         click.echo(plain(f"  {proof_line(proof, slot_seconds)}, {token.exact(proof['amount'])} {token.symbol}"))
-    if not trail.steps and not trail.deleted:
+    if not trail.steps and trail.complete:
         return click.echo("nothing was charged for it" + (f"; {source.shown}" if source.shown else ""))
     print_table(
         f"All that is behind it, {token.symbol}",
@@ -161,7 +161,7 @@ def _print_trail(network: str, alert: dict[str, Any], trail: Trail, source: Sour
         ],
     )
     click.echo(f"together {token.exact(sum([step.amount for step in trail.steps]))} {token.symbol}")
-    if trail.deleted:
+    if trail.deleted and not trail.complete:
         click.echo(
             f"without {len(trail.deleted)} slots whose details have been deleted: their blocks, and the digests of "
             "`market.pruned`, still prove them"
