@@ -123,7 +123,7 @@ def _schedule(ctx: Context, slot: int) -> None:
 
 
 def _look_at_networks(ctx: Context, key: bytes, index: int, slot: int) -> int:
-    """Queue what some networks of a calendar have to close; if these were the last, note when it is due next. The work."""
+    """Queue what some networks of a calendar have to close; after the last ones note when it is due next. The work."""
     scope = key[len(DUE) + 8 :]
     networks = _networks_of(ctx, scope, index)
     work = len(networks) // NETWORKS_OF_WORK
