@@ -1,14 +1,15 @@
 """Agreements between networks as they stand in the ledger: who gives whom what, how much of it, and what was moved.
 
 An agreement is directed: ``giver`` helps ``taker``, or sells to it. It is *in force* in a slot if both sides have
-agreed and the slot lies within what they agreed on. What it allows is counted in the giver's billing periods: at most
-``cap`` in each, less what came back unused. Nothing follows from two agreements in a row: a path is no agreement.
+agreed and the slot lies within what they agreed on. What it allows is counted in the billing periods of either side,
+each by its own calendar: at most ``cap`` in each, less what came back unused, so that neither side makes more of it by
+planning shorter periods. Nothing follows from two agreements in a row: a path is no agreement.
 
 State: ``agr-agreement/`` -> count; ``agr-agreement/`` number(8) -> Agreement; ``agr-live/`` giver NUL taker NUL kind
 -> the number of the one that is proposed or agreed; ``agr-gives/``, ``agr-takes/``, ``agr-asks/`` network -> the
 numbers of those agreed in which it gives, or takes, and of its own proposals; ``agr-of/`` network NUL number(8) -> 1;
-``agr-used/`` number(8) period(4) -> what was given in the giver's period; ``agr-movement/`` number(8) -> count;
-``agr-movement/`` number(8) index(4) -> Movement.
+``agr-used/`` number(8) period(4) -> what was given in the giver's period; ``agr-taken/`` number(8) period(4) -> what
+came into the taker's; ``agr-movement/`` number(8) -> count; ``agr-movement/`` number(8) index(4) -> Movement.
 """
 
 from typing import Final, NamedTuple, cast
@@ -38,11 +39,12 @@ TAKES: Final = b"agr-takes/"
 ASKS: Final = b"agr-asks/"
 _OF: Final = b"agr-of/"
 _USED: Final = b"agr-used/"
+_TAKEN: Final = b"agr-taken/"
 _MOVEMENTS: Final = b"agr-movement/"
 
 
 class Agreement(NamedTuple):
-    """``cap``: base units in a period of the giver, at most; ``automatic``: the chain itself helps, or sells at close;
+    """``cap``: at most so much in a period of either side; ``automatic``: the chain itself helps, or sells at close;
     ``same_class``: only while both networks are of one class; ``rank``: the smaller is asked first; ``price``: of a
     sale, in thousandths of par; from ``first`` on, before ``end`` (slots; FOR_EVER: no end); ``state``: PROPOSED, OPEN,
     DECLINED, WITHDRAWN or ENDED; ``proposer``: the network that proposed it; ``slot``: of its last change of state.
@@ -157,12 +159,24 @@ def put_live(ctx: Context, agreement: Agreement, number: int | None) -> None:
 
 def used(ctx: Context, number: int, period: int) -> int:
     """What was given, or sold, under an agreement in the giver's ``period``, less what came back."""
-    return cast("int | None", ctx.get(_used_key(number, period))) or 0
+    return _counted(ctx, _USED, number, period)
 
 
-def use(ctx: Context, number: int, period: int, amount: int) -> None:
-    """Count ``amount`` as given in the giver's ``period``; a negative one has come back."""
-    ctx.put(_used_key(number, period), used(ctx, number, period) + amount)
+def taken(ctx: Context, number: int, period: int) -> int:
+    """What came, or was bought, under an agreement into the taker's ``period``, less what went back."""
+    return _counted(ctx, _TAKEN, number, period)
+
+
+def left(ctx: Context, number: int, giver_period: int, taker_period: int) -> int:
+    """What may still be given under an agreement from the one period into the other."""
+    most = max(used(ctx, number, giver_period), taken(ctx, number, taker_period))
+    return agreement_of(ctx, number).cap - most
+
+
+def use(ctx: Context, number: int, giver_period: int, taker_period: int, amount: int) -> None:
+    """Count ``amount`` as given from the one period into the other; a negative one has come back."""
+    for table, period in ((_USED, giver_period), (_TAKEN, taker_period)):
+        ctx.put(_count_key(table, number, period), _counted(ctx, table, number, period) + amount)
 
 
 def add_movement(ctx: Context, number: int, movement: Movement) -> None:
@@ -189,5 +203,9 @@ def _live_key(giver: str, taker: str, kind: str) -> bytes:
     return keys.key(_LIVE, giver, taker) + kind.encode()
 
 
-def _used_key(number: int, period: int) -> bytes:
-    return _USED + keys.uint(number) + period.to_bytes(4, "big")
+def _counted(ctx: Context, table: bytes, number: int, period: int) -> int:
+    return cast("int | None", ctx.get(_count_key(table, number, period))) or 0
+
+
+def _count_key(table: bytes, number: int, period: int) -> bytes:
+    return table + keys.uint(number) + period.to_bytes(4, "big")

@@ -62,7 +62,7 @@ class Agreements(Contract):
     ) -> Value:
         """Offer the other side an agreement; in force at once if the sender acts for both. Returns its number.
 
-        ``kind``: "share" or "sale"; ``cap``: at most so much in each period of the giver; ``automatic``: a share that
+        ``kind``: "share" or "sale"; ``cap``: at most so much in each period of either side; ``automatic``: a share that
         the chain itself makes when the taker is in need, a sale that it makes when a period of the giver closes;
         ``rank``: the smaller is asked first; ``price``: of a sale, in thousandths of par, else 0; from ``first_slot``
         on, before ``end_slot`` (0: until somebody ends it). By an owner of the two networks, or the member of both.
@@ -139,11 +139,11 @@ class Agreements(Contract):
         require_side(ctx, found, found.giver)
         require_ready(ctx, agreement, SHARE)
         budget_state.require_open_period(ctx, found.giver, period)
-        require_room(ctx, agreement, period, amount)
         target = taker_period(ctx, found, period)
+        require_room(ctx, agreement, period, target, amount)
         names = f"pool:{found.giver}:{period}", f"pool:{found.taker}:{target}"
         accounts.give(ctx, *names, amount, "share", ctx.tx_id)
-        agreement_book.use(ctx, agreement, period, amount)
+        agreement_book.use(ctx, agreement, period, target, amount)
         rule = rule_of(agreement)
         share = Share(OTHER + found.giver, POOL, amount, 0, b"", slots.current(ctx), ctx.tx_id, BY_HAND, rule)
         record = budget_share.record(ctx, found.taker, target, share)
@@ -195,11 +195,11 @@ class Agreements(Contract):
 
     @query
     def left(self, ctx: Context, *, agreement: int, period: int) -> Value:
-        """(what was given under the agreement in the giver's ``period``, what may still be given)."""
+        """(what was given under the agreement in the giver's ``period``, what may still be given of it by hand)."""
         found = agreement_book.agreement_of(ctx, agreement)
         budget_state.require_period(ctx, found.giver, period)
-        used = agreement_book.used(ctx, agreement, period)
-        return (used, found.cap - used)
+        left = agreement_book.left(ctx, agreement, period, taker_period(ctx, found, period))
+        return (agreement_book.used(ctx, agreement, period), left)
 
 
 def require_side(ctx: Context, agreement: Agreement, network: str) -> None:
@@ -220,24 +220,25 @@ def require_ready(ctx: Context, number: int, kind: str) -> Agreement:
         raise ContractError("not-in-force", f"agreement {number} is not in force in this slot")
     if found.same_class and not are_alike(ctx, found.giver, found.taker):
         raise ContractError("other-class", f"{found.giver} and {found.taker} are not of one class")
-    if budget_state.owed_of(ctx, found.giver)[0]:
+    if budget_state.debt_of(ctx, found.giver):
         raise ContractError("in-arrears", f"{found.giver} owes the utility")
     return found
 
 
-def require_room(ctx: Context, number: int, period: int, amount: int) -> None:
-    """The agreement's cap, and the counters of both networks, have room for ``amount`` of the giver's ``period``.
+def require_room(ctx: Context, number: int, giver_period: int, target: int, amount: int) -> None:
+    """The agreement's cap, and the counters of both networks, have room for ``amount`` of the giver's period into the
+    taker's period ``target``.
 
     Raises ContractError: bad-amount, over-cap.
     """
     found = agreement_book.agreement_of(ctx, number)
-    left = found.cap - agreement_book.used(ctx, number, period)
+    left = agreement_book.left(ctx, number, giver_period, target)
     if amount <= 0:
         raise ContractError("bad-amount", "an amount is above 0")
     if amount > left:
         raise ContractError("over-cap", f"{left} of {found.cap} may still be given", (left, amount, number))
-    gives = accounts.network_book(ctx, found.giver, period)
-    gets = accounts.network_book(ctx, found.taker, taker_period(ctx, found, period))
+    gives = accounts.network_book(ctx, found.giver, giver_period)
+    gets = accounts.network_book(ctx, found.taker, target)
     if max(gives.sent, gives.sold, gets.received) + amount > MAX_BY_HAND:
         raise ContractError("bad-amount", "what goes by hand leaves room in the books for what goes by itself")
 

@@ -3,7 +3,7 @@
 Money goes from pool to pool, and from there to the device that needs it. Helpers are asked in the order of the
 agreements' ranks, then numbers. Each gives at most
 
-    min(its pool - the floor that its owner has set, what is left of the agreement's cap in its period)
+    min(its pool - the floor that its owner has set, what the agreement's cap has left in the period of either side)
 
 and nothing at all if the agreement is not in force in the slot under way, or is for one class and the networks are
 not of one; if its periods and those of the network in need do not cover the same slots; if it owes the utility
@@ -85,7 +85,7 @@ def bring(
     accounts.transfer(ctx, pool, f"device:{device}:{period}", amount, _REASON, reference)
     book = accounts.device_book(ctx, device, period)
     account_books.put_device(ctx, device, period, book._replace(received_slot=max(book.received_slot, slot)))
-    agreement_book.use(ctx, helper.agreement, helper.period, amount)
+    agreement_book.use(ctx, helper.agreement, helper.period, period, amount)
     agreement_book.add_movement(ctx, helper.agreement, Movement(helper.period, period, record))
     ctx.put(_gift_key(network, period, record), (helper.agreement, helper.period))
     ctx.put(_HELPED + network.encode(), slot)
@@ -103,7 +103,7 @@ def send_back(ctx: Context, device: str, period: int, record: int, amount: int, 
     giver = agreement_book.agreement_of(ctx, number).giver
     before = accounts.device_book(ctx, device, period)
     accounts.ungive(ctx, device, period, f"pool:{giver}:{giver_period}", network, amount, reference)
-    agreement_book.use(ctx, number, giver_period, -amount)
+    agreement_book.use(ctx, number, giver_period, period, -amount)
     budget_state.note_change(ctx, device, period, before)
 
 
@@ -121,14 +121,14 @@ def _allows(ctx: Context, agreement: Agreement, slot: int) -> bool:
 def _helper(ctx: Context, number: int, agreement: Agreement, period: int) -> Helper | None:
     """What the giver of an agreement in force can give to the taker's ``period``; None if nothing."""
     giver = agreement.giver
-    if _helped_in(ctx, giver) >= slots.current(ctx) or budget_state.owed_of(ctx, giver)[0]:
+    if _helped_in(ctx, giver) >= slots.current(ctx) or budget_state.debt_of(ctx, giver):
         return None
     covered = budget_calendar.slots_of(ctx, agreement.taker, period)
     own = budget_calendar.period_of(ctx, giver, covered[0])
     if budget_calendar.slots_of(ctx, giver, own) != covered:
         return None
     book = accounts.network_book(ctx, giver, own)
-    left = agreement.cap - agreement_book.used(ctx, number, own)
+    left = agreement_book.left(ctx, number, own, period)
     above = book.pool - budget_policy.policy_of(ctx, giver).pool_floor
     amount = min(above, left, MAX_AMOUNT - book.sent)
     return Helper(giver, own, amount, number) if amount > 0 else None

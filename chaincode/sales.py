@@ -1,7 +1,7 @@
 """Sales of tokens between networks: offered, accepted, paid for outside of the ledger, and confirmed.
 
 A sale rests on an agreement of the kind "sale": it names the price, in thousandths of par, and how much may be sold in
-a period of the seller. The seller offers tokens of one of its periods. When the buyer accepts, naming its payment, the
+a period of either side. The seller offers tokens of one of its periods. When the buyer accepts, naming its payment, the
 tokens move from pool to pool: sold there, received here. What is *due* is the amount times the price over 1,000,
 rounded down, in base units of money outside: at 1,000 a token costs what it is worth at par. The ledger does not see
 the payment; the seller confirms it.
@@ -194,7 +194,7 @@ def at_close(ctx: Context, network: str, period: int, amount: int) -> int:
         return 0
     buyer_period = budget_calendar.period_of(ctx, terms.taker, slot)
     gives, gets = accounts.network_book(ctx, network, period), accounts.network_book(ctx, terms.taker, buyer_period)
-    left = terms.cap - agreement_book.used(ctx, number, period)
+    left = agreement_book.left(ctx, number, period, buyer_period)
     part = min(amount, gives.pool, left, MAX_AMOUNT - gives.sold, MAX_AMOUNT - gets.received)
     if part <= 0:
         return 0
@@ -216,7 +216,7 @@ def _require_sellable(ctx: Context, number: int, period: int, amount: int) -> No
     """``amount`` of the seller's ``period`` may be sold under the agreement now, but for what its pool has."""
     terms = agreements.require_ready(ctx, number, SALE)
     budget_state.require_open_period(ctx, terms.giver, period)
-    agreements.require_room(ctx, number, period, amount)
+    agreements.require_room(ctx, number, period, agreements.taker_period(ctx, terms, period), amount)
 
 
 def _require_seller(ctx: Context, sale: Sale) -> None:
@@ -233,7 +233,7 @@ def _move(ctx: Context, number: int, sale: Sale, terms: Agreement, reference: by
     """Pool to pool; what the buyer owes is paid out of it."""
     source, target = f"pool:{terms.giver}:{sale.period}", f"pool:{terms.taker}:{sale.buyer_period}"
     accounts.give(ctx, source, target, sale.amount, "sale", reference)
-    agreement_book.use(ctx, sale.agreement, sale.period, sale.amount)
+    agreement_book.use(ctx, sale.agreement, sale.period, sale.buyer_period, sale.amount)
     _put(ctx, number, sale)
     budget_charge.pay_owed(ctx, terms.taker, sale.buyer_period, reference)
 

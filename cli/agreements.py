@@ -63,7 +63,7 @@ def agreement() -> None:
 @click.command()
 @click.argument("giver")
 @click.argument("taker")
-@click.option("--cap", type=TOKENS, required=True, help="At most so many tokens in each billing period of GIVER.")
+@click.option("--cap", type=TOKENS, required=True, help="At most so many tokens in each billing period of either side.")
 @click.option("--sale", "price", type=Percent(), help="For money outside, at this price in percent of par: 90.5%.")
 @click.option("--automatic", is_flag=True, help="By itself: when TAKER is in need; a sale when a period closes.")
 @click.option("--same-class", is_flag=True, help="Only while both networks are of one class.")

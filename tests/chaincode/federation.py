@@ -9,7 +9,7 @@ devices ``NET/load`` and ``NET/ev``. Slots have 1,800 s, periods 10 slots; perio
 
 from typing import Any, cast
 
-from chaincode import slots
+from chaincode import budget_calendar, slots
 from chaincode.accounts import Accounts
 from chaincode.agreements import Agreements
 from chaincode.budget import Budget
@@ -100,6 +100,12 @@ def issue(world: World, network: str, amount: int, period: int = 0) -> None:
     """Tokens into the pool of ``network``."""
     reference = len(world.events).to_bytes(8, "big")
     world.call(UTILITY, "budget", "issue", network=network, period=period, amount=amount, reference=reference)
+
+
+def plan(world: World, network: str, first: int, length: int) -> None:
+    """From slot ``first`` on ``network`` has periods of ``length`` slots of its own."""
+    with world.transaction() as ctx:
+        budget_calendar.extend(ctx, budget_calendar.network_scope(network), b"", first, [length])
 
 
 def pool(world: World, network: str, period: int = 0) -> int:

@@ -16,6 +16,7 @@ from tests.chaincode.federation import (
     federation,
     issue,
     owner,
+    plan,
     pool,
     terms,
 )
@@ -200,6 +201,18 @@ def test_shares_by_hand_are_capped_and_recorded() -> None:
     issue(world, "a-1", 30, period=1)
     assert world.call(owner("a-1"), "agreements", "share", **share(world, number, 30, period=1)) == 1
     assert pool(world, "b-1", 1) == 30, "the cap is a period's"
+
+
+def test_shorter_periods_of_the_giver_give_no_more_to_one_of_the_taker() -> None:
+    world = federation()
+    number = agree(world, "a-1", "b-1", cap=100)
+    plan(world, "a-1", 10, 2)
+    for period in (1, 2, 6):
+        issue(world, "a-1", 100, period)
+    assert world.call(owner("a-1"), "agreements", "share", **share(world, number, 70, period=1)) == 1
+    assert world.refused(owner("a-1"), "agreements", "share", **share(world, number, 31, period=2)) == "over-cap"
+    assert world.call(owner("a-1"), "agreements", "share", **share(world, number, 30, period=2)) == 1
+    assert world.call(owner("a-1"), "agreements", "share", **share(world, number, 100, period=6)) == 2
 
 
 @pytest.mark.parametrize(

@@ -246,13 +246,15 @@ class Federations(RuleBasedStateMachine):
         with self.world.transaction() as ctx:
             for number in range(1, agreement_book.count(ctx) + 1):
                 found = agreement_book.agreement_of(ctx, number)
-                used = dict.fromkeys(PERIODS, 0)
+                used, taken = dict.fromkeys(PERIODS, 0), dict.fromkeys(PERIODS, 0)
                 for giver_period, target, net in _given(ctx, number, found):
                     used[giver_period] += net
+                    taken[target] += net
                     (sold if found.kind == "sale" else sent)[found.giver, giver_period] += net
                     received[found.taker, target] += net
                 for period in PERIODS:
                     assert agreement_book.used(ctx, number, period) == used[period] <= found.cap
+                    assert agreement_book.taken(ctx, number, period) == taken[period] <= found.cap
                 if agreement_book.state_at(found, self.slot) in ("proposed", "open"):
                     assert found[:3] not in live
                     live.add(found[:3])

@@ -289,6 +289,7 @@ class Life(Companies, RuleBasedStateMachine):
                 for period in range(self.world.period(terms.giver, 4)):
                     used = agreement_book.used(ctx, number, period)
                     assert 0 <= used <= terms.cap
+                    assert 0 <= agreement_book.taken(ctx, number, period) <= terms.cap
                     sides = f"pool:{terms.giver}:{period}", f"pool:{terms.taker}"
                     agreed[sides] = agreed.get(sides, 0) + used
         self.world.auditor.check_agreed(agreed)

@@ -85,7 +85,7 @@ KEPT = {
     "supply and companies": "company-given company-limit sup-cap sup-issue sup-open sup-price "
     "sup-redeemed sup-redemption sup-reference tariff tariff-next net-class request request-of",
     "what owners agreed on": "agr-agreement agr-asks agr-gift agr-gives agr-helped agr-live agr-movement agr-of "
-    "agr-takes agr-used bud-past sale sale-of sale-open",
+    "agr-taken agr-takes agr-used bud-past sale sale-of sale-open",
     "rules and members": "gov-admin gov-epoch gov-seat grid grid-bus grid-draft grid-feeder market market-rules slots",
     "sums": "cleared estimates metered origin origin-period origin-store product pruned rent rent-part rent-period "
     "rent-toll settled-period settled-rent",

@@ -8,7 +8,7 @@ from chaincode import account_books, budget_policy, budget_state, network_classe
 from chaincode.budget_state import Owed
 from chaincode.contract import MAX_AMOUNT
 from chaincode.sales import MAX_OFFERS
-from tests.chaincode.federation import ACME, agree, agreement, federation, issue, owner, pool, sale
+from tests.chaincode.federation import ACME, agree, agreement, federation, issue, owner, plan, pool, sale
 from tests.chaincode.neighbourhood import STRANGER, at_slot
 from tests.chaincode.world import World
 
@@ -212,6 +212,26 @@ def test_standing_sales_within_one_class() -> None:
         network_classes.put_class(ctx, "b-1", "hvac")
     at_slot(world, 12)
     assert close(world, 7) == 7
+
+
+@pytest.mark.parametrize("planner", ["a-1", "b-1"])
+def test_shorter_periods_of_either_side_sell_no_more(planner: str) -> None:
+    """The cap is counted in the seller's period and in the buyer's."""
+    world = market()
+    standing(world)
+    plan(world, planner, 20, 2)
+    shorter = planner == "a-1"
+    for period in (2, 3, 4) if shorter else (2,):
+        issue(world, "a-1", 200, period)
+    at_slot(world, 24 if shorter else 31)
+    assert close(world, 200, period=2) == 100
+    assert close(world, 200, period=3 if shorter else 2) == 0
+    if shorter:
+        assert world.query("agreements", "left", agreement=1, period=4) == (0, 0)
+        sale_of = {"agreement": 1, "period": 4, "amount": 1}
+        assert world.refused(owner("a-1"), "sales", "offer", **sale_of) == "over-cap", "by hand neither"
+        at_slot(world, 30)
+        assert close(world, 200, period=4) == 100, "the buyer's next period"
 
 
 def test_an_empty_pool_sells_nothing() -> None:
