@@ -68,7 +68,7 @@ def may_buy(ctx: Context, device: str, period: int) -> str | None:
 
 def in_arrears(ctx: Context, network: str) -> bool:
     """Whether ``network`` owes the utility: it may not sell then."""
-    return budget_state.owed_of(ctx, network)[0] > 0
+    return budget_state.debt_of(ctx, network) > 0
 
 
 class Budget(Contract):
@@ -218,7 +218,8 @@ class Budget(Contract):
 
     @transaction
     def set_forecast(self, ctx: Context, *, device: str, period: int, amount: int) -> Value:
-        """What the device is expected to spend in the period; 0: no forecast. By its own key or its owner's.
+        """What the device is expected to spend in the period; 0: no forecast. Owner only: budgets are divided by
+        forecasts, and a device must not decide its own part.
 
         Raises ContractError: unknown-device, wrong-key, unknown-period, period-closing, period-over, bad-amount.
         """
@@ -257,7 +258,7 @@ class Budget(Contract):
         """
         status = budget_state.status_of(ctx, network, period)
         totals = budget_audit.totals_of(ctx, network, period)
-        return (status, *totals[:6], budget_state.owed_of(ctx, network)[0], *totals[6:])
+        return (status, *totals[:6], budget_state.debt_of(ctx, network), *totals[6:])
 
     @query
     def books(self, ctx: Context, *, network: str, period: int) -> Value:

@@ -92,7 +92,7 @@ def by_policy(ctx: Context, network: str, period: int) -> Amounts:
     if sum(parts) > spare:
         if policy.allocation == FIXED:
             raise ContractError("insufficient-funds", f"the pool has {pool}", (pool, sum(parts)))
-        parts = apportion(spare, parts, devices)  # others have more than their part, and keep it
+        parts = _levelled(spare, targets, have, devices)
     given = [i for i, part in enumerate(parts) if part][:MAX_GIVEN]
     return _give(ctx, network, period, [devices[i] for i in given], [parts[i] for i in given])
 
@@ -124,6 +124,24 @@ def _give(ctx: Context, network: str, period: int, devices: Sequence[str], parts
     amounts = tuple([(device, part) for device, part in zip(devices, parts, strict=True) if part])
     _move(ctx, network, period, amounts)
     return amounts
+
+
+def _levelled(spare: int, targets: Sequence[int], have: Sequence[int], devices: Sequence[str]) -> list[int]:
+    """Divide ``spare``, which is too little for all: every device is brought up to the same part of its target, but
+    for those that have more already and keep it. So who is served by a later call gets what it would have got now.
+    """
+    parts = [0] * len(devices)
+    below = [index for index, target in enumerate(targets) if target > have[index]]
+    while spare:
+        whole, wanted = spare + sum([have[index] for index in below]), sum([targets[index] for index in below])
+        short = [index for index in below if have[index] * wanted < targets[index] * whole]
+        if len(short) == len(below):
+            levels = apportion(whole, [targets[index] for index in below], [devices[index] for index in below])
+            for index, level in zip(below, levels, strict=True):
+                parts[index] = level - have[index]
+            break
+        below = short
+    return parts
 
 
 def _targets(

@@ -105,7 +105,7 @@ def refund(ctx: Context, device: str, period: int, amount: int, source: str, rea
     Raises ContractError as ``credit`` does.
     """
     network = identity.device_of(ctx, device).network
-    to_debts = min(amount, budget_state.owed_of(ctx, network)[0])
+    to_debts = min(amount, budget_state.debt_of(ctx, network))
     if to_debts:
         accounts.transfer(ctx, source, f"pool:{network}:{period}", to_debts, reason, reference)
         pay_owed(ctx, network, period, reference)

@@ -242,7 +242,7 @@ def _pay_debts(ctx: Context, network: str, period: int, reference: bytes) -> int
     """Pay what the network owes as far as the pool goes; how much."""
     before = accounts.network_book(ctx, network, period).pool
     pool = before
-    while pool and budget_state.owed_of(ctx, network)[0]:
+    while pool and budget_state.debt_of(ctx, network):
         budget_charge.pay_owed(ctx, network, period, reference)
         pool = accounts.network_book(ctx, network, period).pool
     return before - pool

@@ -211,6 +211,11 @@ def note_change(ctx: Context, device: str, period: int, before: DeviceBook) -> N
             _tell(ctx, device, period, level, BY_MONEY, b"")
 
 
+def debt_of(ctx: Context, network: str) -> int:
+    """All that ``network`` owes the utility, without a look at the claims: they may be hundreds."""
+    return cast("tuple[int, object]", ctx.get(_OWED + network.encode()) or (0, ()))[0]
+
+
 def owed_of(ctx: Context, network: str) -> tuple[int, tuple[Owed, ...]]:
     """(total, claims oldest first) of the utility on ``network``."""
     total, claims = cast("tuple[int, tuple[Owed, ...]]", ctx.get(_OWED + network.encode()) or (0, ()))

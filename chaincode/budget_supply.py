@@ -308,7 +308,7 @@ def _require_free(ctx: Context, kind: str, name: str, period: int, amount: int) 
         raise ContractError("bad-amount", "an amount is an integer from 1 to 2^63-1")
     if kind == NETWORK:
         budget_charge.pay_owed(ctx, name, period, ctx.tx_id)
-        if budget_state.owed_of(ctx, name)[0]:
+        if budget_state.debt_of(ctx, name):
             raise ContractError("in-arrears", f"{name} owes the utility")
     held = accounts.balance(ctx, account_of(kind, name, period))
     if held < amount:

@@ -60,7 +60,7 @@ class Statements(Contract):
         of_period = settlement_ledger.period_sums(ctx, network, period)
         within = settlement_rent.periods_within(ctx, first, end)
         rents = tuple([_rent(ctx, network, common) for common in within])
-        owed, _ = budget_state.owed_of(ctx, network)
+        owed = budget_state.debt_of(ctx, network)
         assigned, origin = origin_state.period_sums(ctx, network, period)
         known = (of_period.slots, tuple(of_period.sums), rents, assigned, tuple(origin))
         return status, first, end, slots.seconds(ctx), opened, owed, *known

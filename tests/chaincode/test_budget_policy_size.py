@@ -60,3 +60,17 @@ def test_the_largest_network_has_a_policy_and_is_allocated_by_it(rule: str) -> N
         call(("budget", "allocate_by_policy", {"network": NETWORK, "period": 0}))
     books = ask(chain, "books", network=NETWORK, period=0)
     assert [book[2] for _, book in books] == [MANY] * MAX_DEVICES
+
+
+def test_a_budget_that_is_too_small_is_divided_alike_in_however_many_calls() -> None:
+    """One device has more than its part and keeps it; the others, of equal weight, come to the same."""
+    chain = shop()
+    call = partial(chain.block, 0)
+    call(("budget", "set_policy", {"network": NETWORK, "allocation": "history"}))
+    call(("budget", "issue", {"network": NETWORK, "period": 0, "amount": 3_000_000, "reference": b"1"}))
+    call(("budget", "allocate", {"network": NETWORK, "period": 0, "amounts": ((DEVICES[-1], 1_000_000),)}))
+    for _ in range(2):
+        call(("budget", "allocate_by_policy", {"network": NETWORK, "period": 0}))
+    amounts = [book[2] for _, book in ask(chain, "books", network=NETWORK, period=0)]
+    assert sum(amounts) == 3_000_000 and amounts[-1] == 1_000_000
+    assert max(amounts[:-1]) - min(amounts[:-1]) <= 2
