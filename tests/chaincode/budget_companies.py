@@ -20,7 +20,7 @@ agreements = st.fixed_dictionaries(
     {
         "sides": st.permutations(NETWORKS),
         "kind": st.sampled_from(["share", "sale"]),
-        "cap": st.sampled_from([30_000, 500_000]),
+        "cap": st.sampled_from([2_000, 30_000, 500_000]),
         "automatic": st.sampled_from([True, True, False]),
         "same_class": st.sampled_from([False, False, True]),
         "rank": st.integers(0, 1),
