@@ -85,7 +85,10 @@ def require_device_key(ctx: Context, device: str) -> Device:
 
 
 def require_forecaster(ctx: Context, device: str) -> Device:
-    """The sender may say what ``device`` will need. Raises ContractError: unknown-device, wrong-key."""
+    """The sender may say what ``device`` will need: its owner, since budgets are divided by it.
+
+    Raises ContractError: unknown-device, wrong-key.
+    """
     return _require(ctx, "forecast", device_of(ctx, device))
 
 

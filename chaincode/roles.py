@@ -32,7 +32,7 @@ RIGHTS: Final[dict[str, tuple[str, ...]]] = {
     "register-device": (ADMIN, "member"),
     "connect": ("device", "owner"),
     "trade": ("device", "owner"),
-    "forecast": ("device", "owner"),
+    "forecast": ("owner",),
     "request": ("device", "owner"),
     "report": ("meter",),
     "collect": (AGGREGATOR,),

@@ -174,8 +174,8 @@ def forecast(
     passphrase_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Say that DEVICE is expected to spend AMOUNT tokens in a billing period; 0: no forecast. The device or its owner
-    signs.
+    """Say that DEVICE is expected to spend AMOUNT tokens in a billing period; 0: no forecast. Its owner signs: budgets
+    are divided by forecasts.
 
     Example: watt wallet forecast home-03/ev 12.5 --key owner.key
     """

@@ -107,8 +107,9 @@ def test_who_may_do_what_with_budgets() -> None:
         for method, args in calls:
             assert world.refused(sender, "budget", method, **args) == "wrong-key", method
     forecast = {"device": LOAD, "period": 0, "amount": 5}
-    assert world.refused(OWNER_2, "budget", "set_forecast", **forecast) == "wrong-key"
-    world.call(key_of(LOAD), "budget", "set_forecast", **forecast)
+    for sender in (OWNER_2, key_of(LOAD)):
+        assert world.refused(sender, "budget", "set_forecast", **forecast) == "wrong-key", "budgets are divided by it"
+    world.call(OWNER_1, "budget", "set_forecast", **forecast)
     assert book(world, LOAD)["forecast"] == 5
 
 

@@ -155,7 +155,7 @@ class Life(Companies, RuleBasedStateMachine):
     @rule(device=devices, ahead=ahead, amount=amounts)
     def forecast(self, device: str, ahead: int, amount: int) -> None:
         period = self.world.period(NETWORK_OF[device], ahead)
-        self.attempt(device, "budget", "set_forecast", device=device, period=period, amount=amount)
+        self.attempt(NETWORK_OF[device], "budget", "set_forecast", device=device, period=period, amount=amount)
 
     @rule(
         network=networks,

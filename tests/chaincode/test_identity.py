@@ -165,7 +165,7 @@ def test_the_keys_of_a_device_are_told_apart() -> None:
     load, meter = key_of("home-1/load"), key_of("meter of home-1/load")
     checks = {
         identity.require_device_key: (load, OWNER_1),
-        identity.require_forecaster: (load, OWNER_1),
+        identity.require_forecaster: (OWNER_1,),
         identity.require_meter: (meter,),
     }
     for check, allowed in checks.items():

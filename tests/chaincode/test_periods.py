@@ -160,7 +160,7 @@ def test_a_period_that_holds_money_is_not_moved() -> None:
     assert world.refused(key_of("club"), "periods", "plan_company", **args) == "period-in-use"
     assert plan(world, 5 * DAY, 2 * DAY) == 5
     assert plan_company(world, 4 * DAY, 2 * DAY) == 4, "whoever has a calendar of its own is not concerned"
-    world.call(key_of("home-2/pv"), "budget", "set_forecast", device="home-2/pv", period=9, amount=5)
+    world.call(key_of("home-2"), "budget", "set_forecast", device="home-2/pv", period=9, amount=5)
     assert plan(world, 4 * DAY, 2 * DAY, network="home-2") == 4, "a forecast is no money"
 
 

@@ -117,7 +117,7 @@ def test_a_period_is_allocated_by_policy_and_tried_under_another(street: Owned) 
     refused = street.run("admin", "allocate", "home-1", f"{LOAD}=0.000011", *of, by="home-1")
     assert refused.stderr.startswith("watt: over-limit: the limit leaves room for"), refused.stderr
     assert street.json("admin", "take-back", "home-1", f"{EV}=0.000005", *of, by="home-1")["result"] == 25_000
-    street.json("wallet", "forecast", EV, "0.00003", *of, by=EV)
+    street.json("wallet", "forecast", EV, "0.00003", *of, by="home-1")
     given = street.json("admin", "allocate", "home-1", "--by-forecast", "0.000005", *of, by="home-1")["result"]
     assert given == [[EV, 5_000]]
 
