@@ -24,7 +24,7 @@ from testnet.company_text import print_company
 from testnet.company_world import DAY_S, DISPUTE_S, METERING_S, OPEN_BEFORE_S, World, build_world, start_s
 from testnet.genesis import GENESIS_NAME
 from testnet.progress import telling
-from testnet.sender import Clock, Sender
+from testnet.sender import VALID_S, Clock, Sender
 
 READY_S: Final = 60.0
 LEAD_REAL_S: Final = 30
@@ -32,6 +32,8 @@ LEAD_REAL_S: Final = 30
 PLANNED_AHEAD_S: Final = DAY_S + OPEN_BEFORE_S
 """So long before it begins a calendar of months is planned at the latest."""
 TOLD_EVERY_S: Final = DAY_S
+GRACE_S: Final = 2.0
+"""Real seconds after which a transaction that has become void is in no block."""
 REPORT_NAME: Final = "report.json"
 
 
@@ -71,7 +73,7 @@ def company(directory: Path, days: int, day_seconds: int, as_json: bool) -> None
     try:
         cluster.start_all()
         cluster.wait_ready(READY_S)
-        sender = Sender(Clock(world.network.genesis), world.network.gateways[:2])
+        sender = Sender(Clock(world.network.genesis), world.network.gateways[:2], wait_s=VALID_S / scale + GRACE_S)
         lived = asyncio.run(_live(world, sender, console))
         agreement = cluster.agreement()
         report = asyncio.run(make_report(world, lived, sender, agreement, time.monotonic() - begun, day_seconds))

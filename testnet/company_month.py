@@ -10,6 +10,7 @@ the next day from ``TRADED`` on.
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from chaincode.budget_closed import CLOSED
@@ -43,7 +44,7 @@ SOLD_PERMILLE: Final = 500
 ASKED: Final = 450_000
 BID: Final = 900_000
 """Base units per Wh, between feed-in and retail."""
-LATE_S: Final = METERING_S * 3 // 4
+LATE_S: Final = METERING_S // 2
 """Readings that are later than this may soon be too late."""
 
 
@@ -106,9 +107,8 @@ class Month:
             rows = [meter.read(slot, index) for meter in meters]
             for first in range(0, len(rows), MAX_COLLECTED_ROWS):
                 some = {"rows": tuple(rows[first : first + MAX_COLLECTED_ROWS])}
-                await self._sender.hand_in(
-                    "readings", self._sender.sign(keys[AGGREGATOR], "settlement", "collect", some)
-                )
+                sign = partial(self._sender.sign, keys[AGGREGATOR], "settlement", "collect", some)
+                await self._sender.hand_in("readings", sign(), sign)
             self._readings += len(rows)
 
     async def _place_orders(self) -> None:

@@ -39,7 +39,7 @@ MEMBER: Final = "company"
 OPEN_BEFORE_S: Final = 24 * 3_600
 """Orders of an evening are for the whole of the next day."""
 TICK_S: Final = 7_200
-METERING_S: Final = 24 * 3_600
+METERING_S: Final = 36 * 3_600
 DISPUTE_S: Final = 2 * 3_600
 OUTAGE_S: Final = 36 * 3_600
 AHEAD_PERMILLE: Final = 150

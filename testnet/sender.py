@@ -7,7 +7,7 @@ that, whoever hands in waits.
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 from node.errors import RefusedError
@@ -22,6 +22,8 @@ FULL_PAUSE_S: Final = 0.2
 WAIT_S: Final = 60.0
 ON_THEIR_WAY: Final = 1_000
 
+TRIES: Final = 5
+_LOST: Final = ("expired", "timed-out", "nonce-used", "nonce-out-of-window")
 _COME_AGAIN: Final = ("mempool-full", "nonce-out-of-window", "too-fast", "busy")
 
 
@@ -42,19 +44,19 @@ class Clock(NamedTuple):
 
 
 class Sender:
-    """Signs with any key and hands in at several gateways in turn.
+    """Signs with any key and hands in at several gateways in turn; waits ``wait_s`` real seconds for a block.
 
     ``committed``: transactions that did what they should, by kind; ``refused``: those that did not, by code;
     ``refused_rows``: rows of those that were taken without these, by code.
     """
 
-    def __init__(self, clock: Clock, gateways: Sequence[str], *, valid_s: int = VALID_S) -> None:
+    def __init__(self, clock: Clock, gateways: Sequence[str], *, wait_s: float = WAIT_S) -> None:
         self.committed: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
         self.refused_rows: Counter[str] = Counter()
         self.clients = [Client((gateway, *(other for other in gateways if other != gateway))) for gateway in gateways]
         self._clock = clock
-        self._valid_s = valid_s
+        self._wait_s = wait_s
         self._turn = 0
         self._nonces: Counter[bytes] = Counter()
         self._under_way: set[asyncio.Task[None]] = set()
@@ -68,13 +70,14 @@ class Sender:
     def sign(self, key: SigningKey, contract: str, method: str, args: dict[str, Any]) -> bytes:
         """The bytes of the key's next transaction; nobody else signs with it."""
         self._nonces[key.public_key] += 1
-        nonce, not_after = self._nonces[key.public_key], self._clock.now() + self._valid_s
+        nonce, not_after = self._nonces[key.public_key], self._clock.now() + VALID_S
         return sign_transaction(key, self._clock.genesis.chain, nonce, contract, method, args, not_after).raw
 
-    async def hand_in(self, kind: str, raw: bytes) -> None:
-        """Hand in, and go on."""
+    async def hand_in(self, kind: str, raw: bytes, again: Callable[[], bytes] | None = None) -> None:
+        """Hand in, and go on. ``again`` signs anew what may be handed in twice: a busy network may lose a transaction
+        until it has expired."""
         await self._room.acquire()
-        task = asyncio.create_task(self.settle(kind, raw))
+        task = asyncio.create_task(self.settle(kind, raw, again))
         self._under_way.add(task)
         task.add_done_callback(self._arrived)
 
@@ -86,15 +89,19 @@ class Sender:
         """Hand in, and wait for all of them."""
         await asyncio.gather(*(self.settle(kind, raw) for raw in raws))
 
-    async def settle(self, kind: str, raw: bytes) -> None:
+    async def settle(self, kind: str, raw: bytes, again: Callable[[], bytes] | None = None) -> None:
         """Hand in, follow into a block, and count what came of it."""
-        try:
-            status = await self.outcome(raw)
-        except RefusedError as error:
-            self.refused[f"{kind}: {error.code}"] += 1
-            return
-        if status.code != "ok":
-            self.refused[f"{kind}: {status.code}"] += 1
+        for _ in range(TRIES if again is not None else 1):
+            try:
+                status = await self.outcome(raw)
+                code = status.code
+            except RefusedError as error:
+                code = error.code
+            if code not in _LOST or again is None:
+                break
+            raw = again()
+        if code != "ok":
+            self.refused[f"{kind}: {code}"] += 1
             return
         self.committed[kind] += 1
         if kind == "readings" and isinstance(status.result, tuple):
@@ -102,12 +109,12 @@ class Sender:
 
     async def outcome(self, raw: bytes) -> TxStatus:
         """Hand in, as often as a node is too full, and wait for the block. Raises RefusedError if no node takes it, or
-        no block has it after ``WAIT_S``."""
+        no block has it in time."""
         self._turn += 1
         client = self.clients[self._turn % len(self.clients)]
         while True:
             try:
-                return await client.wait(await client.submit(raw), WAIT_S)
+                return await client.wait(await client.submit(raw), self._wait_s)
             except RefusedError as error:
                 if error.code not in _COME_AGAIN:
                     raise
