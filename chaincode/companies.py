@@ -1,10 +1,10 @@
 """Companies: members with several networks, and the tokens that they divide among them.
 
 What the utility issues to a company (``supply.issue_company``) lies in its own account until the company *assigns* it
-to networks of its own. What it has assigned to a network in a period it may take back, as far as the network's pool
-still has as much: never more than it gave, so that no network has less than it would have without its company, and
-nothing that devices have. It may *limit* what a network has of it in a period, and names a *class* for each network
-("cooling"), by which agreements may be restricted.
+to networks of its own. What it has assigned to a network in a period it may take back, as far as it is still in the
+network's pool: never more than it gave, nothing that devices have, and nothing that came from elsewhere. One token is
+like another; what left the pool is taken to have been the company's first. It may *limit* what a network has of it in
+a period, and names a *class* for each network ("cooling"), by which agreements may be restricted.
 
 Company and network each have their own calendar (``budget_calendar``); mostly it is the same one. ``period`` is the
 company's, ``network_period`` the network's. The two have at least one slot in common (``period-mismatch``); unless it
@@ -15,8 +15,8 @@ What is left in a company's period is carried over whole when the period closes 
 Limits hold level by level: the cap of the utility on what it issues, the limit of the company on what a network has of
 it, the limit of the network's owner on what a device has (``budget_policy``).
 
-State: ``company-limit/`` network -> base units; ``company-given/`` network NUL period(4) -> base units that the network
-has of its company in that period of its own.
+State: ``company-limit/`` network -> base units; ``company-given/`` network NUL period(4) -> (assigned, taken back), in
+base units, in that period of the network's own.
 """
 
 from typing import Final, cast
@@ -53,7 +53,8 @@ def limit_of(ctx: Context, network: str) -> int | None:
 
 def given_to(ctx: Context, network: str, period: int) -> int:
     """What a network has of its company in ``period``: assigned less taken back, in base units."""
-    return cast("int | None", ctx.get(_given_key(network, period))) or 0
+    assigned, back = _given(ctx, network, period)
+    return assigned - back
 
 
 class Companies(Contract):
@@ -74,7 +75,8 @@ class Companies(Contract):
         """
         member, into = _required(ctx, network, period, network_period)
         _require_amount(amount)
-        given, limit = given_to(ctx, network, into), limit_of(ctx, network)
+        assigned, back = _given(ctx, network, into)
+        given, limit = assigned - back, limit_of(ctx, network)
         if limit is not None and given + amount > limit:
             room = max(0, limit - given)
             raise ContractError("over-limit", f"{network} has {given} of at most {limit}", (room, amount))
@@ -82,7 +84,7 @@ class Companies(Contract):
         if held < amount:
             raise ContractError("insufficient-funds", f"{member} has {held}", (held, amount))
         _move(ctx, f"company:{member}:{period}", f"pool:{network}:{into}", amount)
-        _put_given(ctx, network, into, given + amount)
+        ctx.put(_given_key(network, into), (assigned + amount, back))
         budget_charge.pay_owed(ctx, network, into, ctx.tx_id)
         return held - amount
 
@@ -90,8 +92,9 @@ class Companies(Contract):
     def take_back(
         self, ctx: Context, *, network: str, period: int, amount: int, network_period: int | None = None
     ) -> Value:
-        """From the pool of a network back into the company's ``period``, at most what the network has of the company
-        and has not allocated. What it owes is paid first. By the company. Returns what the company has then.
+        """From the pool of a network back into the company's ``period``, at most what is there of the company: nothing
+        that was issued to the network, earned, carried over or given by others. What it owes is paid first. By the
+        company. Returns what the company has then.
 
         Raises ContractError: unknown-network, wrong-key, unknown-period, period-closing, period-over, period-mismatch,
         bad-amount, insufficient-funds (details: what can be taken back, ``amount``).
@@ -99,12 +102,13 @@ class Companies(Contract):
         member, source = _required(ctx, network, period, network_period)
         _require_amount(amount)
         budget_charge.pay_owed(ctx, network, source, ctx.tx_id)
-        given = given_to(ctx, network, source)
-        free = min(given, accounts.network_book(ctx, network, source).pool)
+        assigned, back = _given(ctx, network, source)
+        pool = accounts.network_book(ctx, network, source).pool
+        free = min(assigned - back, max(0, pool - _from_elsewhere(ctx, network, source, assigned)))
         if free < amount:
             raise ContractError("insufficient-funds", f"{network} has {free} to give back", (free, amount))
         _move(ctx, f"pool:{network}:{source}", f"company:{member}:{period}", amount)
-        _put_given(ctx, network, source, given - amount)
+        ctx.put(_given_key(network, source), (assigned, back + amount))
         return accounts.company_book(ctx, member, period).pool
 
     @transaction
@@ -209,12 +213,20 @@ def _move(ctx: Context, source: str, target: str, amount: int) -> None:
     accounts.give(ctx, source, target, amount, "share", ctx.tx_id)
 
 
-def _put_given(ctx: Context, network: str, period: int, amount: int) -> None:
-    key = _given_key(network, period)
-    if amount:
-        ctx.put(key, amount)
-    else:
-        ctx.delete(key)
+def _from_elsewhere(ctx: Context, network: str, period: int, assigned: int) -> int:
+    """What came into a network's pool in ``period`` that its company did not assign, whether or not it is there yet:
+    what devices earned themselves and gave up to the pool, too.
+    """
+    book = accounts.network_book(ctx, network, period)
+    devices = identity.devices_of(ctx, network) if book.withdrawn else ()
+    books = [accounts.device_book(ctx, device, period) for device in devices]
+    given_up = sum([min(each.withdrawn, each.earned) for each in books])
+    return book.issued + book.earned + book.carried_in + book.received - assigned + given_up
+
+
+def _given(ctx: Context, network: str, period: int) -> tuple[int, int]:
+    """What a company has assigned to a network in ``period``, and what it has taken back."""
+    return cast("tuple[int, int] | None", ctx.get(_given_key(network, period))) or (0, 0)
 
 
 def _given_key(network: str, period: int) -> bytes:

@@ -80,7 +80,7 @@ def take_back(
     passphrase_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Take AMOUNT tokens that NETWORK has of the company, and has not allocated, back. The company signs.
+    """Take AMOUNT tokens that NETWORK's pool still has of the company back. The company signs.
 
     Example: watt admin company take-back shop-07 30 --key coop.key
     """

@@ -4,7 +4,7 @@ from typing import Any, cast
 
 import pytest
 
-from chaincode import budget_calendar, budget_share, budget_state, budget_supply, identity, network_classes
+from chaincode import accounts, budget_calendar, budget_share, budget_state, budget_supply, identity, network_classes
 from chaincode.budget_state import Owed
 from chaincode.contract import ContractError
 from node.witness import MAX_PROVEN_READS
@@ -59,6 +59,43 @@ def test_no_more_is_taken_back_than_was_given() -> None:
     assert refusal(world, "take_back", network="home-1", period=0, amount=51) == ("insufficient-funds", (50, 51))
     take_back(world, 50)
     assert pool(world, "pool:home-1:0") == 500
+
+
+def test_what_came_from_elsewhere_is_not_taken_back() -> None:
+    """What left the pool was the company's first: issued, earned, given by others and carried over is the network's."""
+    world = club()
+    issue_company(world, 1_000, period=1)
+    assign(world, 1_000, period=1)
+    world.call(OWNER_1, "budget", "allocate", network="home-1", period=1, amounts=(("home-1/load", 700),))
+    issue(world, 400, period=1)
+    assert refusal(world, "take_back", network="home-1", period=1, amount=301) == ("insufficient-funds", (300, 301))
+    take_back(world, 100, period=1)
+    issue(world, 50, "home-2", period=1)
+    with world.transaction() as ctx:
+        accounts.give(ctx, "pool:home-2:1", "pool:home-1:1", 50, "share", b"help")
+        accounts.mint(ctx, "escrow:1", 30, "test", b"")
+        accounts.transfer(ctx, "escrow:1", "pool:home-1:1", 30, "sale", b"")
+        accounts.mint(ctx, "pool:home-1:0", 20, "test", b"")
+        accounts.give(ctx, "pool:home-1:0", "pool:home-1:1", 20, "carry", b"")
+    assert refusal(world, "take_back", network="home-1", period=1, amount=201) == ("insufficient-funds", (200, 201))
+    world.call(OWNER_1, "budget", "allocate", network="home-1", period=1, amounts=(("home-1/load", 250),))
+    assert refusal(world, "take_back", network="home-1", period=1, amount=1) == ("insufficient-funds", (0, 1))
+    world.call(OWNER_1, "budget", "withdraw", network="home-1", period=1, amounts=(("home-1/load", 950),))
+    assert take_back(world, 900, period=1) == 1_000
+    assert pool(world, "pool:home-1:1") == 500
+
+
+def test_what_devices_earned_is_not_taken_back() -> None:
+    world = club()
+    issue_company(world, 100)
+    assign(world, 100)
+    world.call(OWNER_1, "budget", "allocate", network="home-1", period=0, amounts=(("home-1/load", 100),))
+    with world.transaction() as ctx:
+        accounts.mint(ctx, "escrow:1", 60, "test", b"")
+        accounts.transfer(ctx, "device:home-1/load:0", "escrow:1", 100, "trade", b"")
+        accounts.transfer(ctx, "escrow:1", "device:home-1/load:0", 60, "sale", b"")
+    world.call(OWNER_1, "budget", "withdraw", network="home-1", period=0, amounts=(("home-1/load", 60),))
+    assert refusal(world, "take_back", network="home-1", period=0, amount=1) == ("insufficient-funds", (0, 1))
 
 
 def test_limits_hold_for_what_a_network_has_of_its_company() -> None:
