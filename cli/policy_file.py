@@ -25,7 +25,7 @@ import difflib
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -47,7 +47,9 @@ from chaincode.budget_policy import (
     Row,
 )
 from chaincode.contract import MAX_AMOUNT
-from cli.toml_places import Keys, Place, places_of
+from chaincode.identity import MAX_DEVICES
+from chaincode.roles import MAX_ID
+from cli.toml_places import Keys, Place, TooMuchError, places_of
 from cli.units import base_units
 
 MAX_FILE_BYTES: Final = 256 * 1024
@@ -70,6 +72,7 @@ _CHOICES: Final = {
     "excess": (RETURN, REDEEM, SELL),
     "allocation": (BY_HAND, FIXED, HISTORY, FORECAST),
 }
+_LONG_NAME: Final = f"a name has at most {MAX_ID} characters"
 _KEY_OF: Final = {"sale": "agreement", "share": "share_permille"}
 """Keys of the file whose fields on the ledger have another name."""
 
@@ -128,13 +131,13 @@ def read_policy(path: Path, decimals: int) -> tuple[PolicyFile | None, list[Prob
 def parse_policy(text: str, file: str, decimals: int) -> tuple[PolicyFile | None, list[Problem]]:
     """``read_policy`` of a text."""
     try:
-        document = tomllib.loads(text, parse_float=Decimal)
+        places = places_of(text)
+        document = tomllib.loads(text, parse_float=_decimal)
+    except TooMuchError as error:
+        return None, [Problem(file, *error.place, "bad-toml", str(error))]
     except tomllib.TOMLDecodeError as error:
         return None, [_syntax(file, text, str(error))]
-    except RecursionError:
-        return None, [Problem(file, 0, 0, "bad-toml", "nested too deeply")]
-    reading = _Reading(file, places_of(text), decimals)
-    return reading.document(document)
+    return _Reading(file, places, decimals).document(document)
 
 
 def format_policy(network: str, policy: Policy, rows: Sequence[Row], decimals: int) -> str:
@@ -189,13 +192,19 @@ class _Reading:
             code = "missing-key" if network is None else "wrong-type"
             self._add(("network",), code, f'the first line says which network it is for: network = "..."; {_TEXT}')
             network = None
+        elif len(network) > MAX_ID:
+            self._out_of_range(("network",), _LONG_NAME)
+            network = None
         devices = document.get("devices", {})
         if not isinstance(devices, dict):
             self._wrong(("devices",), devices, 'tables like [devices."shop-1/lights"]')
             devices = {}
         own = {key: value for key, value in document.items() if key not in ("network", "devices")}
         policy = Policy(*self._terms((), own, NETWORK_KEYS, Policy()))
-        rows = tuple(self._device(device, terms) for device, terms in devices.items())
+        for device in list(devices)[MAX_DEVICES:][:1]:
+            self._out_of_range(("devices", device), f"a network has at most {MAX_DEVICES} devices")
+        read = [self._device(device, terms) for device, terms in list(devices.items())[:MAX_DEVICES]]
+        rows = tuple(row for row in read if len(row[0]) <= MAX_ID)
         if not self._doubtful:
             self._contradictions(policy, rows)
         self._problems.sort(key=lambda problem: (problem.line, problem.column))
@@ -205,8 +214,10 @@ class _Reading:
 
     def _device(self, device: str, terms: object) -> Row:
         path = ("devices", device)
+        if len(device) > MAX_ID:
+            self._out_of_range(path, _LONG_NAME)
         if not isinstance(terms, dict):
-            self._wrong(path, terms, f"a table: [devices.{_quoted(device)}]")
+            self._wrong(path, terms, f"a table: [devices.{_shown(device)}]")
             terms = {}
         return (device, *Donor(*self._terms(path, terms, DEVICE_KEYS, Donor())))
 
@@ -215,7 +226,7 @@ class _Reading:
             if key not in keys:
                 known = [*keys, *(("network", "devices") if not path else ())]
                 where = "a device" if path else "a network"
-                text = f"{_quoted(key)} is no term of {where}{meant(key, known)}"
+                text = f"{_shown(key)} is no term of {where}{meant(key, known)}"
                 self._add((*path, key), "unknown-key", text)
         values = []
         for (key, kind), otherwise in zip(keys.items(), default, strict=True):
@@ -246,7 +257,7 @@ class _Reading:
 
     def _amount(self, path: Keys, amount: Decimal) -> int | None:
         if not amount.is_finite():
-            self._out_of_range(path, "it is no number")
+            self._out_of_range(path, "it is no number, or far too large")
             return None
         try:
             return base_units(amount, self._decimals)
@@ -257,7 +268,7 @@ class _Reading:
     def _unknown(self, path: Keys, value: str) -> None:
         self._doubtful = True
         code = "unknown-rule" if path[-1] == "allocation" else f"unknown-{path[-1]}"
-        self._add(path, code, f"{FAULTS[code]}, not {_quoted(value[:40])}{meant(value, _CHOICES[path[-1]])}")
+        self._add(path, code, f"{FAULTS[code]}, not {_shown(value)}{meant(value, _CHOICES[path[-1]])}")
 
     def _wrong(self, path: Keys, value: object, wanted: str) -> None:
         self._doubtful = True
@@ -313,6 +324,18 @@ def _kind_of(value: object) -> str:
     if isinstance(value, dict | list):
         return "a table" if isinstance(value, dict) else "a list"
     return f"{value}" if isinstance(value, int | Decimal) else "a time"
+
+
+def _decimal(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation:  # an exponent of 20 digits
+        return Decimal("NaN")
+
+
+def _shown(word: str) -> str:
+    """What somebody wrote, in quotes, and no more of it than one wants to read."""
+    return _quoted(word) if len(word) <= MAX_ID else f"{_quoted(word[:MAX_ID])}..."
 
 
 def _quoted(text: str) -> str:

@@ -32,11 +32,13 @@ def _decimal(text: str) -> Decimal:
 
 
 def _bounded(number: Decimal) -> Decimal:
-    """Checked before any arithmetic: 1e999999 is quickly typed."""
+    """Checked before any arithmetic, which rounds: 1e999999 and 1e-999999 are quickly typed."""
     if number < 0:
         raise ValueError("less than 0")
     if number > MAX_INTEGER:
         raise ValueError("out of range, more than the ledger counts")
+    if len(number.as_tuple().digits) > MAX_DIGITS or (number and number.adjusted() < -MAX_DIGITS):
+        raise ValueError("finer than anything that the ledger counts")
     return number
 
 
@@ -128,7 +130,7 @@ PUBLIC_KEY = PublicKey()
 def base_units(amount: Decimal, decimals: int) -> int:
     """Tokens to base units. Raises click.BadParameter for what is finer than one."""
     try:
-        return _whole(amount.scaleb(decimals), "base unit")
+        return _whole(_bounded(amount).scaleb(decimals), "base unit")
     except ValueError as error:
         raise click.BadParameter(f"{amount} tokens: {error}") from error
 
@@ -136,7 +138,7 @@ def base_units(amount: Decimal, decimals: int) -> int:
 def base_units_per_wh(price: Decimal, decimals: int) -> int:
     """Tokens per kWh to base units per Wh. Raises click.BadParameter for what is finer than one."""
     try:
-        return _whole(price.scaleb(decimals) / WH_PER_KWH, "base unit per Wh")
+        return _whole(_bounded(price).scaleb(decimals) / WH_PER_KWH, "base unit per Wh")
     except ValueError as error:
         raise click.BadParameter(f"{price} tokens per kWh: {error}") from error
 

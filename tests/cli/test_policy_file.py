@@ -1,5 +1,6 @@
 """Policies as files: everything that is wrong is told at once, with its line and column and what was meant."""
 
+import time
 from decimal import Decimal
 from pathlib import Path
 
@@ -123,6 +124,42 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     assert read_policy(path, 9)[1] == []
 
 
+HUGE = [
+    ("carry_periods = " + "9" * 5_000, "2:17: bad-toml"),
+    ("excess = 0x" + "F" * 20_000, "2:10: bad-toml"),
+    ("pool_floor = 1e99999999999999999999", "2:1: out-of-range"),
+    ("pool_floor = 1e999999999", "2:1: out-of-range"),
+    ("pool_floor = 1e-999999999", "2:1: out-of-range"),
+    ("pool_floor = 1." + "0" * 35 + "1", "2:1: out-of-range"),
+    ("a" + ".a" * 100_000 + " = 1", "2:17: bad-toml"),
+    ("[a" + ".a" * 100_000 + "]", "2:18: bad-toml"),
+    ("a = " + "{a=" * 3_000, "2:29: bad-toml"),
+    ("a = " + "[" * 200_000, "2:13: bad-toml"),
+    ("[" * 200_000, "2:3: bad-toml"),
+    ('x = """' + '\n\\"""' * 50_000, "50003:1: bad-toml"),
+    ('x = "' + '\\"' * 100_000, "2:200006: bad-toml"),
+    ('x = """\n' + "a\n" * 120_000 + '"""', "2:1: unknown-key"),
+    ('"' + "k" * 200_000 + '" = 1', "2:1: unknown-key"),
+    (f"[devices.{'d' * 49}]", "2:10: out-of-range"),
+    (f"[devices.{'d' * 49}]\nrnk = 1", "2:10: out-of-range 3:1: unknown-key"),
+    ("\n".join(f"[devices.d{number}]" for number in range(300)), "258:10: out-of-range"),
+    ("one line of a letter to somebody that has come here by mistake", "2:5: bad-toml"),
+]
+
+
+@pytest.mark.parametrize(("line", "expected"), HUGE, ids=[line[:20] for line, _ in HUGE])
+def test_what_is_far_too_large_is_told_in_one_short_line_and_at_once(line: str, expected: str) -> None:
+    started = time.process_time()
+    problems = parse_policy(f'network = "a"\n{line}\n', "f", 9)[1]
+    assert time.process_time() - started < 5
+    assert " ".join(f"{problem.line}:{problem.column}: {problem.code}" for problem in problems) == expected
+    assert all(len(str(problem)) < 200 for problem in problems)
+
+
+def test_a_network_whose_name_nobody_can_have_hides_nothing() -> None:
+    assert told(f'network = "{"n" * 257}"\nexces = 1\n') == ["1:1: out-of-range", "2:1: unknown-key"]
+
+
 amounts = st.integers(0, MAX_AMOUNT)
 donors = st.builds(
     Donor, rank=st.integers(0, 1_000), floor=amounts, gives=st.booleans(), limit=st.none() | amounts, amount=amounts,
@@ -159,6 +196,13 @@ def test_the_policy_in_the_documentation_is_one() -> None:
 def test_places_of_keys() -> None:
     text = 'a = """\nb = 1\n"""  # c\n[[t]]\n  x = [\n 1,\n]\ny = 2\n'
     assert places_of(text) == {("a",): (1, 1), ("t",): (4, 3), ("t", "x"): (5, 3), ("t", "y"): (8, 1)}
+    text = '[ "a" . "\\u0062".c] # d = 1\nu = { v . w = 2, x = [[{ y = 1 }], "z = 1"], z = 07:30:00.5 }\n'
+    assert {"/".join(path): place for path, place in places_of(text).items()} == {
+        "a": (1, 3), "a/b": (1, 9), "a/b/c": (1, 18),
+    }  # fmt: skip
+    assert {"/".join(path): place for path, place in places_of(text[text.index("\n") :]).items()} == {
+        "u": (2, 1), "u/v": (2, 7), "u/v/w": (2, 11), "u/x": (2, 18), "u/x/y": (2, 26), "u/z": (2, 46),
+    }  # fmt: skip
 
 
 def test_what_would_change_in_words() -> None:

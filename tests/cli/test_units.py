@@ -59,6 +59,12 @@ def test_amounts_out_of_range_in_base_units() -> None:
         base_units(TOKENS.convert("1e18", None, None), 9)
     with pytest.raises(click.BadParameter):
         base_units(TOKENS.convert("1e-999999", None, None), 9)
+    for amount in ("1e999999999", "1e-999999999", "1." + 35 * "0" + "1"):  # arithmetic would overflow, or round
+        for convert in (base_units, base_units_per_wh):
+            with pytest.raises(click.BadParameter):
+                convert(Decimal(amount), 9)
+    with pytest.raises(click.BadParameter):
+        ENERGY.convert("1e-999999999kWh", None, None)
     assert Count().convert("9223372036854775807", None, None) == 2**63 - 1
 
 
