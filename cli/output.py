@@ -31,10 +31,13 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 
 def refusals_to_exit_codes(command: Callable[P, R]) -> Callable[P, R]:
-    """Decorates a command: a WattError becomes one line on stderr and exit 1, or 3 if no node was reached."""
+    """Decorates a command: a WattError becomes one line on stderr and exit 1, or 3 if no node was reached. What was
+    typed and is no text, which a terminal in another encoding sends, is wrong usage.
+    """
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        _require_text(kwargs.values())
         try:
             return command(*args, **kwargs)
         except WattError as error:
@@ -101,6 +104,15 @@ def count(number: int, thing: str) -> str:
 def tokens(base_units: int, decimals: int = 9) -> str:
     """An amount in base units as tokens with three decimals, rounded half to even, for people only."""
     return f"{round(base_units, 3 - decimals) / 10**decimals:,.3f}"
+
+
+def _require_text(values: Iterable[object]) -> None:
+    """Raises click.UsageError for a text that has no UTF-8. Names of files may be any bytes: they are paths."""
+    for value in values:
+        if isinstance(value, tuple):
+            _require_text(value)
+        elif isinstance(value, str) and any("\ud800" <= each <= "\udfff" for each in value):
+            raise click.UsageError(f"{value[:40]!r} is not UTF-8 text")
 
 
 def _table(

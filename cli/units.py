@@ -115,7 +115,10 @@ class Reference(click.ParamType[bytes]):
     name = "text"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> bytes:
-        raw = value if isinstance(value, bytes) else str(value).encode()
+        try:
+            raw = value if isinstance(value, bytes) else str(value).encode()
+        except UnicodeEncodeError:
+            self.fail(f"{str(value)[:MAX_DIGITS]!r} is not UTF-8 text", param, ctx)
         if len(raw) > MAX_REFERENCE:
             self.fail(f"{str(value)[:MAX_DIGITS]!r}... is longer than {MAX_REFERENCE} bytes", param, ctx)
         return raw

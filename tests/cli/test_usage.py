@@ -71,6 +71,26 @@ def test_wrong_usage(words: list[str]) -> None:
     assert result.stdout == ""
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["admin", "policy", "show", "home-\udcff"],
+        ["admin", "return", "home-1", "1", "--reference", "\udcff", "--key", "k"],
+        ["admin", "redeem", "home-1", "1", "--reference", "\udcff", "--key", "k"],
+        ["admin", "redemption", "credit", "1", "--bill", "\udcff", "--key", "k"],
+        ["admin", "sale", "accept", "1", "--payment", "\udcff", "--key", "k"],
+        ["admin", "allocate", "home-1", "home-1/\udcff=1", "--key", "k"],
+        ["admin", "allocate", "home-1", "--by-history", "3", "--device", "\udcff", "--key", "k"],
+        ["wallet", "request", "home-1/load", "1", "--reason", "\udcff", "--key", "k"],
+        "wallet order home-1/pv sell 1kWh --slot 1 --price 1 --key k --reference \udcff".split(),
+    ],
+)  # fmt: skip
+def test_what_is_no_text_is_wrong_usage(words: list[str]) -> None:
+    """As a shell hands over bytes that are not UTF-8."""
+    result = CliRunner().invoke(main, [*words, *NOWHERE])
+    assert result.exit_code == 2 and "\\udcff' is not UTF-8 text" in result.output, result.output
+
+
 def test_what_admins_type() -> None:
     assert PUBLIC_KEY.convert(KEY, None, None) == bytes.fromhex(KEY)
     assert DEVICE_AMOUNT.convert("home-1/pv=2.5", None, None) == ("home-1/pv", Decimal("2.5"))
