@@ -82,7 +82,8 @@ def test_wrong_usage(words: list[str]) -> None:
         ["admin", "allocate", "home-1", "home-1/\udcff=1", "--key", "k"],
         ["admin", "allocate", "home-1", "--by-history", "3", "--device", "\udcff", "--key", "k"],
         ["wallet", "request", "home-1/load", "1", "--reason", "\udcff", "--key", "k"],
-        "wallet order home-1/pv sell 1kWh --slot 1 --price 1 --key k --reference \udcff".split(),
+        ["wallet", "order", "home-1/pv", "sell", "1kWh", "--slot", "1", "--price", "1", "--reference", "\udcff",
+         "--key", "k"],
     ],
 )  # fmt: skip
 def test_what_is_no_text_is_wrong_usage(words: list[str]) -> None:
