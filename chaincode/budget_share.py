@@ -248,8 +248,13 @@ def take_back(ctx: Context, receiver: str, period: int, gift: Gift, amount: int,
 def shares_of(ctx: Context, network: str, period: int, first: int, most: int) -> tuple[Share, ...]:
     """The shares within ``network`` in ``period`` from number ``first`` on, oldest first, at most ``most``."""
     start = _start(network, period)
-    end = min(cast("int | None", ctx.get(start)) or 0, first + most)
+    end = min(count_of(ctx, network, period), first + most)
     return tuple([Share(*cast("Share", ctx.get(start + index.to_bytes(4, "big")))) for index in range(first, end)])
+
+
+def count_of(ctx: Context, network: str, period: int) -> int:
+    """How many shares there have been within ``network`` in ``period``."""
+    return cast("int | None", ctx.get(_start(network, period))) or 0
 
 
 def _note_paid(ctx: Context, period: int, share: Share, amount: int) -> None:

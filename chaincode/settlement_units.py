@@ -8,6 +8,8 @@ from typing import cast
 from chaincode import (
     accounts,
     budget_close,
+    budget_closed,
+    budget_share,
     market_calendar,
     market_products,
     settlement_anew,
@@ -66,10 +68,11 @@ def _attempt(ctx: Context, unit: Unit, *, again: bool = False) -> tuple[int, Con
 
 def _do(ctx: Context, unit: Unit, again: bool) -> int:
     slot = unit.slot
-    if unit.kind == SETTLE:
-        return _settle(ctx, unit.network, slot, again)
-    if unit.kind == CORRECT:
-        return settlement_anew.settle_anew(ctx, unit.network, slot, cast("tuple[bytes, ...]", unit.detail))
+    if unit.kind in (SETTLE, CORRECT):
+        period = budget_closed.booking_period(ctx, unit.network, slot)
+        shares = budget_share.count_of(ctx, unit.network, period)
+        work = _settle(ctx, unit, again)
+        return work + budget_share.count_of(ctx, unit.network, period) - shares  # each takes as long as a device
     if unit.kind == RENT:
         period, amount = cast("tuple[int, int]", unit.detail)
         settlement_rent.pay(ctx, unit.network, period, amount)
@@ -85,8 +88,11 @@ def _do(ctx: Context, unit: Unit, again: bool) -> int:
     return 0
 
 
-def _settle(ctx: Context, network: str, slot: int, again: bool) -> int:
-    """Settle a network for the first time; one that was released may lack estimates as well."""
+def _settle(ctx: Context, unit: Unit, again: bool) -> int:
+    """Settle a network anew, or for the first time; one that was released may lack estimates as well. The devices."""
+    network, slot = unit.network, unit.slot
+    if unit.kind == CORRECT:
+        return settlement_anew.settle_anew(ctx, network, slot, cast("tuple[bytes, ...]", unit.detail))
     product = market_products.require(ctx, slot)
     if again:
         settlement_run.estimate_network(ctx, network, slot, product)

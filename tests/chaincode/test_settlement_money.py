@@ -9,7 +9,9 @@ from typing import Any, cast
 
 import pytest
 
+from chaincode import settlement_units
 from chaincode.settlement_ledger import Settled
+from chaincode.settlement_parking import SETTLE, Unit
 from tests.chaincode.marketplace import (
     ALLOCATED,
     DEVICES,
@@ -193,6 +195,18 @@ def test_settlement_takes_as_many_blocks_as_it_needs(monkeypatch: pytest.MonkeyP
         blocks += 1
     assert blocks > 4
     assert balance(world, "escrow:1") == 0
+
+
+def test_a_share_counts_as_a_devices_work() -> None:
+    """Whoever lets many devices run short at once makes a block settle fewer networks, not take longer."""
+    world = patient(allocated=50_000)
+    world.next_block(2 * SLOT_S)
+    assert report(world, "home-1/load", 1, (1_000, 0)) is None
+    assert report(world, "home-1/battery", 1, (0, 0)) is None
+    with world.transaction() as ctx:
+        work = settlement_units.apart(ctx, Unit(SETTLE, "home-1", 1))
+    shares = cast("tuple[Any, ...]", world.query("budget", "shares", network="home-1", period=0))
+    assert shares and work == 2 + len(shares)
 
 
 def test_products_become_final() -> None:
