@@ -8,7 +8,8 @@ When devices cannot pay, others are asked, each for what it can spare at most (`
        need  = the largest of forecast, use so far and allocation, each pro rata of the rest of the period, rounded up
 
 2. the network's pool, for an order only if the policy says so, down to the pool's floor;
-3. other networks under automatic agreements (``budget_outside``), the first MAX_HELPERS of them.
+3. other networks under automatic agreements (``budget_outside``), the first MAX_HELPERS of them; for an order only if
+   the pool has given all that it has, and the network owes nothing.
 
 A device that needs help itself, or received some in this slot, is not asked, so that what is given goes round in no
 circle. Nobody is asked for more than the counters of a book have room for; shares by hand fill them to ``MAX_BY_HAND``

@@ -254,10 +254,13 @@ def _give(ctx: Context, request: Request, amount: int, rule: str) -> None:
 
 def _bring(ctx: Context, request: Request, network: str, amount: int, rule: str) -> None:
     """What another network grants goes from its pool through the own one to the device: out of the period of the giver
-    in which the device's period begins, or the slot under way if it has begun.
+    in which the device's period begins, or the slot under way if it has begun. Not while the own network owes: what
+    comes into its pool pays that first, which a share to the pool does.
     """
     number, period = request.agreement, request.period
     found = agreements.require_ready(ctx, number, agreement_book.SHARE)
+    if budget_state.owed_of(ctx, network)[0]:
+        raise ContractError("in-arrears", f"{network} owes the utility, which a share to its pool would pay")
     first, _ = budget_calendar.slots_of(ctx, network, period)
     source = budget_calendar.period_of(ctx, found.giver, max(first, slots.current(ctx)))
     budget_state.require_open_period(ctx, found.giver, source)

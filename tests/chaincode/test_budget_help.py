@@ -57,29 +57,31 @@ def test_an_order_is_helped_by_devices_then_the_pool_then_other_networks() -> No
     number = agree(world, "b-1", "a-1", cap=80)
     at_slot(world, 5)  # the load spares 50
     hold(world, EV, b"o1", 51)
-    assert resolve(world) == {b"o1": True}, "the other network helps, the pool does not unless the owner says so"
-    assert pool(world, "a-1") == 70
-    release(world, b"o1")
+    assert resolve(world) == {b"o1": False}, "the pool keeps what it has, so nobody else is asked"
     policy(world, pool_floor=20)
     at_slot(world, 6)  # 60 then
-    hold(world, EV, b"o2", 60 + 50 + 80 + 1)
-    assert resolve(world) == {b"o2": False}
-    hold(world, EV, b"o3", 60 + 50 + 80)
-    assert resolve(world) == {b"o3": True}
-    assert shares(world)[2:] == [
+    hold(world, EV, b"o2", 60 + 50 + 1)
+    assert resolve(world) == {b"o2": False}, "nor while it keeps its floor"
+    policy(world)
+    hold(world, EV, b"o3", 60 + 70 + 80 + 1)
+    assert resolve(world) == {b"o3": False}
+    assert (pool(world, "a-1"), pool(world, "b-1"), shares(world)) == (70, 200, [])
+    hold(world, EV, b"o4", 60 + 70 + 80)
+    assert resolve(world) == {b"o4": True}
+    assert shares(world) == [
         (LOAD, EV, 60, 0, "order", "rank 100"),
-        ("", EV, 50, 0, "order", "pool"),
+        ("", EV, 70, 0, "order", "pool"),
         ("@b-1", EV, 80, 0, "order", f"agreement {number}"),
     ]
-    assert (pool(world, "a-1"), pool(world, "b-1"), agreement(world, number)["used"]) == (20, 120, 80)
-    assert book(world, EV) | {"reserved": 190, "allocated": 130, "borrowed": 60} == book(world, EV)
+    assert (pool(world, "a-1"), pool(world, "b-1"), agreement(world, number)["used"]) == (0, 120, 80)
+    assert book(world, EV) | {"reserved": 210, "allocated": 150, "borrowed": 60} == book(world, EV)
     with world.transaction() as ctx:
-        budget.post(ctx, b"o3", 70, "escrow:9", "trade")  # 60 of the load's, 10 of the pool's
-    release(world, b"o3", 90)  # last in, first out: 80 go back to b-1, 10 to the pool
-    assert (pool(world, "a-1"), pool(world, "b-1"), agreement(world, number)["used"]) == (30, 200, 0)
-    release(world, b"o3")
+        budget.post(ctx, b"o4", 70, "escrow:9", "trade")  # 60 of the load's, 10 of the pool's
+    release(world, b"o4", 90)  # last in, first out: 80 go back to b-1, 10 to the pool
+    assert (pool(world, "a-1"), pool(world, "b-1"), agreement(world, number)["used"]) == (10, 200, 0)
+    release(world, b"o4")
     assert (pool(world, "a-1"), book(world, LOAD)["lent"]) == (60, 60)
-    assert [share[2:4] for share in shares(world)[2:]] == [(60, 0), (50, 40), (80, 80)]
+    assert [share[2:4] for share in shares(world)] == [(60, 0), (70, 60), (80, 80)]
     assert book(world, EV) | {"reserved": 0, "allocated": 10, "borrowed": 60, "spent": 70} == book(world, EV)
     check_sum(world)
 

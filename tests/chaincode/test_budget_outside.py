@@ -90,6 +90,42 @@ def test_an_order_is_helped_and_what_is_not_spent_goes_back() -> None:
     check_sum(world)
 
 
+@pytest.mark.parametrize(
+    ("helps", "kept", "given"), [(False, 0, None), (True, 0, (30, 70)), (True, 1, None), (False, 40, None)]
+)
+def test_an_order_is_helped_by_others_when_the_own_pool_is_empty(
+    helps: bool, kept: int, given: tuple[int, int] | None
+) -> None:
+    """Whatever the policy: a pool that does not help, or keeps a floor, keeps the help of others away."""
+    world = federation()
+    issue(world, "a-1", 100)
+    issue(world, "b-1", 30)
+    agree(world, "a-1", "b-1")
+    with world.transaction() as ctx:
+        policy = budget_policy.policy_of(ctx, "b-1")._replace(pool_helps=helps, pool_floor=kept)
+        ctx.put(b"bud-policy/b-1", tuple(policy))
+    assert not hold(world, LOAD, b"order", 100)
+    assert resolve(world) == {b"order": given is not None}
+    assert (30 - pool(world, "b-1"), 100 - pool(world, "a-1")) == (given or (0, 0))
+
+
+@pytest.mark.parametrize("helps", [False, True])
+def test_an_order_of_who_owes_is_not_helped_and_a_charge_is(helps: bool) -> None:
+    world = federation()
+    issue(world, "a-1", 100)
+    agree(world, "a-1", "b-1")
+    with world.transaction() as ctx:
+        ctx.put(b"bud-policy/b-1", tuple(budget_policy.policy_of(ctx, "b-1")._replace(pool_helps=helps)))
+        budget_state.put_owed(ctx, "b-1", (Owed("b-1/ev", 0, 5),))
+    assert not hold(world, LOAD, b"order", 60)
+    assert resolve(world) == {b"order": False}
+    with world.transaction() as ctx:
+        assert budget.charge(ctx, LOAD, 0, 20, "utility", "retail", b"run") == 20
+    issue(world, "b-1", 5)
+    assert not hold(world, LOAD, b"again", 60)
+    assert (resolve(world), pool(world, "a-1")) == ({b"again": True}, 20)
+
+
 def test_a_charge_is_helped_before_anything_is_owed() -> None:
     world = federation()
     issue(world, "a-1", 100)

@@ -4,7 +4,9 @@ from typing import Any, cast
 
 import pytest
 
+from chaincode import budget_state
 from chaincode.budget_share import GRANT
+from chaincode.budget_state import Owed
 from chaincode.contract import MAX_AMOUNT
 from chaincode.requests import MAX_OF_DEVICE, MAX_REASON, MAX_WAITING, Requests
 from tests.chaincode.budget_steps import book, check_sum
@@ -104,6 +106,20 @@ def test_of_another_network_under_an_agreement() -> None:
     assert book(world, EV, 1)["available"] == 10
     assert [row[0] for row in cast("tuple[Any, ...]", world.query("requests", "of_network", network="b-1"))] == [1, 2]
     check_sum(world)
+
+
+def test_another_network_grants_nothing_to_who_owes() -> None:
+    """What comes into its pool pays debts first: a share to the pool does so, and then a grant is possible."""
+    world = market()
+    issue(world, "b-1", 200)
+    number = agree(world, "b-1", "a-1", automatic=False)
+    asked = ask(world, 60, giver="@b-1", agreement=number)
+    with world.transaction() as ctx:
+        budget_state.put_owed(ctx, "a-1", (Owed("a-1/load", 0, 20),))
+    assert world.refused(owner("b-1"), "requests", "grant", request=asked, amount=60) == "in-arrears"
+    world.call(owner("b-1"), "agreements", "share", agreement=number, period=0, amount=20)
+    world.call(owner("b-1"), "requests", "grant", request=asked, amount=60)
+    assert (book(world, EV)["available"], pool(world, "a-1"), pool(world, "b-1")) == (60, 0, 120)
 
 
 def test_a_path_of_agreements_is_none() -> None:
