@@ -57,6 +57,7 @@ _SENTENCES: Final = {
     "other-network": "the devices are not all of this network",
     "over-budget": "the device's budget does not suffice, and no other of its network helps: see `watt wallet balance`",
     "own-cross": "the network has open orders on the other side at this bus",
+    "too-large": "what it does is more than one transaction may tell: name fewer at once",
     "too-few": "there are never fewer than 4 validators: add one first",
     "too-many": "there are as many already as there may be",
     "too-many-proposals": "an admin has at most two open proposals: withdraw one, or wait until it has lapsed",

@@ -9,6 +9,7 @@ from bench.local_chain import KEY, LocalChain
 from chaincode.budget_policy import Row
 from chaincode.identity import MAX_DEVICES
 from chaincode.registry import default_registry
+from cli.refusals import explain
 from node.model.genesis import Genesis, Member
 from node.model.genesis import Token as GenesisToken
 from node.witness import ReadOnlyState, query_context
@@ -74,3 +75,20 @@ def test_a_budget_that_is_too_small_is_divided_alike_in_however_many_calls() -> 
     amounts = [book[2] for _, book in ask(chain, "books", network=NETWORK, period=0)]
     assert sum(amounts) == 3_000_000 and amounts[-1] == 1_000_000
     assert max(amounts[:-1]) - min(amounts[:-1]) <= 2
+
+
+@pytest.mark.parametrize("rule", ["by-hand", "history"])
+def test_what_is_divided_by_hand_and_by_history_fits_for_150_of_the_longest_names(rule: str) -> None:
+    """Of more nothing is done, and the command says why."""
+    chain = shop()
+    of = {"network": NETWORK, "period": 0}
+    chain.block(0, ("budget", "issue", {**of, "amount": 10**15, "reference": b"1"}))
+    for number in (MAX_DEVICES, 150):
+        named = DEVICES[:number]
+        if rule == "history":
+            chain.block(0, ("budget", "allocate_by_history", {**of, "amount": 10**12 * number, "devices": named}))
+        else:
+            chain.block(0, ("budget", "allocate", {**of, "amounts": tuple((device, 10**12) for device in named)}))
+        allocated = sum(book[2] for _, book in ask(chain, "books", network=NETWORK, period=0))
+        assert allocated == (10**12 * number if number == 150 else 0)
+    assert "name fewer" in explain("budget.allocate", "too-large", (), 9)
