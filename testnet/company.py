@@ -27,7 +27,7 @@ from testnet.progress import telling
 from testnet.sender import VALID_S, Clock, Sender
 
 READY_S: Final = 60.0
-LEAD_REAL_S: Final = 30
+LEAD_REAL_S: Final = 36
 """Real seconds between genesis and the month: for starting processes, and for all that is decided before it."""
 PLANNED_AHEAD_S: Final = DAY_S + OPEN_BEFORE_S
 """So long before it begins a calendar of months is planned at the latest."""

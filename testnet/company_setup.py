@@ -16,7 +16,7 @@ from node.model.codec import Value
 from testnet.company_data import HOURS
 from testnet.company_money import RESERVE_PERMILLE, budget_of, cost, policy_of
 from testnet.company_plan import CHARGERS, HVAC, LIGHTING, NEIGHBOUR, NEIGHBOUR_NETWORK, REFRIGERATION
-from testnet.company_world import MEMBER, UTILITY, World, member_of, owner_of
+from testnet.company_world import DAY_S, MEMBER, UTILITY, World, member_of, owner_of
 from testnet.sender import Sender
 
 HELPERS: Final = ((2, 3), (5, 6), (8, 9), (11, 12))
@@ -42,6 +42,8 @@ MOVED_PERMILLE: Final = 10
 FORECAST_KINDS: Final = (HVAC, LIGHTING)
 """Networks whose owners say what they expect of every device."""
 
+DECISION_VALID_S: Final = 10 * DAY_S
+"""Of block time, some of which passes while a busy machine stands still."""
 AT_ONCE: Final = MEMPOOL_PER_SENDER // 2
 _Step = tuple[str, str, str, dict[str, Any]]
 """Whose key, contract, method, arguments."""
@@ -219,7 +221,7 @@ class Decisions:
 
     async def _do(self, who: str, contract: str, method: str, args: dict[str, Any]) -> Value:
         """One decision; what it came to. Raises RefusedError."""
-        raw = self._sender.sign(self._world.keys[who], contract, method, args)
+        raw = self._sender.sign(self._world.keys[who], contract, method, args, DECISION_VALID_S)
         status = await self._sender.outcome(raw)
         if status.code != "ok":
             raise RefusedError(status.code, f"{contract}.{method} of {who} was refused")
@@ -233,7 +235,7 @@ class Decisions:
         turns: Counter[str] = Counter()
         rounds: dict[int, list[bytes]] = {}
         for who, contract, method, args in steps:
-            raw = self._sender.sign(self._world.keys[who], contract, method, args)
+            raw = self._sender.sign(self._world.keys[who], contract, method, args, DECISION_VALID_S)
             rounds.setdefault(turns[who] // AT_ONCE, []).append(raw)
             turns[who] += 1
         for raws in rounds.values():

@@ -67,10 +67,10 @@ class Sender:
         for client in self.clients:
             await client.close()
 
-    def sign(self, key: SigningKey, contract: str, method: str, args: dict[str, Any]) -> bytes:
-        """The bytes of the key's next transaction; nobody else signs with it."""
+    def sign(self, key: SigningKey, contract: str, method: str, args: dict[str, Any], valid_s: int = VALID_S) -> bytes:
+        """The bytes of the key's next transaction, void after ``valid_s`` of block time; nobody else signs with it."""
         self._nonces[key.public_key] += 1
-        nonce, not_after = self._nonces[key.public_key], self._clock.now() + VALID_S
+        nonce, not_after = self._nonces[key.public_key], self._clock.now() + valid_s
         return sign_transaction(key, self._clock.genesis.chain, nonce, contract, method, args, not_after).raw
 
     async def hand_in(self, kind: str, raw: bytes, again: Callable[[], bytes] | None = None) -> None:
@@ -87,13 +87,15 @@ class Sender:
 
     async def all(self, kind: str, raws: Sequence[bytes]) -> None:
         """Hand in, and wait for all of them."""
-        await asyncio.gather(*(self.settle(kind, raw) for raw in raws))
+        await asyncio.gather(*(self.settle(kind, raw, wait_s=WAIT_S) for raw in raws))
 
-    async def settle(self, kind: str, raw: bytes, again: Callable[[], bytes] | None = None) -> None:
-        """Hand in, follow into a block, and count what came of it."""
+    async def settle(
+        self, kind: str, raw: bytes, again: Callable[[], bytes] | None = None, wait_s: float = 0.0
+    ) -> None:
+        """Hand in, follow into a block, and count what came of it. ``wait_s``: 0 for the sender's own."""
         for _ in range(TRIES if again is not None else 1):
             try:
-                status = await self.outcome(raw)
+                status = await self.outcome(raw, wait_s or self._wait_s)
                 code = status.code
             except RefusedError as error:
                 code = error.code
@@ -107,14 +109,14 @@ class Sender:
         if kind == "readings" and isinstance(status.result, tuple):
             self.refused_rows.update(str(row[1]) for row in status.result if isinstance(row, tuple))
 
-    async def outcome(self, raw: bytes) -> TxStatus:
+    async def outcome(self, raw: bytes, wait_s: float = WAIT_S) -> TxStatus:
         """Hand in, as often as a node is too full, and wait for the block. Raises RefusedError if no node takes it, or
         no block has it in time."""
         self._turn += 1
         client = self.clients[self._turn % len(self.clients)]
         while True:
             try:
-                return await client.wait(await client.submit(raw), self._wait_s)
+                return await client.wait(await client.submit(raw), wait_s)
             except RefusedError as error:
                 if error.code not in _COME_AGAIN:
                     raise
