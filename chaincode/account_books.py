@@ -46,7 +46,8 @@ class DeviceBook(NamedTuple):
     is one read and one write.
 
     ``stopped`` and ``received_slot`` belong to the budget's rules (``budget_state.py``): 1 while the device may not
-    buy; the last slot in which it was helped (-1: never).
+    buy; the last slot in which it was helped (-1: never). ``claimed``: how much of what is reserved is others' before
+    it is the device's own (``budget_secured.py``); 0 with nearly everybody.
     """
 
     available: int = 0
@@ -59,6 +60,7 @@ class DeviceBook(NamedTuple):
     stopped: int = 0
     received_slot: int = -1
     withdrawn: int = 0
+    claimed: int = 0
 
 
 class NetworkBook(NamedTuple):

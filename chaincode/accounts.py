@@ -181,15 +181,18 @@ def hold(ctx: Context, device: str, period: int, amount: int, reference: bytes) 
     return book
 
 
-def unhold(ctx: Context, device: str, period: int, amount: int, reference: bytes) -> DeviceBook:
-    """Reserved -> available: a hold is released. The book *before* it."""
+def unhold(ctx: Context, device: str, period: int, amount: int, ref: bytes, free: bool = False) -> DeviceBook | None:
+    """Reserved -> available: a hold is released. The book *before* it; None, and nothing done, if something reserved is
+    ``claimed``, unless what is released is the device's own beyond that (``free``)."""
     require_amount(amount)
     book = device_book(ctx, device, period)
+    if book.claimed and not free:
+        return None
     if book.reserved < amount:
         raise ContractError("insufficient-funds", f"{device} has {book.reserved} reserved")
     ctx.put(device_key(device, period), (book.available + amount, book.reserved - amount, *book[2:]))
     account = f"{device}:{period}"
-    ctx.emit("transfer", (device,), ("reserved:" + account, "device:" + account, amount, "release", reference))
+    ctx.emit("transfer", (device,), ("reserved:" + account, "device:" + account, amount, "release", ref))
     return book
 
 
@@ -198,7 +201,8 @@ def pay_reserved(
 ) -> DeviceBook:
     """Reserved -> ``target`` outside the networks, counted as spent, and ``back`` of it -> available, at least 0.
 
-    What a filled order does: ``transfer`` and ``unhold`` in one read and one write. The book *before* it.
+    What a filled order does: ``transfer`` and ``unhold`` in one read and one write. The book *before* it; ``back``
+    stays reserved if it is ``claimed``.
     """
     require_amount(amount)
     kind, _, number = parse(target)
@@ -208,6 +212,7 @@ def pay_reserved(
     available, reserved, allocated, earned, spent = book[:5]
     if reserved < amount + back:
         raise ContractError("insufficient-funds", f"{device} has {reserved} reserved")
+    back *= not book.claimed
     after = (available + back, reserved - amount - back, allocated, earned, bounded(spent + amount), *book[5:])
     ctx.put(device_key(device, period), after)
     add_plain(ctx, plain_key(kind, number), amount)

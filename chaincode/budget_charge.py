@@ -14,11 +14,20 @@ the period that pays. Proceeds go to the pool, or by policy to the device that e
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
-from chaincode import account_books, accounts, budget_policy, budget_share, budget_state, identity, slots
+from chaincode import (
+    account_books,
+    accounts,
+    budget_policy,
+    budget_secured,
+    budget_share,
+    budget_state,
+    identity,
+    slots,
+)
 from chaincode.accounts import DeviceBook
 from chaincode.apportion import apportion
 from chaincode.budget_division import Need
-from chaincode.budget_share import POOL, Share, Spare
+from chaincode.budget_share import POOL, Gift, Share, Spare
 from chaincode.budget_state import Owed
 from chaincode.contract import MAX_AMOUNT, Context, ContractError
 
@@ -164,13 +173,15 @@ def _pay_by_gifts(
     """What ``givers`` can give goes to the devices, each within its limit, and pays; what is still due."""
     needs = []
     for device, left in _short(charges, due).items() if givers else ():
-        room = budget_policy.room_of(ctx, device, this.period)
+        room = budget_secured.room_of(ctx, device, this.period)
         amount = left if room is None else min(left, room)
         if amount:
             needs.append(Need(this.reference, device, amount))
     if not needs:
         return list(due)
-    budget_share.give(ctx, this.network, this.period, needs, givers, this.reason)
+    gifts = budget_share.give(ctx, this.network, this.period, needs, givers, this.reason)
+    for need, given in zip(needs, gifts, strict=True):
+        budget_secured.secure(ctx, need.device, this.period, given)
     books = {device: accounts.device_book(ctx, device, this.period) for device, _ in charges}
     return _pay_own(ctx, this, charges, due, books)
 
@@ -185,7 +196,8 @@ def _pay_from_pool(ctx: Context, this: _Run, charges: Sequence[Charge], due: Seq
         if part:
             accounts.transfer(ctx, source, this.target, part, this.reason, this.reference)
             share = Share(POOL, device, part, 0, this.reference, slot, ctx.tx_id, this.reason, "pool")
-            budget_share.record(ctx, this.network, this.period, share)
+            number = budget_share.record(ctx, this.network, this.period, share)
+            budget_secured.secure(ctx, device, this.period, (Gift(POOL, part, number),))
     return [amount - part for amount, part in zip(due, parts, strict=True)]
 
 

@@ -5,16 +5,17 @@ together with all others at the end of the block. ``hold_all`` does the same for
 together: while one of them waits, none of them holds anything.
 
 What shares put into a hold is spent last, first giver first; what is released unspent goes back to the givers first,
-last in, first out, and then to the device itself.
+last in, first out, and then to the device itself; but what others gave because this money was in a hold is theirs
+before it is the device's (``budget_secured``).
 
-State: ``bud-hold/`` reference -> (device, period, amount still held, gifts unspent in the order given);
+State: ``bud-hold/`` reference -> (device, period, amount still held, gifts in the order given);
 ``bud-need/`` -> count; ``bud-need/`` index(4) -> Asked.
 """
 
 from collections.abc import Sequence
 from typing import Final, NamedTuple, TypeAlias, cast
 
-from chaincode import accounts, budget_share, budget_state
+from chaincode import accounts, budget_secured, budget_share, budget_state
 from chaincode.budget_share import Gift
 from chaincode.contract import Context, ContractError
 
@@ -124,8 +125,11 @@ def post(ctx: Context, ref: bytes, amount: int, target: str, reason: str) -> Non
     left = found.amount - amount
     if left < 0:
         raise ContractError("over-budget", f"{found.amount} is held", (found.amount,))
-    accounts.pay_reserved(ctx, found.device, found.period, amount, 0, target, reason, ref)
-    write(ctx, ref, Hold(found.device, found.period, left, _spent_down(found.gifts, left)))
+    before = accounts.pay_reserved(ctx, found.device, found.period, amount, 0, target, reason, ref)
+    kept = _spent_down(found.gifts, left)
+    write(ctx, ref, Hold(found.device, found.period, left, kept))
+    if before.claimed:
+        budget_secured.spent(ctx, found.device, found.period, found.gifts, _sum(found.gifts) - _sum(kept))
 
 
 def settle(ctx: Context, ref: bytes, amount: int, back: int, target: str, reason: str) -> None:
@@ -141,6 +145,12 @@ def settle(ctx: Context, ref: bytes, amount: int, back: int, target: str, reason
             release(ctx, ref, back)
         return
     before = accounts.pay_reserved(ctx, found.device, found.period, amount, back, target, reason, ref)
+    if before.claimed:
+        write(ctx, ref, Hold(found.device, found.period, left + back, ()))
+        budget_secured.spent(ctx, found.device, found.period, (), 0)
+        if back:
+            release(ctx, ref, back)
+        return
     if back and budget_state.matters(ctx, before, back):
         budget_state.note_change(ctx, found.device, found.period, before)
     write(ctx, ref, Hold(found.device, found.period, left, ()))
@@ -157,33 +167,47 @@ def release(ctx: Context, ref: bytes, amount: int | None) -> None:
     back = found.amount if amount is None else amount
     if not 0 < back <= found.amount:
         raise ContractError("bad-amount" if back <= 0 else "over-budget", f"{found.amount} is held", (found.amount,))
-    gifts, own = list(found.gifts), back
-    while gifts and own:
-        gift = gifts.pop()
+    device, period, gifts, own = found.device, found.period, list(found.gifts), back
+    for place in reversed(range(len(gifts))):
+        gift = gifts[place]
         part = min(gift.amount, own)
-        budget_share.take_back(ctx, found.device, found.period, gift, part, ref)
-        own -= part
-        if part < gift.amount:
-            gifts.append(gift._replace(amount=gift.amount - part))
+        if part:
+            budget_share.take_back(ctx, device, period, gift.giver, ((gift.record, part),), ref)
+            gifts[place] = gift._replace(amount=gift.amount - part)
+            own -= part
+    if own < back:
+        budget_secured.claim(ctx, device, period, own - back)
     if own:
-        before = accounts.unhold(ctx, found.device, found.period, own, ref)
-        if budget_state.matters(ctx, before, own):
-            budget_state.note_change(ctx, found.device, found.period, before)
-    write(ctx, ref, Hold(found.device, found.period, found.amount - back, tuple(gifts)))
+        _free(ctx, ref, found, own)
+    write(ctx, ref, Hold(device, period, found.amount - back, tuple(gifts)))
+
+
+def _free(ctx: Context, ref: bytes, found: Hold, own: int) -> None:
+    """``own`` of a hold was the device's, and is again, unless it is claimed."""
+    device, period = found.device, found.period
+    before = accounts.unhold(ctx, device, period, own, ref)
+    if before is None:
+        own = budget_secured.repay(ctx, device, period, found.gifts, own, ref)
+        before = accounts.unhold(ctx, device, period, own, ref, free=True) if own else None
+    if before is not None and budget_state.matters(ctx, before, own):
+        budget_state.note_change(ctx, device, period, before)
 
 
 def _spent_down(gifts: tuple[Gift, ...], left: int) -> tuple[Gift, ...]:
-    """The gifts still in a hold of which ``left`` remains: own money is spent first, then the first giver's."""
+    """The gifts in a hold of which ``left`` remains: own money is spent first, then the first giver's."""
     if not gifts:
         return ()
-    over = sum([gift.amount for gift in gifts]) - left
+    over = _sum(gifts) - left
     kept = []
     for gift in gifts:
-        spent = min(max(over, 0), gift.amount)
-        over -= spent
-        if spent < gift.amount:
-            kept.append(gift._replace(amount=gift.amount - spent))
+        gone = min(max(over, 0), gift.amount)
+        over -= gone
+        kept.append(gift._replace(amount=gift.amount - gone))
     return tuple(kept)
+
+
+def _sum(gifts: Sequence[Gift]) -> int:
+    return sum([gift.amount for gift in gifts])
 
 
 def _require(ctx: Context, ref: bytes) -> Hold:

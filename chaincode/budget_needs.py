@@ -26,6 +26,7 @@ from chaincode import (
     budget_division,
     budget_hold,
     budget_policy,
+    budget_secured,
     budget_share,
     budget_state,
     identity,
@@ -139,7 +140,7 @@ def _period(ctx: Context, network: str, number: int, asked: list[Asked], needy: 
     rooms = {}
     for device in available:
         available[device] = accounts.device_book(ctx, device, number).available
-        room = budget_policy.room_of(ctx, device, number)
+        room = budget_secured.room_of(ctx, device, number)
         if room is not None:
             rooms[device] = room
     if budget_policy.policy_of(ctx, network).pool_helps:
@@ -197,7 +198,8 @@ def _meet(ctx: Context, network: str, period: _Period, refused: dict[bytes, None
         for (reference, amount), given in _spread(need.parts, gifts_of.get(need.reference, [])):
             held = accounts.hold(ctx, need.device, period.number, amount, reference)
             assert held is not None, "a need was met, but not with enough"
-            budget_hold.write(ctx, reference, Hold(need.device, period.number, amount, given))
+            kept = budget_secured.hold_gifts(ctx, need.device, period.number, given, held)
+            budget_hold.write(ctx, reference, Hold(need.device, period.number, amount, kept))
     for device, book in before.items():
         budget_state.note_change(ctx, device, period.number, book)
     return sum([len(got) for got in gifts])

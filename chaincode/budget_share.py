@@ -48,11 +48,11 @@ BY_HAND: Final = "by-hand"
 GRANT: Final = "grant"
 OWNER: Final = "owner"
 
-MAX_DONORS: Final = 128
+MAX_DONORS: Final = 104
 """Devices that are asked at one time."""
 MAX_HELPERS: Final = 15
-"""Networks that are asked at one time. With as many givers as all these, and the pool, in one hold, what a
-transaction tells that releases it stays within what one may tell."""
+"""Networks that are asked at one time. With as many givers as all these, and the pool, in one hold, and those of shares
+that are secured (``budget_secured``), what a transaction tells that releases it stays within what one may tell."""
 MAX_BY_HAND: Final = 2**62
 """Shares by hand stop where they would take *lent* or *borrowed* past it: money that an owner moves in circles must
 leave room for the automatic shares, whose failure would be the settlement's."""
@@ -82,7 +82,9 @@ class Share(NamedTuple):
 
 
 class Gift(NamedTuple):
-    """A giver's part in one need; ``giver``: as in a Share; ``record``: its number among the network's shares."""
+    """A giver's part in one need; ``giver``: as in a Share; ``record``: its number among the network's shares. In a
+    hold: what is there of it, unspent; 0 if it is spent, has come back, or is secured elsewhere (``budget_secured``).
+    """
 
     giver: str
     amount: int
@@ -227,23 +229,48 @@ def record(ctx: Context, network: str, period: int, share: Share) -> int:
     return index
 
 
-def take_back(ctx: Context, receiver: str, period: int, gift: Gift, amount: int, reference: bytes) -> None:
-    """Give ``amount`` of ``gift`` back to its giver out of the receiver's reserved."""
+def take_back(
+    ctx: Context, receiver: str, period: int, giver: str, parts: Sequence[tuple[int, int]], reference: bytes
+) -> None:
+    """Give parts of shares, (number of the share, amount) each, back to their ``giver`` out of the receiver's reserved.
+
+    All are by one rule, and either for orders or for charges.
+    """
     network = identity.device_of(ctx, receiver).network
-    if gift.giver == POOL:
+    amount = sum([part for _, part in parts])
+    number = parts[0][0]
+    share = share_of(ctx, network, period, number)
+    if giver == POOL and share.why != ORDER:
+        to_pool(ctx, receiver, period, amount, reference)  # the pool has spent it, the device was allocated nothing
+    elif giver == POOL:
         before = accounts.device_book(ctx, receiver, period)
         accounts.ungive(ctx, receiver, period, f"pool:{network}:{period}", network, amount, reference)
         budget_state.note_change(ctx, receiver, period, before)
-    elif gift.giver.startswith(OTHER):
-        budget_outside.send_back(ctx, receiver, period, gift.record, amount, reference)
+    elif giver.startswith(OTHER):
+        budget_outside.send_back(ctx, receiver, period, number, amount, reference)
     else:
-        before = accounts.device_book(ctx, gift.giver, period)
-        accounts.give_back(ctx, receiver, gift.giver, period, amount, reference)
-        budget_state.note_change(ctx, gift.giver, period, before)
-    key = _start(network, period) + gift.record.to_bytes(4, "big")
-    share = Share(*cast("Share", ctx.get(key)))
-    ctx.put(key, tuple(share._replace(returned=share.returned + amount)))
+        before = accounts.device_book(ctx, giver, period)
+        accounts.give_back(ctx, receiver, giver, period, amount, reference)
+        budget_state.note_change(ctx, giver, period, before)
     _note_paid(ctx, period, share, -amount)
+    for index, part in parts:
+        share = share_of(ctx, network, period, index)
+        share = share._replace(returned=share.returned + part)
+        ctx.put(_start(network, period) + index.to_bytes(4, "big"), tuple(share))
+
+
+def to_pool(ctx: Context, device: str, period: int, amount: int, reference: bytes) -> None:
+    """``amount`` of the device's own reserved goes to its network's pool, counted as withdrawn."""
+    network = identity.device_of(ctx, device).network
+    before = accounts.device_book(ctx, device, period)
+    accounts.unhold(ctx, device, period, amount, reference, free=True)
+    accounts.withdraw(ctx, device, network, period, amount, "give-back", reference)
+    budget_state.note_change(ctx, device, period, before)
+
+
+def share_of(ctx: Context, network: str, period: int, index: int) -> Share:
+    """The share with this number, which is there."""
+    return Share(*cast("Share", ctx.get(_start(network, period) + index.to_bytes(4, "big"))))
 
 
 def shares_of(ctx: Context, network: str, period: int, first: int, most: int) -> tuple[Share, ...]:

@@ -314,7 +314,11 @@ class Auditor:
             prefix = {"device": b"acc-device/", "pool": b"acc-network/", "company": b"acc-company/"}[kind]
             for key, value in ctx.scan(prefix):
                 owner, period = key[len(prefix) : -5].decode(), int.from_bytes(key[-4:], "big")
-                row = dict(zip(fields, cast("tuple[int, ...]", value), strict=True))
+                held = cast("tuple[int, ...]", value)
+                if kind == "device":  # the last field says how much of what is reserved others have a claim on
+                    *_, claimed = held
+                    assert 0 <= claimed <= held[1] and len(held) == len(fields) + 1, (owner, held)
+                row = dict(zip(fields, held, strict=kind != "device"))
                 if any(_amounts(row)):
                     kept[kind, owner, period] = row
         assert kept.keys() == told.keys(), kept.keys() ^ told.keys()
