@@ -1,7 +1,8 @@
 """A billing period once more under another policy: the ledger's own budget rules on a state in memory.
 
-What every device cost and earned in every slot is what settlement booked. Each slot is settled at its end: what
-devices earned is credited, then all that they cost is charged together: own tokens, other devices, the pool, owed.
+What every device cost and earned in every slot is what settlement booked. Each slot is settled when it was, since what
+a device can spare depends on how much of the period is left: what devices earned is credited, then all that they cost
+is charged together: own tokens, other devices, the pool, owed.
 Allocation is at the start, by the policy's rule, or as it was if the policy leaves it to the owner: then whoever got
 more than the pool has so far gets the rest as the pool earns.
 
@@ -54,7 +55,8 @@ class Flow(NamedTuple):
 class Facts(NamedTuple):
     """What is known of a period that is over. ``devices``: (id, kind, critical); ``settings``: the fields of
     ``budget_state.Settings``; ``funds``: what came into the pool from outside but earnings, base units; ``allocated``,
-    ``forecast``, ``used_before``: by device, the last of the period before; ``flows``: by slot, ascending.
+    ``forecast``, ``used_before``: by device, the last of the period before; ``flows``: (slot, the time at which it
+    was settled, what was booked), ascending.
     """
 
     network: str
@@ -67,7 +69,7 @@ class Facts(NamedTuple):
     allocated: Mapping[str, int]
     forecast: Mapping[str, int]
     used_before: Mapping[str, int]
-    flows: tuple[tuple[int, tuple[Flow, ...]], ...]
+    flows: tuple[tuple[int, int, tuple[Flow, ...]], ...]
 
 
 class Fate(NamedTuple):
@@ -100,8 +102,8 @@ def rehearse(facts: Facts, policy: Policy, rows: Sequence[Row]) -> Rehearsal:
     """The period of ``facts`` under a policy, which the ledger would take. Raises ContractError."""
     scratch = _Scratch(facts)
     refused = scratch.begin(policy, rows)
-    for slot, flows in facts.flows:
-        scratch.settle(slot, flows)
+    for slot, settled, flows in facts.flows:
+        scratch.settle(slot, settled, flows)
     return scratch.outcome(refused)
 
 
@@ -115,7 +117,8 @@ class _Scratch:
         self._out: dict[str, int] = {}
         self._targets: dict[str, int] = {}
         self._calls = 0
-        with self._at(facts.first) as ctx:
+        self._begin, self._end = facts.first * facts.slot_seconds, facts.end * facts.slot_seconds
+        with self._at(self._begin) as ctx:
             slots.configure(ctx, facts.slot_seconds)
             settings = _genesis(facts)
             for contract in (Grid(), Identity(), Budget()):
@@ -134,31 +137,31 @@ class _Scratch:
 
     def begin(self, policy: Policy, rows: Sequence[Row]) -> str | None:
         """Let the policy be in force, and allocate by it. The code with which the rule's allocation is refused."""
-        with self._at(self._facts.first) as ctx:
+        with self._at(self._begin) as ctx:
             budget_policy.replace(ctx, self._facts.network, policy, rows)
         if policy.allocation == BY_HAND:
             self._targets = dict(self._facts.allocated)
-            self._bring_up(self._facts.first)
+            self._bring_up(self._begin)
             return None
         try:
-            with self._at(self._facts.first) as ctx:
+            with self._at(self._begin) as ctx:
                 while budget_allocation.by_policy(ctx, self._facts.network, _PERIOD):
                     pass  # so many devices at a time
         except ContractError as error:
             return error.code
         return None
 
-    def settle(self, slot: int, flows: Sequence[Flow]) -> None:
-        """A slot at its end."""
+    def settle(self, slot: int, settled: int, flows: Sequence[Flow]) -> None:
+        """A slot, at block time ``settled``."""
         source = f"escrow:{slot}"
-        with self._at(slot + 1) as ctx:
+        with self._at(settled) as ctx:
             for device, _, earned, _ in flows:
                 if earned:
                     accounts.mint(ctx, source, earned, "sold", b"")
                     budget_charge.credit(ctx, device, _PERIOD, earned, source, "sold", ctx.tx_id)
         if self._targets:
-            self._bring_up(slot + 1)
-        with self._at(slot + 1) as ctx:
+            self._bring_up(settled)
+        with self._at(settled) as ctx:
             charges = [Charge(flow.device, flow.cost) for flow in flows if flow.cost]
             for device, cost in charges:
                 if accounts.device_book(ctx, device, _PERIOD).available < cost:
@@ -173,7 +176,7 @@ class _Scratch:
 
     def outcome(self, refused: str | None) -> Rehearsal:
         """What has become of everybody."""
-        with self._at(self._facts.end) as ctx:
+        with self._at(self._end) as ctx:
             helpers = self._helpers(ctx)
             total, claims = budget_state.owed_of(ctx, self._facts.network)
             fates = {}
@@ -206,9 +209,9 @@ class _Scratch:
             if len(page) < _SHARES:
                 return found
 
-    def _bring_up(self, slot: int) -> None:
+    def _bring_up(self, time: int) -> None:
         """Allocate what devices lack of what they were given, as far as the pool and their limits go."""
-        with self._at(slot) as ctx:
+        with self._at(time) as ctx:
             lacking = {}
             for device, target in self._targets.items():
                 room = budget_policy.room_of(ctx, device, _PERIOD)
@@ -222,10 +225,10 @@ class _Scratch:
             budget_allocation.allocate(ctx, self._facts.network, _PERIOD, amounts)
 
     @contextmanager
-    def _at(self, slot: int) -> Iterator[Context]:
-        """A context at the begin of ``slot`` of the period; what is written in it is kept, or undone if it raises."""
+    def _at(self, block_time: int) -> Iterator[Context]:
+        """A context at that time; what is written in it is kept, or undone if it raises."""
         self._calls += 1
-        time = (slot - self._facts.first + self._length) * self._facts.slot_seconds
+        time = block_time - self._begin + self._length * self._facts.slot_seconds
         ctx = Context(
             self._state,
             chain=bytes(32),

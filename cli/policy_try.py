@@ -10,7 +10,7 @@ import click
 from chaincode.contract import ContractError
 from chaincode.settlement_ledger import Entry, standing
 from chaincode.settlement_lines import TOLL
-from cli.answers import BUDGET, NETWORK_BUDGET, Reader, as_rows, record
+from cli.answers import BUDGET, NETWORK_BUDGET, PRODUCT, Reader, as_rows, record
 from cli.output import EXIT_REFUSED, count, json_option, plain, print_json, print_table, refusals_to_exit_codes, tokens
 from cli.periods import period_option
 from cli.policy_check import policy_on_chain, problems_on_chain
@@ -87,7 +87,11 @@ async def facts_of(read: Reader, network: str, period: int, slot_seconds: int) -
         devices.append((device, row[2], row[7]))
         forecast[device] = record(await _budget(read, device, period), BUDGET)["forecast"]
         used_before[device] = record(await _budget(read, device, period - 1), BUDGET)["used"] if period else 0
-    flows = [(slot, await _flows(read, network, slot)) for slot in range(first, end)]
+    flows = []
+    for slot in range(first, end):
+        if booked := await _flows(read, network, slot):
+            product = record(await read("market", "product", {"slot": slot}), PRODUCT)
+            flows.append((slot, product["metered_by"], booked))
     return Facts(
         network,
         tuple(devices),
@@ -99,7 +103,7 @@ async def facts_of(read: Reader, network: str, period: int, slot_seconds: int) -
         allocated,
         forecast,
         used_before,
-        tuple([(slot, found) for slot, found in flows if found]),
+        tuple(flows),
     )
 
 
@@ -165,8 +169,8 @@ def _show(tried: _Tried) -> None:
         pool = tokens(side.pool, decimals)
         rows.append(("pool" if name == "then" else "", name, "", "", "", "", "", tokens(side.owed, decimals), pool))
     print_table(
-        f"Period {tried.period} of {tried.network}, {count(len(facts.flows), 'settled slot')}: the policy of then, and "
-        "the new one; tokens",
+        f"Period {tried.period} of {tried.network}, {count(len(facts.flows), 'slot')} with anything to book: the policy of "
+        "then, and the new one; tokens",
         ("Device", "Policy", ">Allocated", ">Spent", "Ran out", "Helped by", ">Gave", ">Owed", ">Left"),
         rows,
     )

@@ -11,17 +11,18 @@ from chaincode.budget_state import Settings
 from cli.policy_rehearsal import Facts, Flow, rehearse
 
 FIRST, END = 480, 490
+SLOT_S = 1_800
 DEVICES = (("s/hvac", "load", False), ("s/light", "load", True), ("s/pv", "pv", False))
 
 
 def facts(*flows: tuple[int, str, int, int], **change: Any) -> Facts:
-    """A period of ten slots; ``flows``: (slot of the period, device, cost, earned)."""
+    """A period of ten slots; ``flows``: (slot of the period, device, cost, earned), settled at the slot's end."""
     of_slot: dict[int, list[Flow]] = {}
     for slot, device, cost, earned in flows:
         of_slot.setdefault(FIRST + slot, []).append(Flow(device, cost, earned, cost))
     found = Facts(
-        "s", DEVICES, FIRST, END, 1_800, tuple(Settings(10)), 1_000, {"s/hvac": 300, "s/light": 500}, {}, {},
-        tuple((slot, tuple(rows)) for slot, rows in sorted(of_slot.items())),
+        "s", DEVICES, FIRST, END, SLOT_S, tuple(Settings(10)), 1_000, {"s/hvac": 300, "s/light": 500}, {}, {},
+        tuple((slot, (slot + 1) * SLOT_S, tuple(rows)) for slot, rows in sorted(of_slot.items())),
     )  # fmt: skip
     return found._replace(**change)
 
@@ -38,6 +39,17 @@ def test_who_runs_out_when_and_who_helps() -> None:
     assert hvac.helpers == (("s/light", 100),)
     assert (light.gave, light.out, light.left) == (100, None, 300)
     assert (found.pool, found.owed, found.refused) == (200, 0, None)
+
+
+def test_what_others_spare_depends_on_when_a_slot_is_settled() -> None:
+    """Early in the period light keeps what it will need itself, 400, and the pool helps too; later light has enough."""
+    period = facts((0, "s/light", 50, 0), (1, "s/hvac", 400, 0), forecast={"s/light": 500})
+    slot, settled, flows = period.flows[1]
+    helped = {}
+    for late in (0, 5, 20):
+        later = period._replace(flows=(period.flows[0], (slot, settled + late * SLOT_S, flows)))
+        helped[late] = dict(rehearse(later, Policy(), ()).fates["s/hvac"].helpers)
+    assert helped == {0: {"": 50, "s/light": 50}, 5: {"s/light": 100}, 20: {"s/light": 100}}
 
 
 def test_another_policy_lets_the_pool_help_instead() -> None:

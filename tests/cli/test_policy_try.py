@@ -50,7 +50,7 @@ def test_costs_are_what_was_settled_and_a_replay_loses_nothing(seed: int) -> Non
     for network in NETWORKS:
         bill: Any = world.query("settlement", "bill", network=network, first_slot=0, last_slot=PERIOD_SLOTS - 1)
         found = facts(world, network)
-        flows = [flow for _, rows in found.flows for flow in rows]
+        flows = [flow for *_, rows in found.flows for flow in rows]
         assert sum(flow.cost - flow.earned for flow in flows) == bill[1]
         then = asyncio.run(policy_on_chain(reader(world), network, PERIOD_SLOTS - 1))
         rows = tuple((device, *Donor(gives=False, limit=20_000)) for device, *_ in found.devices)
