@@ -131,9 +131,9 @@ class Agreements(Contract):
     def share(self, ctx: Context, *, agreement: int, period: int, amount: int) -> Value:
         """Give ``amount`` of the giver's ``period`` to the taker, for good, by the giver. Returns the taker's period.
 
-        That is the one in which the giver's period begins, or the slot under way if it has begun. What the taker owes
-        is paid first. Raises ContractError: unknown-agreement, wrong-key, wrong-kind, not-in-force, other-class,
-        unknown-period, period-over, in-arrears, bad-amount, over-cap, insufficient-funds.
+        That is the running one, or for a period that has not begun the first that covers no slot before it. What the
+        taker owes is paid first. Raises ContractError: unknown-agreement, wrong-key, wrong-kind, not-in-force,
+        other-class, unknown-period, period-over, in-arrears, bad-amount, over-cap, insufficient-funds.
         """
         found = agreement_book.agreement_of(ctx, agreement)
         require_side(ctx, found, found.giver)
@@ -244,11 +244,15 @@ def require_room(ctx: Context, number: int, giver_period: int, target: int, amou
 
 
 def taker_period(ctx: Context, agreement: Agreement, period: int) -> int:
-    """The taker's period into which money of the giver's ``period`` goes by hand: the one in which that period begins,
-    or the slot under way if it has begun.
+    """The taker's period into which money of the giver's ``period`` goes by hand: the running one, or if that period
+    has not begun the first that covers no slot before it. So nothing is moved to an earlier slot than it was meant for,
+    round through whose calendar ever, and what a network is issued at most in a period stays that.
     """
     first, _ = budget_calendar.slots_of(ctx, agreement.giver, period)
-    return budget_calendar.period_of(ctx, agreement.taker, max(first, slots.current(ctx)))
+    now = slots.current(ctx)
+    target = budget_calendar.period_of(ctx, agreement.taker, max(first, now))
+    begins, _ = budget_calendar.slots_of(ctx, agreement.taker, target)
+    return target + 1 if begins < first and now < first else target
 
 
 def _sides(ctx: Context, giver: str, taker: str) -> tuple[str, ...]:

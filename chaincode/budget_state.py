@@ -45,6 +45,7 @@ PERIODS_AHEAD: Final = 400
 
 _SETTINGS: Final = b"bud-settings/"
 _OWED: Final = b"bud-owed/"
+_ARREARS: Final = b"bud-arrears/"
 _SINCE: Final = b"bud-since/"
 
 BY_MONEY: Final = "money"
@@ -224,11 +225,19 @@ def owed_of(ctx: Context, network: str) -> tuple[int, tuple[Owed, ...]]:
 
 def put_owed(ctx: Context, network: str, claims: tuple[Owed, ...]) -> None:
     """Replace the claims on ``network``."""
+    if bool(claims) != bool(debt_of(ctx, network)):
+        member = identity.network_of(ctx, network).member
+        ctx.put(_ARREARS + member.encode(), arrears_of(ctx, member) + (1 if claims else -1))
     if claims:
         total = sum([claim.amount for claim in claims])
         ctx.put(_OWED + network.encode(), (total, tuple([tuple(claim) for claim in claims])))
     else:
         ctx.delete(_OWED + network.encode())
+
+
+def arrears_of(ctx: Context, member: str) -> int:
+    """How many networks of a company owe the utility."""
+    return cast("int | None", ctx.get(_ARREARS + member.encode())) or 0
 
 
 def _tell(ctx: Context, device: str, period: int, state: str, why: str, reference: bytes) -> None:

@@ -303,13 +303,15 @@ def require_reference(reference: bytes) -> None:
 
 
 def _require_free(ctx: Context, kind: str, name: str, period: int, amount: int) -> None:
-    """The holder owes nothing and has ``amount`` that it has not given on."""
+    """The holder, and no network of a company, owes anything, and it has ``amount`` that it has not given on."""
     if not 0 < amount <= MAX_AMOUNT:
         raise ContractError("bad-amount", "an amount is an integer from 1 to 2^63-1")
     if kind == NETWORK:
         budget_charge.pay_owed(ctx, name, period, ctx.tx_id)
         if budget_state.debt_of(ctx, name):
             raise ContractError("in-arrears", f"{name} owes the utility")
+    elif owing := budget_state.arrears_of(ctx, name):
+        raise ContractError("in-arrears", f"{owing} networks of {name} owe the utility", (owing,))
     held = accounts.balance(ctx, account_of(kind, name, period))
     if held < amount:
         raise ContractError("insufficient-funds", f"{name} has {held}", (held, amount))

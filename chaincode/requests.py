@@ -259,7 +259,7 @@ def _bring(ctx: Context, request: Request, network: str, amount: int, rule: str)
     """
     number, period = request.agreement, request.period
     found = agreements.require_ready(ctx, number, agreement_book.SHARE)
-    if budget_state.owed_of(ctx, network)[0]:
+    if budget_state.debt_of(ctx, network):
         raise ContractError("in-arrears", f"{network} owes the utility, which a share to its pool would pay")
     first, _ = budget_calendar.slots_of(ctx, network, period)
     source = budget_calendar.period_of(ctx, found.giver, max(first, slots.current(ctx)))

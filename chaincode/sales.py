@@ -123,8 +123,8 @@ class Sales(Contract):
     @transaction
     def accept(self, ctx: Context, *, sale: int, payment: bytes) -> Value:
         """Buy what is offered, naming the payment, or name that of a standing sale. By the buyer. The tokens go into
-        the buyer's period in which the seller's begins, or the slot under way if it has begun; what the buyer owes is
-        paid first. Returns what is due.
+        the buyer's running period, or from a period that has not begun into the first that covers no slot before it;
+        what the buyer owes is paid first. Returns what is due.
 
         Raises ContractError: unknown-sale, wrong-key, bad-reference, not-offered, and as ``offer`` does.
         """

@@ -203,13 +203,33 @@ def test_shares_by_hand_are_capped_and_recorded() -> None:
     assert pool(world, "b-1", 1) == 30, "the cap is a period's"
 
 
+def test_what_is_meant_for_later_does_not_come_earlier_through_another_calendar() -> None:
+    """Through a neighbour with longer periods a network could else have in one what it was issued for several."""
+    world = federation()
+    number = agree(world, "a-1", "b-1", cap=1_000)
+    back = agree(world, "b-1", "a-1", cap=1_000)
+    plan(world, "b-1", 10, 40)  # period 1: slots 10 to 49
+    for period in (1, 2, 3):
+        issue(world, "a-1", 100, period)
+    assert world.call(owner("a-1"), "agreements", "share", **share(world, number, 100, period=1)) == 1
+    assert world.call(owner("a-1"), "agreements", "share", **share(world, number, 100, period=2)) == 2, "slot 50 on"
+    assert world.call(owner("b-1"), "agreements", "share", **share(world, back, 100, period=2)) == 5
+    at_slot(world, 15)
+    assert world.call(owner("a-1"), "agreements", "share", **share(world, number, 100, period=3)) == 2
+    at_slot(world, 35)
+    issue(world, "a-1", 100, 3)
+    assert world.call(owner("a-1"), "agreements", "share", **share(world, number, 100, period=3)) == 1, "both run"
+
+
 def test_shorter_periods_of_the_giver_give_no_more_to_one_of_the_taker() -> None:
     world = federation()
     number = agree(world, "a-1", "b-1", cap=100)
     plan(world, "a-1", 10, 2)
     for period in (1, 2, 6):
         issue(world, "a-1", 100, period)
+    at_slot(world, 10)
     assert world.call(owner("a-1"), "agreements", "share", **share(world, number, 70, period=1)) == 1
+    at_slot(world, 12)
     assert world.refused(owner("a-1"), "agreements", "share", **share(world, number, 31, period=2)) == "over-cap"
     assert world.call(owner("a-1"), "agreements", "share", **share(world, number, 30, period=2)) == 1
     assert world.call(owner("a-1"), "agreements", "share", **share(world, number, 100, period=6)) == 2

@@ -15,6 +15,29 @@ from tests.chaincode.world import World
 HOLDERS = [("network", "home-1", OWNER_1), ("company", "club", CLUB)]
 
 
+def test_a_company_redeems_and_returns_nothing_while_a_network_of_it_owes() -> None:
+    world = club()
+    price(world, 1_000, 1)
+    at_slot(world, 1)
+    issue_company(world, 100)
+    with world.transaction() as ctx:
+        for network in ("home-1", "home-2"):
+            budget_state.put_owed(ctx, network, (Owed(f"{network}/load", 0, 20),))
+        budget_state.put_owed(ctx, "home-2", (Owed("home-2/load", 0, 30), Owed("home-2/load", 1, 5)))
+        assert budget_state.arrears_of(ctx, "club") == 2
+    redeemed = of("company", "club", amount=10, reference=b"r", least=0)
+    returned = of("company", "club", amount=10, reference=b"r")
+    for method, args in (("redeem", redeemed), ("return_tokens", returned)):
+        found = refusal(world, CLUB, method, **args)
+        assert (found.code, found.details) == ("in-arrears", (2,))
+    for network, amount in (("home-1", 20), ("home-2", 35)):
+        assert world.refused(CLUB, "supply", "return_tokens", **returned) == "in-arrears"
+        world.call(CLUB, "companies", "assign", network=network, period=0, amount=amount)
+    world.call(CLUB, "supply", "redeem", **redeemed)
+    world.call(CLUB, "supply", "return_tokens", **returned)
+    assert pool(world, "company:club:0") == 25
+
+
 def give(world: World, kind: str, amount: int, period: int = 0) -> None:
     if kind == "network":
         issue(world, amount, period=period)
