@@ -51,6 +51,11 @@ def cost(device: DevicePlan, days: int) -> int:
     return sum(max(0, wh) * retail(hour % HOURS) for hour, wh in enumerate(device.before_wh)) * days // DAYS_BEFORE
 
 
+def due(network: NetworkPlan) -> int:
+    """What its devices take in the period at the utility's tariffs, without any trade, base units."""
+    return sum(max(0, wh) * retail(hour % HOURS) for device in network.devices for hour, wh in enumerate(device.wh))
+
+
 def permille_of(network: NetworkPlan) -> int:
     """Its budget, of what it is expected to spend."""
     if not network.shop:

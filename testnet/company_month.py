@@ -116,7 +116,7 @@ class Month:
         for day in range(self._world.company.days):
             await self._reach(start_s() + (day - 1) * DAY_S + ORDERED_AT_S, is_due=day > 0)
             for network in self._world.company.networks:
-                for device in _traders(network):
+                for device in traders(network):
                     orders = orders_of(device, self._world.first_slot, day)
                     self._orders += len(orders)
                     args = {"device": device.id, "orders": orders}
@@ -179,7 +179,7 @@ def orders_of(device: DevicePlan, first_slot: int, day: int) -> tuple[tuple[Any,
     return tuple(orders)
 
 
-def _traders(network: NetworkPlan) -> list[DevicePlan]:
+def traders(network: NetworkPlan) -> list[DevicePlan]:
     """Which of a network's devices trade: panels, and the first charger."""
     if network.kind == LIGHTING:
         return [device for device in network.devices if device.kind == "pv"]

@@ -17,7 +17,8 @@ from cli.answers import ALERT, NETWORK_BUDGET, OVERVIEW, PRODUCT, PROOF, SHARE, 
 from cli.sales import SALE_ROW
 from node.gateway.client import Client
 from testnet.cluster import Agreement
-from testnet.company_month import Lived
+from testnet.company_money import due
+from testnet.company_month import Lived, traders
 from testnet.company_plan import HVAC, NetworkPlan
 from testnet.company_world import MEMBER, World
 from testnet.report import ChainResult, chain_result
@@ -42,7 +43,8 @@ class Shared(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class NetworkResult:
     """``books``: the period's, NETWORK_BUDGET by name; ``later``: those of ``LATER`` periods after it; ``shares``: by
-    INSIDE, FROM_POOL, BETWEEN; ``alerts``: how many of each cause; ``metered_wh``: what its devices took."""
+    INSIDE, FROM_POOL, BETWEEN; ``alerts``: how many of each cause; ``metered_wh``: what its devices took; ``due``: what
+    the data cost at the utility's tariffs, and ``trades``: whether it may have paid less."""
 
     shop: int
     kind: str
@@ -51,6 +53,14 @@ class NetworkResult:
     shares: dict[str, Shared]
     alerts: dict[str, int]
     metered_wh: int
+    due: int
+    trades: bool
+
+    @property
+    def is_charged_right(self) -> bool:
+        """Whether it paid, or owes, what its data cost; by trading nobody pays more, less what was sold again."""
+        paid: int = sum(books["spent"] for books in (self.books, *self.later)) + self.books["owed"]
+        return paid - self.books["earned"] <= self.due if self.trades else paid == self.due
 
     @property
     def carried(self) -> int:
@@ -169,6 +179,10 @@ def faults(report: CompanyReport) -> list[str]:
         f"the books do not hold the energy of the data, {report.planned_wh} Wh": report.planned_wh
         != sum(network.metered_wh for network in report.networks.values()),
         "nothing was traded": report.traded["energy_wh"] == 0,
+        **{
+            f"{name} was not charged what the data cost, {network.due}": not network.is_charged_right
+            for name, network in report.networks.items()
+        },
         **{f"{name} does not add up": not network.adds_up for name, network in report.networks.items()},
         **{
             f"{name} carried over something else than arrived": network.books["carried_out"] != network.carried
@@ -216,6 +230,8 @@ async def _network(client: Client, network: NetworkPlan, period: int, devices: l
         shares=_summed(await all_records(client.query, "budget", "shares", of, SHARE)),
         alerts=dict(alerts.most_common()),
         metered_wh=sum(device["used_wh"] for device in devices),
+        due=due(network),
+        trades=bool(traders(network)),
     )
 
 
