@@ -10,7 +10,8 @@ Nothing is looked for at every slot. At the end of a period the calendar that ha
 looked at, some in a block, and those that had money in a period that is over are queued, in order of the period's end.
 A block closes as many as its work goes. Each network is a unit by itself: one that fails is parked
 (``settlement_parking``), and when it is released it is queued again. Closing a period that is closed moves what has
-come there since, and nothing else.
+come there since, and nothing else. If orders of a slot that was struck out still hold money the rest is moved, and the
+period is parked as well: when they are cancelled, and it is released, it moves what they held.
 
 State: table ``period-due/``: end slot(8) scope (``budget_calendar``; empty: the consortium's) -> index of the network
 at which to go on; table ``period-queue/``: end slot(8) kind NUL owner NUL period(4) -> True; ``period-work/`` -> (time
@@ -39,7 +40,7 @@ from chaincode import (
 )
 from chaincode.budget_closed import CLOSED, PARKED, QUEUED, Closing
 from chaincode.budget_lots import Lot
-from chaincode.contract import Context
+from chaincode.contract import Context, ContractError
 from chaincode.keys import text, uint
 from chaincode.market_calendar import PERIOD, SETTLEMENT, Entry
 from chaincode.settlement_parking import Unit
@@ -174,31 +175,34 @@ def _close_apart(ctx: Context, queued: _Queued) -> int:
     """Close a period of one network, or park it; the work."""
     end, kind, owner, period = queued
     ctx.delete(_queue_key(queued))
-    took: list[int] = []
+    took: list[tuple[int, int]] = []
     failure = ctx.attempt(lambda: took.append(_close(ctx, queued)))
     if failure is None:
-        return took[0]
+        work, held = took[0]
+        if not held:
+            return work
+        failure = ContractError("orders-open", f"orders hold {held}")
     closing = budget_closed.closing_of(ctx, kind, owner, period) or Closing()
     budget_closed.put_closing(ctx, kind, owner, period, closing._replace(state=PARKED))
     return settlement_parking.park(ctx, _unit(kind, owner, period, end - 1), failure)
 
 
-def _close(ctx: Context, queued: _Queued) -> int:
-    """Move what is left in a period; the work."""
+def _close(ctx: Context, queued: _Queued) -> tuple[int, int]:
+    """Move what is left in a period; the work, and what holds keep there."""
     end, kind, owner, period = queued
     before = budget_closed.closing_of(ctx, kind, owner, period) or Closing()
     reference = b"close " + uint(end)
     if kind == COMPANY:
-        devices, moved = 0, Closing(carried=accounts.company_book(ctx, owner, period).pool)
+        devices, held, moved = 0, 0, Closing(carried=accounts.company_book(ctx, owner, period).pool)
     else:
-        devices, moved = _empty_network(ctx, owner, period, reference)
+        devices, held, moved = _empty_network(ctx, owner, period, reference)
     into = _next_period(ctx, kind, owner, period)
     if moved.carried:
         accounts.give(ctx, f"{kind}:{owner}:{period}", f"{kind}:{owner}:{into}", moved.carried, "carry", reference)
     sums = [one + more for one, more in zip(before[1:-1], moved[1:-1], strict=True)]
     budget_closed.put_closing(ctx, kind, owner, period, Closing(CLOSED, *sums)._replace(height=ctx.height))
     ctx.emit("period-closed", (owner,), (kind, period, *moved[1:-1], into))
-    return CLOSE_WORK + devices // DEVICES_OF_WORK
+    return CLOSE_WORK + devices // DEVICES_OF_WORK, held
 
 
 def _next_period(ctx: Context, kind: str, owner: str, period: int) -> int:
@@ -207,12 +211,13 @@ def _next_period(ctx: Context, kind: str, owner: str, period: int) -> int:
     return max(period + 1, running)
 
 
-def _empty_network(ctx: Context, network: str, period: int, reference: bytes) -> tuple[int, Closing]:
-    """Collect, pay debts, and give the rest away as the policy says; (devices looked at, what was moved). What is to be
-    carried over is left in the pool.
+def _empty_network(ctx: Context, network: str, period: int, reference: bytes) -> tuple[int, int, Closing]:
+    """Collect, pay debts, and give the rest away as the policy says; (devices looked at, what holds keep, what was
+    moved). What is to be carried over is left in the pool.
     """
     devices = identity.devices_of(ctx, network)
-    had = [_collect(ctx, device, network, period, reference) for device in devices]
+    collected = [_collect(ctx, device, network, period, reference) for device in devices]
+    had, held = [amount for amount, _ in collected], sum([reserved for _, reserved in collected])
     owed = _pay_debts(ctx, network, period, reference)
     book = accounts.network_book(ctx, network, period)
     policy = budget_policy.policy_of(ctx, network)
@@ -226,16 +231,16 @@ def _empty_network(ctx: Context, network: str, period: int, reference: bytes) ->
     whole = sum([lot.amount for lot in carried])
     returned, redeemed, sold = _give_away(ctx, network, period, book.pool - whole, policy.excess, reference)
     moved = Closing("", sum([amount > 0 for amount in had]), sum(had), owed, whole, returned, redeemed, sold)
-    return len(devices), moved
+    return len(devices), held, moved
 
 
-def _collect(ctx: Context, device: str, network: str, period: int, reference: bytes) -> int:
-    """What a device still has goes into the pool; how much."""
-    amount = accounts.device_book(ctx, device, period).available
-    if amount:
-        accounts.withdraw(ctx, device, network, period, amount, "close", reference)
-        budget_alerts.note_by_rule(ctx, device, period, -amount)
-    return amount
+def _collect(ctx: Context, device: str, network: str, period: int, reference: bytes) -> tuple[int, int]:
+    """What a device still has goes into the pool; how much, and what its holds keep."""
+    book = accounts.device_book(ctx, device, period)
+    if book.available:
+        accounts.withdraw(ctx, device, network, period, book.available, "close", reference)
+        budget_alerts.note_by_rule(ctx, device, period, -book.available)
+    return book.available, book.reserved
 
 
 def _pay_debts(ctx: Context, network: str, period: int, reference: bytes) -> int:

@@ -8,7 +8,8 @@ settle      one network in one slot was not settled: what its buyers paid at cle
 close       a slot's end: tolls and rent are in its escrow
 correct     a network's slot was not settled anew: the settlement before it stands
 rent        a network's part of a period's rent is with the congestion account
-period      a network's, or a company's, billing period was not closed: what was left in it is there
+period      a network's, or a company's, billing period was not closed: what was left in it is there (with the code
+            "orders-open" only what orders still hold: all else has moved)
 calendar    an entry of the calendar failed outside of its units, and was struck out: what it stood for waits
 ==========  ===========================================================================================================
 

@@ -4,7 +4,7 @@ from typing import Any, cast
 
 import pytest
 
-from chaincode import accounts, budget_audit, budget_close, budget_lots, market_calendar, settlement_events
+from chaincode import accounts, budget, budget_audit, budget_close, budget_lots, market_calendar, settlement_events
 from chaincode.contract import MAX_AMOUNT
 from chaincode.registry import default_registry
 from tests.chaincode.marketplace import (
@@ -225,6 +225,30 @@ def test_a_network_that_fails_is_parked_and_closed_when_it_is_released() -> None
     go_to(world, OVER_S + SLOT_S)
     world.next_block(world.time + 1)
     assert closing(world, 0, "home-2") == ("closed", ("closed", 2, BUDGET, 0, BUDGET, 0, 0, 0))
+    assert book(world, 1, "home-2").carried_in == BUDGET
+    check(world)
+
+
+def test_what_an_order_still_holds_is_not_left_in_a_closed_period() -> None:
+    """A gate that was struck out frees nothing: the period is parked until the order is gone, but for the rest."""
+    world = marketplace(periods=2)
+    with world.transaction() as ctx:
+        assert budget.hold(ctx, "home-2/load", 0, b"stuck", 40_000)
+    go_to(world, OVER_S)
+    assert closing(world, 0, "home-2")[0] == "closing"
+    (row,) = cast("Any", world.query("settlement", "parked"))
+    assert row[:3] == ("home-2", PERIOD_SLOTS - 1, "orders-open") and row[4] == "period"
+    assert book(world, 1, "home-2").carried_in == BUDGET - 40_000
+    world.call(ADMIN, "settlement", "release", index=0)
+    for _ in range(2):
+        world.next_block(world.time + 1)
+    assert status(world, 0, "home-2") == "closing", "as long as it is held"
+    with world.transaction() as ctx:
+        budget.release(ctx, b"stuck", None)
+    world.call(ADMIN, "settlement", "release", index=1)
+    for _ in range(2):
+        world.next_block(world.time + 1)
+    assert status(world, 0, "home-2") == "closed"
     assert book(world, 1, "home-2").carried_in == BUDGET
     check(world)
 
