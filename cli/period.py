@@ -42,8 +42,8 @@ def period() -> None:
 @click.option("--first", "day", type=click.DateTime(["%Y-%m-%d"]), metavar="YYYY-MM-DD", help="From this day (UTC) on.")
 @click.option("--days", type=Count(least=1, most=MAX_DAYS), help="With --first: days of each period.")
 @click.option(
-    "--count", "how_many", type=Count(least=1, most=MAX_LENGTHS), default=1, show_default=True,
-    help="With --months: so many; those that follow are as long as the last, until others are planned.",
+    "--count", "how_many", type=Count(least=1, most=MAX_LENGTHS),
+    help="With --months: so many, by default 1; those that follow are as long as the last, until others are planned.",
 )  # fmt: skip
 @signing_options
 @json_option
@@ -54,7 +54,7 @@ def plan(
     month: datetime | None,
     day: datetime | None,
     days: int | None,
-    how_many: int,
+    how_many: int | None,
     nodes: tuple[str, ...],
     key_file: Path,
     passphrase_file: Path | None,
@@ -70,7 +70,11 @@ def plan(
     """
     if (month is None) == (day is None) or (day is None) != (days is None):
         raise click.UsageError("say --months YYYY-MM, or --first YYYY-MM-DD and --days N")
-    starts, lengths_days = (day, [days]) if day is not None else (month, _months(cast("datetime", month), how_many))
+    if day is not None and how_many is not None:
+        raise click.UsageError("--count goes with --months: periods of so many days follow one another anyway")
+    starts, lengths_days = (
+        (day, [days]) if day is not None else (month, _months(cast("datetime", month), how_many or 1))
+    )
 
     async def args(client: Client) -> dict[str, Any]:
         slot_seconds = await slot_seconds_of(client.query)
@@ -100,9 +104,9 @@ def show(name: str, of_company: bool, period: int | None, nodes: tuple[str, ...]
     kind = "member" if of_company else "network"
 
     async def read(client: Client) -> tuple[dict[str, Any], int, int]:
-        number = await (company_period if of_company else period_or_current)(client, period, name)
         asked, of_period = ("company_calendar", "company_period") if of_company else ("calendar", "period")
         whose, stretches = as_rows(await client.query("periods", asked, {kind: name}))
+        number = await (company_period if of_company else period_or_current)(client, period, name)
         args = {kind: name, "period": number}
         found = record(await client.query("periods", of_period, args), PERIOD)
         if found["closing"] is not None:

@@ -17,12 +17,16 @@ _Words: TypeAlias = Callable[[tuple[int, ...], int], str]
 _SENTENCES: Final = {
     "already-credited": "what was redeemed is on a bill already",
     "bad-address": "an address is HOST:PORT with a port from 1 to 65535",
-    "bad-agreement": "the cap is above 0, the rank at most 1000, and the end lies ahead: see docs/agreements.md",
+    "bad-account": "between these two nothing moves",
+    "bad-agreement": "the cap is above 0, a price too, the rank at most 1000, and the end lies ahead: see "
+    "docs/agreements.md",
     "bad-amount": "an amount is above 0 and no more than the ledger counts, and each device is named once",
     "bad-certificate": "a TLS certificate is one certificate in PEM, of at most 4096 bytes",
     "bad-class": "a class is 1 to 32 of a-z 0-9 -",
     "bad-energy": "energy times price is more than the ledger counts",
-    "bad-reference": "an order's reference is at most 32 bytes",
+    "bad-length": "a plan is of 1 to 36 periods",
+    "bad-reason": "a reason is printable text of at most 64 bytes",
+    "bad-reference": "a reference is 1 to 64 bytes",
     "bad-id": "a name is of a-z 0-9 . / -, at most 48, the first a letter or digit",
     "bad-settings": "no genesis document could have such rules: see docs/rules.md",
     "bad-limit": f"a connection carries 0 to {MAX_POWER_W} W",
@@ -55,12 +59,15 @@ _SENTENCES: Final = {
     "not-sold": "nothing has moved that is not paid for",
     "other-class": "the agreement is for networks of one class, and these are not",
     "other-network": "the devices are not all of this network",
+    "period-closing": "the period is over and is being closed: see `watt admin period show`",
+    "period-over": "the period is closed: see `watt admin period show`",
     "over-budget": "the device's budget does not suffice, and no other of its network helps: see `watt wallet balance`",
     "own-cross": "the network has open orders on the other side at this bus",
     "too-large": "what it does is more than one transaction may tell: name fewer at once",
     "too-few": "there are never fewer than 4 validators: add one first",
     "too-many": "there are as many already as there may be",
     "too-many-proposals": "an admin has at most two open proposals: withdraw one, or wait until it has lapsed",
+    "unknown-period": "there is no such period, or it is too far ahead: see `watt admin period show`",
     "unknown-agreement": "there is no agreement with this number: see `watt admin agreement list`",
     "unknown-request": "there is no request with this number: see `watt wallet requests`",
     "unknown-sale": "there is no sale with this number: see `watt admin sale list`",
@@ -83,6 +90,12 @@ _SENTENCES: Final = {
     "wrong-kind": "an agreement is about shares (`watt admin agreement share`) or about sales (`watt admin sale`)",
 }
 
+
+_OF_CALLS: Final = {
+    ("market.place", "bad-reference"): "an order's reference is at most 32 bytes",
+    ("requests.ask", "bad-account"): "a device asks another one, not itself",
+}
+"""What a code means of one call."""
 
 _OF_READINGS: Final = {
     "bad-signature": "a row is not signed by its device's meter over exactly these figures, for this chain",
@@ -119,6 +132,13 @@ _WITH_FIGURES: Final[dict[tuple[str, int], _Words]] = {
     ),
     ("change-pending", 1): lambda found, _: f"another change is scheduled: approve again from height {found[0]} on",
     ("bad-policy", 2): lambda found, _: dict(enumerate(FAULTS.values())).get(found[0], "the policy contradicts itself"),
+    ("bad-length", 2): lambda found, _: f"a period is {found[0]:,} to {found[1]:,} slots long",
+    ("bad-amount", 1): lambda found, decimals: f"more than 0, and at most the {tokens(found[0], decimals)} asked for",
+    ("period-begun", 1): lambda found, _: f"what is planned begins at {clock(found[0])} UTC or later",
+    ("period-in-use", 1): lambda found, _: f"there is money in period {found[0]} already: plan from a later one on",
+    ("period-overlaps", 2): lambda found, _: (
+        f"a period goes from slot {found[0]} to {found[1] - 1}: begin where one begins"
+    ),
     ("over-limit", 2): lambda found, decimals: (
         f"the limit leaves room for {tokens(found[0], decimals)} tokens, not {tokens(found[1], decimals)}"
     ),
@@ -177,6 +197,8 @@ def explain(call: str, code: str, details: tuple[int, ...], decimals: int) -> st
         return f"order {details[0] + 1} of the list: {explain('market.place', code, details[1:], decimals)}"
     if call.endswith("_feeder") and code in _OF_THE_FEEDER:
         return _OF_THE_FEEDER[code]
+    if (call, code) in _OF_CALLS:
+        return _OF_CALLS[call, code]
     words = _WITH_FIGURES.get((code, len(details)))
     if words is not None:
         return words(details, decimals)

@@ -60,6 +60,7 @@ KEY = "ab" * 32
         ["admin", "allocate", "home-1", "--key", "k"],
         ["admin", "allocate", "home-1", "home-1/pv", "--key", "k"],
         ["admin", "policy", "check"],
+        ["admin", "period", "plan", "home-1", "--first", "2017-07-03", "--days", "7", "--count", "5", "--key", "k"],
         ["admin", "member", "add", "x", "--public-key", "12", "--key", "k"],
         ["broker", "run"],
     ],
