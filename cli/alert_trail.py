@@ -4,7 +4,7 @@ from typing import Any, Final, NamedTuple
 
 from chaincode.budget_alerts import AHEAD, BORROWED, BORROWED_OFTEN, SHARE
 from chaincode.contract import ContractError
-from cli.alert_words import why_words
+from cli.alert_words import charge_of, why_words
 from cli.answers import ORDER, Reader, record
 from cli.answers import SHARE as SHARE_FIELDS
 from cli.statement_facts import Slot, gather_slots
@@ -106,9 +106,8 @@ async def _shares(read: Reader, network: str, alert: dict[str, Any], proof: dict
 async def _served(read: Reader, reference: bytes) -> tuple[int, str]:
     """The slot of the order or charge that a share served, and what it was; -1 and nothing, if that is gone."""
     if len(reference) != 32:
-        kind, _, slot = reference.partition(b" ")
-        known = kind in (b"settle", b"correct") and len(slot) == 8
-        return (int.from_bytes(slot, "big"), f"{kind.decode()} its slot") if known else (-1, "")
+        charge = charge_of(reference)
+        return (-1, "") if charge is None else (charge[1], f"{charge[0]} its slot")
     try:
         order = record(await read("market", "order", {"order": reference}), ORDER)
     except (RefusedError, ContractError) as refusal:

@@ -38,10 +38,26 @@ def cause_of(alert: Mapping[str, Any], symbol: str, decimals: int) -> str:
 
 def proof_line(proof: Mapping[str, Any], slot_seconds: int) -> str:
     """One thing that an alert rests on: what it is, with its block and an id that leads to it."""
-    where = f"block {proof['height']}, {proof['reference'].hex()[:12]}"
+    found = reference_shown(proof["reference"], slot_seconds)
+    where = f"block {proof['height']}, {found if isinstance(found, str) else found.hex()[:12]}"
     if proof["kind"] in SLOT_KINDS:
         return f"{SLOT_KINDS[proof['kind']]} of {clock(proof['number'] * slot_seconds)[:16]}: {where}"
     return f"share {proof['number']}: {where}"
+
+
+def charge_of(reference: bytes) -> tuple[str, int] | None:
+    """("settle" or "correct", the slot) of what settlement calls its charges; None for an id."""
+    kind, _, slot = reference.partition(b" ")
+    return (kind.decode(), int.from_bytes(slot, "big")) if kind in (b"settle", b"correct") and len(slot) == 8 else None
+
+
+def reference_shown(reference: bytes, slot_seconds: int) -> str | bytes:
+    """An id as it is; the charges of a slot in words, since they have none."""
+    charge = charge_of(reference)
+    if charge is None:
+        return reference
+    what = "settlement" if charge[0] == "settle" else "correction"
+    return f"{what} of {clock(charge[1] * slot_seconds)[:16]}"
 
 
 def giver_name(giver: str) -> str:

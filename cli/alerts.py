@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from cli.alert_trail import Trail, trail_of
-from cli.alert_words import cause_of, giver_name, proof_line
+from cli.alert_words import cause_of, giver_name, proof_line, reference_shown
 from cli.answers import ALERT, PROOF, Reader, all_records, record, records
 from cli.asking import Source, source_of
 from cli.output import json_option, plain, print_json, print_table, refusals_to_exit_codes
@@ -154,7 +154,7 @@ def _print_trail(network: str, alert: dict[str, Any], trail: Trail, source: Sour
                 giver_name(step.by) if step.what == "share" else step.by,
                 step.rule,
                 step.height,
-                step.reference,
+                reference_shown(step.reference, slot_seconds),
                 step.note + (f", {token.exact(step.returned)} came back unspent" if step.returned else ""),
             )
             for step in trail.steps
