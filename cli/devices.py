@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from chaincode.budget_state import ACTIVE, CLOSED, CLOSING
 from cli.alert_words import giver_name
 from cli.answers import OVERVIEW, Reader, as_rows, record, records
 from cli.asking import Source, source_of
@@ -74,7 +75,7 @@ def _print(rows: list[dict[str, Any]], whose: str, only_over: bool, source: Sour
         [
             (
                 row["device"],
-                row["state"],
+                state_shown(row),
                 *(row[name] if name == "period" else tokens(row[name], source.decimals) for _, name in shown),
                 ", ".join(
                     f"{giver_name(each['giver'])} {tokens(each['amount'], source.decimals)}" for each in row["givers"]
@@ -90,6 +91,11 @@ def _print(rows: list[dict[str, Any]], whose: str, only_over: bool, source: Sour
         click.echo(source.shown)
 
 
+def state_shown(row: dict[str, Any]) -> str:
+    """The state of a device; when its period is over that it is, since nobody buys in it, and its tokens are taken."""
+    return str(row["status"] if row["status"] in (CLOSING, CLOSED) else row["state"])
+
+
 async def _networks(read: Reader, member: str | None) -> list[str]:
     """All networks, or those of a member."""
     names: list[Any] = []
@@ -100,15 +106,19 @@ async def _networks(read: Reader, member: str | None) -> list[str]:
 
 
 async def read_devices(read: Reader, network: str, period: int | None) -> list[dict[str, Any]]:
-    """All devices of a network in a period, by default the running one: ``OVERVIEW`` with its network and period, and
-    givers as named pairs."""
+    """All devices of a network in a period, by default the running one: ``OVERVIEW`` with its network, the period and
+    its status, and givers as named pairs."""
     rows: list[dict[str, Any]] = []
+    status = ACTIVE
+    if period is not None:
+        status = str(as_rows(await read("periods", "period", {"network": network, "period": period}))[0])
     while True:
         args = {"network": network, "period": period, "first": len(rows)}
         page = record(await read("overview", "devices", args), _PAGE)
         for row in records(page["rows"], OVERVIEW):
             givers = records(row["givers"], ("giver", "amount"))
-            rows.append({"network": network, "period": page["period"], **row, "givers": givers})
+            head = {"network": network, "period": page["period"], "status": status}
+            rows.append({**head, **row, "givers": givers})
         if len(rows) >= page["devices"] or not page["rows"]:
             return rows
         period = page["period"]
