@@ -11,6 +11,7 @@ from chaincode.contract import ContractError
 from chaincode.settlement_ledger import Entry, standing
 from chaincode.settlement_lines import TOLL
 from cli.answers import BUDGET, NETWORK_BUDGET, PRODUCT, Reader, as_rows, record
+from cli.devices import read_devices
 from cli.output import EXIT_REFUSED, count, json_option, plain, print_json, print_table, refusals_to_exit_codes, tokens
 from cli.periods import period_option
 from cli.policy_check import policy_on_chain, problems_on_chain
@@ -79,13 +80,11 @@ async def facts_of(read: Reader, network: str, period: int, slot_seconds: int) -
     money = record(await read("budget", "network_budget", of), NETWORK_BUDGET)
     if money["status"] not in OVER:
         raise RefusedError("period-not-over", f"period {period} of {network} is {money['status']}")
-    books = as_rows(await read("budget", "books", of))
-    allocated = {device: book[2] for device, book in cast("Sequence[tuple[str, tuple[int, ...]]]", books)}
-    devices, forecast, used_before = [], {}, {}
-    for device in allocated:
-        row = cast("tuple[Any, ...]", as_rows(await read("identity", "device", {"device": device})))
-        devices.append((device, row[2], row[7]))
-        forecast[device] = record(await _budget(read, device, period), BUDGET)["forecast"]
+    rows = await read_devices(read, network, period)
+    devices, used_before = [], {}
+    for device in [row["device"] for row in rows]:
+        known = cast("tuple[Any, ...]", as_rows(await read("identity", "device", {"device": device})))
+        devices.append((device, known[2], known[7]))
         used_before[device] = record(await _budget(read, device, period - 1), BUDGET)["used"] if period else 0
     flows = []
     for slot in range(first, end):
@@ -100,8 +99,8 @@ async def facts_of(read: Reader, network: str, period: int, slot_seconds: int) -
         slot_seconds,
         cast("tuple[int, ...]", as_rows(await read("budget", "settings", {}))),
         max(0, money["issued"] + money["carried_in"] + money["received"] - money["sent"]),
-        allocated,
-        forecast,
+        {row["device"]: row["budget"] for row in rows},
+        {row["device"]: row["forecast"] for row in rows},
         used_before,
         tuple(flows),
     )
@@ -169,9 +168,9 @@ def _show(tried: _Tried) -> None:
         pool = tokens(side.pool, decimals)
         rows.append(("pool" if name == "then" else "", name, "", "", "", "", "", tokens(side.owed, decimals), pool))
     print_table(
-        f"Period {tried.period} of {tried.network}, {count(len(facts.flows), 'slot')} with anything to book: the policy of "
-        "then, and the new one; tokens",
-        ("Device", "Policy", ">Allocated", ">Spent", "Ran out", "Helped by", ">Gave", ">Owed", ">Left"),
+        f"Period {tried.period} of {tried.network}, {count(len(facts.flows), 'slot')} with anything to book: the "
+        "policy of then, and the new one; tokens",
+        ("Device", "Policy", ">Allocated", ">Spent", "Ran out", "?Helped by", "?>Gave", "?>Owed", ">Left"),
         rows,
     )
     if tried.new.refused is not None:

@@ -15,7 +15,7 @@ from cli.policy_check import policy_on_chain
 from cli.policy_rehearsal import Facts, rehearse
 from cli.policy_try import facts_of
 from node.errors import RefusedError
-from tests.chaincode.marketplace import PERIOD_SLOTS, SLOT_S
+from tests.chaincode.marketplace import PERIOD_SLOTS, SLOT_S, UTILITY, key_of, marketplace, order
 from tests.chaincode.statement_days import NETWORKS, a_day
 from tests.chaincode.world import World
 
@@ -58,6 +58,28 @@ def test_costs_are_what_was_settled_and_a_replay_loses_nothing(seed: int) -> Non
             outcome = rehearse(found, policy, terms)
             left = outcome.pool + sum(fate.left for fate in outcome.fates.values())
             assert left == found.funds - bill[1] + outcome.owed
+
+
+def test_help_of_the_pool_is_no_allocation() -> None:
+    """By hand, a device got 10,000; its order of 200,000 was helped by the pool with the rest, and so it is again."""
+    world = marketplace(allocated=0)
+    for network in ("home-2", "home-3"):
+        world.call(UTILITY, "budget", "issue", network=network, period=0, amount=1_000_000, reference=b"r")
+    of: dict[str, Any] = {"network": "home-3", "period": 0}
+    world.call(key_of("home-3"), "budget", "allocate", **of, amounts=(("home-3/ev", 10_000),))
+    world.call(key_of("home-3"), "budget", "set_policy", network="home-3", pool_helps=True)
+    order(world, "home-3/ev", "buy", wh=2_000, price=100, slot=1)
+    order(world, "home-2/pv", "sell", wh=2_000, price=20, slot=1)
+    while world.time < (PERIOD_SLOTS + 8) * SLOT_S:
+        world.next_block(world.time + 600)
+    shares: Any = world.query("budget", "shares", **of)
+    (giver, receiver, amount, returned, *_), *_ = shares
+    assert (giver, receiver, amount) == ("", "home-3/ev", 190_000)
+    found = facts(world, "home-3")
+    assert found.allocated["home-3/ev"] == 10_000
+    then = asyncio.run(policy_on_chain(reader(world), "home-3", PERIOD_SLOTS - 1))
+    fate = rehearse(found, *then).fates["home-3/ev"]
+    assert (fate.out, fate.helpers) == (1, (("", amount - returned),))
 
 
 def test_a_period_that_is_not_over_or_has_lost_its_details_is_refused() -> None:
