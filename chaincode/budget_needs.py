@@ -146,20 +146,17 @@ def _period(ctx: Context, network: str, number: int, asked: list[Asked], needy: 
     if budget_policy.policy_of(ctx, network).pool_helps:
         budget_charge.pay_owed(ctx, network, number, ctx.tx_id)  # before anything is allocated from the pool
     givers = budget_share.spares(ctx, network, number, available)
-    own = budget_share.pool_spare(ctx, network, number, available)
-    givers += own
-    if _may_be_helped(ctx, network, number, sum([spare.amount for spare in own])):
-        givers += budget_share.outside_spares(ctx, network, number, available, needy)
+    outside = _outside(ctx, network, number, available, needy)
+    givers += budget_share.pool_spare(ctx, network, number, available, whole=bool(outside))
+    givers += outside
     return _Period(number, asked, needs, available, rooms, givers)
 
 
-def _may_be_helped(ctx: Context, network: str, period: int, given: int) -> bool:
-    """Whether other networks are asked when the pool gives ``given``: not while it keeps something, by a floor or since
-    it does not help, for others do not pay for what it saves; nor while the network owes, since what comes pays debts.
-    """
-    if budget_state.owed_of(ctx, network)[0]:
-        return False
-    return accounts.network_book(ctx, network, period).pool == given
+def _outside(ctx: Context, network: str, period: int, available: dict[str, int], needy: Sequence[str]) -> list[Spare]:
+    """The other networks that can help: none while this one owes, for what comes into its pool pays debts first."""
+    if budget_state.debt_of(ctx, network):
+        return []
+    return budget_share.outside_spares(ctx, network, period, available, needy)
 
 
 def _beyond(periods: Sequence[_Period]) -> dict[bytes, None]:

@@ -7,9 +7,10 @@ When devices cannot pay, others are asked, each for what it can spare at most (`
        spare = available - need - floor
        need  = the largest of forecast, use so far and allocation, each pro rata of the rest of the period, rounded up
 
-2. the network's pool, for an order only if the policy says so, down to the pool's floor;
+2. the network's pool, for an order only if the policy says so, down to the pool's floor; or all of it, if others come
+   after it;
 3. other networks under automatic agreements (``budget_outside``), the first MAX_HELPERS of them; for an order only if
-   the pool has given all that it has, and the network owes nothing.
+   the network owes nothing.
 
 A device that needs help itself, or received some in this slot, is not asked, so that what is given goes round in no
 circle. Nobody is asked for more than the counters of a book have room for; shares by hand fill them to ``MAX_BY_HAND``
@@ -129,14 +130,19 @@ def spares(ctx: Context, network: str, period: int, needy: Mapping[str, object])
     return [Spare(device, -minus, f"rank {rank}") for rank, minus, device in asked]
 
 
-def pool_spare(ctx: Context, network: str, period: int, needy: Mapping[str, object]) -> list[Spare]:
-    """What the pool of ``network`` gives to orders of the devices ``needy``: nothing, unless the policy says so."""
+def pool_spare(
+    ctx: Context, network: str, period: int, needy: Mapping[str, object], whole: bool = False
+) -> list[Spare]:
+    """What the pool of ``network`` gives to orders of the devices ``needy``: what the policy says, nothing unless it
+    says so; or, ``whole``, all that it has, since others are asked after it and do not pay for what it saves.
+    """
     policy = budget_policy.policy_of(ctx, network)
-    if not policy.pool_helps:
+    if not policy.pool_helps and not whole:
         return []
     book = accounts.network_book(ctx, network, period)
     allocated = [accounts.device_book(ctx, device, period).allocated for device in needy]
-    amount = min(book.pool - policy.pool_floor, MAX_AMOUNT - max([book.allocated, *allocated]))
+    floor = 0 if whole else policy.pool_floor
+    amount = min(book.pool - floor, MAX_AMOUNT - max([book.allocated, *allocated]))
     return [Spare(POOL, amount, "pool")] if amount > 0 else []
 
 

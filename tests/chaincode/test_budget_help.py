@@ -54,20 +54,19 @@ def test_an_order_is_helped_by_devices_then_the_pool_then_other_networks() -> No
     allocate(world, LOAD, 100)
     issue(world, "a-1", 70)
     issue(world, "b-1", 200)
-    number = agree(world, "b-1", "a-1", cap=80)
     at_slot(world, 5)  # the load spares 50
     hold(world, EV, b"o1", 51)
-    assert resolve(world) == {b"o1": False}, "the pool keeps what it has, so nobody else is asked"
+    assert resolve(world) == {b"o1": False}, "the pool does not help unless the owner says so"
     policy(world, pool_floor=20)
     at_slot(world, 6)  # 60 then
     hold(world, EV, b"o2", 60 + 50 + 1)
-    assert resolve(world) == {b"o2": False}, "nor while it keeps its floor"
-    policy(world)
+    assert resolve(world) == {b"o2": False}, "down to its floor"
+    number = agree(world, "b-1", "a-1", cap=80)
     hold(world, EV, b"o3", 60 + 70 + 80 + 1)
     assert resolve(world) == {b"o3": False}
     assert (pool(world, "a-1"), pool(world, "b-1"), shares(world)) == (70, 200, [])
     hold(world, EV, b"o4", 60 + 70 + 80)
-    assert resolve(world) == {b"o4": True}
+    assert resolve(world) == {b"o4": True}, "no floor is kept at the cost of others"
     assert shares(world) == [
         (LOAD, EV, 60, 0, "order", "rank 100"),
         ("", EV, 70, 0, "order", "pool"),

@@ -90,23 +90,31 @@ def test_an_order_is_helped_and_what_is_not_spent_goes_back() -> None:
     check_sum(world)
 
 
-@pytest.mark.parametrize(
-    ("helps", "kept", "given"), [(False, 0, None), (True, 0, (30, 70)), (True, 1, None), (False, 40, None)]
-)
-def test_an_order_is_helped_by_others_when_the_own_pool_is_empty(
-    helps: bool, kept: int, given: tuple[int, int] | None
-) -> None:
-    """Whatever the policy: a pool that does not help, or keeps a floor, keeps the help of others away."""
+@pytest.mark.parametrize("helps", [False, True])
+@pytest.mark.parametrize("kept", [0, 1, 40])
+def test_the_own_pool_pays_all_it_has_before_others_are_asked(helps: bool, kept: int) -> None:
+    """Whatever the policy: others do not pay for what a pool saves; and a rest in it does not keep them away."""
     world = federation()
     issue(world, "a-1", 100)
     issue(world, "b-1", 30)
-    agree(world, "a-1", "b-1")
     with world.transaction() as ctx:
         policy = budget_policy.policy_of(ctx, "b-1")._replace(pool_helps=helps, pool_floor=kept)
         ctx.put(b"bud-policy/b-1", tuple(policy))
-    assert not hold(world, LOAD, b"order", 100)
-    assert resolve(world) == {b"order": given is not None}
-    assert (30 - pool(world, "b-1"), 100 - pool(world, "a-1")) == (given or (0, 0))
+    assert not hold(world, LOAD, b"alone", 30)
+    assert resolve(world) == {b"alone": helps and not kept}, "nobody could help: the policy holds"
+    with world.transaction() as ctx:
+        budget.release(ctx, b"alone", None)
+    agree(world, "a-1", "b-1")
+    assert not hold(world, LOAD, b"first", 20)
+    assert resolve(world) == {b"first": True}
+    assert (pool(world, "b-1"), pool(world, "a-1")) == (10, 100)
+    assert not hold(world, LOAD, b"second", 110)
+    assert resolve(world) == {b"second": True}
+    assert (pool(world, "b-1"), pool(world, "a-1")) == (0, 0)
+    with world.transaction() as ctx:
+        for order in (b"second", b"first"):
+            budget.release(ctx, order, None)
+    assert (pool(world, "b-1"), pool(world, "a-1")) == (30, 100)
 
 
 @pytest.mark.parametrize("helps", [False, True])
