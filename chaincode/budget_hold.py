@@ -15,7 +15,7 @@ State: ``bud-hold/`` reference -> (device, period, amount still held, gifts in t
 from collections.abc import Sequence
 from typing import Final, NamedTuple, TypeAlias, cast
 
-from chaincode import accounts, budget_secured, budget_share, budget_state
+from chaincode import accounts, budget_secured, budget_state
 from chaincode.budget_share import Gift
 from chaincode.contract import Context, ContractError
 
@@ -172,11 +172,9 @@ def release(ctx: Context, ref: bytes, amount: int | None) -> None:
         gift = gifts[place]
         part = min(gift.amount, own)
         if part:
-            budget_share.take_back(ctx, device, period, gift.giver, ((gift.record, part),), ref)
+            budget_secured.take_back(ctx, device, period, gift, part, ref)
             gifts[place] = gift._replace(amount=gift.amount - part)
             own -= part
-    if own < back:
-        budget_secured.claim(ctx, device, period, own - back)
     if own:
         _free(ctx, ref, found, own)
     write(ctx, ref, Hold(device, period, found.amount - back, tuple(gifts)))
