@@ -10,7 +10,7 @@ NUL owner NUL period(4) -> Closing. Kind: "pool" for a network, "company" for a 
 
 from typing import Final, NamedTuple, cast
 
-from chaincode import budget_calendar, slots
+from chaincode import budget_calendar, market_products, slots
 from chaincode.contract import Context
 
 QUEUED: Final = "queued"
@@ -70,8 +70,11 @@ def put_closing(ctx: Context, kind: str, owner: str, period: int, closing: Closi
     ctx.put(_closing(kind, owner, period), tuple(closing))
 
 
-def is_closed(ctx: Context, kind: str, owner: str, period: int) -> bool:
-    """Whether a period is closed."""
+def is_closed(ctx: Context, kind: str, owner: str, period: int, end: int) -> bool:
+    """Whether a period, which ends before slot ``end``, is closed; one that was over when the chain began always is."""
+    span = market_products.span(ctx)
+    if span is not None and end <= span[0]:
+        return True
     if period >= settled_before(ctx, kind, owner):
         return False
     found = closing_of(ctx, kind, owner, period)

@@ -123,7 +123,7 @@ def status_of(ctx: Context, network: str, period: int) -> str:
     now = slots.current(ctx)
     if now < end:
         return PLANNED if now < first else ACTIVE
-    return CLOSED if budget_closed.is_closed(ctx, "pool", network, period) else CLOSING
+    return CLOSED if budget_closed.is_closed(ctx, "pool", network, period, end) else CLOSING
 
 
 def require_period(ctx: Context, network: str, period: int) -> None:

@@ -102,7 +102,8 @@ def company_status(ctx: Context, member: str, period: int) -> str:
     first, end = budget_calendar.company_slots_of(ctx, member, period)
     if now < end:
         return budget_state.PLANNED if now < first else budget_state.ACTIVE
-    return budget_state.CLOSED if budget_closed.is_closed(ctx, COMPANY, member, period) else budget_state.CLOSING
+    is_closed = budget_closed.is_closed(ctx, COMPANY, member, period, end)
+    return budget_state.CLOSED if is_closed else budget_state.CLOSING
 
 
 def set_cap(ctx: Context, kind: str, name: str, period: int | None, amount: int | None) -> None:

@@ -233,3 +233,27 @@ def test_calendars_that_cannot_be(calendars: dict[str, Any], code: str) -> None:
     with pytest.raises(ContractError) as refusal:
         with_calendars(**calendars)
     assert refusal.value.code == code
+
+
+def test_what_was_over_when_the_chain_began_is_closed() -> None:
+    """Of a network and of a company: nothing of it can ever change. The period in which the chain began is not over."""
+    begin = 5 * PERIOD_SLOTS * SLOT_S + 7 * SLOT_S
+    world = marketplace(allocated=0, start=begin)
+    world.next_block(begin)
+    of: dict[str, Any] = {"network": "home-1"}
+
+    def status(period: int) -> tuple[str, str]:
+        of_company: Any = world.query("companies", "company", member="club", period=period)
+        budget: Any = world.query("budget", "network_budget", **of, period=period)
+        found: Any = world.query("periods", "period", **of, period=period)
+        assert found[0] == budget[0]
+        return budget[0], of_company[0]
+
+    assert [status(period) for period in (0, 4, 5, 6)] == [
+        ("closed", "closed"), ("closed", "closed"), ("active", "active"), ("planned", "planned"),
+    ]  # fmt: skip
+    world.next_block(6 * PERIOD_SLOTS * SLOT_S)
+    assert [status(period) for period in (4, 5)] == [("closed", "closed"), ("closing", "closing")]
+    args = {**of, "amount": 1, "reference": b"r"}
+    assert world.refused(UTILITY, "budget", "issue", **args, period=4) == "period-over"
+    assert world.refused(UTILITY, "budget", "issue", **args, period=5) == "period-closing"
