@@ -123,7 +123,7 @@ def read_policy(path: Path, decimals: int) -> tuple[PolicyFile | None, list[Prob
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        column = error.start - (data.rfind(b"\n", 0, error.start) + 1) + 1
+        column = len(data[data.rfind(b"\n", 0, error.start) + 1 : error.start].decode()) + 1
         return None, [Problem(file, line, column, "bad-toml", "not UTF-8 text")]
     return parse_policy(text, file, decimals)
 

@@ -64,6 +64,8 @@ def test_what_a_file_says() -> None:
         ("  proceds = 'pool'", "2:3: unknown-key", 'did you mean "proceeds"?'),
         ("device.x.rank = 1", "2:1: unknown-key", 'did you mean "devices"?'),
         ("zzz = 1", "2:1: unknown-key", "no term of a network"),
+        ('[device."x"]\nrank = 1', "2:2: unknown-key", 'did you mean "devices"?'),
+        ('devices = {"x" = {rank = 1}, "y" = {rank = 2000}}', "2:37: out-of-range", "y: "),
         ("[devices.x]\nflor = 1", "3:1: unknown-key", 'did you mean "floor"?'),
         ("[devices.x]\nrank = 1\nshare = 5", "4:1: unknown-key", 'did you mean "share_permille"?'),
         ("[devices]\nx = { rank = 1, gvies = false }", "3:17: unknown-key", 'did you mean "gives"?'),
@@ -116,8 +118,8 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     assert [problem.code for problem in read_policy(path, 9)[1]] == ["cannot-read"]
     path.write_bytes(b"#" * (MAX_FILE_BYTES + 1))
     assert [problem.code for problem in read_policy(path, 9)[1]] == ["too-large"]
-    path.write_bytes(b'network = "a"\nproceeds = "\xff"\n')
-    assert str(read_policy(path, 9)[1][0]) == f"{path}:2:13: bad-toml: not UTF-8 text"
+    path.write_bytes(b'network = "a"\nproceeds = "\xc3\xa9\xff"\n')
+    assert str(read_policy(path, 9)[1][0]) == f"{path}:2:14: bad-toml: not UTF-8 text"
     path.write_text("a = " + "[" * 5_000)
     assert [problem.code for problem in read_policy(path, 9)[1]] == ["bad-toml"]
     path.write_bytes(b'\xef\xbb\xbfnetwork = "a"\r\npool_floor = 1\r\n')
