@@ -88,6 +88,7 @@ class Auditor:
         self.floor_of: dict[str, int] = {}
         self.pool_floor_of: dict[str, int] = {}
         self.carry_cap_of: dict[str, int] = {}
+        self._helpers: dict[str, set[int]] = defaultdict(set)  # agreements by which others share with a network
         self._moved: tuple[Account, Account, int] | None = None
         self._before: tuple[Account, Account, int] | None = None
         self._slot = -1
@@ -123,6 +124,9 @@ class Auditor:
                 self.book(("device", event.keys[0], period))["stopped"] = int(state in ("limited", "grace"))
             elif event.topic == "policy-set":
                 self._policy(event.keys[0], *data)
+            elif event.topic == "agreement" and data[1] == "share":
+                numbers = self._helpers[event.keys[1]]
+                (numbers.add if data[2] == "open" else numbers.discard)(data[0])
 
     def _policy(self, network: str, terms: tuple[Any, ...], rows: tuple[tuple[Any, ...], ...]) -> None:
         self.pool_floor_of[network], self.carry_cap_of[network] = terms[2:4]
@@ -223,13 +227,14 @@ class Auditor:
             assert book["available"] >= self.floor_of.get(giver.owner, 0), f"{giver.owner} is below its floor"
             assert book["received_slot"] < self._slot, f"{giver.owner} gives what it has just received"
             self._helped.setdefault((giver.owner, giver.number), []).append(receiver.owner)
-        elif before is not None and before[1:] == (giver, amount):
+        elif before is not None and before[0].kind == "pool" and before[1:] == (giver, amount):
             helper = before[0].owner
             assert self.book(before[0].book)["pool"] >= self.pool_floor_of.get(helper, 0), "a helper is below its floor"
             assert helper not in self._networks_helped, f"{helper} gives in the slot in which it was helped"
             self._networks_helped.add(giver.owner)
         else:
-            assert book["pool"] >= self.pool_floor_of.get(giver.owner, 0), "the pool is below its floor"
+            low = book["pool"] < self.pool_floor_of.get(giver.owner, 0)
+            assert not low or self._helpers[giver.owner], "the pool is below its floor, and nobody comes after it"
 
     def _same_network(self, device: Account, network: str, period: int) -> None:
         assert self.network_of[device.owner] == network, f"{device.owner} is no device of {network}"

@@ -99,10 +99,11 @@ def test_calendars_that_differ_share_by_hand_alone() -> None:
             assert [helper.network for helper in found] == helping, "period 4 has twice as many slots here"
         assert [helper.network for helper in budget_outside.helpers(ctx, "home-2", 0, ())] == ["home-1", "home-3"]
     share = {"agreement": there, "amount": 100}
-    for period, into in ((3, 3), (4, 4), (5, 4)):
+    for period, into in ((3, 3), (4, 4), (5, 5)):
         assert world.call(key_of("home-1"), "agreements", "share", period=period, **share) == into
     assert used(world, there, 5) == 100, "the cap is counted in the giver's periods"
-    assert world.call(key_of("home-2"), "agreements", "share", agreement=back, period=4, amount=150) == 4
+    assert world.call(key_of("home-2"), "agreements", "share", agreement=back, period=4, amount=50) == 4
     world.next_block((5 * PERIOD_SLOTS + 3) * SLOT_S)
-    assert world.call(key_of("home-2"), "agreements", "share", agreement=back, period=4, amount=10) == 5, "it has begun"
+    assert world.call(key_of("home-1"), "agreements", "share", period=5, **share) == 4, "it has begun"
+    assert world.call(key_of("home-2"), "agreements", "share", agreement=back, period=4, amount=10) == 5
     check(world)
