@@ -5,13 +5,15 @@ import json
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import click
 
 from chaincode.market_bulk import MAX_BULK
+from chaincode.market_orders import REJECTED
+from cli.answers import ORDER, record
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
-from cli.session import signing_options, transact
+from cli.session import ask, signing_options, transact
 from cli.units import ENERGY, REFERENCE, TOKENS, base_units_per_wh, kwh, parse_slot
 from cli.verify import slot_seconds_of
 from node.errors import RefusedError
@@ -92,7 +94,8 @@ def bulk(
     if not isinstance(status.result, tuple) or len(status.result) != len(rows):
         raise RefusedError("bad-answer", "the receipt does not name the orders: another version?")
     if as_json:
-        return print_json({"orders": status.result, "height": status.height})
+        print_json({"orders": status.result, "height": status.height})
+        return require_not_rejected(nodes, cast("bytes", status.result[0]))
     print_table(
         f"Orders of {device}, placed in block {status.height}",
         ("Order", "Slot", "Side", ">kWh", ">Limit"),
@@ -101,6 +104,27 @@ def bulk(
             for order_id, row in zip(status.result, rows, strict=True)
         ),
     )
+    require_not_rejected(nodes, cast("bytes", status.result[0]))
+
+
+def require_not_rejected(nodes: tuple[str, ...], order: bytes) -> None:
+    """Whether anybody could pay for an order is decided at the end of its block, for a list as a whole, so its
+    transaction is well. Raises RefusedError("over-budget") if nobody could.
+    """
+
+    async def state(client: Client) -> object:
+        try:
+            return record(await client.query("market", "order", {"order": order}), ORDER)["state"]
+        except RefusedError as error:
+            if error.code == "unknown-order":  # a node that is behind
+                return None
+            raise
+
+    if ask(nodes, state) == REJECTED:
+        text = (
+            "the device's tokens do not suffice, and neither another device nor the pool helps: the order is REJECTED"
+        )
+        raise RefusedError("over-budget", f"{text}. See `watt wallet balance`; the pool helps if the policy says so")
 
 
 def read_orders(file: Path, reference: bytes) -> Iterator[Wanted]:

@@ -13,7 +13,7 @@ from cli.output import json_option, print_json, print_table, refusals_to_exit_co
 from cli.session import ask, node_option, signing_options, transact
 from cli.units import ENERGY, REFERENCE, TOKENS, clock, hex_id, kwh, parse_slot, per_kwh
 from cli.verify import slot_seconds_of
-from cli.wallet_bulk import Wanted, order_args, units_of
+from cli.wallet_bulk import Wanted, order_args, require_not_rejected, units_of
 from node.errors import RefusedError
 from node.gateway.client import Client, TxStatus
 from node.model.codec import Value
@@ -84,7 +84,7 @@ def order(
         return {"device": device, **order_args(wanted, *await units_of(client))}
 
     status = transact(nodes, key_file, passphrase_file, "market", "place", args)
-    _print_id(status, as_json)
+    _print_id(nodes, status, as_json)
 
 
 @click.command()
@@ -114,15 +114,18 @@ def replace(
         return {"order": old, "device": device, **order_args(wanted, *await units_of(client))}
 
     status = transact(nodes, key_file, passphrase_file, "market", "replace", args)
-    _print_id(status, as_json)
+    _print_id(nodes, status, as_json)
 
 
-def _print_id(status: TxStatus, as_json: bool) -> None:
+def _print_id(nodes: tuple[str, ...], status: TxStatus, as_json: bool) -> None:
+    """Print the order's id. Raises RefusedError("over-budget") if nobody could pay: the block has decided that too."""
     if not isinstance(status.result, bytes):
         raise RefusedError("bad-answer", "the receipt names no order: another version?")
     if as_json:
-        return print_json({"order": status.result, "height": status.height})
-    click.echo(status.result.hex())
+        print_json({"order": status.result, "height": status.height})
+    else:
+        click.echo(status.result.hex())
+    require_not_rejected(nodes, status.result)
 
 
 @click.command()

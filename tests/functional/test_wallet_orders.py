@@ -1,5 +1,6 @@
 """Lists of orders, replacements and a car that moves, by the command on a real network."""
 
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,23 @@ def test_a_list_is_placed_once_replaced_in_part_and_cancelled_by_a_move(watt: Wa
 def states(watt: Watt, slot: str) -> dict[str, str]:
     """Order -> state, of the car in a slot."""
     return {row["id"]: row["state"] for row in watt.json("wallet", "orders", CAR, "--slot", slot)}
+
+
+def test_an_order_that_nobody_can_pay_for_is_refused_in_words(watt: Watt, tmp_path: Path) -> None:
+    """Its transaction is well, and the block that it is in rejects it. A list is rejected as a whole."""
+    home = "home-3"
+    have = {row["device"]: Decimal(row["available"]).scaleb(-9) for row in watt.json("admin", "devices", home)}
+    device, *others = [name for name in have if not name.endswith("/pv")]
+    taken = [f"{name}={amount}" for name, amount in have.items() if amount]
+    assert watt.run("admin", "take-back", home, *taken, key=home).exit_code == 0
+    slot, order = watt.slot(15), ["buy", "1kWh", "--price", "0.9"]
+    file = tmp_path / "one.csv"
+    file.write_text(f"{HEADER}\nbuy,1kWh,{slot},0.9,gate,no\nbuy,1kWh,{watt.slot(16)},0.9,gate,no")
+    for words in (["order", device, *order, "--slot", slot], ["bulk", others[0], str(file)]):
+        refused = watt.run("wallet", *words, key=words[1].replace("/", "."))
+        assert refused.exit_code == 1 and "watt: over-budget: the device's tokens do not" in refused.stderr, (
+            refused.output
+        )
+        assert "REJECTED" in refused.stderr and refused.stdout
+    assert watt.json("wallet", "orders", device, "--slot", slot)[0]["state"] == "REJECTED"
+    assert watt.run("admin", "allocate", home, *taken, key=home).exit_code == 0
