@@ -80,8 +80,8 @@ KEPT = {
     "accounts, rights, devices": "acc-company acc-device acc-named acc-network acc-supply device device-fills "
     "device-moves member-networks network network-devices network-list role-admins role-key role-member role-single",
     "budgets, which follow periods": "bud-alerts bud-calendar bud-donor bud-hold bud-length bud-need "
-    "bud-owed bud-policy bud-settings bud-share bud-watch bud-arrears bud-secured bud-cut bud-cut-end bud-paid bud-since "
-    "carry-lots period-closing period-settled",
+    "bud-owed bud-policy bud-settings bud-share bud-watch bud-arrears bud-secured bud-cut bud-cut-end bud-paid "
+    "bud-since carry-lots period-closing period-settled",
     "supply and companies": "company-given company-limit sup-cap sup-issue sup-open sup-price "
     "sup-redeemed sup-redemption sup-reference tariff tariff-next net-class request request-of",
     "what owners agreed on": "agr-agreement agr-asks agr-gift agr-gives agr-helped agr-live agr-movement agr-of "
