@@ -4,26 +4,26 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from chaincode.budget_share import OTHER, POOL
-from cli.output import tokens
+from cli.output import print_table, tokens
 from cli.units import clock, kwh
 from testnet.company_plan import CLASSES
 from testnet.company_report import BETWEEN, FROM_POOL, INSIDE, CompanyReport
 from testnet.company_world import SLOT_S
 from testnet.report_text import print_blocks, print_commands, print_verdict, report_console
 
-_BOOKS = ("received", "earned", "spent", "sold", "returned", "redeemed", "carried_out")
+_BOOKS = ("received", "earned", "spent", "sent", "sold", "returned", "redeemed", "carried_out")
+"""The first two are the sum of the others: networks are issued nothing, and closed."""
 
 
 def print_company(report: CompanyReport, directory: Path, wrong: list[str]) -> None:
     """Print it to standard output. ``wrong``: what ``faults`` found."""
     console = report_console()
     _headline(console, report)
-    console.print(_table(report, "Tokens by class of network", [(kind, {"kind": kind}) for kind in CLASSES]))
+    _table(report, "Tokens by class of network", [(kind, {"kind": kind}) for kind in CLASSES])
     shops = sorted({network.shop for network in report.chosen()})
-    console.print(_table(report, "Tokens by shop", [(f"shop-{shop:02}", {"shop": shop}) for shop in shops]))
+    _table(report, "Tokens by shop", [(f"shop-{shop:02}", {"shop": shop}) for shop in shops])
     _company(console, report)
     _sales(console, report)
     for row in report.worst:
@@ -54,17 +54,15 @@ def _headline(console: Console, report: CompanyReport) -> None:
     console.print()
 
 
-def _table(report: CompanyReport, title: str, rows: list[tuple[str, dict[str, Any]]]) -> Table:
-    table = Table(title=title, title_justify="left")
-    table.add_column("")
-    for column in (*_BOOKS, "shared inside", "by pool", "between", "alerts"):
-        table.add_column(column.replace("_", " "), justify="right")
+def _table(report: CompanyReport, title: str, rows: list[tuple[str, dict[str, Any]]]) -> None:
+    found = []
     for name, choice in rows:
         money = [report.total(column, **choice) for column in _BOOKS]
         shared = [report.shared(where, **choice) for where in (INSIDE, FROM_POOL, BETWEEN)]
         alerts = sum(sum(network.alerts.values()) for network in report.chosen(**choice))
-        table.add_row(name, *(tokens(amount) for amount in (*money, *shared)), str(alerts))
-    return table
+        found.append((name, *(tokens(amount) for amount in (*money, *shared)), alerts))
+    books = [f"{'' if name in ('received', 'spent') else '?'}>{name.replace('_', ' ')}" for name in _BOOKS]
+    print_table(title, ("", *books, "?>shared inside", "?>by pool", "?>between", "?>alerts"), found)
 
 
 def _company(console: Console, report: CompanyReport) -> None:
@@ -103,7 +101,8 @@ def _device(console: Console, row: dict[str, Any]) -> None:
         proofs = alert["evidence"]
         newest = _proof(proofs[-1]) if proofs else "nothing"
         console.print(
-            f"    alert `{alert['cause']}` at {clock(alert['time'])}, proven by {len(proofs)}, the last {newest}",
+            f"    alert `{alert['cause']}` at {clock(alert['time'])}, proven by {len(proofs)} slots or shares, the "
+            f"last {newest}",
             highlight=False,
         )
 
@@ -116,7 +115,7 @@ def _proof(proof: dict[str, Any]) -> str:
         kept = tokens(share["amount"] - share["returned"])
         return f"in block {proof['height']}: {giver} gave {kept} ({share['why']}, {share['rule']})"
     slot = clock(proof["number"] * SLOT_S)
-    return f"in block {proof['height']}: the slot of {slot}, transaction {proof['reference'].hex()[:16]}"
+    return f"in block {proof['height']}: the slot of {slot}, transaction {proof['reference'].hex()}"
 
 
 def _nodes(console: Console, report: CompanyReport, wrong: list[str]) -> None:

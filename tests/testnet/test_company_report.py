@@ -1,6 +1,7 @@
 """The company's report fails loudly: each of its claims is wrong of some report."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from cli.answers import NETWORK_BUDGET
 from testnet.company_money import due
 from testnet.company_plan import CHARGERS, HVAC, REFRIGERATION, DevicePlan, NetworkPlan
 from testnet.company_report import BETWEEN, CompanyReport, NetworkResult, Shared, faults
+from testnet.company_text import print_company
 from testnet.report import ChainResult
 
 
@@ -38,7 +40,7 @@ GOOD = CompanyReport(
     transactions={"ok": 9},
     refused={},
     refused_readings={},
-    traded={"energy_wh": 5},
+    traded={"energy_wh": 5, "trades": 1, "paid": 3},
     networks={"shop-1/hvac": HELPED, "shop-1/cold": GIVER, "shop-1/cars": TRADER},
     company=dict.fromkeys(NetworkBook._fields, 0),
     sales=[],
@@ -93,3 +95,17 @@ def test_what_data_cost_at_the_tariffs() -> None:
     wh = {0: 10, 6: -5, 7: 3, 16: 2, 24: 1}
     device = DevicePlan("shop-1/x", "load", False, tuple(wh.get(hour, 0) for hour in range(48)), ())
     assert due(NetworkPlan("shop-1/cold", 1, REFRIGERATION, "bus", (device,))) == (8 * 11 + 10 * 3 + 15 * 2) * 100_000
+
+
+def test_on_a_narrow_terminal_no_figure_is_cut(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Columns that have no room are left out, and named; what is left shows whole figures that add up."""
+    monkeypatch.setattr("cli.output.PIPE_WIDTH", 80)
+    large = books(received=9_000 * 10**9, earned=434 * 10**9, spent=8_377 * 10**9, sent=1_057 * 10**9)
+    print_company(changed("shop-1/hvac", books=large), Path("x"), [])
+    wide = capsys.readouterr().out
+    assert "9,000.000" in wide and "8,377.000" in wide and "…" not in wide and "without " in wide
+    monkeypatch.setattr("cli.output.PIPE_WIDTH", 200)
+    print_company(changed("shop-1/hvac", books=large), Path("x"), [])
+    assert "1,057.000" in capsys.readouterr().out
