@@ -112,6 +112,7 @@ def allocate(
         raise click.UsageError("say one of DEVICE=TOKENS..., --by-history, --by-forecast and --by-policy")
     if devices and divided is None:
         raise click.UsageError("--device goes with --by-history or --by-forecast")
+    _require_once(amounts)
 
     if by_policy:
         return _by_policy(network_name, period, nodes, open_key(key_file, passphrase_file), as_json)
@@ -149,6 +150,7 @@ def take_back(
 
     Example: watt admin take-back home-03 home-03/ev=4 --key owner.key
     """
+    _require_once(amounts)
 
     async def args(client: Client) -> dict[str, Any]:
         decimals = (await client.node_info()).token_decimals
@@ -210,6 +212,14 @@ def _by_policy(network: str, period: int | None, nodes: tuple[str, ...], key: Si
     for device, amount in given:
         click.echo(f"{device} {tokens(amount, decimals)}")
     click.echo(f"done in block {height}" if given else "nobody lacks anything")
+
+
+def _require_once(amounts: tuple[tuple[str, Decimal], ...]) -> None:
+    """Raises click.UsageError: two amounts for a device are most likely a slip, and would be added up."""
+    names = [name for name, _ in amounts]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise click.UsageError(f"{twice[0]} is named twice")
 
 
 def _in_base_units(amounts: tuple[tuple[str, Decimal], ...], decimals: int) -> tuple[tuple[str, int], ...]:

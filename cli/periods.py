@@ -43,13 +43,14 @@ async def period_or_proven(read: ProvenReader, period: int | None, name: str) ->
 
 
 async def network_of(read: Reader, name: str) -> str:
-    """The network ``name``, or the one of the device ``name``."""
-    try:
-        return cast("str", as_rows(await read("identity", "network", {"network": name}))[0])
-    except RefusedError as error:
-        if error.code != "unknown-network":
-            raise
-    return cast("str", as_rows(await read("identity", "device", {"device": name}))[1])
+    """The network ``name``, or the one of the device ``name``. Raises RefusedError("unknown-network")."""
+    for kind, index in (("network", 0), ("device", 1)):
+        try:
+            return cast("str", as_rows(await read("identity", kind, {kind: name}))[index])
+        except RefusedError as error:
+            if error.code not in ("unknown-network", "unknown-device"):
+                raise
+    raise RefusedError("unknown-network", f"there is no network {name}, and no device of this name")
 
 
 async def _period_at(read: Reader, name: str | None, time: int, slot_seconds: int) -> int:

@@ -20,7 +20,7 @@ _SENTENCES: Final = {
     "bad-account": "between these two nothing moves",
     "bad-agreement": "the cap is above 0, a price too, the rank at most 1000, and the end lies ahead: see "
     "docs/agreements.md",
-    "bad-amount": "an amount is above 0 and no more than the ledger counts, and each device is named once",
+    "bad-amount": "an amount is above 0 and no more than the ledger counts",
     "bad-certificate": "a TLS certificate is one certificate in PEM, of at most 4096 bytes",
     "bad-class": "a class is 1 to 32 of a-z 0-9 -",
     "bad-energy": "energy times price is more than the ledger counts",
@@ -92,6 +92,8 @@ _SENTENCES: Final = {
 
 
 _OF_CALLS: Final = {
+    ("budget.allocate_by_forecast", "bad-amount"): "an amount is above 0, and each device is named once",
+    ("budget.allocate_by_history", "bad-amount"): "an amount is above 0, and each device is named once",
     ("market.place", "bad-reference"): "an order's reference is at most 32 bytes",
     ("requests.ask", "bad-account"): "a device asks another one, not itself",
 }

@@ -143,9 +143,9 @@ def read_tariffs(path: Path, decimals: int) -> tuple[tuple[int, int, int], ...]:
 
 
 def second_of_day(text: str) -> int:
-    """``16:30`` or ``16:30:15`` as seconds since midnight (24:00 and later are not refused). Raises ValueError."""
+    """``16:30`` or ``16:30:15`` as seconds since midnight. Raises ValueError."""
     parts = [whole(part) for part in text.split(":")]
-    if not 2 <= len(parts) <= 3 or any(not 0 <= part < 60 for part in parts[1:]):
+    if not 2 <= len(parts) <= 3 or parts[0] >= 24 or any(not 0 <= part < 60 for part in parts):
         raise ValueError(f"{text[:20]!r} is no time of day like 16:30")
     return sum(part * size for part, size in zip(parts, (3_600, 60, 1), strict=False))
 

@@ -16,7 +16,7 @@ from node.errors import RefusedError
     "text",
     ["", "from,retail\n00:00,1\n", "from,retail,feed_in\n24,1,1\n", "from,retail,feed_in\n00:00,dear,1\n",
      "from,retail,feed_in\n00:00,1\n", "from,retail,feed_in\n00:61,1,1\n", "from,retail,feed_in\n0_0:+0,1,1\n",
-     "from,retail,feed_in\n00:00,1e-9,1\n"],
+     "from,retail,feed_in\n00:00,1e-9,1\n", "from,retail,feed_in\n25:00,1,1\n", "from,retail,feed_in\n24:00,1,1\n"],
 )  # fmt: skip
 def test_a_file_of_tariffs_that_is_none_is_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "tariffs.csv"

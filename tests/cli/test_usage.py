@@ -55,6 +55,8 @@ KEY = "ab" * 32
         ["admin", "allocate", "home-1", "--by-policy", "--by-history", "3", "--key", "k"],
         ["admin", "allocate", "home-1", "--by-policy", "--device", "home-1/pv", "--key", "k"],
         ["admin", "take-back", "home-1", "--key", "k"],
+        ["admin", "take-back", "home-1", "home-1/pv=1", "home-1/pv=1", "--key", "k"],
+        ["admin", "allocate", "home-1", "home-1/pv=1", "home-1/ev=1", "home-1/pv=2", "--key", "k"],
         ["wallet", "forecast", "home-1/pv", "-1", "--key", "k"],
         ["admin", "allocate", "home-1", "home-1/pv=1", "--by-history", "3", "--key", "k"],
         ["admin", "allocate", "home-1", "--key", "k"],
