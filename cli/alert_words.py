@@ -82,4 +82,4 @@ def why_words(why: str) -> str:
 
 
 def _percent(part: int, whole: int) -> str:
-    return f"{100 * part // whole if whole else 0} %"
+    return f"{(200 * part + whole) // (2 * whole) if whole else 0} %"

@@ -144,7 +144,17 @@ def _print_trail(network: str, alert: dict[str, Any], trail: Trail, source: Sour
         return click.echo("nothing was charged for it" + (f"; {source.shown}" if source.shown else ""))
     print_table(
         f"All that is behind it, {token.symbol}",
-        ("Slot", "What", f">{token.symbol}", "?>kWh", "By", "?Rule", ">Block", "Transaction, order or charge", "?Note"),
+        (
+            "Slot",
+            "What",
+            f">{token.symbol}",
+            "?>kWh",
+            "By",
+            "?Rule",
+            ">Booked in block",
+            "Transaction, order or charge",
+            "?Note",
+        ),
         [
             (
                 "" if step.slot < 0 else clock(step.slot * slot_seconds)[:16],

@@ -54,7 +54,8 @@ class Flow(NamedTuple):
 
 class Facts(NamedTuple):
     """What is known of a period that is over. ``devices``: (id, kind, critical); ``settings``: the fields of
-    ``budget_state.Settings``; ``funds``: what came into the pool from outside but earnings, base units;
+    ``budget_state.Settings``; ``funds``: what came into the pool from outside but earnings, less
+    what the owner gave away, base units;
     ``allocated`` (by the owner, and left with them), ``forecast``, ``used_before``: by device, the last of the period
     before; ``flows``: (slot, the time at which it was settled, what was booked), ascending.
     """

@@ -1,24 +1,24 @@
 """`watt admin policy try`: what a period that is over would have been under another policy."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple, cast
 
 import click
 
+from chaincode.budget_closed import Closing
 from chaincode.contract import ContractError
 from chaincode.settlement_ledger import Entry, standing
 from chaincode.settlement_lines import TOLL
 from cli.answers import BUDGET, NETWORK_BUDGET, PRODUCT, Reader, as_rows, record
 from cli.devices import read_devices
 from cli.output import EXIT_REFUSED, count, json_option, plain, print_json, print_table, refusals_to_exit_codes, tokens
-from cli.periods import period_option
 from cli.policy_check import policy_on_chain, problems_on_chain
 from cli.policy_file import PolicyFile, Problem, read_policy
 from cli.policy_rehearsal import Facts, Fate, Flow, Rehearsal, rehearse
 from cli.session import ask, node_option
-from cli.units import clock
+from cli.units import MAX_PERIOD, Count, clock
 from cli.verify import slot_seconds_of
 from node.errors import RefusedError
 from node.gateway.client import Client
@@ -44,7 +44,9 @@ class _Tried(NamedTuple):
 
 @click.command("try")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-@period_option
+@click.option(
+    "--period", type=Count(most=MAX_PERIOD), help="The billing period's number; by default the last that is over."
+)
 @node_option
 @json_option
 @refusals_to_exit_codes
@@ -76,7 +78,7 @@ def try_policy(file: Path, period: int | None, nodes: tuple[str, ...], as_json: 
 async def facts_of(read: Reader, network: str, period: int, slot_seconds: int) -> Facts:
     """What the ledger knows of a network's period. Raises RefusedError: "period-not-over", "pruned", and the node's."""
     of = {"network": network, "period": period}
-    _, first, end, *_ = cast("tuple[Any, ...]", as_rows(await read("periods", "period", of)))
+    _, first, end, *_, closing = cast("tuple[Any, ...]", as_rows(await read("periods", "period", of)))
     money = record(await read("budget", "network_budget", of), NETWORK_BUDGET)
     if money["status"] not in OVER:
         raise RefusedError("period-not-over", f"period {period} of {network} is {money['status']}")
@@ -98,7 +100,7 @@ async def facts_of(read: Reader, network: str, period: int, slot_seconds: int) -
         end,
         slot_seconds,
         cast("tuple[int, ...]", as_rows(await read("budget", "settings", {}))),
-        max(0, money["issued"] + money["carried_in"] + money["received"] - money["sent"]),
+        _funds(money, closing),
         {row["device"]: row["budget"] for row in rows},
         {row["device"]: row["forecast"] for row in rows},
         used_before,
@@ -121,6 +123,15 @@ async def _tried(client: Client, file: PolicyFile, period: int | None, decimals:
         return _Tried(network, period, facts, rehearse(facts, *before), rehearse(facts, *file[2:4]), decimals)
     except ContractError as error:
         raise RefusedError(error.code, f"period {period} of {network} cannot be replayed: {error.message}") from error
+
+
+def _funds(money: Mapping[str, int], closing: Sequence[Any] | None) -> int:
+    """What came into the pool from outside but earnings, less what the owner gave, sold, returned or redeemed before
+    the close did: base units.
+    """
+    close = Closing() if closing is None else Closing(*closing)
+    gone = money["sold"] + money["returned"] + money["redeemed"] - close.sold - close.returned - close.redeemed
+    return max(0, money["issued"] + money["carried_in"] + money["received"] - money["sent"] - gone)
 
 
 async def _budget(read: Reader, device: str, period: int) -> Any:

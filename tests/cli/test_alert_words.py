@@ -12,6 +12,7 @@ TOKEN = ("kT", 3)
     ("cause", "figures", "words"),
     [
         ("ahead", (401, 1000, 3, 10, 100), "used 0.401 kT of 1.000 kT when 30 % of the period was over"),
+        ("ahead", (401, 1000, 10, 24, 100), "used 0.401 kT of 1.000 kT when 42 % of the period was over"),
         ("borrowed", (20,), "others paid for it: 0.020 kT at first"),
         ("borrowed-often", (3,), "others paid for it 3 times"),
         ("above-forecast", (4, 900, 48), "4 slots in a row above its forecast of 0.900 kT"),

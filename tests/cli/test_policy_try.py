@@ -60,6 +60,22 @@ def test_costs_are_what_was_settled_and_a_replay_loses_nothing(seed: int) -> Non
             assert left == found.funds - bill[1] + outcome.owed
 
 
+@pytest.mark.parametrize("excess", ["return", "redeem"])
+def test_what_the_owner_returned_meanwhile_is_not_there_and_what_the_close_took_is(excess: str) -> None:
+    world = marketplace(allocated=0)
+    of: dict[str, Any] = {"network": "home-3", "period": 0}
+    world.call(UTILITY, "budget", "issue", **of, amount=1_000, reference=b"r")
+    world.call(UTILITY, "supply", "publish_price", permille=500, from_slot=2)
+    world.call(key_of("home-3"), "budget", "set_policy", network="home-3", carry_cap=100, excess=excess)
+    gone: dict[str, Any] = {"kind": "network", "name": "home-3", "period": 0, "reference": b"x"}
+    world.call(key_of("home-3"), "supply", "return_tokens", **gone, amount=300)
+    while world.time < (PERIOD_SLOTS + 8) * SLOT_S:
+        world.next_block(world.time + 600)
+    found: Any = world.query("periods", "period", **of)
+    assert found[0] == "closed"
+    assert facts(world, "home-3").funds == 700
+
+
 def test_help_of_the_pool_is_no_allocation() -> None:
     """By hand, a device got 10,000; its order of 200,000 was helped by the pool with the rest, and so it is again."""
     world = marketplace(allocated=0)
