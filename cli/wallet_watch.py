@@ -1,9 +1,11 @@
 """`watt wallet watch`: events as blocks bring them, printed, or done by a plug."""
 
 import asyncio
+import os
 import shlex
 import shutil
 import signal
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import click
@@ -117,11 +119,20 @@ def _drive(
         plug = Plug(command, timeout_s, tell)
 
         async def apply(switch: Switch) -> None:
-            _print_done(await plug.apply(switch), as_json)
+            print_done(await plug.apply(switch), as_json, tell)
 
         await Follower(client, gateways, device, apply, tell).run(blocks)
 
     return work
+
+
+def print_done(done: Done, as_json: bool, tell: Callable[[str], None]) -> None:
+    """What a command has done. If nobody reads that any more ``tell`` says so, once, and the plug is followed on."""
+    try:
+        _print_done(done, as_json)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        tell("nobody reads what is printed any more; the plug is followed all the same")
 
 
 def _print_done(done: Done, as_json: bool) -> None:

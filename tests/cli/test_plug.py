@@ -18,6 +18,7 @@ from chaincode.contract import Event
 from cli import plug
 from cli.main import main
 from cli.plug import Done, Follower, Plug, Switch
+from cli.wallet_watch import print_done
 from node.errors import RefusedError
 from node.gateway.client import BlockEvents, Client
 
@@ -214,3 +215,15 @@ def test_a_signal_ends_it_while_no_node_answers(number: signal.Signals) -> None:
     finally:
         process.kill()
     assert (process.returncode, rest) == (0, "stopped\n")
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_plug_is_followed_when_nobody_reads_what_is_printed(as_json: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads, writes = os.pipe()
+    os.close(reads)
+    told: list[str] = []
+    with os.fdopen(writes, "w") as nobody:
+        monkeypatch.setattr(sys, "stdout", nobody)
+        for _ in range(3):
+            print_done(Done(SWITCH, 1, ""), as_json, told.append)
+    assert len(told) == 1 and "nobody reads" in told[0]
