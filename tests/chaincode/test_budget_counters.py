@@ -39,5 +39,5 @@ def test_a_counter_without_room_gives_or_takes_nothing(counter: str, device: str
     with world.transaction() as ctx:
         full = accounts.device_book(ctx, device, 0)._replace(**{counter: MAX_AMOUNT - 5})
         ctx.put(b"acc-device/" + device.encode() + b"\0" + bytes(4), tuple(full))
-        donors = budget_share.spares(ctx, "home-1", 0, [LOAD])
+        donors = budget_share.spares(ctx, "home-1", 0, {LOAD: None})
     assert [donor[:2] for donor in donors] == ([(BATTERY, 5)] if counter == "lent" else [])
