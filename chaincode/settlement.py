@@ -271,8 +271,8 @@ class Settlement(Contract):
     def rent(self, ctx: Context, *, period: int, first: int = 0) -> Value:
         """The congestion rent of a period of the consortium: (state, rent, carried from the period before, tolls that
         count, returned, rows), in base units. State: "collecting", "returning", "returned", or "carried" to the next
-        period. Rows: (network, its tolls that count, rent that came back, its block, the hook that paid it) of 500 networks
-        from number ``first`` on, of those that have either; block 0 and no hook before.
+        period. Rows: (network, its tolls that count, rent that came back, its block, the hook that paid it) of 500
+        networks from number ``first`` on, of those that have either; block 0 and no hook before.
 
         Raises ContractError("bad-range").
         """
