@@ -166,17 +166,17 @@ def _displace(ctx: Context, device: str, period: int, gift: Gift, amount: int) -
 
 
 def _as_gifts(ctx: Context, device: str, period: int, rows: Sequence[Row]) -> list[Gift]:
-    """Parts of its own network's shares as gifts in a hold: MAX_DISPLACED of them, the others as one of the pool."""
-    if not rows:
-        return []
+    """Parts of its own network's shares as gifts in a hold: MAX_DISPLACED of devices, the largest, or of the pool where
+    there is room; the others as one gift of the pool.
+    """
     network = identity.device_of(ctx, device).network
-    gifts: list[Gift] = []
-    rest = 0
-    for record, part in rows:
-        if record == _REST or len(gifts) == MAX_DISPLACED:
-            rest += part
-        else:
-            gifts.append(Gift(budget_share.share_of(ctx, network, period, record).giver, part, record))
+    named = [
+        Gift(POOL if record == _REST else budget_share.share_of(ctx, network, period, record).giver, part, record)
+        for record, part in rows
+    ]
+    named.sort(key=lambda gift: (gift.record == _REST, gift.giver == POOL, -gift.amount, gift.record))
+    gifts = [gift for gift in named[:MAX_DISPLACED] if gift.record != _REST]
+    rest = sum([gift.amount for gift in named]) - sum([gift.amount for gift in gifts])
     return [*gifts, Gift(POOL, rest, _REST)] if rest else gifts
 
 
