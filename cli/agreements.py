@@ -12,7 +12,7 @@ from cli.lazy import Commands, LazyGroup
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes, tokens
 from cli.periods import period_option, period_or_current
 from cli.session import ask, done, node_option, signing_options, transact
-from cli.units import TOKENS, Count, base_units, parse_slot
+from cli.units import TOKENS, Count, Percent, base_units, parse_slot, percent
 from cli.verify import slot_seconds_of
 from node.gateway.client import Client
 
@@ -25,7 +25,6 @@ MOVEMENT: Final = (
     "slot", "tx_id",
 )  # fmt: skip
 LIVE: Final = ("proposed", "open")
-PERMILLE_OF_PERCENT: Final = 10
 
 COMMANDS: Final[Commands] = {
     "accept": ("cli.agreements:accept", "Agree to what the other side has proposed."),
@@ -39,20 +38,6 @@ COMMANDS: Final[Commands] = {
     "show": ("cli.agreements:show", "Show an agreement and what was given under it."),
     "withdraw": ("cli.agreements:withdraw", "Take back a proposal that waits."),
 }
-
-
-class Percent(click.ParamType[int]):
-    """``90%`` or ``90.5%``; becomes thousandths."""
-
-    name = "percent"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        number = TOKENS.convert(str(value).removesuffix("%"), param, ctx) * PERMILLE_OF_PERCENT
-        if number != number.to_integral_value():
-            self.fail(f"{str(value)[:20]!r} is finer than a tenth of a percent", param, ctx)
-        return int(number)
 
 
 @click.group(cls=LazyGroup, table=COMMANDS)
@@ -271,11 +256,6 @@ def what(row: dict[str, Any]) -> str:
     """What is agreed on, in a few words."""
     by = "automatic" if row["automatic"] else "by hand"
     return f"share, {by}" if row["kind"] == SHARE else f"sale at {percent(row['price'])}, {by}"
-
-
-def percent(permille: int) -> str:
-    """Thousandths as percent, exactly."""
-    return f"{Decimal(permille) / PERMILLE_OF_PERCENT:f}%"
 
 
 def state(row: dict[str, Any]) -> str:

@@ -10,10 +10,9 @@ from chaincode.budget_supply import NETWORK, PAR_PERMILLE, Redemption
 from cli.answers import all_records, as_rows, records
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes, tokens
 from cli.periods import period_option
-from cli.rule_values import whole
 from cli.session import ask, done, node_option, signing_options, transact
 from cli.supply import company_option, decimals_of, holder_period, kind_of
-from cli.units import MAX_DIGITS, TOKENS, Count, base_units, clock, parse_slot
+from cli.units import TOKENS, Count, Percent, base_units, clock, parse_slot, percent
 from cli.verify import slot_seconds_of
 from node.errors import RefusedError
 from node.gateway.client import Client
@@ -22,32 +21,10 @@ PRICE: Final = ("from_slot", "permille")
 REDEMPTION: Final = ("number", *Redemption._fields)
 
 
-class Permille(click.ParamType[int]):
-    """``85%`` or ``85.5%`` of par; becomes thousandths."""
-
-    name = "percent"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        try:
-            permille = whole(str(value).removesuffix("%"), 10, "a tenth of a percent")
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-        if permille > PAR_PERMILLE:
-            self.fail(f"{str(value)[:MAX_DIGITS]!r} is more than par, 100%", param, ctx)
-        return permille
-
-
-PERMILLE = Permille()
+PRICE_OF_PAR: Final = Percent(PAR_PERMILLE)
 reference_option = click.option(
     "--reference", required=True, help="What you call it, for your books; of redemptions each is used once."
 )
-
-
-def percent(permille: int) -> str:
-    """Thousandths as ``85.5%``."""
-    return f"{Decimal(permille) / 10:f}%"
 
 
 @click.command()
@@ -55,7 +32,7 @@ def percent(permille: int) -> str:
 @click.argument("amount", type=TOKENS)
 @company_option
 @reference_option
-@click.option("--least", type=PERMILLE, help="The least price that you accept, in percent of par; default: today's.")
+@click.option("--least", type=PRICE_OF_PAR, help="The least price that you accept, in percent of par; else today's.")
 @period_option
 @signing_options
 @json_option
@@ -130,7 +107,7 @@ def redemption() -> None:
 
 
 @redemption.command("price")
-@click.argument("price", type=PERMILLE)
+@click.argument("price", type=PRICE_OF_PAR)
 @click.option("--from", "from_slot", metavar="SLOT", help="From this slot or UTC time on; default: the next slot.")
 @signing_options
 @json_option

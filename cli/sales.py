@@ -7,13 +7,13 @@ from typing import Any, Final, cast
 import click
 
 from chaincode.agreement_book import SALE
-from cli.agreements import AGREEMENT, of_network, percent
+from cli.agreements import AGREEMENT, of_network
 from cli.answers import Reader, as_rows, record, records
 from cli.lazy import Commands, LazyGroup
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes, tokens
 from cli.periods import period_option, period_or_current
 from cli.session import ask, done, node_option, signing_options, transact
-from cli.units import TOKENS, Count, base_units
+from cli.units import TOKENS, Count, base_units, percent
 from node.gateway.client import Client
 
 SALE_ROW: Final = (

@@ -18,6 +18,7 @@ MAX_INTEGER = 2**63 - 1
 """The largest integer that the rules know."""
 MAX_PERIOD = 2**32 - 1
 WH_PER_KWH = 1000
+PERMILLE_OF_PERCENT = 10
 ID_BYTES = 32
 
 
@@ -58,6 +59,32 @@ class Count(click.IntRange):
         if not str(value).isascii():
             self.fail(f"{str(value)[:MAX_DIGITS]!r} is not a whole number", param, ctx)
         return int(super().convert(value, param, ctx))
+
+
+class Percent(click.ParamType[int]):
+    """``90%`` or ``90.5``, at most ``most`` thousandths; becomes thousandths."""
+
+    name = "percent"
+
+    def __init__(self, most: int = MAX_INTEGER) -> None:
+        self._most = most
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        text = str(value)
+        try:
+            permille = _whole(_decimal(text.removesuffix("%")) * PERMILLE_OF_PERCENT, "tenth of a percent")
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        if "e" in text.lower() or not 0 <= permille <= self._most:
+            self.fail(f"{text[:MAX_DIGITS]!r} is not from 0% to {percent(self._most)}", param, ctx)
+        return permille
+
+
+def percent(permille: int) -> str:
+    """Thousandths as ``85.5%``, exactly."""
+    return f"{Decimal(permille) / PERMILLE_OF_PERCENT:f}%"
 
 
 class Energy(click.ParamType[int]):

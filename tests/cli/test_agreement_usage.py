@@ -4,8 +4,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from cli.agreements import Percent, percent
 from cli.main import main
+from cli.units import Percent, percent
 
 NOWHERE = ["--node", "127.0.0.1:1"]
 

@@ -5,8 +5,9 @@ import pytest
 from click.testing import CliRunner
 
 from cli.main import main
-from cli.redemption import PERMILLE, percent
+from cli.redemption import PRICE_OF_PAR
 from cli.refusals import explain
+from cli.units import percent
 
 NOWHERE = ["--node", "127.0.0.1:1"]
 SIGNED = ["--key", "k"]
@@ -45,14 +46,14 @@ def test_wrong_usage(words: list[str]) -> None:
 
 @pytest.mark.parametrize("text, permille", [("85%", 850), ("85.5", 855), ("0%", 0), ("100%", 1_000)])
 def test_prices_are_percentages_of_par(text: str, permille: int) -> None:
-    assert PERMILLE.convert(text, None, None) == permille
-    assert PERMILLE.convert(percent(permille), None, None) == permille
+    assert PRICE_OF_PAR.convert(text, None, None) == permille
+    assert PRICE_OF_PAR.convert(percent(permille), None, None) == permille
 
 
 @pytest.mark.parametrize("text", ["", "%", "1e2", "-1", "100.1%", "0.05%", "9" * 40])
 def test_what_is_no_price(text: str) -> None:
     with pytest.raises(click.BadParameter):
-        PERMILLE.convert(text, None, None)
+        PRICE_OF_PAR.convert(text, None, None)
 
 
 @pytest.mark.parametrize(
