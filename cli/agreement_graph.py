@@ -132,7 +132,9 @@ def _about_paths(graph: "nx.MultiDiGraph[str]", about: Sequence[str]) -> list[Fi
             if len(found) == MAX_PATHS:
                 more += 1
                 continue
-            text = f"{' -> '.join(path)} is a path, and a path is no agreement: {giver} does not help {network}"
+            by_hand = any(row["giver"] == giver and row["kind"] == SHARE for row in taken_by(graph, network))
+            how = f"helps {network} by hand only" if by_hand else f"does not help {network}"
+            text = f"{' -> '.join(path)} is a path, and a path is no agreement: {giver} {how}"
             found.append(Finding("path", tuple(path), text))
     if more:
         found.append(Finding("path", (), f"{more} more paths that are no agreements"))

@@ -62,6 +62,12 @@ def test_a_path_is_named_as_no_agreement() -> None:
     assert not [each for each in told(direct) if each[0] == "path"]
 
 
+def test_a_path_beside_help_by_hand_is_told_as_that() -> None:
+    rows = [row(1, "a", "b"), row(2, "b", "c"), row(3, "a", "c", automatic=False), row(4, "b", "d")]
+    texts = [each.text for each in findings(graph_of(rows, NETWORKS), rows, {}, NETWORKS) if each.kind == "path"]
+    assert [text.rpartition(": ")[2] for text in texts] == ["a helps c by hand only", "a does not help d"]
+
+
 def test_paths_are_not_listed_without_end() -> None:
     hubs = [row(number, f"n{number}", "hub") for number in range(1, MAX_PATHS + 11)]
     rows = [*hubs, row(99, "hub", "a")]
