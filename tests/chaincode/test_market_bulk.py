@@ -149,9 +149,10 @@ def test_a_list_waits_as_a_whole_for_what_others_give() -> None:
     assert balance(world, f"device:{LOAD}:0") == 40_000
     shares = cast("tuple[Any, ...]", world.query("budget", "shares", network="home-1", period=0))
     assert [share[:4] for share in shares] == [(LOAD, BATTERY, 20_000, 0)]
-    # The gift is in the last hold. It goes back when that order is cancelled; the first one was the battery's own.
+    # The battery was helped because its own money was in the first order: what comes free of it goes to the load first.
     world.call(key_of(BATTERY), "market", "cancel", order=ids[0])
-    assert balance(world, f"device:{LOAD}:0") == 40_000
+    assert balance(world, f"device:{LOAD}:0") == 60_000 and balance(world, f"device:{BATTERY}:0") == 0
+    assert balance(world, f"reserved:{BATTERY}:0") == 60_000
     world.call(key_of(BATTERY), "market", "cancel", order=ids[1])
     assert books(world, 0) == before
     audit(world)
