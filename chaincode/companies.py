@@ -3,8 +3,9 @@
 What the utility issues to a company (``supply.issue_company``) lies in its own account until the company *assigns* it
 to networks of its own. What it has assigned to a network in a period it may take back, as far as it is still in the
 network's pool: never more than it gave, nothing that devices have, and nothing that came from elsewhere. One token is
-like another; what left the pool is taken to have been the company's first. It may *limit* what a network has of it in
-a period, and names a *class* for each network ("cooling"), by which agreements may be restricted.
+like another; what leaves the pool after it has assigned something is taken to be the company's first. It may *limit*
+what a network has of it in a period, and names a *class* for each network ("cooling"), by which agreements may be
+restricted.
 
 Company and network each have their own calendar (``budget_calendar``); mostly it is the same one. ``period`` is the
 company's, ``network_period`` the network's. The two have at least one slot in common (``period-mismatch``); unless it
@@ -15,11 +16,11 @@ What is left in a company's period is carried over whole when the period closes 
 Limits hold level by level: the cap of the utility on what it issues, the limit of the company on what a network has of
 it, the limit of the network's owner on what a device has (``budget_policy``).
 
-State: ``company-limit/`` network -> base units; ``company-given/`` network NUL period(4) -> (assigned, taken back), in
-base units, in that period of the network's own.
+State: ``company-limit/`` network -> base units; ``company-given/`` network NUL period(4) -> _Given, in that period of
+the network's own.
 """
 
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
 from chaincode import (
     account_books,
@@ -53,8 +54,19 @@ def limit_of(ctx: Context, network: str) -> int | None:
 
 def given_to(ctx: Context, network: str, period: int) -> int:
     """What a network has of its company in ``period``: assigned less taken back, in base units."""
-    assigned, back = _given(ctx, network, period)
-    return assigned - back
+    of = _given(ctx, network, period)
+    return of.assigned - of.back
+
+
+class _Given(NamedTuple):
+    """What a company has assigned to a network in a period, and what it has taken back; and of the last time that it
+    assigned something: what was in the pool before that was not its own, and what had come in from elsewhere by then.
+    """
+
+    assigned: int = 0
+    back: int = 0
+    own: int = 0
+    elsewhere: int = 0
 
 
 class Companies(Contract):
@@ -75,16 +87,18 @@ class Companies(Contract):
         """
         member, into = _required(ctx, network, period, network_period)
         _require_amount(amount)
-        assigned, back = _given(ctx, network, into)
-        given, limit = assigned - back, limit_of(ctx, network)
+        of = _given(ctx, network, into)
+        given, limit = of.assigned - of.back, limit_of(ctx, network)
         if limit is not None and given + amount > limit:
             room = max(0, limit - given)
             raise ContractError("over-limit", f"{network} has {given} of at most {limit}", (room, amount))
         held = accounts.company_book(ctx, member, period).pool
         if held < amount:
             raise ContractError("insufficient-funds", f"{member} has {held}", (held, amount))
+        own = accounts.network_book(ctx, network, into).pool - _left(ctx, network, into, of)
+        elsewhere = _from_elsewhere(ctx, network, into, of.assigned)
         _move(ctx, f"company:{member}:{period}", f"pool:{network}:{into}", amount)
-        ctx.put(_given_key(network, into), (assigned + amount, back))
+        ctx.put(_given_key(network, into), (of.assigned + amount, of.back, own, elsewhere))
         budget_charge.pay_owed(ctx, network, into, ctx.tx_id)
         return held - amount
 
@@ -102,13 +116,12 @@ class Companies(Contract):
         member, source = _required(ctx, network, period, network_period)
         _require_amount(amount)
         budget_charge.pay_owed(ctx, network, source, ctx.tx_id)
-        assigned, back = _given(ctx, network, source)
-        pool = accounts.network_book(ctx, network, source).pool
-        free = min(assigned - back, max(0, pool - _from_elsewhere(ctx, network, source, assigned)))
+        of = _given(ctx, network, source)
+        free = _left(ctx, network, source, of)
         if free < amount:
             raise ContractError("insufficient-funds", f"{network} has {free} to give back", (free, amount))
         _move(ctx, f"pool:{network}:{source}", f"company:{member}:{period}", amount)
-        ctx.put(_given_key(network, source), (assigned, back + amount))
+        ctx.put(_given_key(network, source), tuple(of._replace(back=of.back + amount)))
         return accounts.company_book(ctx, member, period).pool
 
     @transaction
@@ -224,9 +237,17 @@ def _from_elsewhere(ctx: Context, network: str, period: int, assigned: int) -> i
     return book.issued + book.earned + book.carried_in + book.received - assigned + given_up
 
 
-def _given(ctx: Context, network: str, period: int) -> tuple[int, int]:
-    """What a company has assigned to a network in ``period``, and what it has taken back."""
-    return cast("tuple[int, int] | None", ctx.get(_given_key(network, period))) or (0, 0)
+def _left(ctx: Context, network: str, period: int, of: _Given) -> int:
+    """What is still in a network's pool of what its company has assigned to it: what has left the pool since the last
+    time was the company's first.
+    """
+    came = max(0, _from_elsewhere(ctx, network, period, of.assigned) - of.elsewhere)
+    pool = accounts.network_book(ctx, network, period).pool
+    return max(0, min(of.assigned - of.back, pool - of.own - came))
+
+
+def _given(ctx: Context, network: str, period: int) -> _Given:
+    return _Given(*cast("_Given", ctx.get(_given_key(network, period)) or ()))
 
 
 def _given_key(network: str, period: int) -> bytes:
