@@ -66,7 +66,7 @@ def balance(name: str, period: int | None, nodes: tuple[str, ...], genesis_file:
     try:
         network, books, number, decimals, proven = ask(nodes, read)
     except RefusedError as error:
-        if error.code != "unknown-device" or not is_member(nodes, name):
+        if error.code not in ("unknown-device", "unknown-network") or not is_member(nodes, name):
             raise
         return show_company(name, period, nodes, genesis_file, as_json)
     if as_json:

@@ -115,9 +115,9 @@ def test_a_plug_follows_its_device_through_the_loss_of_a_gateway(street: Cluster
     heights = [int(row[3]) for row in rows()]
     assert heights == sorted(set(heights))
     done = [json.loads(line) for line in out.splitlines()]
-    assert [(row["event"], row["height"], row["done"]) for row in done] == [
-        (row[0], int(row[3]), True) for row in rows()
-    ]
+    ran = [(row[0], int(row[3]), True) for row in rows()]
+    printed = [(row["event"], row["height"], row["done"]) for row in done]
+    assert printed in (ran, ran[:-1]), "the signal may come before the last is told of"
     now = watt(street, "wallet", "watch", "--device", EV, "--exec", "true", "--blocks", "1")
     assert now["event"] == "curtail" and now["period"] == 0, "at the start the present state is applied"
 

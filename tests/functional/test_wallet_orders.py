@@ -69,9 +69,9 @@ def test_an_order_that_nobody_can_pay_for_is_refused_in_words(watt: Watt, tmp_pa
     device, *others = [name for name in have if not name.endswith("/pv")]
     taken = [f"{name}={amount}" for name, amount in have.items() if amount]
     assert watt.run("admin", "take-back", home, *taken, key=home).exit_code == 0
-    slot, order = watt.slot(15), ["buy", "1kWh", "--price", "0.9"]
+    slot, order = watt.slot(15), ["buy", "1kWh", "--price", "0.5"]
     file = tmp_path / "one.csv"
-    file.write_text(f"{HEADER}\nbuy,1kWh,{slot},0.9,gate,no\nbuy,1kWh,{watt.slot(16)},0.9,gate,no")
+    file.write_text(f"{HEADER}\nbuy,1kWh,{slot},0.5,gate,no\nbuy,1kWh,{watt.slot(16)},0.5,gate,no")
     for words in (["order", device, *order, "--slot", slot], ["bulk", others[0], str(file)]):
         refused = watt.run("wallet", *words, key=words[1].replace("/", "."))
         assert refused.exit_code == 1 and "watt: over-budget: the device's tokens do not" in refused.stderr, (
