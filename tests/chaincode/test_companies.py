@@ -61,6 +61,17 @@ def test_no_more_is_taken_back_than_was_given() -> None:
     assert pool(world, "pool:home-1:0") == 500
 
 
+def test_what_was_spent_before_the_company_assigned_does_not_count() -> None:
+    world = club()
+    issue(world, 300)
+    world.call(OWNER_1, "budget", "allocate", network="home-1", period=0, amounts=(("home-1/load", 290),))
+    issue_company(world, 80)
+    assign(world, 80)
+    assert refusal(world, "take_back", network="home-1", period=0, amount=81) == ("insufficient-funds", (80, 81))
+    take_back(world, 80)
+    assert pool(world, "pool:home-1:0") == 10
+
+
 def test_what_came_from_elsewhere_is_not_taken_back() -> None:
     """What left the pool was the company's first: issued, earned, given by others and carried over is the network's."""
     world = club()
