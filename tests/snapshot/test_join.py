@@ -192,14 +192,15 @@ def test_a_join_that_was_cut_short_goes_on(tmp_path: Path) -> None:
     with pytest.raises(RefusedError, match="stopping"):
         joined(chain, data, [lying(Dying, chain, shelf)])
     kept = [path for path in (data / JOINING_NAME / "snapshot.part").iterdir() if len(path.name) == 1]
-    assert len(kept) == 5
+    # Two answers are under way at a time: one that comes after the third refusal is not looked at any more.
+    assert len(kept) in (4, 5)
     kept[0].write_bytes(b"damaged meanwhile")
     dying = lying(Dying, chain, shelf)
-    dying.left = total - 4 + 2  # type: ignore[attr-defined]
+    dying.left = total - (len(kept) - 1) + 2  # type: ignore[attr-defined]
     seen = Seen()
     with pytest.raises(RefusedError, match="stopping"):  # now in the midst of the blocks
         joined(chain, data, [dying], seen)
-    assert next(step for step in seen.steps if step[0] == "chunks") == ("chunks", 5, total)
+    assert next(step for step in seen.steps if step[0] == "chunks") == ("chunks", len(kept), total)
     assert not (data / DATABASE_NAME).exists()
     report = joined(chain, data, [service(chain, shelf)])
     assert report.chunks == 0 and 0 < report.blocks <= 500 - 64
