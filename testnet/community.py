@@ -17,8 +17,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from broker.data.installed import find_installed
 from node.errors import ConfigError
-from testnet.datasets import find_installed
 
 DATASET = "citylearn_challenge_2022_phase_all"
 FIRST_DAY = datetime.date(2016, 8, 1)

@@ -13,8 +13,8 @@ import datetime
 from pathlib import Path
 from typing import Final
 
+from broker.data.installed import find_installed
 from node.errors import ConfigError
-from testnet.datasets import find_installed
 
 PROFILES: Final = ("g0", "g1", "g2", "g3", "g4", "g5", "g6")
 QUARTERS: Final = 4

@@ -25,12 +25,12 @@ from typing import Final, NamedTuple
 
 import networkx as nx
 
+from broker.data.installed import find_installed
 from chaincode import grid
 from chaincode.contract import ContractError
 from chaincode.grid import LineSettings
 from cli.grid_file import GridVersion
 from node.errors import ConfigError
-from testnet.datasets import find_installed
 
 DATASET: Final = "1-complete_data-mixed-all-0-sw"
 SUBNET: Final = "LV3.101"
