@@ -1,0 +1,1 @@
+"""Strategies: each file one function `wishes`, found by the file's name (`broker.strategies.table`)."""

@@ -1,0 +1,133 @@
+"""What prices a broker has seen, and which ones it expects: by bus, time of day, and working day or weekend.
+
+A price is remembered as its place between the slot's feed-in (0) and retail (1), so that what was learnt in one tariff
+holds in another. Of each bus and time of day the last MOST_KEPT are kept; an older one counts less, half as much
+after HALF_LIFE of them, and one of the other kind of day OTHER_KIND as much. Before anything was seen a price is
+expected to lie anywhere between feed-in and retail, every place as likely as another, and a trade to come about in one
+case of two; this counts as PRIOR observations, and matters the less the more of them come in.
+
+Floats inside; prices in base units per Wh at every boundary.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from broker.view import LEVELS_PERMILLE, Prices
+
+MOST_KEPT: Final = 28
+"""Of one bus and time of day: four weeks."""
+HALF_LIFE: Final = 5.0
+"""In observations of one time of day, which are days."""
+OTHER_KIND: Final = 0.4
+"""What a working day tells about a weekend, and the reverse."""
+PRIOR: Final = 1.0
+"""As many observations is the guess worth that is made without any."""
+MOST_BUSES: Final = 1_024
+"""A broker follows the buses that its devices hang on; more than these are not remembered."""
+
+_PRIOR_PLACES: Final = tuple(level / 1000 for level in LEVELS_PERMILLE)
+_DAY_S: Final = 86_400
+
+
+class _Seen(NamedTuple):
+    weekend: bool
+    place: float
+    traded: bool
+
+
+class _Belief(NamedTuple):
+    """Where between feed-in and retail: ten quantiles, their mean, and how likely it is that there is any trade."""
+
+    places: tuple[float, ...]
+    mean: float
+    trade: float
+    seen: int
+
+
+class PriceBook:
+    """What has been seen so far. One may serve all sites of a study: prices are public."""
+
+    def __init__(self, slot_seconds: int) -> None:
+        self._slot_seconds = slot_seconds
+        self._seen: dict[tuple[str, int], deque[_Seen]] = {}
+        self._beliefs: dict[tuple[str, int, bool], _Belief] = {}
+        self._buses: set[str] = set()
+
+    def observe(self, slot: int, bus: str, price: int, traded_wh: int, retail: int, feed_in: int) -> None:
+        """The price at which ``slot`` cleared at ``bus``; ``traded_wh``: by the whole exchange in the slot. Where
+        nothing was traded the price is only indicative, and what is learnt is that there was no trade.
+        """
+        if retail <= feed_in or (bus not in self._buses and len(self._buses) >= MOST_BUSES):
+            return
+        self._buses.add(bus)
+        time, weekend = self._time_of(slot)
+        place = min(1.0, max(0.0, (price - feed_in) / (retail - feed_in)))
+        self._seen.setdefault((bus, time), deque(maxlen=MOST_KEPT)).append(_Seen(weekend, place, traded_wh > 0))
+        for kind in (False, True):
+            self._beliefs.pop((bus, time, kind), None)
+
+    def expected(self, bus: str, slot: int, retail: int, feed_in: int) -> tuple[tuple[int, ...], int]:
+        """The price expected in ``slot`` at ``bus``, in ten quantiles, and on how many past ones that rests."""
+        belief = self._belief(bus, slot)
+        span = retail - feed_in
+        return tuple(feed_in + round(span * place) for place in belief.places), belief.seen
+
+    def outlook(self, bus: str, slots: Sequence[int], terms: Sequence[tuple[int, int]]) -> Prices:
+        """What a traded Wh is expected to cost and to bring in each of ``slots``; ``terms``: their (retail, feed-in).
+
+        What does not find a partner is bought at retail and sold at feed-in:
+        buy = P(trade) x price + (1 - P(trade)) x retail, sell = P(trade) x price + (1 - P(trade)) x feed-in.
+        """
+        buys: list[int] = []
+        sells: list[int] = []
+        for slot, (retail, feed_in) in zip(slots, terms, strict=True):
+            belief = self._belief(bus, slot)
+            span = max(0, retail - feed_in)
+            buys.append(feed_in + round(span * (1 - belief.trade * (1 - belief.mean))))
+            sells.append(feed_in + round(span * belief.trade * belief.mean))
+        retails, feed_ins = tuple(retail for retail, _ in terms), tuple(feed_in for _, feed_in in terms)
+        return Prices(retails, feed_ins, tuple(map(max, buys, sells)), tuple(sells))
+
+    def _time_of(self, slot: int) -> tuple[int, bool]:
+        start = slot * self._slot_seconds
+        # The epoch was a Thursday: day 2 was a Saturday.
+        return start % _DAY_S, start // _DAY_S % 7 in (2, 3)
+
+    def _belief(self, bus: str, slot: int) -> _Belief:
+        time, weekend = self._time_of(slot)
+        key = bus, time, weekend
+        belief = self._beliefs.get(key)
+        if belief is None:
+            belief = self._beliefs[key] = _believed(self._seen.get((bus, time), ()), weekend)
+            if bus not in self._buses:
+                del self._beliefs[key]  # Strange names are not collected.
+        return belief
+
+
+def _believed(seen: Sequence[_Seen], weekend: bool) -> _Belief:
+    weighed = [(place, PRIOR / len(_PRIOR_PLACES)) for place in _PRIOR_PLACES]
+    whole, traded = PRIOR, PRIOR / 2
+    weight = 1.0
+    for each in reversed(seen):
+        counts = weight if each.weekend == weekend else weight * OTHER_KIND
+        weight *= 0.5 ** (1 / HALF_LIFE)
+        whole += counts
+        if each.traded:
+            traded += counts
+            weighed.append((each.place, counts))
+    places = _quantiles(sorted(weighed))
+    return _Belief(places, sum(places) / len(places), traded / whole, len(seen))
+
+
+def _quantiles(weighed: list[tuple[float, float]]) -> tuple[float, ...]:
+    """At LEVELS_PERMILLE: the place up to which that part of the weight lies."""
+    total = sum(weight for _, weight in weighed)
+    places: list[float] = []
+    reached, at = weighed[0][1], 0
+    for level in LEVELS_PERMILLE:
+        while reached < total * level / 1000 and at + 1 < len(weighed):
+            at += 1
+            reached += weighed[at][1]
+        places.append(weighed[at][0])
+    return tuple(places)

@@ -1,0 +1,76 @@
+"""What a broker expects to pay: nothing seen, much seen, and days that differ."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from broker.prices import PriceBook
+
+RETAIL, FEED_IN = 220_000, 80_000
+MONDAY = 4 * 24
+"""The epoch was a Thursday; slots are hours."""
+
+
+def test_without_experience_every_price_is_as_likely() -> None:
+    expected, experience = PriceBook(3600).expected("street", MONDAY, RETAIL, FEED_IN)
+    assert experience == 0
+    assert expected == tuple(range(87_000, 220_000, 14_000))
+    prices = PriceBook(3600).outlook("street", [MONDAY], [(RETAIL, FEED_IN)])
+    assert (prices.buy, prices.sell) == ((185_000,), (115_000,))
+
+
+def test_prices_are_learnt_by_time_of_day_and_bus() -> None:
+    book = PriceBook(3600)
+    for day in range(10):
+        book.observe(MONDAY + 24 * day + 12, "street", 90_000, 5000, RETAIL, FEED_IN)
+        book.observe(MONDAY + 24 * day + 19, "street", 200_000, 5000, RETAIL, FEED_IN)
+    noon, seen = book.expected("street", MONDAY + 240 + 12, RETAIL, FEED_IN)
+    evening, _ = book.expected("street", MONDAY + 240 + 19, RETAIL, FEED_IN)
+    assert seen == 10 and noon[5] == 90_000 and evening[5] == 200_000
+    assert book.expected("farm", MONDAY + 240 + 12, RETAIL, FEED_IN)[1] == 0
+
+
+def test_a_price_is_remembered_by_its_place_between_the_tariffs() -> None:
+    book = PriceBook(3600)
+    for day in range(10):
+        book.observe(MONDAY + 24 * day, "street", 150_000, 5000, RETAIL, FEED_IN)
+    assert book.expected("street", MONDAY + 240, 500_000, 100_000)[0][5] == 300_000
+
+
+def test_the_last_days_count_more_than_those_before_and_weekends_are_their_own() -> None:
+    book = PriceBook(3600)
+    for day in range(21):
+        weekend = day % 7 in (5, 6)
+        book.observe(MONDAY + 24 * day, "street", 100_000 if weekend else 200_000, 1, RETAIL, FEED_IN)
+    (working, saturday) = (book.outlook("street", [MONDAY + 24 * day], [(RETAIL, FEED_IN)]) for day in (21, 26))
+    assert working.buy[0] > saturday.buy[0]
+    for day in range(21, 35):
+        book.observe(MONDAY + 24 * day, "street", 90_000, 1, RETAIL, FEED_IN)
+    assert book.expected("street", MONDAY + 24 * 35, RETAIL, FEED_IN)[0][5] == 90_000
+
+
+def test_where_nothing_is_traded_the_utility_s_prices_are_to_be_expected() -> None:
+    book = PriceBook(3600)
+    for day in range(40):
+        book.observe(MONDAY + 24 * day, "street", 150_000, 0, RETAIL, FEED_IN)
+    prices = book.outlook("street", [MONDAY + 24 * 40], [(RETAIL, FEED_IN)])
+    assert prices.buy[0] > 210_000 and prices.sell[0] < 90_000
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 400), st.integers(0, 400_000), st.integers(0, 2)), max_size=60),
+    st.integers(0, 300_000),
+    st.integers(-10, 300_000),
+)
+@settings(max_examples=150)
+def test_what_is_expected_lies_within_the_tariffs(seen: list[tuple[int, int, int]], feed_in: int, span: int) -> None:
+    book = PriceBook(3600)
+    for slot, price, traded in seen:
+        book.observe(slot, "street", price, traded, feed_in + span, feed_in)
+    slots = list(range(400, 430))
+    retail = feed_in + max(0, span)
+    prices = book.outlook("street", slots, [(retail, feed_in)] * 30)
+    for at, slot in enumerate(slots):
+        expected, _ = book.expected("street", slot, retail, feed_in)
+        assert len(expected) == 10 and list(expected) == sorted(expected)
+        assert feed_in <= expected[0] and expected[-1] <= retail
+        assert feed_in <= prices.sell[at] <= prices.buy[at] <= retail

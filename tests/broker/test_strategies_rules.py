@@ -1,0 +1,108 @@
+"""What holds for every strategy, whatever it sees; and what the truthful one does in plain cases."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from broker.strategies.table import STRATEGIES
+from broker.view import SlotView
+from tests.broker.strategy_views import assert_lawful, view, views, worth
+
+truthful = STRATEGIES["truthful"]
+
+
+@given(st.sampled_from(sorted(STRATEGIES)), views())
+@settings(max_examples=400)
+def test_wishes_meet_the_market_s_rules(name: str, seen: SlotView) -> None:
+    """One side, no order too small, limits within the tariffs, within connections and tokens; and the same again."""
+    wishes = STRATEGIES[name](seen)
+    assert_lawful(seen, wishes)
+    assert STRATEGIES[name](seen) == wishes
+
+
+@given(st.sampled_from(sorted(STRATEGIES)), views())
+@settings(max_examples=200)
+def test_where_nothing_can_be_gained_nothing_is_wished_for(name: str, seen: SlotView) -> None:
+    if seen.now >= seen.gate or seen.feed_in < 0 or seen.retail <= seen.feed_in:
+        assert STRATEGIES[name](seen) == ()
+
+
+@given(st.sampled_from(["truthful", "zero_intelligence", "adaptive"]), views())
+@settings(max_examples=400)
+def test_nobody_trades_at_a_loss(name: str, seen: SlotView) -> None:
+    """Individually rational: filled whole, at the worst prices that its limits allow, the site has lost nothing."""
+    if name in STRATEGIES:
+        assert worth(seen, STRATEGIES[name](seen)) >= 0
+
+
+@pytest.mark.parametrize("name", sorted(STRATEGIES))
+def test_without_a_curve_a_position_or_tokens_there_is_nothing_to_buy(name: str) -> None:
+    assert STRATEGIES[name](view()) == ()
+    assert STRATEGIES[name](view(("load", 900, 200_000), tokens=0)) == ()
+    assert STRATEGIES[name](view(("load", 900, 200_000), to_gate=0)) == ()
+    assert STRATEGIES[name](view(("load", 900, 200_000), retail=80_000)) == ()
+
+
+def test_each_step_beyond_the_position_is_bought_at_its_value() -> None:
+    seen = view(("load", 500, 220_000), ("load", 300, 180_000), ("battery", 2000, 120_000), positions={"load": 400})
+    assert [wish[:4] for wish in truthful(seen)] == [
+        ("home-01/load", "buy", 100, 220_000),
+        ("home-01/load", "buy", 300, 180_000),
+        ("home-01/battery", "buy", 2000, 120_000),
+    ]
+
+
+def test_what_is_held_is_sold_from_its_value_up() -> None:
+    seen = view(("battery", 2000, 150_000), ("pv", 1500, 60_000), start=-3500)
+    assert [wish[:4] for wish in truthful(seen)] == [
+        ("home-01/pv", "sell", 1500, 80_000),
+        ("home-01/battery", "sell", 2000, 150_000),
+    ]
+
+
+def test_the_side_that_is_worth_more_is_taken() -> None:
+    """2 kWh in the battery at 150: sold where the price is high, filled up where it is low."""
+    both = (("battery", 2000, 150_000), ("battery", 2000, 149_000))
+    dear, cheap = view(*both, start=-2000, expected=(200_000,) * 10), view(*both, start=-2000, expected=(90_000,) * 10)
+    assert {wish.side for wish in truthful(dear)} == {"sell"}
+    assert {wish.side for wish in truthful(cheap)} == {"buy"}
+
+
+def test_small_steps_wait_for_the_next_one_and_take_its_limit() -> None:
+    seen = view(("load", 60, 200_000), ("load", 70, 150_000), ("load", 90, 100_000))
+    assert [wish[:4] for wish in truthful(seen)] == [("home-01/load", "buy", 130, 150_000)]
+
+
+def test_many_near_steps_do_not_slide_down_to_the_last_one_s_limit() -> None:
+    """Limits within one grain are one order; a long gentle slope is several."""
+    seen = view(*(("load", 200, 220_000 - 3_000 * step) for step in range(20)))
+    limits = [wish.price for wish in truthful(seen)]
+    assert len(limits) == 8 and limits[0] > 210_000
+
+
+def test_tokens_go_to_the_dearest_step_first() -> None:
+    seen = view(("load", 500, 200_000), ("load", 500, 150_000), tokens=130_000_000)
+    wishes = truthful(seen)
+    assert [wish[:4] for wish in wishes] == [
+        ("home-01/load", "buy", 500, 200_000),
+        ("home-01/load", "buy", 200, 150_000),
+    ]
+    assert "cut from 500 Wh by its tokens" in wishes[1].why
+
+
+def test_what_one_device_cannot_sell_another_one_does() -> None:
+    """A site is settled as a whole: spare energy of the load's is sold by what may export."""
+    seen = view(("load", 1000, 60_000), start=-1000)
+    assert {(wish.device, wish.side) for wish in truthful(seen)} == {("home-01/battery", "sell")}
+
+
+def test_no_device_s_tokens_pay_for_another_s_needs() -> None:
+    """What panels cannot take, nobody takes for them; but what another device has sold it may buy back."""
+    assert truthful(view(("pv", 1000, 200_000))) == ()
+    sold = view(("pv", 1000, 200_000), start=-700, positions={"battery": -700})
+    assert [wish[:4] for wish in truthful(sold)] == [("home-01/battery", "buy", 700, 200_000)]
+
+
+def test_what_was_sold_beyond_all_that_there_is_is_bought_back_at_any_price() -> None:
+    seen = view(start=-500, positions={"pv": -900})
+    assert [wish[:4] for wish in truthful(seen)] == [("home-01/pv", "buy", 400, 220_000)]
