@@ -53,23 +53,29 @@ def rungs(view: SlotView, side: Side) -> tuple[Rung, ...]:
 
 
 def gain(view: SlotView, side: Side, ladder: Sequence[Rung]) -> int:
-    """What ``ladder``, by its values, is expected to bring, base units: the mean over the prices expected."""
+    """What ``ladder`` is expected to bring if its limits are what it is worth, base units: the mean over the prices
+    expected."""
     sign = 1 if side == "buy" else -1
-    total = sum(max(0, sign * (rung.value - price)) * rung.energy_wh for rung in ladder for price in view.expected)
+    total = sum(max(0, sign * (rung.limit - price)) * rung.energy_wh for rung in ladder for price in view.expected)
     return total // max(1, len(view.expected))
 
 
 def better(view: SlotView) -> tuple[Side, tuple[Rung, ...]]:
-    """The side from which more is to be expected, and its rungs; where neither promises anything, the one that the
-    price is nearer to. Without tokens a site can only sell."""
-    buys = rungs(view, "buy") if any(view.available.get(device, 0) > 0 for device in view.positions) else ()
-    sells = rungs(view, "sell")
+    """The side from which more is to be expected at the site's values, and its rungs."""
+    return better_of(view, rungs(view, "buy"), rungs(view, "sell"))
+
+
+def better_of(view: SlotView, buys: tuple[Rung, ...], sells: tuple[Rung, ...]) -> tuple[Side, tuple[Rung, ...]]:
+    """The side from which more is to be expected at the rungs' limits; where neither promises anything, the one that
+    the price is nearer to. Without tokens a site can only sell."""
+    if not any(view.available.get(device, 0) > 0 for device in view.positions):
+        buys = ()
     if not buys or not sells:
         return ("sell", sells) if sells else ("buy", buys)
     bought, sold = gain(view, "buy", buys), gain(view, "sell", sells)
     if bought == sold:
         middle = sum(view.expected) // max(1, len(view.expected))
-        return ("buy", buys) if middle - buys[0].value <= sells[0].value - middle else ("sell", sells)
+        return ("buy", buys) if middle - buys[0].limit <= sells[0].limit - middle else ("sell", sells)
     return ("buy", buys) if bought > sold else ("sell", sells)
 
 

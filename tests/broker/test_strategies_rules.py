@@ -12,7 +12,7 @@ truthful = STRATEGIES["truthful"]
 
 
 @given(st.sampled_from(sorted(STRATEGIES)), views())
-@settings(max_examples=400)
+@settings(max_examples=250)
 def test_wishes_meet_the_market_s_rules(name: str, seen: SlotView) -> None:
     """One side, no order too small, limits within the tariffs, within connections and tokens; and the same again."""
     wishes = STRATEGIES[name](seen)
@@ -28,7 +28,7 @@ def test_where_nothing_can_be_gained_nothing_is_wished_for(name: str, seen: Slot
 
 
 @given(st.sampled_from(["truthful", "zero_intelligence", "adaptive"]), views())
-@settings(max_examples=400)
+@settings(max_examples=250)
 def test_nobody_trades_at_a_loss(name: str, seen: SlotView) -> None:
     """Individually rational: filled whole, at the worst prices that its limits allow, the site has lost nothing."""
     if name in STRATEGIES:
