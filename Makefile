@@ -74,12 +74,12 @@ company: $(VENV)/.demo
 
 test: check unit
 
-# Whatever runs in one process fills every core; networks of real nodes have the machine to themselves.
+# Whatever runs in one process fills every core; networks of real nodes mostly wait, and run two at a time.
 TEST = $(if $(OTHER_PYTHON),WATT_OTHER_PYTHON=$(CURDIR)/$(OTHER_VENV)/bin/python) $(BIN)/pytest
 
 unit: $(VENV)/.demo $(VENV)/.simbench $(if $(OTHER_PYTHON),$(OTHER_VENV)/.ready)
 	$(TEST) -n auto --maxprocesses 8 --dist loadfile --ignore tests/functional
-	$(TEST) tests/functional
+	$(TEST) -n 2 --dist loadfile tests/functional
 
 check: $(VENV)/.ready proto-check
 	$(BIN)/ruff format --check .
