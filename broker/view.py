@@ -62,12 +62,14 @@ class Outlook:
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What the stores are to do, by slot, at the plug: taken positive, given negative. ``battery_value`` and
-    ``vehicle_value``: what another stored Wh is worth at the end of the slot, base units."""
+    ``vehicle_value``: what another stored Wh is worth at the end of the slot, base units. ``note``: what a broker
+    should say of how the plan came about, "" if all went well."""
 
     battery_wh: tuple[int, ...]
     vehicle_wh: tuple[int, ...]
     battery_value: tuple[int, ...]
     vehicle_value: tuple[int, ...]
+    note: str = ""
 
 
 class Step(NamedTuple):
