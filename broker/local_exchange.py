@@ -70,6 +70,11 @@ class LocalExchange:
         """Blocks so far."""
         return self._height
 
+    @property
+    def entries(self) -> Mapping[bytes, Value]:
+        """The whole state."""
+        return self._state.values
+
     def submit(self, calls: Sequence[Call]) -> list[Answer]:
         """Have all calls done now, in one block; an answer for each, in their order."""
         batch = []
