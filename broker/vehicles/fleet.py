@@ -50,10 +50,13 @@ def fleet(
     days: int,
     slot_seconds: int,
     statistics: Statistics | None = None,
+    *,
+    plugs_at_work: bool = True,
 ) -> tuple[Driven, ...]:
     """A vehicle for each of ``devices`` (the vehicles' names), and its slots of ``days`` days from ``first``'s midnight
     on. Who gets which is a matter of ``seed``; how many of each there are is not. ``statistics``: those of the
-    installed wheel, if none are given. Raises ConfigError: "no-mobility", "bad-mobility"."""
+    installed wheel, if none are given; ``plugs_at_work``: False where nobody can charge there. Raises ConfigError:
+    "no-mobility", "bad-mobility"."""
     mobility = Mobility(statistics or installed_statistics())
     chance = np.random.default_rng([seed, len(devices)])
     count = len(devices)
@@ -62,7 +65,7 @@ def fleet(
     for index, device in enumerate(devices):
         make = _MIX[makes[index] % len(_MIX)]
         driver = _DRIVERS[drivers[index] % len(_DRIVERS)]
-        at_work = driver != "freetime" and works[index] % 2 == 0
+        at_work = plugs_at_work and driver != "freetime" and works[index] % 2 == 0
         vehicle = replace(MAKES[make], device=device)
         if gives[index] % 3 == 0:
             vehicle = replace(vehicle, discharge_w=vehicle.charge_w)
