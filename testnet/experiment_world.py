@@ -29,13 +29,13 @@ import csv
 import datetime
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from broker.data.homes import FIRST_DAY, Home, Homes, Series
-from chaincode.grid import LineSettings
+from cli.grid_file import GridVersion
 from node.errors import ConfigError
 from testnet.community import find_data as find_buildings
 from testnet.company_data import DATASET as BUILDINGS
@@ -45,6 +45,9 @@ from testnet.simbench import SUBNET, find_data, load_subnet, natural
 
 RATE: Final = 40
 """Base units per Wh and metre."""
+WEAK_PERMILLE: Final = 25
+"""Of the thermal limits, in the variant with a weak grid: 4.7 kW on a line. As it is, the grid carries many times what
+the community trades, and its limits show nothing."""
 COOLING_COP: Final = 3
 SHOPS_FIRST_DAY: Final = datetime.date(2014, 8, 4)
 BAKERY: Final = 0
@@ -73,26 +76,31 @@ class Place(NamedTuple):
 
 class Community(NamedTuple):
     """``buses`` and ``work_buses``: where each of ``homes`` is, and where its driver works ("" for shops, which have
-    no vehicle); ``grid``: genesis settings; ``places``: by bus."""
+    no vehicle); ``places``: by bus."""
 
     homes: Homes
     buses: tuple[str, ...]
     work_buses: tuple[str, ...]
-    root: str
-    lines: tuple[LineSettings, ...]
+    grid: GridVersion
     places: Mapping[str, Place]
 
-    def grid(self, tolls_permille: int = 1000, limits_permille: int | None = 1000) -> dict[str, Any]:
-        """The genesis settings of the grid, with its tolls and limits scaled; None: without limits."""
-        lines = []
-        for parent, child, metres, step, *limits in self.lines:
-            scaled = [None if limits_permille is None or w is None else w * limits_permille // 1000 for w in limits]
-            lines.append([parent, child, metres, step * tolls_permille // 1000, *scaled])
-        return {"root": self.root, "rate": RATE * tolls_permille // 1000, "lines": lines}
+    @property
+    def transformer(self) -> str:
+        """The bus at its low side."""
+        return self.grid.lines[0][1]
+
+    @property
+    def weak_grid(self) -> GridVersion:
+        """The grid with limits of ``WEAK_PERMILLE``."""
+        lines = [
+            (parent, child, metres, step, _part(down_w), _part(up_w))
+            for parent, child, metres, step, down_w, up_w in self.grid.lines
+        ]
+        return self.grid._replace(lines=tuple(lines))
 
     def metres(self, one: str, other: str) -> int:
         """Of line between two buses."""
-        up = {child: (parent, length) for parent, child, length, *_ in self.lines}
+        up = {child: (parent, length) for parent, child, length, *_ in self.grid.lines}
         ways: list[dict[str, int]] = []
         for start in (one, other):
             bus, way = start, {start: 0}
@@ -136,9 +144,8 @@ def make_community(homes: Homes) -> Community:
         homes=all_homes,
         buses=(*buses, *SHOPS),
         work_buses=(*works, *("" for _ in shops)),
-        root=version.root,
-        lines=tuple(version.lines),
-        places=_places(data, version.root, tuple(version.lines)),
+        grid=version._replace(rate=RATE),
+        places=_places(data, version),
     )
 
 
@@ -180,6 +187,10 @@ def _sun_of_a_watt(homes: Homes) -> npt.NDArray[np.float64]:
     return np.median([home.sun_wh / home.panels_w for home in homes.homes if home.panels_w], axis=0)
 
 
+def _part(limit_w: int | None) -> int | None:
+    return None if limit_w is None else limit_w * WEAK_PERMILLE // 1000
+
+
 def _whole(values: npt.NDArray[np.float64]) -> Series:
     return np.rint(values).astype(np.int64)
 
@@ -193,14 +204,14 @@ def _panels(data: Path) -> dict[str, int]:
         }
 
 
-def _places(data: Path, root: str, lines: tuple[LineSettings, ...]) -> dict[str, Place]:
+def _places(data: Path, grid: GridVersion) -> dict[str, Place]:
     """Where SimBench draws each bus; the lines come parents first."""
     with (data / "Coordinates.csv").open(encoding="utf-8", newline="") as file:
         points = {row["id"]: (float(row["x"]), float(row["y"])) for row in csv.DictReader(file, delimiter=";")}
     with (data / "Node.csv").open(encoding="utf-8", newline="") as file:
         nodes = {row["id"].replace(" ", "-"): row["coordID"] for row in csv.DictReader(file, delimiter=";")}
-    places = {root: Place(*points[nodes[root]], 0, "")}
-    for depth, (parent, child, metres, *_) in enumerate(lines):
+    places = {grid.root: Place(*points[nodes[grid.root]], 0, "")}
+    for depth, (parent, child, metres, *_) in enumerate(grid.lines):
         above = places[parent]
         feeder = above.feeder or (child if depth else "")
         places[child] = Place(*points[nodes[child]], above.metres + metres, feeder)
