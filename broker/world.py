@@ -71,6 +71,14 @@ class SecretKeys(NamedTuple):
         ]
         return Keys(self.utility.public_key, self.grid_operator.public_key, self.collector.public_key, *by_network)
 
+    @property
+    def by_public(self) -> dict[bytes, SigningKey]:
+        """All of them by their public halves."""
+        keys = [self.utility, self.grid_operator, self.collector]
+        for by_network in (self.owners, self.brokers, self.meters):
+            keys += by_network.values()
+        return {key.public_key: key for key in keys}
+
 
 class Windows(NamedTuple):
     """The market's times, s, as its settings name them. Two auctions a slot of an hour: in its middle and at its gate.
@@ -121,6 +129,13 @@ class World:
     def start(self) -> int:
         """Block time at which the season begins, s."""
         return self.first_slot * self.slot_seconds
+
+    @property
+    def settled_at(self) -> int:
+        """Block time at which the season's last slot is final, s. To go on beyond it is to settle hours after the
+        season, whose missing readings are estimated, and cost."""
+        windows = self.windows
+        return self.end_slot * self.slot_seconds + windows.metering_window_s + windows.dispute_window_s
 
     @property
     def time_origin(self) -> int:

@@ -20,7 +20,6 @@ from node.ledger.store import MemoryStore
 from node.model.block import Batch, encode_batch
 from node.model.codec import sha256
 from node.model.genesis import Genesis, Member, Token
-from node.model.keys import SigningKey
 from node.model.transaction import sign_transaction
 from tests.ledger.chains import MEMBERS, certify
 
@@ -81,7 +80,7 @@ class LedgerExchange:
         self.ledger = Ledger.open(MemoryStore(), self.genesis, default_registry())
         self.executor = Executor(self.ledger, default_registry(), self.genesis)
         self.local = LocalExchange(world.settings(), world.time_origin, self.genesis.chain)
-        self._keys = {key.public_key: key for key in _all_keys(secret)}
+        self._keys = secret.by_public
         self._meters = secret.meters
         self._nonces: dict[bytes, int] = {}
         self._now = world.time_origin
@@ -151,10 +150,3 @@ def _in_order(execution: Execution, calls: Sequence[Call]) -> list[tuple[Transac
     rows = zip(execution.transactions, execution.receipts, calls, strict=True)
     ordered = sorted(rows, key=lambda row: (sha256(parent, row[0].payload.sender), row[0].payload.nonce))
     return [(Transaction(tx.id, call), Answer(receipt.code, receipt.result)) for tx, receipt, call in ordered]
-
-
-def _all_keys(secret: SecretKeys) -> list[SigningKey]:
-    keys = [secret.utility, secret.grid_operator, secret.collector]
-    for by_network in (secret.owners, secret.brokers, secret.meters):
-        keys += by_network.values()
-    return keys
