@@ -6,6 +6,10 @@ after HALF_LIFE of them, and one of the other kind of day OTHER_KIND as much. Be
 expected to lie anywhere between feed-in and retail, every place as likely as another, and a trade to come about in one
 case of two; this counts as PRIOR observations, and matters the less the more of them come in.
 
+A slot has several auctions. What is remembered of it is the mean of their prices by what was traded at each. For the
+ones to come in the same slot the last one's price says most, traded or not: what is expected then is that price, and
+STILL_OPEN of the usual spread about it.
+
 Floats inside; prices in base units per Wh at every boundary.
 """
 
@@ -23,6 +27,8 @@ OTHER_KIND: Final = 0.4
 """What a working day tells about a weekend, and the reverse."""
 PRIOR: Final = 1.0
 """As many observations is the guess worth that is made without any."""
+STILL_OPEN: Final = 0.3
+"""How much of the spread from day to day is left once an auction of the very slot has shown its price."""
 MOST_BUSES: Final = 1_024
 """A broker follows the buses that its devices hang on; more than these are not remembered."""
 
@@ -34,6 +40,15 @@ class _Seen(NamedTuple):
     weekend: bool
     place: float
     traded: bool
+
+
+class _Last(NamedTuple):
+    """The newest slot at a bus: the last auction's price, Wh traded so far, and their sum of place x Wh."""
+
+    slot: int
+    place: float
+    traded_wh: int
+    place_wh: float
 
 
 class _Belief(NamedTuple):
@@ -52,26 +67,40 @@ class PriceBook:
         self._slot_seconds = slot_seconds
         self._seen: dict[tuple[str, int], deque[_Seen]] = {}
         self._beliefs: dict[tuple[str, int, bool], _Belief] = {}
-        self._buses: set[str] = set()
+        self._last: dict[str, _Last] = {}
 
     def observe(self, slot: int, bus: str, price: int, traded_wh: int, retail: int, feed_in: int) -> None:
-        """The price at which ``slot`` cleared at ``bus``; ``traded_wh``: by the whole exchange in the slot. Where
-        nothing was traded the price is only indicative, and what is learnt is that there was no trade.
+        """The price at ``bus`` in the last auction of ``slot``; to be told after each, or after the last one alone.
+
+        ``traded_wh``: by the whole exchange in the slot so far. Where nothing was traded a price is only indicative,
+        and what is learnt for other days is that there was no trade.
         """
-        if retail <= feed_in or (bus not in self._buses and len(self._buses) >= MOST_BUSES):
+        if retail <= feed_in or (bus not in self._last and len(self._last) >= MOST_BUSES):
             return
-        self._buses.add(bus)
         time, weekend = self._time_of(slot)
         place = min(1.0, max(0.0, (price - feed_in) / (retail - feed_in)))
-        self._seen.setdefault((bus, time), deque(maxlen=MOST_KEPT)).append(_Seen(weekend, place, traded_wh > 0))
+        seen = self._seen.setdefault((bus, time), deque(maxlen=MOST_KEPT))
+        before = self._last.get(bus)
+        if before is not None and before.slot == slot:
+            seen.pop()
+        else:
+            before = _Last(slot, place, 0, 0.0)
+        place_wh = before.place_wh + place * max(0, traded_wh - before.traded_wh)
+        self._last[bus] = _Last(slot, place, traded_wh, place_wh)
+        seen.append(_Seen(weekend, place_wh / traded_wh if traded_wh > 0 else place, traded_wh > 0))
         for kind in (False, True):
             self._beliefs.pop((bus, time, kind), None)
 
     def expected(self, bus: str, slot: int, retail: int, feed_in: int) -> tuple[tuple[int, ...], int]:
-        """The price expected in ``slot`` at ``bus``, in ten quantiles, and on how many past ones that rests."""
+        """The price of the next auction of ``slot`` at ``bus``, in ten quantiles, and on how many days that rests."""
         belief = self._belief(bus, slot)
         span = retail - feed_in
-        return tuple(feed_in + round(span * place) for place in belief.places), belief.seen
+        places = belief.places
+        last = self._last.get(bus)
+        if last is not None and last.slot == slot:
+            moved = [last.place + STILL_OPEN * (place - belief.mean) for place in places]
+            places = tuple(min(1.0, max(0.0, place)) for place in moved)
+        return tuple(feed_in + round(span * place) for place in places), belief.seen
 
     def outlook(self, bus: str, slots: Sequence[int], terms: Sequence[tuple[int, int]]) -> Prices:
         """What a traded Wh is expected to cost and to bring in each of ``slots``; ``terms``: their (retail, feed-in).
@@ -100,7 +129,7 @@ class PriceBook:
         belief = self._beliefs.get(key)
         if belief is None:
             belief = self._beliefs[key] = _believed(self._seen.get((bus, time), ()), weekend)
-            if bus not in self._buses:
+            if bus not in self._last:
                 del self._beliefs[key]  # Strange names are not collected.
         return belief
 

@@ -23,9 +23,9 @@ from broker import ladder
 from broker.ladder import Rung
 from broker.view import Side, SlotView, Wish
 
-PIVOTAL_PERMILLE: Final = 200
-"""How often a site's order is taken to set the price: about one of the orders of five sites."""
-LATER_PERMILLE: Final = 800
+PIVOTAL_PERMILLE: Final = 100
+"""How often a site's order is taken to set the price: one order of ten."""
+LATER_PERMILLE: Final = 600
 """What of a gain that is put off is still to be had at the gate."""
 SURE_AFTER: Final = 7
 """With so many past prices half of the shading is done that they suggest."""

@@ -56,6 +56,27 @@ def test_where_nothing_is_traded_the_utility_s_prices_are_to_be_expected() -> No
     assert prices.buy[0] > 210_000 and prices.sell[0] < 90_000
 
 
+def test_the_last_auction_of_a_slot_says_most_about_the_next_one() -> None:
+    """And the slot is remembered by what was traded in all of them, each for its Wh."""
+    book = PriceBook(3600)
+    for day in range(20):
+        book.observe(MONDAY + 24 * day, "street", (100_000, 200_000)[day % 2], 1, RETAIL, FEED_IN)
+    today = MONDAY + 24 * 20
+    wide, _ = book.expected("street", today, RETAIL, FEED_IN)
+    book.observe(today, "street", 190_000, 3000, RETAIL, FEED_IN)
+    near, seen = book.expected("street", today, RETAIL, FEED_IN)
+    assert near[-1] - near[0] < (wide[-1] - wide[0]) // 2 and near[0] <= 190_000 <= near[-1]
+    book.observe(today, "street", 90_000, 4000, RETAIL, FEED_IN)
+    assert seen == 21 and book.expected("street", today, RETAIL, FEED_IN)[1] == 21
+    other = PriceBook(3600)
+    other.observe(today, "street", 165_000, 4000, RETAIL, FEED_IN)
+    once = other.outlook("street", [today + 24], [(RETAIL, FEED_IN)])
+    twice_book = PriceBook(3600)
+    twice_book.observe(today, "street", 190_000, 3000, RETAIL, FEED_IN)
+    twice_book.observe(today, "street", 90_000, 4000, RETAIL, FEED_IN)
+    assert twice_book.outlook("street", [today + 24], [(RETAIL, FEED_IN)]) == once
+
+
 @given(
     st.lists(st.tuples(st.integers(0, 400), st.integers(0, 400_000), st.integers(0, 2)), max_size=60),
     st.integers(0, 300_000),
