@@ -85,9 +85,10 @@ class PriceBook:
             seen.pop()
         else:
             before = _Last(slot, place, 0, 0.0)
-        place_wh = before.place_wh + place * max(0, traded_wh - before.traded_wh)
+        traded_wh = max(traded_wh, before.traded_wh)
+        place_wh = before.place_wh + place * (traded_wh - before.traded_wh)
         self._last[bus] = _Last(slot, place, traded_wh, place_wh)
-        seen.append(_Seen(weekend, place_wh / traded_wh if traded_wh > 0 else place, traded_wh > 0))
+        seen.append(_Seen(weekend, min(1.0, place_wh / traded_wh) if traded_wh else place, traded_wh > 0))
         for kind in (False, True):
             self._beliefs.pop((bus, time, kind), None)
 
