@@ -13,11 +13,17 @@ class Terms:
     Learnt from the blocks' events, from the first block on; ``settings``: the rules of the genesis document.
     """
 
-    def __init__(self, settings: Settings, slots_ahead: int) -> None:
+    def __init__(self, settings: Settings, slots_ahead: int = 0) -> None:
         self._newest = settings
         self._pinned: dict[int, Settings] = {}
         self._published: dict[int, tuple[int, int]] = {}
+        self._seeded: dict[int, tuple[int, int, int]] = {}
         self.slots_ahead = slots_ahead
+
+    def seed(self, rows: Iterable[tuple[int, int, int, int]]) -> None:
+        """Know the products that have opened before anything was followed: (slot, gate, retail, feed-in)."""
+        for slot, gate, retail, feed_in in rows:
+            self._seeded[slot] = gate, retail, feed_in
 
     def apply(self, events: Iterable[Event]) -> None:
         """Take in what a block has brought."""
@@ -32,12 +38,17 @@ class Terms:
 
     def forget_before(self, slot: int) -> None:
         """Let go of what was before ``slot``."""
-        for known in (self._pinned, self._published):
-            for old in [each for each in known if each < slot]:
-                del known[old]
+        for old in [each for each in self._pinned if each < slot]:
+            del self._pinned[old]
+        for old in [each for each in self._published if each < slot]:
+            del self._published[old]
+        for old in [each for each in self._seeded if each < slot]:
+            del self._seeded[old]
 
     def gate(self, slot: int) -> int:
         """The block time at which trading of ``slot`` ends."""
+        if slot in self._seeded:
+            return self._seeded[slot][0]
         rules = self._of(slot)
         return (slot + 1) * rules.slot_seconds - rules.gate_before_end_s
 
@@ -50,6 +61,8 @@ class Terms:
 
     def of(self, slot: int) -> tuple[int, int, int]:
         """(gate, retail, feed-in)."""
+        if slot in self._seeded:
+            return self._seeded[slot]
         return (self.gate(slot), *(self._published.get(slot) or self._of(slot).tariff(slot)))
 
     def _of(self, slot: int) -> Settings:

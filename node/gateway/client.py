@@ -165,7 +165,12 @@ class Client:
 
     async def query(self, contract: str, method: str, args: Mapping[str, Any] | None = None) -> Value:
         """Ask a contract; its answer as this node's head has it."""
-        return decoded((await self._query(contract, method, args, proven=False)).value)
+        return (await self.query_at(contract, method, args))[1]
+
+    async def query_at(self, contract: str, method: str, args: Mapping[str, Any] | None = None) -> tuple[int, Value]:
+        """The height of the head that the answer is true after, and the answer."""
+        reply = await self._query(contract, method, args, proven=False)
+        return reply.height, decoded(reply.value)
 
     async def query_evidence(self, contract: str, method: str, args: Mapping[str, Any] | None = None) -> Evidence:
         """What a proven query comes with, not checked yet: see ``node/gateway/proven.py``."""

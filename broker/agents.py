@@ -1,0 +1,124 @@
+"""Starting the agents of a process: files, keys, journals and what the ledger says of the sites, then trading."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from broker.journal import Journal, entries
+from broker.measured import Measured, read_history
+from broker.prices import PriceBook
+from broker.registered import find_site
+from broker.site_agent import SiteAgent
+from broker.site_file import SiteFile
+from broker.terms import Terms
+from broker.trading import PAUSES_S, TRY_AGAIN, Site, Trading
+from chaincode.market_products import Settings
+from cli.answers import record
+from cli.session import Account
+from node.errors import ConfigError, RefusedError
+from node.gateway.client import Client, NodeInfo
+from node.keyfile import load_key
+from node.model.genesis import Genesis, load_genesis
+from node.model.keys import SigningKey
+
+log = logging.getLogger("watt.broker")
+
+MOST_SITES: Final = 64
+"""Of one process."""
+
+
+class Keyed:
+    """A site's file and the key that it names."""
+
+    def __init__(self, file: SiteFile, passphrase: str) -> None:
+        self.file = file
+        self.key: SigningKey = load_key(file.path(file.key_file), passphrase)
+        self.genesis: Genesis | None = load_genesis(file.path(file.genesis)) if file.genesis else None
+        self.chain = self.genesis.chain if self.genesis is not None else bytes.fromhex(file.chain)
+
+
+async def run(sites: Sequence[Keyed]) -> None:
+    """Trade for all of them until the last slot of each, or for ever. Sites on one ledger that name the same gateways
+    share a connection.
+
+    Raises ConfigError: "wrong-network" if the gateways serve another ledger, what ``find_site``, ``Journal`` and
+    ``read_history`` raise, and "too-many-sites".
+    """
+    if len(sites) > MOST_SITES:
+        raise ConfigError("too-many-sites", f"{len(sites)} sites: a process trades for at most {MOST_SITES}")
+    groups: dict[tuple[tuple[str, ...], bytes], list[Keyed]] = {}
+    for site in sites:
+        groups.setdefault((site.file.gateways, site.chain), []).append(site)
+    tasks = [asyncio.create_task(_run_group(group)) for group in groups.values()]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _run_group(group: Sequence[Keyed]) -> None:
+    first = group[0]
+    journals: list[Journal] = []
+    async with Client(first.file.gateways) as client:
+        try:
+            info = await _reach(client)
+            if info.chain != first.chain:
+                raise ConfigError(
+                    "wrong-network", f"{first.file.gateways[0]} serves {info.chain.hex()}, not {first.chain.hex()}"
+                )
+            settings = Settings(**record(await client.query("market", "settings"), Settings._fields))
+            prices = PriceBook(settings.slot_seconds)
+            sites = []
+            for keyed in group:
+                directory = keyed.file.path(keyed.file.journal)
+                journals.append(Journal(directory))
+                sites.append(await _site(client, keyed, info, settings, prices, journals[-1], directory))
+            log.info("%d sites trade on %s from block %d on", len(sites), info.network, info.height)
+            await Trading(client, sites, Terms(settings), settings, prices, first.genesis).run()
+        finally:
+            for journal in journals:
+                journal.close()
+
+
+async def _site(
+    client: Client,
+    keyed: Keyed,
+    info: NodeInfo,
+    settings: Settings,
+    prices: PriceBook,
+    journal: Journal,
+    directory: Path,
+) -> Site:
+    file = keyed.file
+    found = await find_site(client, file, keyed.key.public_key, settings)
+    slot = info.now // settings.slot_seconds
+    earlier = read_history(file.path(file.history_file), settings.slot_seconds) if file.history_file else []
+    agent = SiteAgent(file, found, journal, Measured(directory, found.site, slot, earlier), prices, slot)
+    past = list(entries(directory))
+    agent.recall(past)
+    site = Site(agent, Account(client, keyed.key, info.chain))
+    for entry in past:
+        if entry["kind"] == "sent" and isinstance(entry.get("not_after"), int) and entry["not_after"] >= info.now:
+            site.pending[bytes.fromhex(str(entry.get("tx")))] = entry["not_after"], None
+    what = {"network": file.network, "slot_seconds": settings.slot_seconds, "height": info.height}
+    journal.write("started", info.now, **what, pending=len(site.pending))
+    return site
+
+
+async def _reach(client: Client) -> NodeInfo:
+    """Where the ledger stands; asked until somebody answers."""
+    failures = 0
+    while True:
+        try:
+            return await client.node_info()
+        except RefusedError as error:
+            if error.code not in TRY_AGAIN:
+                raise
+            if not failures:
+                log.warning("no gateway answers yet: %s", error.message)
+            await asyncio.sleep(PAUSES_S[min(failures, len(PAUSES_S) - 1)])
+            failures += 1

@@ -1,0 +1,373 @@
+"""The trading process: one connection for all sites on one ledger; blocks in, decisions out, through whichever gateway.
+
+Block time rules: a site decides every ``decide_every`` seconds of it, and its setpoints follow. A transaction is valid
+for a few decisions at most and never after the gate that it is for, so nothing that got stuck on the way trades later;
+until its fate is known the site decides nothing new. When all gateways are gone this is said, they are tried again at
+growing intervals, and what rests on the ledger expires at its gates. Blocks are followed on from where they stopped; if
+no gateway has the next one any more, or the answers and the events disagree, the ledger is asked anew.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Final
+
+from broker.changes import Action, Cancel, Place, Replace
+from broker.decision import Budget, Decision, Terms
+from broker.prices import PriceBook
+from broker.site_agent import SiteAgent
+from broker.site_view import Reading
+from broker.terms import Terms as Rules
+from chaincode.market_products import CLOSED, Settings
+from cli.answers import ORDER, OVERVIEW, PRODUCT, record, records
+from cli.session import Account
+from node.errors import RefusedError
+from node.gateway.answers import BlockEvents, NodeInfo
+from node.gateway.client import Client, tx_id_of
+from node.model.genesis import Genesis
+
+log = logging.getLogger("watt.broker")
+
+PAUSES_S: Final = (0.2, 1.0, 2.0, 5.0, 10.0, 30.0)
+"""Between tries when no gateway answers; the last one again and again."""
+QUIET_S: Final = 30.0
+"""A gateway that brings no block for so long is left for the next one."""
+VALID_DECISIONS: Final = 2
+LEAST_VALID_S: Final = 60
+LOOK_BACK_DAYS: Final = 14
+"""So far back readings are asked for that the site's own files do not hold."""
+CLOCK_TOLERANCE_S: Final = 30
+TRY_AGAIN: Final = frozenset({
+    "unreachable", "slow-subscriber", "stopping", "not-a-member", "busy", "too-fast", "too-many-subscribers",
+    "no-block", "below-base",
+})  # fmt: skip
+ASK_ANEW: Final = frozenset({"unknown-order", "not-open", "own-cross", "over-capacity", "bad-energy", "too-many"})
+"""Refusals that say that the ledger does not look as it is thought to."""
+OWN_NONCE: Final = frozenset({"nonce-used", "nonce-out-of-window"})
+
+
+class Site:
+    """A site in this process: its agent, the account that it signs with, and what is on its way."""
+
+    def __init__(self, agent: SiteAgent, account: Account) -> None:
+        self.agent = agent
+        self.account = account
+        self.pending: dict[bytes, tuple[int, Action | None]] = {}
+        self.decided = -1
+        self.is_lost = True
+        self.period: tuple[int, int, int] = (-1, 0, 0)
+
+
+class Trading:
+    """All sites of this process on one ledger."""
+
+    def __init__(
+        self, client: Client, sites: Sequence[Site], rules: Rules, settings: Settings, prices: PriceBook,
+        genesis: Genesis | None,
+    ) -> None:  # fmt: skip
+        self._client = client
+        self._sites = sites
+        self._rules = rules
+        self._settings = settings
+        self._prices = prices
+        self._genesis = genesis
+        self._height = 0
+        self._head_time = 0
+        self._closed: set[int] = set()
+        self._poll_s = min(site.agent.file.poll_ms for site in sites) / 1000
+
+    async def run(self) -> None:
+        """Until the last slot of every site's file has been traded, or for ever."""
+        info = await self._info()
+        self._height = info.height
+        following = asyncio.create_task(self._follow())
+        trading = asyncio.create_task(self._trade())
+        try:
+            await asyncio.wait({following, trading}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (trading, following):
+                if not task.done():
+                    task.cancel()
+            await asyncio.gather(following, trading, return_exceptions=True)
+        for task in (trading, following):
+            if not task.cancelled():
+                task.result()
+
+    # Following
+
+    async def _follow(self) -> None:
+        """Show every block to every site, from the one after the present on, through the loss of any gateway."""
+        failures = gone = 0
+        while True:
+            try:
+                async for block in _until_quiet(self._client, self._height + 1):
+                    self._take(block)
+                    failures = gone = 0
+            except RefusedError as error:
+                if error.code not in TRY_AGAIN:
+                    raise
+                gone += error.code == "below-base"
+                if gone > len(PAUSES_S):  # nobody has the blocks that were missed
+                    self._height, gone = (await self._info()).height, 0
+                    for site in self._sites:
+                        site.is_lost = True
+                if error.code in ("no-block", "below-base"):
+                    self._client.turn_away()
+                await asyncio.sleep(PAUSES_S[min(failures, len(PAUSES_S) - 1)])
+                failures += 1
+            else:
+                self._client.turn_away()
+
+    def _take(self, block: BlockEvents) -> None:
+        self._height, self._head_time = block.height, block.time
+        self._rules.apply(block.events)
+        for event in block.events:
+            match event.topic, event.data:
+                case "product", (int(slot), str(state)) if state == CLOSED:
+                    self._closed.add(slot)
+        for site in self._sites:
+            site.agent.heard(block.height, block.time, block.events)
+            if site.pending:
+                for tx_id, code in block.results:
+                    self._ended(site, tx_id, code, block.time)
+                for tx_id in [each for each, (last, _) in site.pending.items() if last < block.time]:
+                    self._ended(site, tx_id, "expired", block.time)
+
+    def _ended(self, site: Site, tx_id: bytes, code: str, now: int) -> None:
+        """What became of a transaction."""
+        if tx_id not in site.pending:
+            return
+        _, action = site.pending.pop(tx_id)
+        if code != "ok" and action is not None:
+            site.agent.refused(action, code, now)
+            site.is_lost = site.is_lost or code in ASK_ANEW
+        if code in OWN_NONCE or code == "expired":
+            site.account.forget_nonce()
+
+    # Trading
+
+    async def _trade(self) -> None:
+        while True:
+            info = await self._info()
+            self._check_clock(info)
+            if await self._round(info):
+                return
+            await asyncio.sleep(self._poll_s)
+
+    async def _round(self, info: NodeInfo) -> bool:
+        """Let every site decide whose time has come; whether all have come to their end."""
+        first_open = self._rules.first_open(info.now)
+        alive = [site for site in self._sites if max(first_open, site.agent.file.first_slot) < site.agent.file.end_slot]
+        try:
+            await self._learn_prices(info.now, first_open)
+        except RefusedError as error:
+            if error.code not in TRY_AGAIN:
+                raise
+        for site in alive:
+            for tx_id in [each for each, (last, _) in site.pending.items() if last < info.now - LEAST_VALID_S]:
+                self._ended(site, tx_id, "expired", info.now)
+            due = info.now // site.agent.file.decide_every
+            if due <= site.decided or site.pending:
+                continue
+            try:
+                await self._site_round(site, info, max(first_open, site.agent.file.first_slot))
+            except RefusedError as error:
+                if error.code not in TRY_AGAIN:
+                    raise
+                site.agent.say("gateway", f"no decision could be sent: {error.code}: {error.message}", info.now)
+                return False
+            site.agent.say("gateway", "", info.now)
+            site.decided = due
+        return not alive
+
+    async def _site_round(self, site: Site, info: NodeInfo, first: int) -> None:
+        agent = site.agent
+        if site.is_lost:
+            await self._find(site, info)
+            site.is_lost = False
+        last = min(agent.file.end_slot, first + agent.file.orders_ahead)
+        opened = (info.now + self._settings.open_before_s) // self._settings.slot_seconds
+        count = max(1, min(last, opened + 1) - first)
+        budgets = [await self._budget(site, slot, info.now) for slot in range(first, first + count)]
+        decision = agent.decide(info.now, first, count, self._terms, tuple(budgets), self._settings.mix_permille)
+        running = info.now // self._settings.slot_seconds
+        agent.setpoint(info.now, running, self._terms(running))
+        await self._send(site, decision, info.now)
+
+    async def _send(self, site: Site, decision: Decision, now: int) -> None:
+        """Sign, write down, hand in. If no gateway answers, blocks will tell what became of it."""
+        agent = site.agent
+        raws: list[bytes] = []
+        actions: list[Action] = []
+        valid_until = now + max(LEAST_VALID_S, VALID_DECISIONS * agent.file.decide_every)
+        for each in decision.slots:
+            not_after = min(valid_until, self._terms(each.slot).gate)
+            for action in each.actions:
+                method, args = _call(action)
+                raw = await site.account.sign("market", method, args, not_after)
+                agent.sent(action, each.slot, tx_id_of(raw), not_after, now)
+                site.pending[tx_id_of(raw)] = not_after, action
+                raws.append(raw)
+                actions.append(action)
+        if not raws:
+            return
+        for tx_id, code in await self._client.submit_many(raws):
+            if code not in ("ok", "duplicate"):
+                self._ended(site, tx_id, code, now)
+                site.account.forget_nonce()
+
+    # Asking
+
+    async def _find(self, site: Site, info: NodeInfo) -> None:
+        """Learn from the ledger what the site has open and contracted, and which readings were missed."""
+        agent = site.agent
+        for tx_id in [each for each, (_, action) in site.pending.items() if action is None]:
+            if (await self._client.status(tx_id)).state == "committed":
+                del site.pending[tx_id]
+        for device in agent.site.devices:
+            height, rows = await self._client.query_at("market", "orders", {"device": device})
+            if height < self._height:
+                raise RefusedError("no-block", "the gateway that was asked is behind")
+            agent.view.reset(device, height, records(rows, ORDER))
+        seconds = self._settings.slot_seconds
+        running = info.now // seconds
+        match await self._client.query("market", "span"):
+            case (int(begun), int()):
+                oldest = max(begun, running - LOOK_BACK_DAYS * 86_400 // seconds, agent.measured.newest - 1)
+                for slot in range(oldest, running):
+                    for device in agent.site.devices:
+                        await self._ask_reading(agent, device, slot)
+        self._rules.seed(await self._products())
+
+    async def _ask_reading(self, agent: SiteAgent, device: str, slot: int) -> None:
+        args = {"device": device, "slot": slot}
+        match await self._client.query("settlement", "reading", args):
+            case (int(import_wh), int(export_wh), _, _, bool(estimated), *_):
+                agent.measured.take(Reading(slot, device, import_wh, export_wh, not estimated))
+
+    async def _products(self) -> list[tuple[int, int, int, int]]:
+        rows = records(await self._client.query("market", "products"), PRODUCT)
+        return [(row["slot"], row["gate"], row["retail"], row["feed_in"]) for row in rows]
+
+    async def _budget(self, site: Site, slot: int, now: int) -> Budget:
+        """The tokens of the site's devices in the billing period of ``slot``."""
+        agent = site.agent
+        network = agent.site.network
+        period, first, end = site.period
+        if not first <= slot < end:
+            match await self._client.query("budget", "period", {"network": network, "slot": slot}):
+                case (int(period), int(first), int(end), *_):
+                    site.period = period, first, end
+        available: dict[str, int] = {}
+        allocated = 0
+        listed, count = 0, 1
+        while listed < count:
+            args = {"network": network, "period": period, "first": listed}
+            match await self._client.query("overview", "devices", args):
+                case (_, _, _, int(count), tuple(rows)) if rows:
+                    listed += len(rows)
+                    for row in records(rows, OVERVIEW):
+                        if row["device"] in agent.site.devices:
+                            is_cut = row["state"] in ("LIMITED", "GRACE")
+                            available[row["device"]] = 0 if is_cut else row["available"]
+                            allocated += row["allocated"]
+                case _:
+                    break
+        left = 1000 * sum(available.values()) // allocated if allocated else 0
+        seconds = self._settings.slot_seconds
+        time_left = 1000 * max(0, end * seconds - now) // max(1, (end - first) * seconds)
+        return Budget(period, available, min(1000, left), min(1000, time_left))
+
+    async def _learn_prices(self, now: int, first_open: int) -> None:
+        """Ask at what prices the slots cleared whose gates have passed."""
+        buses = {site.agent.site.bus for site in self._sites}
+        for slot in sorted(self._closed):
+            if slot < first_open - 2 * LEAST_VALID_S:
+                self._closed.discard(slot)
+                continue
+            terms = self._terms(slot)
+            product = record(await self._client.query("market", "product", {"slot": slot}), PRODUCT)
+            traded = product["energy_wh"]
+            match await self._client.query("market", "prices", {"slot": slot}):
+                case (_, _, tuple(pairs)):
+                    prices = {row["bus"]: row["price"] for row in records(pairs, ("bus", "price"))}
+                case _:
+                    prices = dict.fromkeys(buses, (terms.retail + terms.feed_in) // 2)
+            for bus in sorted(buses & set(prices)):
+                self._prices.observe(slot, bus, prices[bus], traded, terms.retail, terms.feed_in)
+            for site in self._sites:
+                if site.agent.site.bus in prices:
+                    site.agent.learn_price(now, slot, site.agent.site.bus, prices[site.agent.site.bus], traded, terms)
+            self._closed.discard(slot)
+
+    def _terms(self, slot: int) -> Terms:
+        return Terms(*self._rules.of(slot))
+
+    async def _info(self) -> NodeInfo:
+        """Where the ledger stands; asked until somebody answers."""
+        failures, since = 0, time.monotonic()
+        while True:
+            try:
+                info = await self._client.node_info()
+            except RefusedError as error:
+                if error.code not in TRY_AGAIN:
+                    raise
+                if failures == len(PAUSES_S) // 2:
+                    words = f"no gateway answers ({error.message}); they are tried again, and orders end at their gates"
+                    for site in self._sites:
+                        site.agent.say("gateways", words, self._head_time)
+                await asyncio.sleep(PAUSES_S[min(failures, len(PAUSES_S) - 1)])
+                failures += 1
+                continue
+            if failures > len(PAUSES_S) // 2:
+                log.info("a gateway answers again after %.0f s", time.monotonic() - since)
+                for site in self._sites:
+                    site.agent.say("gateways", "", info.now)
+            return info
+
+    def _check_clock(self, info: NodeInfo) -> None:
+        """Say how far this machine's clock is from block time. Block time counts."""
+        clock_ms = time.time_ns() // 1_000_000
+        scale = self._genesis.time_scale if self._genesis is not None else 1
+        own = self._genesis.block_time(clock_ms) if self._genesis is not None else clock_ms // 1000
+        off = (own - info.now) / scale
+        words = ""
+        if abs(off) > CLOCK_TOLERANCE_S:
+            side = "ahead of" if off > 0 else "behind"
+            words = f"this machine's clock is {abs(off):.0f} s {side} the ledger's: block time is used"
+        for site in self._sites:
+            site.agent.say("clock", words, info.now)
+
+
+async def _until_quiet(client: Client, height: int) -> AsyncIterator[BlockEvents]:
+    """The blocks from ``height`` on, until none comes for a while."""
+    stream = client.subscribe(height)
+    while True:
+        try:
+            block = await asyncio.wait_for(anext(stream), QUIET_S)
+        except TimeoutError:
+            return
+        yield block
+
+
+def _call(action: Action) -> tuple[str, dict[str, Any]]:
+    """The method of the market, and its arguments."""
+    if isinstance(action, Cancel):
+        return "cancel", {"order": action.order}
+    if isinstance(action, Replace):
+        return "replace", {"order": action.order, **_order(action.new)}
+    return "place", _order(action)
+
+
+def _order(place: Place) -> dict[str, Any]:
+    return {
+        "device": place.device,
+        "side": place.side,
+        "slot": place.slot,
+        "energy_wh": place.energy_wh,
+        "price": place.price,
+        "until": "gate",
+        "renewable": place.renewable,
+        "reference": place.reference,
+    }
