@@ -26,6 +26,7 @@ from broker.planning.program import (
     LEVEL,
     NET,
     ROAD,
+    RUN,
     SHORT,
     TAKE,
     VEHICLE,
@@ -45,7 +46,7 @@ MOST_ITERATIONS: Final = 20_000
 
 MONEY: Final = 1_000_000
 WH: Final = 1_000
-"""HiGHS counts in tokens of a million base units and in kWh."""
+"""HiGHS counts in tokens per kWh, a million base units per Wh, and in kWh."""
 
 
 class Planner:
@@ -162,16 +163,24 @@ class Planner:
         kept = vehicle.efficiency_permille / 1000
         if plugged.any() and kept > 0:
             cost[CAR, -1] = -max(0.0, float(np.quantile(price[plugged], 0.25))) / kept
-        cost[SHORT] = seen.shortage_price / MONEY
+        # What a trip lacks costs the shortage price in all: on the road no more than it would cost at the plug at the
+        # dearest, so that nothing is left to the road; the rest where more was asked for.
+        lacking = max(0, seen.shortage_price) / MONEY
+        road = min(lacking, max(0.0, float(price.max())))
+        asks = np.array(seen.least_wh) > 0
+        ends = asks & ~np.append(asks[1:], False)
+        cost[SHORT] = np.where(ends, lacking - road, 0.0)
+        cost[ROAD] = road
         upper[ROAD] = np.array(seen.used_wh) / WH
         used = np.array(seen.used_wh) / WH
         row_lower[VEHICLE] = -used
         row_lower[VEHICLE, 0] += level / WH
         row_upper[VEHICLE] = row_lower[VEHICLE]
         least = np.minimum(np.array(seen.least_wh), vehicle.capacity_wh) / WH
-        row_lower[LEAST] = np.where(least > 0, least, -np.inf)
-        if least[0] > 0:
+        row_lower[LEAST] = np.where(asks, least, -np.inf)
+        if asks[0]:
             row_lower[LEAST, 0] -= level / WH
+        row_lower[RUN] = np.where(asks & np.append(False, asks[:-1]), 0.0, -np.inf)
         row_upper[LEAST:] = np.inf
 
 

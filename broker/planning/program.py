@@ -1,18 +1,18 @@
 """The plan as a linear program: its shape, which is the same for every plan of as many slots, and its figures.
 
-A column or row of each kind per slot; energy in kWh at the plug and money in tokens of a million base units, so that
-HiGHS sees figures near one. The kinds of columns:
+A column or row of each kind per slot; energy in kWh at the plug and prices in tokens per kWh, so that HiGHS sees
+figures near one. The kinds of columns:
 
 - ``BELOW``, ``BAND`` to ``BAND + 9``: where the site's stores leave its net position, in the eleven bands between its
   ten quantiles. A Wh more costs ``sell + (buy - sell) * k / 10`` in band k: the part k / 10 of what may happen has the
   site buying;
 - ``TAKE``, ``GIVE``, ``LEVEL``: the battery, its level at the end of the slot;
 - ``HOME_TAKE``, ``HOME_GIVE``, ``AWAY_TAKE``, ``AWAY_GIVE``, ``CAR``: the vehicle, plugged in at home or elsewhere;
-- ``SHORT``: by how much the vehicle has less than it should when the slot begins; ``ROAD``: what of it is then had on
-  the road.
+- ``SHORT``: by how much the vehicle has had less than it should when a slot began, in this run of slots that ask for
+  something; ``ROAD``: what its trips take that is not in it.
 
 Rows: ``NET`` adds up the bands, ``BATTERY`` and ``VEHICLE`` carry the levels from slot to slot, ``LEAST`` asks for
-what the vehicle should have, ``PAID`` lets nothing be had on the road that was not short.
+what the vehicle should have, ``RUN`` keeps a shortage to the end of its run, where it is paid for once.
 """
 
 from functools import lru_cache
@@ -27,7 +27,7 @@ Ints = npt.NDArray[np.int32]
 BANDS: Final = 11
 BELOW, BAND, TAKE, GIVE, LEVEL = 0, 1, 11, 12, 13
 HOME_TAKE, HOME_GIVE, AWAY_TAKE, AWAY_GIVE, CAR, SHORT, ROAD = range(14, 21)
-NET, BATTERY, VEHICLE, LEAST, PAID = range(5)
+NET, BATTERY, VEHICLE, LEAST, RUN = range(5)
 WITHOUT_VEHICLE: Final = (14, 2)
 WITH_VEHICLE: Final = (21, 5)
 """How many kinds of columns and rows there are."""
@@ -74,8 +74,8 @@ def matrix(slots: int, battery_kept: float, vehicle_kept: float | None) -> Matri
         put(VEHICLE, ROAD, -1.0)
         put(LEAST, CAR, 1.0, later=1)
         put(LEAST, SHORT, 1.0)
-        put(PAID, SHORT, 1.0)
-        put(PAID, ROAD, -1.0)
+        put(RUN, SHORT, 1.0)
+        put(RUN, SHORT, -1.0, later=1)
     flat = [entry for row in entries for entry in row]
     return Matrix(
         kinds * slots,
