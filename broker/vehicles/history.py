@@ -1,5 +1,5 @@
 """What a broker has seen of a vehicle: slot by slot where it was plugged in and how many km it drove. Cut into days
-from 3:00 to 3:00, the last twelve weeks of which are kept as tables.
+from 3:00 to 3:00, the last 24 weeks of which are kept as tables.
 
 Slots are counted from the epoch; the time of day is UTC.
 """
@@ -16,7 +16,7 @@ AWAY: Final = 0
 HOME: Final = 1
 WORK: Final = 2
 CODES: Final = {"": AWAY, "home": HOME, "work": WORK}
-KEPT_DAYS: Final = 84
+KEPT_DAYS: Final = 24 * 7
 _DAY_SECONDS: Final = 24 * 3600
 _EPOCH_WEEKDAY: Final = 3
 """The first of January 1970 was a Thursday."""
@@ -59,7 +59,7 @@ def weekday_of(day: int) -> int:
 
 
 class DrivingHistory:
-    """Grows by what was seen; forgets what is older than twelve weeks."""
+    """Grows by what was seen; forgets what is older than 24 weeks."""
 
     def __init__(self, slot_seconds: int) -> None:
         """``slot_seconds``: a divisor of an hour, or an hour."""
