@@ -4,16 +4,18 @@ One style for all: seven colours that colour-blind people tell apart (Okabe and 
 dark text on white; a unit on every axis. Text stays text. The same data, the same bytes.
 """
 
+import functools
 import io
 import re
-from collections.abc import Sequence
-from typing import Any, Final, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, Final, ParamSpec, TypeAlias
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from broker.backtest.result import Case, Home, Result, Study
+from testnet import experiment_result as figures
 
 INK: Final = "#1a1a1a"
 PALE: Final = "#d9d9d9"
@@ -38,18 +40,29 @@ STYLE: Final[dict[Any, Any]] = {
 }  # fmt: skip
 
 Svg: TypeAlias = str
+P = ParamSpec("P")
+
+
+def styled(draw: Callable[P, Svg]) -> Callable[P, Svg]:
+    """Draws in the style of all charts."""
+
+    @functools.wraps(draw)
+    def run(*args: P.args, **kwargs: P.kwargs) -> Svg:
+        with mpl.rc_context(STYLE):
+            return draw(*args, **kwargs)
+
+    return run
 
 
 def canvas(height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, Any]:
     """An empty figure of ``height`` inches, and its axes: one, or an array."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, height), layout="constrained")
-        return figure, figure.subplots(rows, columns, **options)
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    return figure, figure.subplots(rows, columns, **options)
 
 
 def svg_of(figure: Figure, what: str) -> Svg:
     """The figure as an element of a page; ``what``: said to those who cannot see it."""
-    with mpl.rc_context(STYLE | {"svg.hashsalt": what}):
+    with mpl.rc_context({"svg.hashsalt": what}):
         out = io.StringIO()
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     body = out.getvalue()
@@ -68,6 +81,7 @@ def legend_above(axes: Axes, columns: int = 4) -> None:
     )  # fmt: skip
 
 
+@styled
 def bills(study: Study) -> Svg:
     """A row for every home: its bill in each case, a year's tokens or a season's."""
     homes = sorted(study.homes, key=lambda home: home.bills.utility_only)
@@ -93,6 +107,7 @@ def bills(study: Study) -> Svg:
     return svg_of(figure, "Bills by home in three cases")
 
 
+@styled
 def gains(study: Study) -> Svg:
     """What each home saves, as a part of its bill: by planning alone, and by trade."""
     homes = sorted(study.homes, key=lambda home: -home.change_pct)
@@ -119,25 +134,27 @@ def gains(study: Study) -> Svg:
     return svg_of(figure, "Saving by home, from planning and from trade")
 
 
-def seeds(study: Study, goal: float) -> Svg:
-    """Every group of runs: its mean change of the bill, and from the least to the largest seed."""
-    groups = sorted(study.groups, key=lambda group: -group.mean_bill_change_pct.mean)
-    figure, axes = canvas(1.0 + 0.34 * len(groups))
-    for row, group in enumerate(groups):
-        spread = group.mean_bill_change_pct
-        axes.plot([-spread.least, -spread.largest], [row, row], color=SKY, linewidth=6, solid_capstyle="round")
-        axes.scatter([-spread.mean], [row], color=BLUE, s=36, zorder=3)
-        axes.text(-min(spread.least, spread.mean) + 0.5, row, f"{-spread.mean:.1f} %", va="center", fontsize=9.5)
-    axes.axvline(goal, color=RED, linestyle=(0, (4, 3)), linewidth=1.2)
-    axes.text(goal, len(groups) - 0.45, f"the trial: {goal:g} %", color=RED, fontsize=9, ha="center", va="bottom")
-    axes.set_yticks(range(len(groups)), [group.name for group in groups])
-    axes.set_ylim(-0.6, len(groups) - 0.2)
-    axes.set_xlim(left=min(0.0, axes.get_xlim()[0]))
-    axes.margins(x=0.15)
-    axes.set_xlabel("mean bill below utility only, percent (dot: mean of seeds; bar: least to largest)")
-    return svg_of(figure, "Strategies and seeds")
+@styled
+def spreads(cases: Sequence[figures.Case], goal: float) -> Svg:
+    """How far the bill is below utility only: the mean of the seeds, from the least to the largest, and the optimum."""
+    figure, axes = canvas(1.3 + 0.36 * len(cases))
+    for row, case in enumerate(cases):
+        spread = case.bill_pct
+        axes.plot([-spread.least, -spread.largest], [row, row], color=SKY, linewidth=7, solid_capstyle="round")
+        axes.scatter([-spread.mean], [row], color=BLUE, s=40, zorder=3, label=BROKER if not row else None)
+        axes.scatter([-case.optimum_bill_pct], [row], color=GREEN, s=34, marker="D", label=OPTIMUM if not row else None)
+        axes.text(-spread.mean, row - 0.3, f"{-spread.mean:.1f}", ha="center", va="bottom", fontsize=9)
+    axes.axvline(goal, color=RED, linestyle=(0, (4, 3)), linewidth=1.2, label=f"the trial: {goal:g} %", zorder=0)
+    axes.axvline(0, color=INK, linewidth=0.8)
+    axes.set_yticks(range(len(cases)), [case.name for case in cases])
+    axes.set_ylim(len(cases) - 0.4, -0.7)
+    axes.margins(x=0.1)
+    axes.set_xlabel("bill below utility only, percent")
+    legend_above(axes)
+    return svg_of(figure, "Bills by strategy and seed: " + ", ".join(case.name for case in cases))
 
 
+@styled
 def cases(result: Result) -> Svg:
     """Self-sufficiency, renewable share of driving and CO2 in the four cases, each on its own scale."""
     community = result.community
@@ -167,6 +184,7 @@ def cases(result: Result) -> Svg:
     return svg_of(figure, "Self-sufficiency, renewable driving and CO2 in four cases")
 
 
+@styled
 def imbalance(result: Result) -> Svg:
     """What contracts did not cover, of each home's use, and what that cost."""
     homes = sorted(result.homes, key=lambda home: _share(home.imbalance_wh, home))
@@ -183,6 +201,7 @@ def imbalance(result: Result) -> Svg:
     return svg_of(figure, "Imbalance by home and its cost")
 
 
+@styled
 def skill(result: Result) -> Svg:
     """How good forecasts an hour ahead were, of load and of sun, by home."""
     homes = sorted(result.homes, key=lambda home: home.forecast_mase_load or 0.0)
@@ -204,6 +223,7 @@ def skill(result: Result) -> Svg:
     return svg_of(figure, "Forecast errors by home")
 
 
+@styled
 def compared(values: Sequence[tuple[str, float]], label: str, form: str = "{:.1f}") -> Svg:
     """A bar for each of a few runs."""
     figure, axes = canvas(0.75 + 0.34 * len(values))

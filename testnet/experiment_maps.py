@@ -6,8 +6,10 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
 
 from broker.backtest.result import Result
 from testnet.experiment_charts import (
@@ -21,17 +23,20 @@ from testnet.experiment_charts import (
     Svg,
     canvas,
     legend_above,
+    styled,
     svg_of,
 )
 from testnet.experiment_world import Community
 
 COLOURS: Final = "cividis"
 HOURS: Final = 24
+TIMES: Final = {"by day, 9:00 to 15:00": (9, 15), "in the evening, 17:00 to 22:00": (17, 22)}
 MONTHS: Final = {"winter": (12, 1, 2), "spring": (3, 4, 5), "summer": (6, 7, 8), "autumn": (9, 10, 11)}
 
 Floats = npt.NDArray[np.float64]
 
 
+@styled
 def price_of_hours(result: Result) -> Svg:
     """The mean price over all buses with a price, a column for each day and a row for each hour."""
     prices = mean_prices(result) / 1_000_000
@@ -54,43 +59,58 @@ def price_of_hours(result: Result) -> Svg:
     return svg_of(figure, "Price by hour and day")
 
 
+@styled
 def price_of_buses(result: Result, community: Community) -> Svg:
-    """The grid as it lies; at each bus with a home or shop the mean price of what was traded there."""
-    slots = result.slots
-    where = {
-        bus: _weighted(slots.price[row], slots.bought_wh[row], slots.sold_wh[row])
-        for row, bus in enumerate(slots.buses)
-    }
-    known = {bus: price / 1_000_000 for bus, price in where.items() if price is not None}
-    flow = {line.line: max(line.largest_down_wh, line.largest_up_wh) / 1000 for line in result.lines}
-    figure, axes = canvas(4.6)
-    spots = _spots(community)
-    drawn = [(parent, child) for parent, child, *_ in community.grid.lines if parent != community.grid.root]
-    segments: list[Any] = [[spots[parent], spots[child]] for parent, child in drawn]
-    largest = max(flow.values(), default=0.0) or 1.0
-    widths = [0.6 + 5 * flow.get(child, 0.0) / largest for _, child in drawn]
-    axes.add_collection(LineCollection(segments, linewidths=widths, colors=PALE, capstyle="round", zorder=1))
-    shops = {
-        bus for bus, home in zip(community.buses, community.homes.homes, strict=True) if home.name.startswith("shop")
-    }
-    colours = Normalize(min(known.values(), default=0), max(known.values(), default=1))
-    for group, mark, size, name in ((set(known) - shops, "o", 95, "home"), (set(known) & shops, "s", 120, "shop")):
-        buses = sorted(group)
-        image = axes.scatter(
-            [spots[bus][0] for bus in buses], [spots[bus][1] for bus in buses], c=[known[bus] for bus in buses],
-            cmap=COLOURS, norm=colours, s=size, marker=mark, edgecolors=INK, linewidths=0.8, zorder=3, label=name,
-        )  # fmt: skip
-    start = spots[community.transformer]
-    axes.scatter([start[0]], [start[1]], marker="^", s=120, color=RED, zorder=4, label="transformer")
-    axes.set_aspect("equal")
-    axes.grid(visible=False)
-    axes.set_xlabel("metres as SimBench draws it, west to east")
-    axes.set_ylabel("metres, south to north")
-    figure.colorbar(image, ax=axes, label="mean price of traded energy, dollars per kWh", shrink=0.8, pad=0.02)
-    legend_above(axes, 3)
+    """The grid as it lies; at each bus with a home or shop the mean price of what was traded there, by day and by
+    evening."""
+    figure, panels = canvas(4.7, 1, 2, sharex=True, sharey=True)
+    hours = np.arange(len(result.slots.retail)) % HOURS
+    for panel, (title, (first, end)) in zip(panels, TIMES.items(), strict=True):
+        chosen = (first <= hours) & (hours < end)
+        known = {
+            bus: price / 1_000_000
+            for row, bus in enumerate(result.slots.buses)
+            if (price := _price_at(result, row, chosen)) is not None
+        }
+        _draw_grid(panel, result, community)
+        _draw_buses(figure, panel, community, known)
+        panel.set_title(title)
+        panel.set_xlabel("metres, west to east")
+    panels[0].set_ylabel("metres, south to north")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3)
     return svg_of(figure, "Price by bus on the grid")
 
 
+def _draw_grid(panel: Axes, result: Result, community: Community) -> None:
+    """Its lines, as wide as the most that was contracted over each."""
+    spots = _spots(community)
+    flow = {line.line: max(line.largest_down_wh, line.largest_up_wh) for line in result.lines}
+    drawn = [(parent, child) for parent, child, *_ in community.grid.lines if parent != community.grid.root]
+    largest = max((flow.get(child, 0) for _, child in drawn), default=0) or 1
+    segments: list[Any] = [[spots[parent], spots[child]] for parent, child in drawn]
+    widths = [0.6 + 5 * flow.get(child, 0) / largest for _, child in drawn]
+    panel.add_collection(LineCollection(segments, linewidths=widths, colors=PALE, capstyle="round", zorder=1))
+    panel.scatter(*spots[community.transformer], marker="^", s=110, color=RED, zorder=4, label="transformer")
+    panel.set_aspect("equal")
+    panel.grid(visible=False)
+
+
+def _draw_buses(figure: Figure, panel: Axes, community: Community, known: Mapping[str, float]) -> None:
+    spots = _spots(community)
+    homes = zip(community.buses, community.homes.homes, strict=True)
+    shops = {bus for bus, home in homes if home.name.startswith("shop")}
+    colours = Normalize(min(known.values(), default=0), max(known.values(), default=1))
+    for group, mark, size, name in ((set(known) - shops, "o", 80, "home"), (set(known) & shops, "s", 95, "shop")):
+        buses = sorted(group)
+        image = panel.scatter(
+            [spots[bus][0] for bus in buses], [spots[bus][1] for bus in buses], c=[known[bus] for bus in buses],
+            cmap=COLOURS, norm=colours, s=size, marker=mark, edgecolors=INK, linewidths=0.8, zorder=3, label=name,
+        )  # fmt: skip
+    figure.colorbar(image, ax=panel, label="dollars per kWh", location="bottom", shrink=0.9, pad=0.02)
+
+
+@styled
 def energy_of_hours(result: Result) -> Svg:
     """An average day of each season: bought from neighbours, from the utility, and fed to it."""
     slots = result.slots
@@ -119,6 +139,7 @@ def energy_of_hours(result: Result) -> Svg:
     return svg_of(figure, "Energy by hour and season")
 
 
+@styled
 def feeders(results: Mapping[str, Result], community: Community) -> Svg:
     """The largest contracted flow on every line out of the transformer, in each run, and its limit there."""
     names = sorted({place.feeder for place in community.places.values() if place.feeder}, key=_number)
@@ -155,11 +176,13 @@ def mean_prices(result: Result) -> Floats:
     return np.asarray(means, dtype=np.float64)
 
 
-def _weighted(prices: Sequence[int | None], bought: Sequence[int], sold: Sequence[int]) -> float | None:
-    """The mean price of a bus, by what was traded there; None if nothing was."""
-    traded = [(price, one + two) for price, one, two in zip(prices, bought, sold, strict=True) if price is not None]
-    total = sum(wh for _, wh in traded)
-    return sum(price * wh for price, wh in traded) / total if total else None
+def _price_at(result: Result, row: int, chosen: npt.NDArray[np.bool_]) -> float | None:
+    """The mean price of a bus in the chosen slots, by what was traded there; None if nothing was."""
+    slots = result.slots
+    traded = np.array(slots.bought_wh[row]) + np.array(slots.sold_wh[row])
+    prices = np.array([0 if price is None else price for price in slots.price[row]])
+    total = int(traded[chosen].sum())
+    return float((prices * traded)[chosen].sum() / total) if total else None
 
 
 def _dates(result: Result) -> list[datetime.date]:

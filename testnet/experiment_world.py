@@ -89,15 +89,6 @@ class Community(NamedTuple):
         """The bus at its low side."""
         return self.grid.lines[0][1]
 
-    @property
-    def weak_grid(self) -> GridVersion:
-        """The grid with limits of ``WEAK_PERMILLE``."""
-        lines = [
-            (parent, child, metres, step, _part(down_w), _part(up_w))
-            for parent, child, metres, step, down_w, up_w in self.grid.lines
-        ]
-        return self.grid._replace(lines=tuple(lines))
-
     def metres(self, one: str, other: str) -> int:
         """Of line between two buses."""
         up = {child: (parent, length) for parent, child, length, *_ in self.grid.lines}
@@ -185,10 +176,6 @@ def _bakery(days: int, peak_w: int) -> Series:
 def _sun_of_a_watt(homes: Homes) -> npt.NDArray[np.float64]:
     """Wh of each slot that the median home's panels give for each watt of them."""
     return np.median([home.sun_wh / home.panels_w for home in homes.homes if home.panels_w], axis=0)
-
-
-def _part(limit_w: int | None) -> int | None:
-    return None if limit_w is None else limit_w * WEAK_PERMILLE // 1000
 
 
 def _whole(values: npt.NDArray[np.float64]) -> Series:
