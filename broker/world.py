@@ -93,6 +93,18 @@ class Windows(NamedTuple):
     outage_s: int = 3_600
 
 
+def windows_of(slot_seconds: int) -> Windows:
+    """The same for slots of another length: the same parts of a slot."""
+    return Windows(
+        open_before_s=3 * slot_seconds,
+        gate_before_end_s=slot_seconds // 6,
+        tick_s=slot_seconds // 2,
+        metering_window_s=slot_seconds // 2,
+        dispute_window_s=slot_seconds // 2,
+        outage_s=slot_seconds,
+    )
+
+
 DEFAULT_WINDOWS: Final = Windows()
 
 
