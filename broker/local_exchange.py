@@ -128,6 +128,9 @@ class LocalExchange:
         return min([max(time, self._head_time) for time in due if time is not None], default=None)
 
     def _genesis(self, settings: Mapping[str, Mapping[str, Any]]) -> None:
+        unknown = settings.keys() - {contract.name for contract in self._registry.contracts}
+        if unknown:
+            raise ConfigError("bad-genesis", f"there is no contract {min(unknown)!r}")
         ctx = self._context(self._state, b"", sha256(TAG_HOOK, b"genesis"), GENESIS_STEPS)
         parts = {name: {key: _plain(value) for key, value in part.items()} for name, part in settings.items()}
         try:
