@@ -9,6 +9,7 @@ import numpy as np
 
 from broker.vehicles.evaluate import DAYS, METHODS, NEW_DAYS, Year, evaluate
 from broker.vehicles.fleet import MAKES
+from broker.vehicles.hold import DAYS as HOLD_DAYS
 from broker.vehicles.hold import Held, hold
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
 
@@ -34,7 +35,7 @@ def vehicles(seeds: int, days: int, as_json: bool) -> None:
     """
     years = evaluate(range(1, seeds + 1), days=days)
     rows = [_row(years, make, method) for make in MAKES for method in METHODS]
-    held = [hold(make, 1) for make in MAKES]
+    held = [hold(make, 1, min(days, HOLD_DAYS)) for make in MAKES]
     if as_json:
         print_json(
             {"seeds": seeds, "days": days, "forecast": rows, "ready": [dataclasses.asdict(each) for each in held]}
