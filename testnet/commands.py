@@ -41,6 +41,7 @@ _MORE = {
     "remove": "testnet.membership_commands",
     "demo": "testnet.demo",
     "company": "testnet.company",
+    "experiment": "testnet.experiment",
 }
 """Command to module."""
 directory_option = click.option(

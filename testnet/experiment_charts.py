@@ -163,11 +163,11 @@ def cases(result: Result) -> Svg:
         BROKER: community.broker, OPTIMUM: community.optimum,
     }  # fmt: skip
     figure, axes = canvas(2.3, 1, 3, sharey=True)
-    base = community.utility_only.co2_kg or 1.0
+    base = community.utility_only.co2_kg or 1.0  # these data have a carbon column
     panels = (
         ("self-sufficiency, %", [100 * case.self_sufficiency for case in named.values()]),
         ("driving renewable, %", [100 * (case.renewable_driving or 0.0) for case in named.values()]),
-        ("CO2, % of utility only", [100 * case.co2_kg / base for case in named.values()]),
+        ("CO2, % of utility only", [100 * (case.co2_kg or 0.0) / base for case in named.values()]),
     )
     rows = range(len(named))
     for panel, (title, values) in zip(axes, panels, strict=True):

@@ -59,8 +59,8 @@ def _lead(material: Material) -> str:
     found = "less" if year.bill_pct.mean < 0 else "more"
     return (
         f"{len(homes) - shops} measured homes with panels, batteries and cars, and {shops} shops, trade electricity "
-        f"hour by hour for {year.days} days on a real kind of low-voltage grid. Software brokers place every order from "
-        f"forecasts alone. Together they pay {abs(year.bill_pct.mean):.1f} % {found} than with the utility only."
+        f"hour by hour for {year.days} days on a real kind of low-voltage grid. Software brokers place every order "
+        f"from forecasts alone. Together they pay {abs(year.bill_pct.mean):.1f} % {found} than with the utility only."
     )
 
 

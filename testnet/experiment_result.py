@@ -57,10 +57,10 @@ class HomeOnNodes(msgspec.Struct, frozen=True):
 
 
 class Week(msgspec.Struct, frozen=True):
-    """Days on real nodes. ``late``: groups of transactions that missed the auction they were for, of ``groups``;
+    """Days on real nodes. ``late``: groups of orders that missed the auction they were for, of ``groups``;
     ``spare_ms``: how long before it they were in a block, the least and the median; ``answer_ms``: from handing in to
-    the block, the median and the 99th of a hundred; all real time. ``verified_blocks``: replayed by `watt node verify`.
-    """
+    the block, the median and the 99th of a hundred; all real time. ``traded_wh``: in the process, and on the nodes;
+    ``verified_blocks``: replayed by `watt node verify`."""
 
     season: str
     first_day: str
@@ -81,6 +81,7 @@ class Week(msgspec.Struct, frozen=True):
     spare_ms: tuple[int, int]
     answer_ms: tuple[int, int]
     traded_wh: tuple[int, int]
+    estimated_readings: int
     homes: tuple[HomeOnNodes, ...]
 
     @property
@@ -176,8 +177,8 @@ def _weighted(values: Sequence[float], weights: Sequence[float]) -> float:
 
 
 def _co2_pct(results: Sequence[Result], case: str) -> float:
-    before = sum(each.community.utility_only.co2_kg for each in results)
-    return pct(sum(getattr(each.community, case).co2_kg for each in results) - before, before)
+    before = sum(each.community.utility_only.co2_kg or 0.0 for each in results)
+    return pct(sum(getattr(each.community, case).co2_kg or 0.0 for each in results) - before, before)
 
 
 def _renewable(results: Sequence[Result]) -> float | None:

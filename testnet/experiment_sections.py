@@ -177,9 +177,10 @@ def limits(material: Material) -> Section:
     }
     text = (
         f"The real grid is strong: the fullest line carries {percent(real.line_pct)} of its thermal limit in "
-        "contracted exchange, so that its limits change nothing. To show what limits do, a weak grid has the same lines "
-        f"with {material.figures.weak_pct:g} % of them. Its lines are full in {weak.full_slots:,} hours (all lines "
-        f"together), and contracted flows are within the limits in every one: the fullest line is at {percent(weak.line_pct)}. "
+        "contracted exchange, so that its limits change nothing. To show what limits do, a weak grid has the same "
+        f"lines with {material.figures.weak_pct:g} % of them. Its lines are full in {weak.full_slots:,} hours (all "
+        "lines together), and contracted flows are within the limits in every one: the fullest line is at "
+        f"{percent(weak.line_pct)}. "
         f"Congestion costs: trade falls from {dollars(free.traded_kwh)} to {dollars(weak.traded_kwh)} kWh, the bill's "
         f"change from {signed(free.bill_pct.mean, 2)} to {signed(weak.bill_pct.mean, 2)}; "
         f"{dollars(weak.congestion_rent, 2)} dollars of rent arise at full lines and go back to the homes."

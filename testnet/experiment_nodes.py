@@ -1,0 +1,135 @@
+"""The experiment on real nodes: a week of the same homes, the same brokers, the same engine, through four processes.
+
+Block time follows the clock, an hour in ``slot_ms``; the engine decides for each slot while it passes. What it does is
+what it does in one process, as long as its orders are in a block before the auction that they are for: how long before
+is measured, and the same days are replayed in one process and the bills compared.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Final, NamedTuple
+
+from broker.backtest.engine import run_on
+from broker.backtest.meters import Row
+from broker.backtest.result import BASE_UNITS, Result
+from broker.backtest.scene import Scene, build
+from broker.backtest.setup import Run
+from broker.world import SecretKeys, known_keys
+from chaincode.settlement_messages import reading_message
+from node.errors import RefusedError
+from node.model.keys import SigningKey
+from testnet.chain_exchange import ChainExchange, Lateness, Traffic
+from testnet.cluster import Agreement, Cluster
+from testnet.experiment_result import HomeOnNodes, Week
+from testnet.genesis import build_network
+
+NODES: Final = 4
+READY_S: Final = 60.0
+GENTLE: Final = 15
+"""The niceness of an audit, beside which the next week is lived."""
+
+
+class Lived(NamedTuple):
+    """A week that was lived on nodes. ``audit``: the process that replays the first node's chain."""
+
+    run: Run
+    result: Result
+    traffic: Traffic
+    lateness: Lateness
+    agreement: Agreement
+    slot_ms: int
+    audit: "subprocess.Popen[bytes]"
+
+
+def live(run: Run, directory: Path, slot_ms: int, tell: Callable[[float], None]) -> Lived:
+    """Make a network in ``directory``, live the days of ``run`` on it, stop it, and have its chain audited.
+
+    Raises ConfigError and RefusedError as building, starting and trading do.
+    """
+    scene = build(run)
+    keys = known_keys([site.network for site in scene.sites])
+    network = build_network(
+        directory,
+        scene.world.settings(),
+        nodes=NODES,
+        base_port=None,
+        name="experiment",
+        time_scale=scene.world.slot_seconds * 1000 // slot_ms,
+        time_origin=scene.world.time_origin,
+    )
+    cluster = Cluster(network)
+    try:
+        cluster.start_all()
+        cluster.wait_ready(READY_S)
+        with ChainExchange(network.genesis, network.gateways, _by_public(keys)) as exchange:
+            if exchange.now >= scene.world.start:
+                raise RefusedError("too-slow", "the days began before the nodes had started: make hours longer")
+            result = run_on(scene, exchange, _meters(scene, keys, network.genesis.chain), tell)
+            traffic, lateness = exchange.traffic, exchange.lateness
+        agreement = cluster.agreement()
+    finally:
+        cluster.stop_all()
+    command = [sys.executable, "-m", "cli.main", "node", "verify", "--json", "--config"]
+    audit = subprocess.Popen(
+        ["nice", "-n", str(GENTLE), *command, str(network.nodes[0].config_path)], stdout=subprocess.PIPE
+    )
+    return Lived(run, result, traffic, lateness, agreement, slot_ms, audit)
+
+
+def week_of(lived: Lived, in_process: Result) -> Week:
+    """Its figures, when its audit has ended, beside the same days in one process. Raises RefusedError("bad-chain") if
+    the audit finds the chain wanting."""
+    out, _ = lived.audit.communicate()
+    if lived.audit.returncode:
+        raise RefusedError("bad-chain", f"`watt node verify` refuses the chain of {lived.run.name}")
+    report = json.loads(out)
+    root = lived.agreement.root
+    homes = zip(in_process.homes, lived.result.homes, strict=True)
+    spare, answers = sorted(lived.lateness.spare_ms), sorted(lived.lateness.answers_ms)
+    return Week(
+        season=lived.run.season,
+        first_day=lived.result.settings.first_day,
+        days=lived.result.settings.days,
+        slot_ms=lived.slot_ms,
+        blocks=lived.traffic.blocks,
+        transactions=lived.traffic.transactions,
+        codes=lived.traffic.codes,
+        seconds=lived.traffic.seconds,
+        busiest_second=lived.traffic.busiest,
+        nodes=lived.agreement.nodes,
+        height=lived.agreement.height,
+        root="" if root is None else root.hex(),
+        is_agreed=root is not None and lived.agreement.nodes == NODES,
+        verified_blocks=report["height"] - report["base"],
+        groups=len(spare),
+        late=lived.lateness.missed,
+        spare_ms=(spare[0], round(median(spare))),
+        answer_ms=(round(median(answers)), answers[len(answers) * 99 // 100]),
+        traded_wh=(in_process.community.traded_wh, lived.result.community.traded_wh),
+        estimated_readings=lived.result.community.estimated_readings,
+        homes=tuple(
+            HomeOnNodes(here.name, round(here.bills.broker * BASE_UNITS), round(there.bills.broker * BASE_UNITS))
+            for here, there in homes
+        ),
+    )
+
+
+def _by_public(keys: SecretKeys) -> dict[bytes, SigningKey]:
+    """Everybody's key but the meters', which sign readings and no transactions."""
+    everybody = (keys.utility, keys.grid_operator, keys.collector, *keys.owners.values(), *keys.brokers.values())
+    return {key.public_key: key for key in everybody}
+
+
+def _meters(scene: Scene, keys: SecretKeys, chain: bytes) -> Callable[[str, Row], bytes]:
+    """How a network's meter signs a row."""
+
+    def sign(network: str, row: Row) -> bytes:
+        device, slot, import_wh, export_wh, import_register, export_register = row
+        energy, registers = (import_wh, export_wh), (import_register, export_register)
+        return keys.meters[network].sign(reading_message(chain, device, slot, energy, registers))
+
+    return sign

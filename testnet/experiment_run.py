@@ -1,0 +1,92 @@
+"""The experiment from its runs to its report: what it writes is said in ``experiment.py``."""
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from broker.data.homes import load_homes
+from node.errors import RefusedError
+from testnet.experiment_nodes import live, week_of
+from testnet.experiment_page import page
+from testnet.experiment_result import Figures, Named, case_of
+from testnet.experiment_sections import Material
+from testnet.experiment_study import STRATEGY, Extent, replay, week_run
+from testnet.experiment_table import table
+from testnet.experiment_world import WEAK_PERMILLE, make_community
+
+REPORT_NAME: Final = "report.html"
+FIGURES_NAME: Final = "figures.json"
+TABLE_NAME: Final = "table.md"
+NODES_NAME: Final = "nodes"
+
+
+def run_experiment(extent: Extent, directory: Path, slot_ms: int, command: str) -> Figures:
+    """Everything that ``extent`` says; writes the report. Raises ConfigError and RefusedError of its parts."""
+    begun, console = time.monotonic(), Console(stderr=True)
+    _make_room(directory)
+    community = make_community(load_homes())
+    feeders = {bus: place.feeder for bus, place in community.places.items()}
+    cores = os.cpu_count() or 1
+    with _bar(console, "in one process") as tell:
+        found = replay(extent, tell, cores)
+    lived = []
+    for season in extent.on_nodes[0]:
+        with _bar(console, f"on nodes, {season}") as tell:
+            lived.append(live(week_run(extent, season), directory / NODES_NAME / season, slot_ms, tell))
+    weeks = tuple(week_of(each, found.weeks[each.run.season]) for each in lived)
+    figures = Figures(
+        command=command,
+        strategy=STRATEGY,
+        weak_pct=WEAK_PERMILLE / 10,
+        year=case_of(Named(f"{STRATEGY}, {extent.long[0]}", found.long.runs), feeders),
+        strategies=tuple(case_of(named, feeders) for named in found.strategies),
+        variants=tuple(case_of(named, feeders) for named in found.variants),
+        weeks=weeks,
+        seconds=round(time.monotonic() - begun, 1),
+        cores=cores,
+    )
+    material = Material(community, figures, found.long, found.strategies, found.variants)
+    (directory / REPORT_NAME).write_text(page(material), "utf-8")
+    (directory / FIGURES_NAME).write_bytes(msgspec.json.format(msgspec.json.encode(figures), indent=1) + b"\n")
+    (directory / TABLE_NAME).write_text(table(figures), "utf-8")
+    return figures
+
+
+def _make_room(directory: Path) -> None:
+    """Remove an earlier experiment's networks, and nothing else. Raises RefusedError("not-an-experiment")."""
+    if directory.exists() and any(directory.iterdir()) and not (directory / NODES_NAME).exists():
+        raise RefusedError("not-an-experiment", f"{directory} holds something else; name another with --dir")
+    shutil.rmtree(directory / NODES_NAME, ignore_errors=True)
+    (directory / NODES_NAME).mkdir(parents=True)
+
+
+@contextmanager
+def _bar(console: Console, name: str) -> Iterator[Callable[[float], None]]:
+    """How much is done, 0 to 1: a bar where there is a terminal, else a line for every tenth."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeRemainingColumn(),
+    )
+    is_shown, told = sys.stderr.isatty(), 0
+    with Progress(*columns, console=console, disable=not is_shown) as progress:
+        task = progress.add_task(name, total=1.0)
+
+        def tell(share: float) -> None:
+            nonlocal told
+            progress.update(task, completed=share)
+            if not is_shown and share * 10 >= told + 1:
+                told = int(share * 10)
+                console.print(f"{name}: {share:.0%}")
+
+        yield tell

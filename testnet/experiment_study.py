@@ -1,0 +1,94 @@
+"""Which runs the experiment is made of, and what is made of them.
+
+The chosen strategy lives a whole year with several seeds; every strategy, and every variant of grid and feed-in, lives
+a fortnight of each season; and a week of each season is lived on real nodes (``experiment_nodes.py``), for which the
+same days are replayed in one process.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from broker.backtest.result import Result, Study
+from broker.backtest.setup import Run
+from broker.backtest.study import study, summed
+from testnet.experiment_result import Named
+from testnet.experiment_world import WEAK_PERMILLE
+
+GRID: Final = "simbench"
+STRATEGY: Final = "truthful"
+STRATEGIES: Final = ("truthful", "adaptive", "budget_aware", "green", "zero_intelligence")
+AS_IT_IS: Final = "as it is"
+NO_TOLLS: Final = "no distance charge"
+WEAK: Final = "weak grid"
+FREE: Final = "no limits"
+VARIANTS: Final[Mapping[str, Mapping[str, int | bool]]] = {
+    AS_IT_IS: {},
+    NO_TOLLS: {"tolls_permille": 0},
+    WEAK: {"limits_permille": WEAK_PERMILLE},
+    FREE: {"limits": False},
+    "feed-in 0.04": {"feed_in": 40_000},
+    "feed-in 0.12": {"feed_in": 120_000},
+}
+
+
+class Extent(NamedTuple):
+    """How much is lived. ``long``: season and days (0: all of it) of the chosen strategy; ``seasons`` and ``days``: of
+    each strategy and variant; ``on_nodes``: seasons and days."""
+
+    long: tuple[str, int]
+    seeds: tuple[int, ...]
+    strategies: tuple[str, ...]
+    seasons: tuple[str, ...]
+    days: int
+    on_nodes: tuple[tuple[str, ...], int]
+
+
+FULL: Final = Extent(
+    long=("year", 0),
+    seeds=(1, 2, 3),
+    strategies=STRATEGIES,
+    seasons=("winter", "spring", "summer", "autumn"),
+    days=14,
+    on_nodes=(("winter", "spring", "summer", "autumn"), 7),
+)
+QUICK: Final = Extent(("summer", 14), (1,), ("truthful", "zero_intelligence"), ("summer",), 3, (("summer",), 2))
+
+
+class Found(NamedTuple):
+    """What the runs in one process came to; ``weeks``: by season, for the nodes."""
+
+    long: Study
+    strategies: tuple[Named, ...]
+    variants: tuple[Named, ...]
+    weeks: Mapping[str, Result]
+
+
+def week_run(extent: Extent, season: str) -> Run:
+    """The days of ``season`` that are lived on nodes."""
+    return Run(strategy=STRATEGY, season=season, days=extent.on_nodes[1], grid=GRID)
+
+
+def replay(extent: Extent, tell: Callable[[float], None], workers: int) -> Found:
+    """All runs in one process each, side by side. Raises as ``study`` does."""
+    season, days = extent.long
+    long = [Run(strategy=STRATEGY, season=season, days=days, seed=seed, grid=GRID) for seed in extent.seeds]
+    strategies = {name: _fortnights(extent, strategy=name) for name in extent.strategies}
+    variants = {name: _fortnights(extent, strategy=STRATEGY, **fields) for name, fields in VARIANTS.items()}
+    weeks = {name: week_run(extent, name) for name in extent.on_nodes[0]}
+    groups = [*strategies.values(), *variants.values(), list(weeks.values())]
+    runs = list(dict.fromkeys([*long, *(run for group in groups for run in group)]))  # the long ones first
+    results = dict(zip(runs, study(runs, tell, workers=workers).runs, strict=True))
+    return Found(
+        long=summed(long, [results[run] for run in long]),
+        strategies=_named(strategies, results),
+        variants=_named(variants, results),
+        weeks={name: results[run] for name, run in weeks.items()},
+    )
+
+
+def _fortnights(extent: Extent, **fields: object) -> list[Run]:
+    return [Run(season=season, days=extent.days, grid=GRID, **fields) for season in extent.seasons]  # type: ignore[arg-type]
+
+
+def _named(groups: Mapping[str, Sequence[Run]], results: Mapping[Run, Result]) -> tuple[Named, ...]:
+    return tuple(Named(name, tuple(results[run] for run in runs)) for name, runs in groups.items())

@@ -1,0 +1,65 @@
+"""The experiment's figures as a table: of the documentation in Markdown, and of the terminal."""
+
+from collections.abc import Iterator
+
+from cli.output import print_table
+from testnet.experiment_parts import percent, signed
+from testnet.experiment_result import Case, Figures, Week
+
+HEADS = (
+    "", "days x seeds", "mean bill", "worst home", "perfect foresight", "of it reached", "local", "self-sufficient",
+    "CO2", "metres a kWh", "fullest line",
+)  # fmt: skip
+
+
+def rows(figures: Figures) -> Iterator[tuple[str, ...]]:
+    """The year, then every strategy and variant of the fortnights."""
+    yield _row(figures.year)
+    yield from (_row(case) for case in figures.strategies)
+    yield from (_row(case) for case in figures.variants)
+
+
+def table(figures: Figures) -> str:
+    """In Markdown: the community, then the weeks on nodes."""
+    lines = [_line(HEADS), _line(["---"] + ["---:"] * (len(HEADS) - 1)), *(_line(row) for row in rows(figures)), ""]
+    heads = ("week on nodes", "blocks", "transactions", "late orders", "least spare, ms", "bills equal", "nodes agree")
+    lines += [_line(heads), _line(["---"] + ["---:"] * (len(heads) - 1))]
+    lines += [_line(_week(week)) for week in figures.weeks]
+    return "\n".join(lines) + "\n"
+
+
+def print_table_of(figures: Figures) -> None:
+    """On the terminal."""
+    print_table("What it came to", list(HEADS), [list(row) for row in rows(figures)])
+
+
+def _row(case: Case) -> tuple[str, ...]:
+    return (
+        case.name,
+        f"{case.days} x {case.seeds}",
+        signed(case.bill_pct.mean),
+        signed(case.worst_home_pct.largest),
+        signed(case.optimum_bill_pct),
+        percent(case.share_of_foresight_pct, 0),
+        percent(case.local_pct),
+        percent(case.self_sufficiency_pct),
+        signed(case.co2_pct),
+        "-" if case.metres is None else f"{case.metres:.0f}",
+        percent(case.line_pct),
+    )
+
+
+def _week(week: Week) -> tuple[str, ...]:
+    return (
+        f"{week.season}, {week.first_day}",
+        f"{week.blocks:,}",
+        f"{week.transactions:,}",
+        f"{week.late} of {week.groups:,}",
+        str(week.spare_ms[0]),
+        f"{len(week.homes) - week.differing} of {len(week.homes)}",
+        "yes" if week.is_agreed else "NO",
+    )
+
+
+def _line(cells: tuple[str, ...] | list[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
