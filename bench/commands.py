@@ -1,34 +1,28 @@
 """`watt bench`: one file a question."""
 
+from typing import Final
+
 import click
 
-from bench.auction import auction
-from bench.budgets import budgets
-from bench.community import community
-from bench.ledger import ledger
-from bench.metering import metering
-from bench.recovery import recovery
-from bench.retention import retention
-from bench.scale import scale
-from bench.soak import soak
-from bench.statement import statement
-from bench.throughput import latency, throughput
+from cli.lazy import Commands, LazyGroup
+
+COMMANDS: Final[Commands] = {
+    "throughput": ("bench.throughput:throughput", "Orders committed a second at saturation."),
+    "latency": ("bench.throughput:latency", "Milliseconds from submission to a known certificate, at low load."),
+    "auction": ("bench.auction:auction", "Microseconds an order to clear an auction, beside general solvers."),
+    "budgets": ("bench.budgets:budgets", "Spends, settled readings, shares, the end of a period, bytes on the ledger."),
+    "ledger": ("bench.ledger:ledger", "Decode, execution, root and commit of real orders."),
+    "metering": ("bench.metering:metering", "Full blocks of readings that a collector brings."),
+    "recovery": ("bench.recovery:recovery", "Seconds without commits after a crash, a partition, a restart of all."),
+    "retention": ("bench.retention:retention", "The state that homes leave behind, kept for ever and pruned."),
+    "scale": ("bench.scale:scale", "Throughput and latency by the number of members, with f dead too."),
+    "soak": ("bench.soak:soak", "Memory and latency of three members while the fourth floods them."),
+    "statement": ("bench.statement:statement", "What a home's bill of a month takes, plainly and proven."),
+    "community": ("bench.community:community", "Homes on a real kind of grid trade and are settled for days."),
+    "plan": ("bench.plan:plan", "Milliseconds of a broker's plan, of its curve and of control within the slot."),
+}
 
 
-@click.group()
+@click.command(cls=LazyGroup, table=COMMANDS)
 def bench() -> None:
-    """Measure throughput, latency, recovery, members, the auction, budgets, the ledger, readings and bills."""
-
-
-bench.add_command(throughput)
-bench.add_command(latency)
-bench.add_command(auction)
-bench.add_command(budgets)
-bench.add_command(ledger)
-bench.add_command(metering)
-bench.add_command(recovery)
-bench.add_command(retention)
-bench.add_command(scale)
-bench.add_command(soak)
-bench.add_command(statement)
-bench.add_command(community)
+    """Measure throughput, latency, recovery, members, the auction, budgets, the ledger, readings, bills and plans."""

@@ -36,13 +36,13 @@ def sure(net: list[int]) -> Quantiles:
 
 def slot_cost(quantiles: list[int], moved: float, buy: int, sell: int) -> float:
     """The expected cost of a slot, case by case."""
-    costs: list[float] = [buy * max(net + moved, 0) - sell * max(-net - moved, 0) for net in quantiles]
-    return sum(costs) / len(costs)
+    costs = [buy * max(net + moved, 0) - sell * max(-net - moved, 0) for net in quantiles]
+    return float(sum(costs)) / len(costs)
 
 
 def cost(outlook: Outlook, flows: tuple[int, ...], battery: Battery, stock: float) -> float:
     """Of the battery's flows; impossible ones cost everything."""
-    level: float = outlook.battery_wh
+    level = float(outlook.battery_wh)
     total = 0.0
     for index, flow in enumerate(flows):
         level += flow * battery.efficiency_permille / 1000 if flow > 0 else flow
@@ -54,7 +54,7 @@ def cost(outlook: Outlook, flows: tuple[int, ...], battery: Battery, stock: floa
 
 def usual(outlook: Outlook) -> float:
     """The stated worth of what is left: the mean marginal price of a horizon whose stores do nothing."""
-    parts = [
+    parts: list[float] = [
         sell + (buy - sell) * sum(net > 0 for net in row) / 10
         for sell, buy, row in zip(outlook.prices.sell, outlook.prices.buy, outlook.net.tolist(), strict=True)
     ]
