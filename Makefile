@@ -19,11 +19,12 @@ FUZZ_SECONDS ?= 60
 SIM_DRAWN ?= 20000
 RANDOM_TIMES ?= 20
 
-.PHONY: soak help demo company simbench test check unit sim random mutants fuzz proto proto-check lock bench clean
+.PHONY: soak help demo company experiment simbench test check unit sim random mutants fuzz proto proto-check lock bench clean
 
 help:
 	@echo "make demo    a day of trade between 17 real homes on four nodes (about 4 minutes)"
 	@echo "make company a month of 12 shops with budgets for 384 devices on four nodes (about 8 minutes)"
+	@echo "make experiment  a year of brokers for 17 homes and 5 shops, with a report to look at (about 25 minutes)"
 	@echo "make test    check, then every test (the same as CI)"
 	@echo "make check   formatting, lint, types, import contract, generated code"
 	@echo "make sim     the simulator at length: SIM_SEEDS=$(SIM_SEEDS) (about an hour), and every small history"
@@ -71,6 +72,9 @@ demo: $(VENV)/.demo
 
 company: $(VENV)/.demo
 	$(BIN)/watt testnet company
+
+experiment: $(VENV)/.demo $(VENV)/.simbench
+	$(BIN)/watt testnet experiment
 
 test: check unit
 
@@ -140,4 +144,4 @@ lock: $(VENV)/.ready
 	$(LOCK) -o requirements/fuzz.txt requirements/fuzz.in
 
 clean:
-	rm -rf $(VENV) $(OTHER_VENV) $(FUZZ_VENV) .demo .company .testnet *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(OTHER_VENV) $(FUZZ_VENV) .demo .company .experiment .testnet *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
