@@ -1,0 +1,134 @@
+"""`watt broker forecast`: the forecasts of the real homes, measured."""
+
+import json
+import multiprocessing
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from broker.data.homes import Home, Homes, load_homes
+from broker.forecast.choose import CHOSEN, Chooser
+from broker.forecast.evaluate import KINDS, Skill, evaluate, mean, series_of, weather_of
+from broker.forecast.features import Kind
+from cli.output import refusals_to_exit_codes
+from node.errors import ConfigError
+
+FIGURES = ("mase_hour", "mase_day", "mase_all", "pinball_hour", "pinball_day", "band_80")
+TIMED_PREDICTIONS = 24
+
+
+@click.command()
+@click.option("--home", "names", multiple=True, help="Only this home, as home-03; may be given again. All, otherwise.")
+@click.option(
+    "--weather",
+    "with_weather",
+    is_flag=True,
+    help="Let the learnt forecasts see what the data set calls weather predictions. They are the truth: a bound only.",
+)
+@click.option("--json", "as_json", is_flag=True, help="A row for each home, series, month and method, as JSON.")
+@refusals_to_exit_codes
+def forecast(names: tuple[str, ...], with_weather: bool, as_json: bool) -> None:
+    """Measure the forecasts on the seventeen real homes, in four months of different seasons.
+
+    Every forecast is made from what lay before it. MASE is the mean absolute error in parts of that of yesterday's
+    value at the same time; docs/forecasts.md tells more.
+
+    Example: watt broker forecast --home home-03
+    """
+    homes = load_homes()
+    chosen = [home for home in homes.homes if not names or home.name in names]
+    if len(chosen) < len(set(names)):
+        raise ConfigError("no-such-home", f"the homes are {homes.homes[0].name} to {homes.homes[-1].name}")
+    jobs = [(homes, home, kind, with_weather) for home in chosen for kind in KINDS]
+    # Fresh processes of one thread each: the series are small and there are many.
+    os.environ["OMP_NUM_THREADS"] = "1"
+    workers = min(len(jobs), os.cpu_count() or 1)
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        answers = list(pool.map(_measure, jobs))
+    skills = [skill for skills, _ in answers for skill in skills]
+    seconds = {name: float(np.median([times[name] for _, times in answers])) for name in answers[0][1]}
+    if as_json:
+        rows = [skill.as_json() for skill in skills]
+        means = [_mean_row(skills, kind, method) for kind in KINDS for method in _methods(skills)]
+        click.echo(json.dumps({"weather": with_weather, "seconds": seconds, "means": means, "rows": rows}))
+        return
+    _show(skills, seconds)
+
+
+def _measure(job: tuple[Homes, Home, Kind, bool]) -> tuple[list[Skill], dict[str, float]]:
+    """The skills of one series, and how long its forecasts took: s."""
+    homes, home, kind, with_weather = job
+    weather = weather_of(homes) if with_weather else None
+    begun = time.perf_counter()
+    skills = list(evaluate(homes, home, kind, weather))
+    return skills, {"series": time.perf_counter() - begun, **_times(homes, home, kind)}
+
+
+def _times(homes: Homes, home: Home, kind: Kind) -> dict[str, float]:
+    """Of a broker that starts with the data's whole year behind it, then of one forecast, then of going on a week."""
+    series, prior = series_of(homes, home, kind)
+    chooser, day = Chooser(kind, prior), homes.slots_per_day
+    week = (series.end // (7 * day) - 1) * 7 * day
+    begun = time.perf_counter()
+    chooser.predict(series, [week - 1], day)
+    started = time.perf_counter()
+    for first in range(week - TIMED_PREDICTIONS, week):
+        chooser.predict(series, [first], day)
+    predicted = time.perf_counter()
+    chooser.predict(series, [week], day)
+    refitted = time.perf_counter()
+    return {
+        "start": started - begun,
+        "predict": (predicted - started) / TIMED_PREDICTIONS,
+        "refit": refitted - predicted,
+    }
+
+
+def _methods(skills: Sequence[Skill]) -> list[str]:
+    return list(dict.fromkeys(skill.method for skill in skills))
+
+
+def _mean_row(skills: Sequence[Skill], kind: Kind, method: str) -> dict[str, Any]:
+    figures = mean([skill for skill in skills if skill.series == kind and skill.method == method])
+    return {"series": kind, "method": method, **{name: round(each, 4) for name, each in figures.items()}}
+
+
+def _show(skills: Sequence[Skill], seconds: dict[str, float]) -> None:
+    console = Console()
+    for kind in KINDS:
+        table = _table(f"{kind}: mean over homes and months", "method")
+        for method in _methods(skills):
+            _add(table, method, [skill for skill in skills if skill.series == kind and skill.method == method])
+        console.print(table)
+        best = [skill for skill in skills if skill.series == kind and skill.method == CHOSEN]
+        table = _table(f"{kind}: what was chosen, by month and by home", "")
+        for month in dict.fromkeys(skill.month for skill in best):
+            _add(table, month, [skill for skill in best if skill.month == month])
+        table.add_section()
+        for home in dict.fromkeys(skill.home for skill in best):
+            _add(table, home, [skill for skill in best if skill.home == home])
+        console.print(table)
+    console.print(
+        f"A forecast takes {1000 * seconds['predict']:.1f} ms, a week's refit {seconds['refit']:.2f} s, "
+        f"a start with a year behind it {seconds['start']:.1f} s (medians, one thread)."
+    )
+
+
+def _table(title: str, first: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    table.add_column(first)
+    for name in FIGURES:
+        table.add_column(name.replace("_", " "), justify="right")
+    return table
+
+
+def _add(table: Table, label: str, skills: Sequence[Skill]) -> None:
+    figures = mean(skills)
+    table.add_row(label, *(f"{figures[name]:.0f}" if "pinball" in name else f"{figures[name]:.3f}" for name in FIGURES))
