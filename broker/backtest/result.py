@@ -21,7 +21,8 @@ def tokens(base_units: int) -> float:
 
 class Settings(msgspec.Struct, frozen=True):
     """What was run. ``retail``: (least, mean, largest) of the season, and ``feed_in`` likewise, tokens per kWh.
-    ``tolls_permille``: of the grid's tolls that were charged. ``assumptions``: what is not in the data, in words.
+    ``tolls_permille`` and
+    ``limits_permille``: of the grid's. ``assumptions``: what is not in the data, in words.
     """
 
     homes: str
@@ -35,6 +36,7 @@ class Settings(msgspec.Struct, frozen=True):
     grid: str
     tolls_permille: int
     limits: bool
+    limits_permille: int
     retail: tuple[float, float, float]
     feed_in: tuple[float, float, float]
     assumptions: tuple[str, ...]
@@ -44,6 +46,7 @@ class Settings(msgspec.Struct, frozen=True):
         """The run in a few words: season, strategy, and what is not as usual."""
         variant = [] if self.tolls_permille == 1000 else [f"{self.tolls_permille / 10:g} % tolls"]
         variant += [] if self.limits else ["no limits"]
+        variant += [] if self.limits_permille == 1000 else [f"{self.limits_permille / 10:g} % limits"]
         return ", ".join([self.season, self.strategy, *variant, f"seed {self.seed}"])
 
 
@@ -124,12 +127,12 @@ class Line(msgspec.Struct, frozen=True):
 class Case(msgspec.Struct, frozen=True):
     """The community as a whole in one of the cases. ``imported_wh`` and ``exported_wh``: across the transformer, so
     what neighbours give each other is in neither; ``self_sufficiency``: of what is used, not imported; ``co2_kg``: of
-    ``imported_wh``, by the data's carbon column; ``renewable_driving``: of what vehicles charged."""
+    ``imported_wh``, by the data's carbon column, None without one; ``renewable_driving``: of what vehicles charged."""
 
     imported_wh: int
     exported_wh: int
     self_sufficiency: float
-    co2_kg: float
+    co2_kg: float | None
     renewable_driving: float | None
 
 

@@ -1,0 +1,43 @@
+"""One run: the season played by brokers on an exchange in this process, and its yardsticks."""
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from broker.backtest import baselines, figures
+from broker.backtest.engine import Replay
+from broker.backtest.forecasts import WeekByWeek
+from broker.backtest.foresight import Foresight
+from broker.backtest.meters import Sign, unsigned
+from broker.backtest.optimal import optima
+from broker.backtest.result import Result
+from broker.backtest.scene import Scene, build
+from broker.backtest.setup import Run
+from broker.exchange import Exchange
+from broker.local_exchange import LocalExchange
+
+ALONE_PART: Final = 0.25
+"""Of the time that a run takes."""
+
+
+def run_one(run: Run, tell: Callable[[float], None] = lambda part: None) -> Result:
+    """The run in this process. Raises ConfigError: what ``scene.build`` does."""
+    scene = build(run)
+    return play(scene, LocalExchange(scene.world.settings(), scene.world.time_origin), tell)
+
+
+def play(
+    scene: Scene, exchange: Exchange, tell: Callable[[float], None] = lambda part: None, sign: Sign = unsigned
+) -> Result:
+    """The run of ``scene`` on an exchange with the scene's world, of which nothing has been done yet; ``sign``: the
+    meters' signatures, where they are asked for."""
+    begun = time.process_time()
+    rule = baselines.utility_only(scene)
+    alone = baselines.alone(
+        scene, Foresight(scene, WeekByWeek(scene.homes, scene.span)), lambda part: tell(part * ALONE_PART)
+    )
+    forecasts = WeekByWeek(scene.homes, scene.span)
+    replay = Replay(scene, Foresight(scene, forecasts), exchange, sign)
+    replay.run(lambda part: tell(ALONE_PART + part * (1 - ALONE_PART)))
+    best = optima(scene)
+    return figures.result(scene, replay, rule, alone, best, forecasts, time.process_time() - begun)

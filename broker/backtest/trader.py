@@ -1,0 +1,160 @@
+"""One home's broker in a backtest: the agent's own plan, curve, strategy and changes, without its errands."""
+
+from collections import Counter
+from collections.abc import Mapping
+from zlib import crc32
+
+from broker.backtest.books import Contract
+from broker.backtest.desk import Desk
+from broker.backtest.house import House, Track
+from broker.changes import Action, Cancel, Place, changes
+from broker.exchange import Call
+from broker.planning.control import Flows, Here, Stock, control
+from broker.planning.curve import curve
+from broker.planning.planner import Planner
+from broker.planning.stores import next_need
+from broker.prices import PriceBook
+from broker.strategies.table import Strategy
+from broker.view import Curve, Outlook, Plan, SlotView
+from broker.world import World
+
+
+class Tokens:
+    """What a network's devices have to spend in a slot's period, base units. ``left_permille``: of its allocation."""
+
+    def __init__(self, available: Mapping[str, int], allocated: int) -> None:
+        self.available = available
+        left = sum(available.values())
+        self.left_permille = min(1000, left * 1000 // allocated) if allocated else 0
+
+
+class Trader:
+    """Slot by slot: ``think`` once, then ``orders`` before each auction, then ``control``."""
+
+    def __init__(self, house: House, world: World, strategy: Strategy, seed: int) -> None:
+        self.house = house
+        self._site = house.site
+        self._world = world
+        self._strategy = strategy
+        self._seed = seed
+        self._planner = Planner(house.site)
+        self._key = world.keys.brokers[house.site.network]
+        self.network = house.site.network
+        self.desk = Desk()
+        self._outlook: Outlook
+        self._plan: Plan
+        self._curves: dict[str, Curve] = {}
+
+    def think(self, outlook: Outlook) -> None:
+        """Plan from the outlook, whose index 0 is the coming slot."""
+        self._outlook = outlook
+        self._plan = self._planner.plan(outlook)
+        buses = {self._site.bus, outlook.vehicle.buses[0] if outlook.vehicle else ""} - {""}
+        self._curves = {bus: curve(self._site, outlook, self._plan, 0, bus) for bus in sorted(buses)}
+
+    def orders(self, slot: int, turn: int, now: int, book: PriceBook, tokens: Tokens) -> list[Call]:
+        """What is to be done to have the right orders open; ``turn``: the how-manieth time for this slot."""
+        positions = self.desk.positions
+        available = dict(tokens.available)
+        whole = Counter(available)
+        for order in self.desk.orders:
+            whole[order.device] += order.energy_wh * order.price if order.side == "buy" else 0
+        calls: list[Call] = []
+        for bus, its_curve in self._curves.items():
+            devices = self._devices_at(bus)
+            prices = self._outlook.prices if bus == self._site.bus else self._outlook.away[bus]
+            retail, feed_in = prices.retail[0], prices.feed_in[0]
+            expected, experience = book.expected(bus, slot, retail, feed_in)
+            seen = SlotView(
+                site=self._site,
+                bus=bus,
+                now=now,
+                slot=slot,
+                gate=(slot + 1) * self._world.slot_seconds - self._world.windows.gate_before_end_s,
+                retail=retail,
+                feed_in=feed_in,
+                curve=its_curve,
+                positions={device: positions.get(device, 0) for device in devices},
+                expected=expected,
+                experience=experience,
+                available=whole,
+                budget_permille=tokens.left_permille,
+                time_permille=self._time_left(slot),
+                renewable_permille=self._world.mix_permille,
+                seed=crc32(f"{self._seed}/{self._site.network}/{bus}/{slot}/{turn}".encode()),
+            )
+            here = [order for order in self.desk.orders if order.device in devices]
+            reference = slot.to_bytes(8, "big") + turn.to_bytes(1, "big") + bus.encode()[:20]
+            actions = changes(slot, here, self._strategy(seen), available, reference=reference)
+            calls += [self._call(action) for action in actions]
+        return calls
+
+    def contracts(self) -> dict[str, Contract]:
+        """By bus, what it has bought and sold."""
+        found: dict[str, Contract] = {}
+        for bus in self._curves:
+            devices = self._devices_at(bus)
+            bought = sum(self.desk.bought_wh(device) for device in devices)
+            position = sum(self.desk.positions.get(device, 0) for device in devices)
+            if bought or position:
+                found[bus] = Contract(bought, bought - position)
+        return found
+
+    def control(self, index: int, track: Track) -> Flows:
+        """What the stores do in slot ``index`` of the data, once its contracts stand."""
+        positions = self.desk.positions
+        at_buses = {bus: sum(positions.get(device, 0) for device in self._devices_at(bus)) for bus in self._curves}
+        return flows(self.house, track, index, self._outlook, self._plan, at_buses)
+
+    def _devices_at(self, bus: str) -> tuple[str, ...]:
+        """Those that trade there in the coming slot, as far as one knows where the vehicle will be."""
+        vehicle, seen = self._site.vehicle, self._outlook.vehicle
+        if vehicle is None or seen is None:
+            return self._site.devices if bus == self._site.bus else ()
+        if bus == self._site.bus:
+            here = seen.buses[0] in (bus, "")
+            return tuple(each for each in self._site.devices if each != vehicle.device or here)
+        return (vehicle.device,) if seen.buses[0] == bus else ()
+
+    def _time_left(self, slot: int) -> int:
+        period = self._world.period_of(slot)
+        return (period.end - slot) * 1000 // (period.end - period.first)
+
+    def _call(self, action: Action) -> Call:
+        if isinstance(action, Cancel):
+            return Call(self._key, "market", "cancel", {"order": action.order})
+        if isinstance(action, Place):
+            return Call(self._key, "market", "place", _terms(action))
+        return Call(self._key, "market", "replace", {"order": action.order, **_terms(action.new)})
+
+
+def flows(house: House, track: Track, index: int, outlook: Outlook, plan: Plan, positions: Mapping[str, int]) -> Flows:
+    """What ``control`` makes of slot ``index`` of the data; ``positions``: contracted, by bus."""
+    site, bus_now = house.site, house.bus(index)
+    prices = outlook.prices
+    net = house.load_wh[index] - house.sun_wh[index]
+    home = Here(positions.get(site.bus, 0), net, prices.retail[0], prices.feed_in[0])
+    battery = None
+    if site.battery is not None:
+        battery = Stock(track.battery_level, 0, plan.battery_wh[0], plan.battery_value[0])
+    if site.vehicle is None or not bus_now or outlook.vehicle is None:
+        return control(site, home, battery, None)
+    least = next_need(outlook.vehicle, 0)
+    vehicle = Stock(track.vehicle_level, least, plan.vehicle_wh[0], plan.vehicle_value[0])
+    away = None
+    if bus_now != site.bus:
+        there = outlook.away.get(bus_now, prices)
+        away = Here(positions.get(bus_now, 0), 0, there.retail[0], there.feed_in[0])
+    return control(site, home, battery, vehicle, away)
+
+
+def _terms(place: Place) -> dict[str, object]:
+    return {
+        "device": place.device,
+        "side": place.side,
+        "slot": place.slot,
+        "energy_wh": place.energy_wh,
+        "price": place.price,
+        "renewable": place.renewable,
+        "reference": place.reference,
+    }
