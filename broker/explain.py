@@ -7,10 +7,12 @@ import click
 
 from broker.journal import Entry, entries
 from broker.site_file import SiteFile
-from cli.output import plain, print_json
+from cli.output import count, plain, print_json
 from cli.units import clock, parse_slot
 from node.errors import RefusedError
 
+MOST_WHYS = 2
+"""Reasons of one line."""
 SLOT_KINDS = {"fill": "fills", "read": "readings", "drove": "drives", "price": "prices", "sent": "sent"}
 
 
@@ -127,20 +129,25 @@ def lines_of(network: str, story: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _decided(decision: Mapping[str, Any]) -> Iterator[str]:
+    """A decision's actions, those of one kind, device and side in one line."""
     head = f"  {clock(decision['time'])[11:]:<9} "
-    actions = decision["actions"]
-    if not actions:
-        wishes = "what is open is still wanted" if decision["wishes"] else "nothing is worth an order"
-        yield f"{head}{wishes}"
-        return
-    for action in actions:
-        kind, device, *rest = action
+    groups: dict[tuple[str, ...], list[list[Any]]] = {}
+    for kind, device, *rest in decision["actions"]:
+        groups.setdefault((kind, device, *(rest[:1] if kind != "cancel" else ())), []).append(rest)
+    if not groups:
+        yield head + ("what is open is still wanted" if decision["wishes"] else "nothing is worth an order")
+    for (kind, device, *side), rows in groups.items():
         if kind == "cancel":
-            yield f"{head}takes back an order of {device}: {rest[0]}"
-        else:
-            side, wh, price, why = rest
-            verb = "orders" if kind == "place" else "orders instead"
-            yield f"{head}{verb} to {side} {wh} Wh for {device} at {_price(price)}: {why}"
+            yield f"{head}takes back {count(len(rows), 'order')} of {device}: {rows[0][0]}"
+            continue
+        energy, prices = sum(row[1] for row in rows), [row[2] for row in rows]
+        low, high = min(prices), max(prices)
+        price = _price(low) if low == high else f"{_price(low)} to {_price(high)}"
+        verb = "orders" if kind == "place" else "orders instead"
+        several = f" in {len(rows)} orders" if len(rows) > 1 else ""
+        whys = "; ".join(dict.fromkeys(str(row[3]) for row in rows[:MOST_WHYS]))
+        more = "; ..." if len(rows) > MOST_WHYS else ""
+        yield f"{head}{verb} to {side[0]} {energy} Wh for {device}{several} at {price}: {whys}{more}"
 
 
 def _cleared(story: Mapping[str, Any]) -> str:

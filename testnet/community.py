@@ -28,7 +28,9 @@ SLOTS = 48
 SUNNY_SHARE = 5
 """A candidate day is among the sunniest 1/SUNNY_SHARE of all days."""
 
+PAST_DAYS = 28
 EV_CHARGER_W = 3_600
+EV_WH_PER_KM = 160
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,10 @@ class Battery:
 
 @dataclass(frozen=True, slots=True)
 class Ev:
-    """It must take ``need_wh`` in the slots [first_slot, departure_slot) of the day, at most ``power_w``."""
+    """It must take ``need_wh``, for a trip of ``km``, in the slots [first_slot, departure_slot) of the day, at most
+    ``power_w``."""
 
+    km: int
     need_wh: int
     power_w: int
     first_slot: int
@@ -53,15 +57,16 @@ class Ev:
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """One building. The four series hold Wh for the day's 48 slots, and for the day before."""
+    """One building. ``load_wh`` and ``sun_wh``: Wh in the day's 48 slots; ``load_past_wh`` and ``sun_past_wh``: in
+    those of the days before, at most PAST_DAYS, all that the home knows of itself when the day begins."""
 
     name: str
     building: int
     pv_w: int
     load_wh: tuple[int, ...]
     sun_wh: tuple[int, ...]
-    load_before_wh: tuple[int, ...]
-    sun_before_wh: tuple[int, ...]
+    load_past_wh: tuple[int, ...]
+    sun_past_wh: tuple[int, ...]
     battery: Battery
     ev: Ev
 
@@ -129,15 +134,16 @@ def _hours(day: int) -> slice:
 
 
 def _home(building: _Building, day: int) -> Home:
-    today, before = _hours(day), _hours(day - 1)
+    today = _hours(day)
+    past = slice(max(0, day - PAST_DAYS) * HOURS, day * HOURS)
     return Home(
         name=f"home-{building.number:02d}",
         building=building.number,
         pv_w=building.pv_w,
         load_wh=_half_hours(building.load_wh[today]),
         sun_wh=_half_hours(building.sun_wh[today]),
-        load_before_wh=_half_hours(building.load_wh[before]),
-        sun_before_wh=_half_hours(building.sun_wh[before]),
+        load_past_wh=_half_hours(building.load_wh[past]),
+        sun_past_wh=_half_hours(building.sun_wh[past]),
         battery=building.battery,
         ev=_ev(building.number),
     )
@@ -150,10 +156,10 @@ def _half_hours(hours: tuple[int, ...]) -> tuple[int, ...]:
 def _ev(number: int) -> Ev:
     """An assumption, not data: 30 to 60 km a day at 160 Wh/km. Two homes of three commute and charge overnight,
     to leave at 07:30; the third stays at home by day and leaves at 17:00."""
-    need_wh = 160 * (30 + 5 * (number % 7))
+    km = 30 + 5 * (number % 7)
     if number % 3 == 0:
-        return Ev(need_wh, EV_CHARGER_W, first_slot=14, departure_slot=34)
-    return Ev(need_wh, EV_CHARGER_W, first_slot=0, departure_slot=15)
+        return Ev(km, km * EV_WH_PER_KM, EV_CHARGER_W, first_slot=14, departure_slot=34)
+    return Ev(km, km * EV_WH_PER_KM, EV_CHARGER_W, first_slot=0, departure_slot=15)
 
 
 def _read_buildings(directory: Path) -> list[_Building]:

@@ -62,7 +62,8 @@ class Processes:
         logs = world.directory / "logs"
         logs.mkdir()
         for index in range(BROKERS):
-            command = ["cli.main", "broker", "run", "--config", str(world.broker_config(index))]
+            sites = [word for path in world.site_files(index) for word in ("--config", str(path))]
+            command = ["cli.main", "broker", "run", *sites]
             self._start(f"broker-{index}", command, logs)
         self._start("meters", ["testnet.demo_meters", str(world.directory)], logs)
 

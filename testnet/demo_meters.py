@@ -1,12 +1,14 @@
 """The demo's homes, a process of its own: their devices run, their meters report. `python -m testnet.demo_meters DIR`.
 
 It sees the ledger through a gateway, as a stranger would: at the end of every slot it looks up what each device has
-contracted, lets the home's devices run on the measured load and sun (``plant.py``), and has the meters sign what
-flowed. A reading that is in no block after a while is handed in again, the same bytes, through whichever gateway
+contracted, lets the home's devices run on the measured load and sun, as the home's broker has written down for the slot
+(``plant.py``), and has the meters sign what flowed. What is in battery and EV then it tells the broker by the home's
+state file. A reading that is in no block after a while is handed in again, the same bytes, through whichever gateway
 answers.
 """
 
 import asyncio
+import json
 import logging
 import sys
 from pathlib import Path
@@ -16,8 +18,19 @@ from cli.session import Account
 from node.errors import RefusedError
 from node.gateway.client import Client, NodeInfo
 from testnet.community import Home, load_community
-from testnet.demo_world import GATE_BEFORE_END_S, SLOT_S, World, cheapest, device, load_world
-from testnet.plant import KINDS, Flow, first_plant, run_slot
+from testnet.demo_world import (
+    GATE_BEFORE_END_S,
+    SETPOINTS_NAME,
+    SLOT_S,
+    STATES_NAME,
+    World,
+    device,
+    load_world,
+    site_of,
+    states,
+    tariff,
+)
+from testnet.plant import KINDS, Flow, Setpoint, Slot, first_plant, run_slot
 
 log = logging.getLogger("watt.meters")
 
@@ -26,20 +39,39 @@ REPEAT_S = 1.5
 
 
 class Meters:
-    """One home: its plant, and its meters with their registers."""
+    """One home: its plant, its controller, and its meters with their registers."""
 
-    def __init__(self, home: Home, account: Account, first_slot: int) -> None:
+    def __init__(self, world: World, home: Home, account: Account) -> None:
+        self._world = world
         self._home = home
+        self._site = site_of(home)
         self._account = account
-        self._first_slot = first_slot
+        self._directory = world.site_directory(home)
         self._plant = first_plant(home)
         self._registers = dict.fromkeys(KINDS, Flow(0, 0))
+        self._told: tuple[int, dict[str, Setpoint]] = (-1, {})
+
+    def listen(self, slot: int) -> None:
+        """Take in what the broker says while ``slot`` is under way."""
+        try:
+            said = json.loads((self._directory / SETPOINTS_NAME).read_bytes())
+        except FileNotFoundError:
+            return
+        if said["slot"] == slot:
+            kinds = {device(self._home.name, kind): kind for kind in KINDS}
+            points = {kinds[name]: Setpoint(row["wh"], row["value"]) for name, row in said["devices"].items()}
+            self._told = slot, points
 
     async def read(self, client: Client, slot: int, not_after: int) -> list[bytes]:
         """Run the slot and sign a reading for every device."""
         contracts = {kind: await _contract(client, device(self._home.name, kind), slot) for kind in KINDS}
-        index = slot - self._first_slot
-        self._plant, flows = run_slot(self._home, self._plant, index, contracts, cheapest(index), SLOT_S)
+        index = slot - self._world.first_slot
+        points = self._told[1] if self._told[0] == slot else {}
+        now = Slot(index, *tariff(index), contracts, points)
+        self._plant, flows = run_slot(self._home, self._site, self._plant, now)
+        with (self._directory / STATES_NAME).open("a") as file:
+            lines = states(self._world, self._home, (slot + 1) * SLOT_S, self._plant)
+            file.write("".join(f"{line}\n" for line in lines))
         return [await self._sign(kind, slot, flow, not_after) for kind, flow in flows.items()]
 
     async def _sign(self, kind: str, slot: int, flow: Flow, not_after: int) -> bytes:
@@ -107,13 +139,11 @@ async def run(world: World, homes: tuple[Home, ...]) -> None:
     """The whole day, slot by slot."""
     async with Client(world.network.gateways) as client:
         chain = (await client.node_info()).chain
-        meters = [
-            Meters(home, Account(client, world.key(f"{home.name}.meter"), chain), world.first_slot) for home in homes
-        ]
+        meters = [Meters(world, home, Account(client, world.key(f"{home.name}.meter"), chain)) for home in homes]
         outbox = Outbox(client)
         helpers = [asyncio.create_task(outbox.follow()), asyncio.create_task(outbox.repeat())]
         for slot in range(world.first_slot, world.end_slot):
-            info = await _slot_over(client, slot)
+            info = await _slot_over(client, slot, meters)
             raws = [raw for home in meters for raw in await home.read(client, slot, info.now + 2 * SLOT_S)]
             await outbox.send(raws)
         await outbox.drained()
@@ -122,11 +152,13 @@ async def run(world: World, homes: tuple[Home, ...]) -> None:
         await asyncio.gather(*helpers, return_exceptions=True)
 
 
-async def _slot_over(client: Client, slot: int) -> NodeInfo:
+async def _slot_over(client: Client, slot: int, homes: list[Meters]) -> NodeInfo:
     """Wait for the end of the slot, and for a block behind its gate: then its contracts are known."""
     ends = (slot + 1) * SLOT_S
     while True:
         info = await client.node_info()
+        for home in homes:
+            home.listen(slot)
         if info.now >= ends and info.head_time >= ends - GATE_BEFORE_END_S:
             return info
         await asyncio.sleep(POLL_S)

@@ -3,7 +3,8 @@
     DIR/genesis.json, DIR/nodes/...    the network (testnet/genesis.py)
     DIR/world.json                     where the homes' data lie, and the day
     DIR/keys/*.json, DIR/passphrase    utility, and for every home its owner's, its broker's and its meters' key
-    DIR/brokers/broker-0.json, ...     what each broker process is told
+    DIR/brokers/broker-0/home-01/...   what a broker process is told of each of its homes: site.toml, the readings of
+                                       the weeks before, the states that the home tells; and its journal
 
 Who is who: four members run the nodes. The utility supplies who is short; the grid operator has the wires; two
 aggregators hold the homes. A home's devices trade with the home's broker key; its meters sign with one key of theirs.
@@ -19,27 +20,31 @@ from typing import Any
 
 import msgspec
 
-from broker.config import Battery as BrokerBattery
-from broker.config import BrokerConfig
-from broker.config import Ev as BrokerEv
-from broker.config import Home as BrokerHome
+from broker.site import Battery, Panels, Site, Vehicle
 from node.errors import ConfigError
 from node.keyfile import load_key, read_passphrase, write_private
 from node.model.keys import SigningKey
-from testnet.community import SLOTS, Community, Home
-from testnet.genesis import Network, build_network, load_network, new_key
+from testnet.community import EV_WH_PER_KM, SLOTS, Community, Home
+from testnet.genesis import GENESIS_NAME, Network, build_network, load_network, new_key
 from testnet.plant import KINDS
 
 PASSPHRASE_NAME = "passphrase"
 KEYS_NAME = "keys"
 BROKERS_NAME = "brokers"
 WORLD_NAME = "world.json"
+SITE_NAME = "site.toml"
+HISTORY_NAME = "history.csv"
+STATES_NAME = "states.csv"
+SETPOINTS_NAME = "setpoints.json"
+STATES_HEADER = "time,device,level_wh,plugged,leaves,need_wh"
 SLOT_S = 1_800
 DAY_S = 86_400
 GATE_BEFORE_END_S = 600
 OUTAGE_S = 3_600
 """A view change of some seconds is none in the life of the homes, though a demo's day passes in minutes."""
 DECIDE_S = 600
+STRATEGY = "truthful"
+ORDERS_AHEAD = 2
 POLL_MS = 200
 TOKEN = 10**9
 PAR = 1_000_000
@@ -104,9 +109,13 @@ class World:
         """One of the world's keys: "utility", "home-03.owner", "home-03.broker", "home-03.meter"."""
         return load_key(self.directory / KEYS_NAME / f"{name}.json", self.passphrase)
 
-    def broker_config(self, index: int) -> Path:
-        """What broker process ``index`` is told."""
-        return self.directory / BROKERS_NAME / f"broker-{index}.json"
+    def site_directory(self, home: Home) -> Path:
+        """What the home's broker is told, and what it keeps."""
+        return self.directory / BROKERS_NAME / f"broker-{(home.building - 1) % BROKERS}" / home.name
+
+    def site_files(self, broker: int) -> list[Path]:
+        """The sites of broker process ``broker``."""
+        return sorted((self.directory / BROKERS_NAME / f"broker-{broker}").glob(f"*/{SITE_NAME}"))
 
 
 def device(home: str, kind: str) -> str:
@@ -124,8 +133,7 @@ class _Document(msgspec.Struct, frozen=True):
 def build_world(directory: Path, data: Path, community: Community, *, time_scale: int, lead_s: int) -> World:
     """Write a new world into ``directory``; its clock begins now, ``lead_s`` of block time before the midnight."""
     passphrase = secrets.token_urlsafe(24)
-    for name in (KEYS_NAME, BROKERS_NAME):
-        (directory / name).mkdir(parents=True)
+    (directory / KEYS_NAME).mkdir(parents=True)
     write_private(directory / PASSPHRASE_NAME, passphrase.encode() + b"\n")
     public = {name: new_key(directory / KEYS_NAME / f"{name}.json", passphrase) for name in _key_names(community)}
     (directory / WORLD_NAME).write_bytes(msgspec.json.encode(_Document(str(data.resolve()), community.date)))
@@ -139,9 +147,8 @@ def build_world(directory: Path, data: Path, community: Community, *, time_scale
         time_origin=_midnight(community.date) - lead_s,
     )
     world = World(directory, network, data, community.date, passphrase)
-    for index in range(BROKERS):
-        config = _broker_config(world, community.homes[index::BROKERS], index)
-        world.broker_config(index).write_bytes(msgspec.json.format(msgspec.json.encode(config), indent=2))
+    for home in community.homes:
+        _write_site(world, home, _midnight(community.date) - lead_s)
     return world
 
 
@@ -159,20 +166,36 @@ def load_world(directory: Path) -> World:
 def budget_of(home: Home) -> dict[str, int]:
     """What the owner allocates, in base units: for the load what yesterday's would cost at the utility and a tenth
     more, for the EV its need at par and a fifth more, for the battery one filling at four fifths of par."""
-    load = sum(wh * _retail(index) for index, wh in enumerate(home.load_before_wh)) * 11 // 10
+    load = sum(wh * tariff(index)[0] for index, wh in enumerate(home.load_past_wh[-SLOTS:])) * 11 // 10
     ev = home.ev.need_wh * PAR * 12 // 10
     if home.name == POOR_EV:
         ev = ev * POOR_EV_PERMILLE // 1000
     return {"load": load, "ev": ev, "battery": home.battery.capacity_wh * PAR * 8 // 10}
 
 
-def cheapest(index: int) -> bool:
-    """Whether the utility's price in slot ``index`` of the day is its lowest."""
-    return _retail(index) == min(retail for _, retail, _ in TARIFFS)
+def tariff(index: int) -> tuple[int, int]:
+    """The utility's (retail, feed-in) in slot ``index`` of the day, base units per Wh."""
+    return next((retail, feed_in) for second, retail, feed_in in reversed(TARIFFS) if second <= index * SLOT_S)
 
 
-def _retail(index: int) -> int:
-    return next(retail for second, retail, _ in reversed(TARIFFS) if second <= index * SLOT_S)
+def site_of(home: Home) -> Site:
+    """The home as its broker and its controller see it. Its EV is a store that holds what the day's trip needs."""
+    battery, ev = home.battery, home.ev
+    names = {kind: device(home.name, kind) for kind in KINDS}
+    limits = {kind: _limits(home, kind) for kind in KINDS}
+    return Site(
+        network=home.name,
+        bus=home.name,
+        load=names["load"],
+        panels=Panels(names["pv"], home.pv_w),
+        battery=Battery(
+            names["battery"], battery.capacity_wh, battery.power_w, battery.power_w, battery.efficiency_permille
+        ),
+        vehicle=Vehicle(names["ev"], "bev", ev.need_wh, ev.power_w, 0, 1000, EV_WH_PER_KM, 0),
+        slot_seconds=SLOT_S,
+        import_w={names[kind]: limits[kind][0] for kind in KINDS},
+        export_w={names[kind]: limits[kind][1] for kind in KINDS},
+    )
 
 
 def _midnight(date: datetime.date) -> int:
@@ -216,10 +239,24 @@ def _settings(community: Community, public: dict[str, str]) -> dict[str, dict[st
 
 
 def _device_row(home: Home, kind: str, public: dict[str, str]) -> list[Any]:
-    limits = {**LIMITS_W, "pv": (0, home.pv_w), "battery": (home.battery.power_w, home.battery.power_w)}
     broker, meter = public[f"{home.name}.broker"], public[f"{home.name}.meter"]
     critical, renewable = kind == "load", kind == "pv"
-    return [device(home.name, kind), home.name, kind, broker, meter, home.name, *limits[kind], critical, renewable]
+    return [
+        device(home.name, kind),
+        home.name,
+        kind,
+        broker,
+        meter,
+        home.name,
+        *_limits(home, kind),
+        critical,
+        renewable,
+    ]
+
+
+def _limits(home: Home, kind: str) -> tuple[int, int]:
+    """(import, export) of a home's device, W."""
+    return {**LIMITS_W, "pv": (0, home.pv_w), "battery": (home.battery.power_w, home.battery.power_w)}[kind]
 
 
 def _lines(homes: tuple[Home, ...]) -> list[list[Any]]:
@@ -244,26 +281,71 @@ def _lines(homes: tuple[Home, ...]) -> list[list[Any]]:
     return lines
 
 
-def _broker_config(world: World, homes: tuple[Home, ...], index: int) -> BrokerConfig:
+def _write_site(world: World, home: Home, begin: int) -> None:
+    """What the home's broker is told: how the home is built, what was measured in the weeks before, and what the home
+    itself says at block time ``begin``."""
+    directory = world.site_directory(home)
+    directory.mkdir(parents=True)
+    (directory / SITE_NAME).write_text(_site_text(world, home))
+    first = world.first_slot - len(home.load_past_wh)
+    rows = zip(range(first, world.first_slot), home.load_past_wh, home.sun_past_wh, strict=True)
+    history = [f"{slot * SLOT_S},{load_wh},{sun_wh}" for slot, load_wh, sun_wh in rows]
+    (directory / HISTORY_NAME).write_text("\n".join(["time,load_wh,sun_wh", *history, ""]))
+    (directory / STATES_NAME).write_text("\n".join([STATES_HEADER, *states(world, home, begin, (None, 0)), ""]))
+
+
+def states(world: World, home: Home, now: int, levels: tuple[int | None, int]) -> list[str]:
+    """What the home says of its battery and its EV at block time ``now``: the lines of its state file. ``levels``: of
+    both; None: half full, as it is at first."""
+    battery_wh, ev_wh = levels
+    index = max(0, now // SLOT_S - world.first_slot)
+    ev = home.ev
+    level = home.battery.initial_wh if battery_wh is None else battery_wh
+    battery = f"{now},{device(home.name, 'battery')},{level},,,"
+    if not ev.first_slot <= index < ev.departure_slot:
+        return [battery, f"{now},{device(home.name, 'ev')},0,no,,"]
+    leaves = (world.first_slot + ev.departure_slot) * SLOT_S
+    return [battery, f"{now},{device(home.name, 'ev')},{ev_wh},yes,{leaves},{ev.need_wh}"]
+
+
+def _site_text(world: World, home: Home) -> str:
     gateways = world.network.gateways
-    return BrokerConfig(
-        gateways=tuple(gateways[index % NODES :] + gateways[: index % NODES]),
-        homes=tuple(_broker_home(home, world.first_slot) for home in homes),
-        passphrase_file=f"../{PASSPHRASE_NAME}",
-        first_slot=world.first_slot,
-        end_slot=world.end_slot,
-        decide_s=DECIDE_S,
-        poll_ms=POLL_MS,
-    )
-
-
-def _broker_home(home: Home, first_slot: int) -> BrokerHome:
+    turn = home.building % NODES
+    asked = ", ".join(f'"{address}"' for address in gateways[turn:] + gateways[:turn])
     battery, ev = home.battery, home.ev
-    return BrokerHome(
-        network=home.name,
-        key_file=f"../{KEYS_NAME}/{home.name}.broker.json",
-        load_wh=home.load_before_wh,
-        sun_wh=home.sun_before_wh,
-        battery=BrokerBattery(battery.capacity_wh, battery.efficiency_permille, battery.initial_wh, first_slot),
-        ev=BrokerEv(ev.need_wh, first_slot + ev.first_slot, first_slot + ev.departure_slot),
-    )
+    return f"""network = "{home.name}"
+gateways = [{asked}]
+genesis = "../../../{GENESIS_NAME}"
+key_file = "../../../{KEYS_NAME}/{home.name}.broker.json"
+passphrase_file = "../../../{PASSPHRASE_NAME}"
+strategy = "{STRATEGY}"
+decide_every = {DECIDE_S}
+orders_ahead = {ORDERS_AHEAD}
+first_slot = {world.first_slot}
+end_slot = {world.end_slot}
+poll_ms = {POLL_MS}
+history_file = "{HISTORY_NAME}"
+state_file = "{STATES_NAME}"
+setpoints_file = "{SETPOINTS_NAME}"
+
+[panels]
+peak_w = {home.pv_w}
+
+[battery]
+capacity_wh = {battery.capacity_wh}
+efficiency_permille = {battery.efficiency_permille}
+
+[vehicle]
+capacity_wh = {ev.need_wh}
+efficiency_permille = 1000
+wh_per_km = {EV_WH_PER_KM}
+km_a_day = {ev.km}
+leaves = "{_clock(ev.departure_slot)}"
+arrives = "{_clock(ev.first_slot)}"
+"""
+
+
+def _clock(index: int) -> str:
+    """The time of day at which slot ``index`` begins."""
+    hours, minutes = divmod(index * SLOT_S // 60, 60)
+    return f"{hours:02d}:{minutes:02d}"

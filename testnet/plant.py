@@ -1,27 +1,28 @@
-"""The physics of a home for one slot: what its panels, appliances, EV and battery do, given what it has contracted.
+"""The physics of a home for one slot: what its panels, appliances, EV and battery do, as its controller lets them.
 
-Pure integers. The load and the sun are the measured ones. The rest follows fixed rules, such as a home's energy
-box would follow without asking anybody, so that nothing but the ledger tells the devices what to do:
-
-- The EV takes what it has bought, then what the home has left over, and whatever the outcome it takes as much as it
-  must to leave in time.
-- The battery holds the home at its contracted position: it stores what would be left over and gives what would be
-  missing, as far as its power and charge go. While the utility is cheapest (night) it gives only what it has sold.
+Pure integers. The load and the sun are the measured ones. The controller follows what the home's broker has written
+down for the slot: what the stores are to do, and what stored energy is worth (``broker.planning.control``). It asks
+nobody. If the broker is silent, stores are run by plain rules. Whatever the broker says, the EV takes as much as it
+must to leave in time.
 """
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from broker.planning.control import Here, Stock, control
+from broker.planning.rules import charge_on_arrival, self_consumption
+from broker.planning.stores import stored
+from broker.site import Site
 from testnet.community import Home
 
 KINDS = ("load", "pv", "battery", "ev")
 
 
 class Plant(NamedTuple):
-    """What changes from slot to slot: the charge of the battery, and what the EV still needs today."""
+    """What changes from slot to slot: what is in the battery and in the EV."""
 
     battery_wh: int
-    ev_need_wh: int
+    ev_wh: int
 
 
 class Flow(NamedTuple):
@@ -31,42 +32,61 @@ class Flow(NamedTuple):
     export_wh: int
 
 
+class Setpoint(NamedTuple):
+    """What a store is to do in the slot, at the plug, and what another Wh in it is worth at its end, base units."""
+
+    planned_wh: int
+    value: int
+
+
+class Slot(NamedTuple):
+    """A slot as the controller sees it: its place in the day, the utility's prices, what each kind of device has bought
+    minus sold, and by kind of device what the broker said, if it did."""
+
+    place: int
+    retail: int
+    feed_in: int
+    contracts: Mapping[str, int]
+    setpoints: Mapping[str, Setpoint]
+
+
 def first_plant(home: Home) -> Plant:
     """The home at midnight."""
-    return Plant(home.battery.initial_wh, home.ev.need_wh)
+    return Plant(home.battery.initial_wh, 0)
 
 
-def run_slot(
-    home: Home, plant: Plant, index: int, contracts: Mapping[str, int], cheapest: bool, slot_seconds: int
-) -> tuple[Plant, dict[str, Flow]]:
-    """Slot ``index`` (0 to 47) of the day. ``contracts``: Wh bought minus sold by kind of device; ``cheapest``: the
-    utility's price is at its lowest of the day. Returns the plant after it and the flow of each kind of device."""
-    load, sun = home.load_wh[index], home.sun_wh[index]
-    short = load - sun - sum(wh for kind, wh in contracts.items() if kind != "battery")
-    ev = _charge_ev(home, plant, index, contracts.get("ev", 0), short, slot_seconds)
-    short += ev
-    stored, given = _move_battery(home, plant, contracts.get("battery", 0) - short, cheapest, contracts, slot_seconds)
-    level = plant.battery_wh + stored * home.battery.efficiency_permille // 1000 - given
-    flows = {"load": Flow(load, 0), "pv": Flow(0, sun), "battery": Flow(stored, given), "ev": Flow(ev, 0)}
-    return Plant(level, plant.ev_need_wh - ev), flows
+def run_slot(home: Home, site: Site, plant: Plant, slot: Slot) -> tuple[Plant, dict[str, Flow]]:
+    """One slot of the day. Returns the plant after it and the flow of each kind of device."""
+    load, sun = home.load_wh[slot.place], home.sun_wh[slot.place]
+    battery, ev = _controlled(home, site, plant, slot, load - sun)
+    after = Plant(stored(plant.battery_wh, battery, home.battery.efficiency_permille), plant.ev_wh + ev)
+    flows = {
+        "load": Flow(load, 0),
+        "pv": Flow(0, sun),
+        "battery": Flow(max(0, battery), max(0, -battery)),
+        "ev": Flow(ev, 0),
+    }
+    return after, flows
 
 
-def _charge_ev(home: Home, plant: Plant, index: int, contract: int, short: int, slot_seconds: int) -> int:
-    """What the EV takes. ``short``: what the home lacks before it, after all its contracts."""
-    if not home.ev.first_slot <= index < home.ev.departure_slot:
-        return 0
-    most = home.ev.power_w * slot_seconds // 3600
-    must = plant.ev_need_wh - most * (home.ev.departure_slot - index - 1)
-    wish = max(contract, must, -short)
-    return max(0, min(wish, most, plant.ev_need_wh))
+def _controlled(home: Home, site: Site, plant: Plant, slot: Slot, net: int) -> tuple[int, int]:
+    """What battery and EV do, at the plug."""
+    is_there = home.ev.first_slot <= slot.place < home.ev.departure_slot
+    must = _must(home, plant, slot.place, site) if is_there else 0
+    position = sum(slot.contracts.values())
+    if not {"battery", "ev"} <= set(slot.setpoints):
+        ev = charge_on_arrival(site, plant.ev_wh) if is_there else 0
+        return self_consumption(site, net + ev - position, plant.battery_wh), ev
+    battery = Stock(plant.battery_wh, 0, *slot.setpoints["battery"])
+    car = Stock(plant.ev_wh, 0, *slot.setpoints["ev"]) if is_there else None
+    flows = control(site, Here(position, net, slot.retail, slot.feed_in), battery, car)
+    if flows.vehicle_wh >= must:
+        return flows.battery_wh, flows.vehicle_wh
+    here = Here(position, net + must, slot.retail, slot.feed_in)
+    return control(site, here, battery, None).battery_wh, must
 
 
-def _move_battery(
-    home: Home, plant: Plant, target: int, cheapest: bool, contracts: Mapping[str, int], slot_seconds: int
-) -> tuple[int, int]:
-    """(stored, given) as near ``target`` as it can; ``target`` positive: store."""
-    if target < 0 and cheapest:
-        target = max(target, min(0, contracts.get("battery", 0)))
-    most = home.battery.power_w * slot_seconds // 3600
-    room = (home.battery.capacity_wh - plant.battery_wh) * 1000 // home.battery.efficiency_permille
-    return max(0, min(target, most, room)), max(0, min(-target, most, plant.battery_wh))
+def _must(home: Home, plant: Plant, index: int, site: Site) -> int:
+    """The least that the EV has to take now, if it takes all it can from then on."""
+    most = site.slot_wh(home.ev.power_w)
+    return max(0, home.ev.need_wh - plant.ev_wh - most * (home.ev.departure_slot - index - 1))

@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,14 +11,13 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
-from broker.config import BrokerConfig, Home
 from chaincode.market_certificate import Auction
 from cli.main import main
 from cli.session import Account
 from cli.verify import verify_product
 from node.gateway.client import Client
-from node.keyfile import PASSPHRASE_VARIABLE, TESTNET, load_key, save_key
-from node.model.keys import SigningKey, generate_key
+from node.keyfile import PASSPHRASE_VARIABLE, load_key
+from node.model.keys import SigningKey
 from testnet.cluster import Cluster
 from testnet.genesis import GENESIS_NAME, PASSPHRASE_NAME, free_ports
 from testnet.neighbourhood import KEYS_NAME
@@ -308,52 +305,3 @@ async def _two_issues(gateways: list[str], key: SigningKey) -> list[int]:
         pairs = zip(accounts, calls, strict=True)
         done = await asyncio.gather(*(account.settle("budget", "issue", call) for account, call in pairs))
         return [status.height for status in done]
-
-
-def test_a_broker_trades_through_the_gateway_that_lives(network: Cluster, watt: Watt, tmp_path: Path) -> None:
-    """Its first gateway does not exist; it places home-1's offers all the same."""
-    (dead,) = free_ports(1)
-    passphrase = watt.passphrase_file.read_text().strip()
-    owner = load_key(watt.keys / "home-1.json", passphrase)
-    save_key(tmp_path / "owner.json", owner, passphrase, TESTNET)
-    home = Home(network="home-1", key_file="owner.json", load_wh=(300,) * 48, sun_wh=(1_500,) * 48)
-    config = BrokerConfig(
-        gateways=(f"127.0.0.1:{dead}", *network.network.gateways),
-        homes=(home,),
-        passphrase_file=str(watt.passphrase_file),
-        poll_ms=200,
-    )
-    (tmp_path / "broker.json").write_bytes(_encoded(config))
-    command = [sys.executable, "-m", "cli.main", "broker", "run", "--config", str(tmp_path / "broker.json")]
-    with (tmp_path / "broker.log").open("wb") as log:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-    try:
-        slot = watt.slot(2)
-        deadline = time.monotonic() + 30
-        while not (orders := watt.json("wallet", "orders", "home-1/pv", "--slot", slot)):
-            assert process.poll() is None and time.monotonic() < deadline, (tmp_path / "broker.log").read_text()
-            time.sleep(0.3)
-    finally:
-        process.terminate()
-    assert process.wait(10) == 0
-    assert {(row["side"], row["energy_wh"]) for row in orders} == {("sell", 1_200)}
-
-
-def test_a_broker_that_cannot_start(tmp_path: Path, network: Cluster) -> None:
-    config = BrokerConfig(
-        gateways=tuple(network.network.gateways),
-        homes=(Home(network="nowhere", key_file="k.json", load_wh=(1,), sun_wh=(1,)),),
-        passphrase_file="passphrase",
-    )
-    (tmp_path / "passphrase").write_text("secret\n")
-    save_key(tmp_path / "k.json", generate_key(), "secret", TESTNET)
-    (tmp_path / "broker.json").write_bytes(_encoded(config))
-    result = CliRunner().invoke(main, ["broker", "run", "--config", str(tmp_path / "broker.json")])
-    assert result.exit_code == 1 and result.stderr.startswith("watt: unknown-network: ")
-    (tmp_path / "broker.json").write_text("{}")
-    result = CliRunner().invoke(main, ["broker", "run", "--config", str(tmp_path / "broker.json")])
-    assert result.exit_code == 1 and result.stderr.startswith("watt: bad-config: ")
-
-
-def _encoded(config: BrokerConfig) -> bytes:
-    return msgspec.json.encode(config)

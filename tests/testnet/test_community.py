@@ -32,7 +32,8 @@ def test_units_and_the_split_of_an_hour(tmp_path: Path) -> None:
     home = load_community(write_data(tmp_path, [day * 3])).homes[0]
     assert home.load_wh[:3] == (500, 501, 250), "1,001 Wh in the hour, the odd one in the second half"
     assert home.sun_wh[:2] == (1000, 1000), "500 W/kW on 4 kW for an hour are 2,000 Wh"
-    assert len(home.load_wh) == len(home.sun_wh) == len(home.load_before_wh) == len(home.sun_before_wh) == SLOTS
+    assert len(home.load_wh) == len(home.sun_wh) == SLOTS
+    assert len(home.load_past_wh) == len(home.sun_past_wh) == SLOTS, "one day lies before"
     assert (home.battery.capacity_wh, home.battery.power_w, home.battery.efficiency_permille) == (6400, 5000, 900)
 
 
