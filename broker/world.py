@@ -16,17 +16,21 @@ from typing import Any, Final, NamedTuple
 from broker.data.homes import Series
 from broker.site import Site
 from cli.grid_file import GridVersion
+from node.model.codec import sha256
 from node.model.keys import SigningKey
 
 DAY_S: Final = 86_400
 PERIOD_DAYS: Final = 30
 AMPLE_BUDGET: Final = 10**13
-"""Base units for a device and period: 10,000 tokens, so that nothing is refused for want of money."""
+"""Base units for a device and period, at least: 10,000 tokens."""
+MAX_GIVEN: Final = 2**57
+"""Of all devices together: half of what the ledger lets be issued, since two periods may overlap."""
 MIX_PERMILLE: Final = 300
 """Assumed: how much of the utility's energy is renewable."""
 MAX_ESTIMATES: Final = 1_000
 
-STREET_ROOT: Final = "transformer"
+STREET_ROOT: Final = "street/transformer"
+"""No home is called so: names of homes have no slash."""
 STREET_RATE: Final = 40
 """Assumed: base units per Wh and metre; 500 m across the street cost 0.02 tokens per kWh."""
 FEEDERS: Final = ("a", "b", "c")
@@ -119,7 +123,7 @@ class Period(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class World:
     """``retail`` and ``feed_in``: base units per Wh for each slot from ``first_slot`` on. ``budgets``: by device, base
-    units for a whole period; devices that are not in it have ``AMPLE_BUDGET``."""
+    units for a whole period; devices that are not in it have so much that nothing is refused for want of money."""
 
     sites: tuple[Site, ...]
     grid: GridVersion
@@ -173,7 +177,7 @@ class World:
 
     def budget(self, device: str, period: Period) -> int:
         """What ``device`` is given for ``period``: of a period that lies in the season in part, that part."""
-        return self.budgets.get(device, AMPLE_BUDGET) * (period.end - period.first) // self.period_slots
+        return self.budgets.get(device, self._ample) * (period.end - period.first) // self.period_slots
 
     def settings(self) -> dict[str, dict[str, Any]]:
         """The genesis settings, by contract."""
@@ -202,6 +206,14 @@ class World:
             "budget": {"period_slots": self.period_slots, "ahead_permille": 1_000},
         }
 
+    @property
+    def _ample(self) -> int:
+        """What the largest device could spend at the dearest price, for each, as far as there are tokens."""
+        most_w = max([power for site in self.sites for power in site.import_w.values()])
+        wh = most_w * self.period_slots * self.slot_seconds // 3600
+        devices = sum([len(site.devices) for site in self.sites])
+        return min(max(AMPLE_BUDGET, wh * int(self.retail.max())), MAX_GIVEN // devices)
+
     def _period(self, number: int) -> Period:
         length = self.period_slots
         return Period(number, max(number * length, self.first_slot), min((number + 1) * length, self.end_slot))
@@ -211,7 +223,7 @@ def known_keys(networks: Sequence[str]) -> SecretKeys:
     """The same in every run, for where nothing hangs on who signs."""
 
     def key(*name: str) -> SigningKey:
-        return SigningKey("/".join(name).encode().ljust(32, b".")[-32:])
+        return SigningKey(sha256(b"known key ", "/".join(name).encode()))
 
     def by_network(role: str) -> dict[str, SigningKey]:
         return {network: key(role, network) for network in networks}
@@ -230,12 +242,14 @@ def street(names: Sequence[str], rate: int = STREET_RATE) -> GridVersion:
         feeder, place = FEEDERS[number], index // len(FEEDERS)
         if place == 0:
             limit = FEEDER_LIMITS_W[number]
-            lines.append((STREET_ROOT, f"feeder-{feeder}", FEEDER_METRES[number], 0, limit, limit))
+            lines.append((STREET_ROOT, f"street/feeder-{feeder}", FEEDER_METRES[number], 0, limit, limit))
         if place % HOMES_PER_POLE == 0:
             poles[feeder] += 1
-            before = f"feeder-{feeder}" if poles[feeder] == 1 else f"pole-{feeder}{poles[feeder] - 1}"
-            lines.append((before, f"pole-{feeder}{poles[feeder]}", POLE_METRES, 0, None, None))
-        lines.append((f"pole-{feeder}{poles[feeder]}", name, _SPUR_METRES[index % len(_SPUR_METRES)], 0, None, None))
+            before = f"street/feeder-{feeder}" if poles[feeder] == 1 else f"street/pole-{feeder}{poles[feeder] - 1}"
+            lines.append((before, f"street/pole-{feeder}{poles[feeder]}", POLE_METRES, 0, None, None))
+        lines.append(
+            (f"street/pole-{feeder}{poles[feeder]}", name, _SPUR_METRES[index % len(_SPUR_METRES)], 0, None, None)
+        )
     return GridVersion(STREET_ROOT, rate, tuple(lines))
 
 

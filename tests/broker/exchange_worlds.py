@@ -24,7 +24,7 @@ from node.model.transaction import sign_transaction
 from tests.ledger.chains import MEMBERS, certify
 
 FOREVER = 2**40
-WORK = "pole-a1"
+WORK = "street/pole-a1"
 """A bus at which a vehicle is by day."""
 
 _year: list[Homes] = []
