@@ -21,6 +21,7 @@ from broker.site import Vehicle
 from broker.vehicles.energy import battery_wh
 from broker.vehicles.statistics import (
     DAY_STARTS_HOUR,
+    DRIVERS,
     HOME,
     MOST_TRIPS,
     WORK,
@@ -75,7 +76,7 @@ class Mobility:
 
     def draw(self, seed: int, driver: Driver, first: datetime.date, days: int) -> list[Trip]:
         """The trips of ``days`` days from ``first`` on, one after the other."""
-        chance = np.random.default_rng(seed)
+        chance = np.random.default_rng([seed, DRIVERS.index(driver)])
         commute = self._distance(chance, LONGEST_COMMUTE_KM)
         trips: list[Trip] = []
         for day in range(days):

@@ -13,6 +13,7 @@ spread, so the hours count for their share of a day. Distances become energy by 
 (broker.vehicles.energy) before the quantile is taken: a hybrid's long trips ask for no more than its battery holds.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -75,10 +76,22 @@ def outlook(
     return VehicleOutlook(
         level_wh=level_wh,
         buses=tuple(buses),
-        least_wh=tuple(least),
+        least_wh=_less_what_is_driven(buses, least, used),
         used_wh=_whole(used),
         shortage_price=shortage_price,
     )
+
+
+def _less_what_is_driven(buses: Sequence[str], least: Sequence[int], used: Sequence[float]) -> tuple[int, ...]:
+    """What is to be ready is for a vehicle that has not left yet, while the level that a plan expects falls by the mean
+    of what is driven. So that it is not charged for twice, what was driven since is taken off, until it is back."""
+    asked, driven = [], 0.0
+    for slot, wanted in enumerate(least):
+        if not wanted or (slot and buses[slot] and not buses[slot - 1]):
+            driven = 0.0
+        asked.append(max(0, wanted - int(driven)))
+        driven += used[slot]
+    return tuple(asked)
 
 
 def _whole(series: list[float]) -> tuple[int, ...]:

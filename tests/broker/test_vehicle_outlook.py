@@ -79,7 +79,8 @@ def test_habits_are_learnt_by_weekday() -> None:
     monday = FIRST + 56 * 24
     expected = look(seen, monday, 48)
     assert expected.buses == tuple("H" if place else "" for place in WORK_DAY * 2)
-    assert expected.least_wh[7] == 60 * 160 + CAR.reserve_wh == expected.least_wh[31]
+    assert expected.least_wh[31] == pytest.approx(60 * 160 + CAR.reserve_wh, abs=100)
+    assert expected.least_wh[7] == pytest.approx(60 * 160 + CAR.reserve_wh, abs=100)
     assert abs(sum(expected.used_wh[:24]) - 9_600) < 1_000
     for each in weeks(1)[:5]:
         seen = _and(seen, each)
@@ -102,7 +103,7 @@ def test_a_weekday_that_differs_from_the_others_is_told_apart() -> None:
     assert look(seen, monday).least_wh[7] < 60 * 160
     for _ in range(4):
         _and(seen, (WORK_DAY, 20))
-    assert look(seen, monday + 96).least_wh[7] == 160 * 160 + CAR.reserve_wh
+    assert look(seen, monday + 96).least_wh[7] == pytest.approx(160 * 160 + CAR.reserve_wh, abs=100)
 
 
 def test_a_vehicle_that_left_early_is_gone() -> None:
