@@ -52,11 +52,12 @@ class _Last(NamedTuple):
 
 
 class _Belief(NamedTuple):
-    """Where between feed-in and retail: ten quantiles, their mean, and how likely it is that there is any trade."""
+    """Where between feed-in and retail: ten quantiles and their mean, and what a Wh is expected to cost and to bring."""
 
     places: tuple[float, ...]
     mean: float
-    trade: float
+    buy: float
+    sell: float
     seen: int
 
 
@@ -104,18 +105,28 @@ class PriceBook:
         return tuple(feed_in + round(span * place) for place in places), belief.seen
 
     def outlook(self, bus: str, slots: Sequence[int], terms: Sequence[tuple[int, int]]) -> Prices:
-        """What a traded Wh is expected to cost and to bring in each of ``slots``; ``terms``: their (retail, feed-in).
+        """What a Wh is expected to cost and to bring in each of ``slots``, traded or not; ``terms``: their (retail,
+        feed-in). The first slot is the one to be traded in now, and has the utility's prices.
 
-        What does not find a partner is bought at retail and sold at feed-in:
-        buy = P(trade) x price + (1 - P(trade)) x retail, sell = P(trade) x price + (1 - P(trade)) x feed-in.
+        For a plan says what energy is worth, and what it is worth to trade in a slot is to be told from what is left
+        if that trade fails: the utility now, or the market later. Were a plan to count on a cheap purchase now, it
+        would bid no more than that, get nothing, and leave a battery empty that retail itself was worth filling for.
+
+        What finds no partner is bought at retail and sold at feed-in: over the past slots that count for this one,
+        buy is the mean of P x price + (1 - P) x retail, sell that of P x price + (1 - P) x feed-in. P is 1 in a slot
+        with trade. Without, the price shows who was there: where it lay at retail there were buyers alone, and a
+        seller would have sold for certain, a buyer not; at feed-in sellers alone. So P is then the price's place for a
+        seller, and what that lacks of 1 for a buyer.
         """
         buys: list[int] = []
         sells: list[int] = []
         for slot, (retail, feed_in) in zip(slots, terms, strict=True):
             belief = self._belief(bus, slot)
             span = max(0, retail - feed_in)
-            buys.append(feed_in + round(span * (1 - belief.trade * (1 - belief.mean))))
-            sells.append(feed_in + round(span * belief.trade * belief.mean))
+            buys.append(feed_in + round(span * belief.buy))
+            sells.append(feed_in + round(span * belief.sell))
+        if buys:
+            buys[0], sells[0] = max(terms[0]), min(terms[0])
         retails, feed_ins = tuple(retail for retail, _ in terms), tuple(feed_in for _, feed_in in terms)
         return Prices(retails, feed_ins, tuple(map(max, buys, sells)), tuple(sells))
 
@@ -137,17 +148,18 @@ class PriceBook:
 
 def _believed(seen: Sequence[_Seen], weekend: bool) -> _Belief:
     weighed = [(place, PRIOR / len(_PRIOR_PLACES)) for place in _PRIOR_PLACES]
-    whole, traded = PRIOR, PRIOR / 2
+    whole, buy, sell = PRIOR, PRIOR * 0.75, PRIOR * 0.25
     weight = 1.0
     for each in reversed(seen):
         counts = weight if each.weekend == weekend else weight * OTHER_KIND
         weight *= 0.5 ** (1 / HALF_LIFE)
         whole += counts
-        if each.traded:
-            traded += counts
-            weighed.append((each.place, counts))
+        place = each.place
+        buy += counts * (place if each.traded else place * (2 - place))
+        sell += counts * (place if each.traded else place * place)
+        weighed.append((place, counts))
     places = _quantiles(sorted(weighed))
-    return _Belief(places, sum(places) / len(places), traded / whole, len(seen))
+    return _Belief(places, sum(places) / len(places), buy / whole, sell / whole, len(seen))
 
 
 def _quantiles(weighed: list[tuple[float, float]]) -> tuple[float, ...]:

@@ -10,12 +10,19 @@ MONDAY = 4 * 24
 """The epoch was a Thursday; slots are hours."""
 
 
+def tomorrow(book: PriceBook, slot: int) -> tuple[int, int]:
+    """What a Wh is expected to cost and to bring in a slot that is not the next one."""
+    prices = book.outlook("street", [slot - 1, slot], [(RETAIL, FEED_IN)] * 2)
+    assert (prices.buy[0], prices.sell[0]) == (RETAIL, FEED_IN)
+    return prices.buy[1], prices.sell[1]
+
+
 def test_without_experience_every_price_is_as_likely() -> None:
     expected, experience = PriceBook(3600).expected("street", MONDAY, RETAIL, FEED_IN)
     assert experience == 0
     assert expected == tuple(range(87_000, 220_000, 14_000))
-    prices = PriceBook(3600).outlook("street", [MONDAY], [(RETAIL, FEED_IN)])
-    assert (prices.buy, prices.sell) == ((185_000,), (115_000,))
+    prices = tomorrow(PriceBook(3600), MONDAY)
+    assert prices == (185_000, 115_000)
 
 
 def test_prices_are_learnt_by_time_of_day_and_bus() -> None:
@@ -41,19 +48,26 @@ def test_the_last_days_count_more_than_those_before_and_weekends_are_their_own()
     for day in range(21):
         weekend = day % 7 in (5, 6)
         book.observe(MONDAY + 24 * day, "street", 100_000 if weekend else 200_000, 1, RETAIL, FEED_IN)
-    (working, saturday) = (book.outlook("street", [MONDAY + 24 * day], [(RETAIL, FEED_IN)]) for day in (21, 26))
-    assert working.buy[0] > saturday.buy[0]
+    assert tomorrow(book, MONDAY + 24 * 21)[0] > tomorrow(book, MONDAY + 24 * 26)[0]
     for day in range(21, 35):
         book.observe(MONDAY + 24 * day, "street", 90_000, 1, RETAIL, FEED_IN)
     assert book.expected("street", MONDAY + 24 * 35, RETAIL, FEED_IN)[0][5] == 90_000
 
 
-def test_where_nothing_is_traded_the_utility_s_prices_are_to_be_expected() -> None:
-    book = PriceBook(3600)
-    for day in range(40):
-        book.observe(MONDAY + 24 * day, "street", 150_000, 0, RETAIL, FEED_IN)
-    prices = book.outlook("street", [MONDAY + 24 * 40], [(RETAIL, FEED_IN)])
-    assert prices.buy[0] > 210_000 and prices.sell[0] < 90_000
+def test_a_price_without_trade_tells_who_was_there() -> None:
+    """At retail buyers alone: who sells will find one, and who buys pays retail; at feed-in the reverse; in between
+    neither can be sure."""
+    dear, cheap, middle = PriceBook(3600), PriceBook(3600), PriceBook(3600)
+    for day in range(60):
+        dear.observe(MONDAY + 24 * day, "street", RETAIL, 0, RETAIL, FEED_IN)
+        cheap.observe(MONDAY + 24 * day, "street", FEED_IN, 0, RETAIL, FEED_IN)
+        middle.observe(MONDAY + 24 * day, "street", 150_000, 0, RETAIL, FEED_IN)
+    buy, sell = tomorrow(dear, MONDAY + 24 * 60)
+    assert buy > 210_000 and sell > 200_000
+    buy, sell = tomorrow(cheap, MONDAY + 24 * 60)
+    assert buy < 100_000 and sell < 90_000
+    buy, sell = tomorrow(middle, MONDAY + 24 * 60)
+    assert buy > 180_000 and sell < 120_000
 
 
 def test_the_last_auction_of_a_slot_says_most_about_the_next_one() -> None:
@@ -68,13 +82,11 @@ def test_the_last_auction_of_a_slot_says_most_about_the_next_one() -> None:
     assert near[-1] - near[0] < (wide[-1] - wide[0]) // 2 and near[0] <= 190_000 <= near[-1]
     book.observe(today, "street", 90_000, 4000, RETAIL, FEED_IN)
     assert seen == 21 and book.expected("street", today, RETAIL, FEED_IN)[1] == 21
-    other = PriceBook(3600)
-    other.observe(today, "street", 165_000, 4000, RETAIL, FEED_IN)
-    once = other.outlook("street", [today + 24], [(RETAIL, FEED_IN)])
-    twice_book = PriceBook(3600)
-    twice_book.observe(today, "street", 190_000, 3000, RETAIL, FEED_IN)
-    twice_book.observe(today, "street", 90_000, 4000, RETAIL, FEED_IN)
-    assert twice_book.outlook("street", [today + 24], [(RETAIL, FEED_IN)]) == once
+    once, twice = PriceBook(3600), PriceBook(3600)
+    once.observe(today, "street", 165_000, 4000, RETAIL, FEED_IN)
+    twice.observe(today, "street", 190_000, 3000, RETAIL, FEED_IN)
+    twice.observe(today, "street", 90_000, 4000, RETAIL, FEED_IN)
+    assert tomorrow(twice, today + 24) == tomorrow(once, today + 24)
 
 
 @given(
