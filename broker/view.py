@@ -62,14 +62,18 @@ class Outlook:
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What the stores are to do, by slot, at the plug: taken positive, given negative. ``battery_value`` and
-    ``vehicle_value``: what another stored Wh is worth at the end of the slot, base units. ``note``: what a broker
-    should say of how the plan came about, "" if all went well."""
+    ``vehicle_value``: what another stored Wh is worth at the end of the slot, base units. ``battery_worth``
+    and ``vehicle_worth``: the same for the end of index 0 level by level, as (up to which level, value) with falling
+    values; () if it is not known better. ``note``: what a broker should say of how the plan came about, "" if all went
+    well."""
 
     battery_wh: tuple[int, ...]
     vehicle_wh: tuple[int, ...]
     battery_value: tuple[int, ...]
     vehicle_value: tuple[int, ...]
     note: str = ""
+    battery_worth: tuple[tuple[int, int], ...] = ()
+    vehicle_worth: tuple[tuple[int, int], ...] = ()
 
 
 class Step(NamedTuple):

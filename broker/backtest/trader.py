@@ -136,11 +136,11 @@ def flows(house: House, track: Track, index: int, outlook: Outlook, plan: Plan, 
     home = Here(positions.get(site.bus, 0), net, prices.retail[0], prices.feed_in[0])
     battery = None
     if site.battery is not None:
-        battery = Stock(track.battery_level, 0, plan.battery_wh[0], plan.battery_value[0])
+        battery = Stock(track.battery_level, 0, plan.battery_wh[0], plan.battery_value[0], plan.battery_worth)
     if site.vehicle is None or not bus_now or outlook.vehicle is None:
         return control(site, home, battery, None)
     least = next_need(outlook.vehicle, 0)
-    vehicle = Stock(track.vehicle_level, least, plan.vehicle_wh[0], plan.vehicle_value[0])
+    vehicle = Stock(track.vehicle_level, least, plan.vehicle_wh[0], plan.vehicle_value[0], plan.vehicle_worth)
     away = None
     if bus_now != site.bus:
         there = outlook.away.get(bus_now, prices)

@@ -24,12 +24,13 @@ class Here(NamedTuple):
 
 class Stock(NamedTuple):
     """A store in a slot: its level when the slot begins, below which it gives nothing, what the plan has it do in the
-    slot, and the plan's value of a stored Wh at the slot's end."""
+    slot, and the plan's value of a stored Wh at the slot's end, or its ``worth`` by level."""
 
     level_wh: int
     least_wh: int
     planned_wh: int
     value: int
+    worth: tuple[tuple[int, int], ...] = ()
 
 
 class Flows(NamedTuple):
@@ -62,11 +63,13 @@ def store_of(site: Site, store: Battery | Vehicle, stock: Stock) -> Store:
     most_out = site.slot_wh(store.discharge_w)
     return Store(
         store.device,
+        stock.level_wh,
         spare(stock.level_wh, stock.least_wh, most_out) if most_out > 0 else 0,
         room(stock.level_wh, store.capacity_wh, site.slot_wh(store.charge_w), kept),
         stock.planned_wh,
         stock.value,
         kept,
+        stock.worth,
     )
 
 

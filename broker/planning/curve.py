@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from broker.planning.control import Stock, store_of
 from broker.planning.pieces import Store, pieces
 from broker.planning.stores import limit_wh, next_need, stored
-from broker.site import Site
+from broker.site import Battery, Site, Vehicle
 from broker.view import LEVELS_PERMILLE, Curve, Outlook, Plan, Step
 
 CASES: Final = len(LEVELS_PERMILLE)
@@ -81,16 +81,27 @@ def _stores(site: Site, outlook: Outlook, plan: Plan, index: int, bus: str) -> t
         level = outlook.battery_wh
         for flow in plan.battery_wh[:index]:
             level = stored(level, flow, battery.efficiency_permille)
-        stock = Stock(level, 0, plan.battery_wh[index], plan.battery_value[index])
-        found.append(store_of(site, battery, stock))
+        stock = Stock(level, 0, plan.battery_wh[index], plan.battery_value[index], plan.battery_worth)
+        found.append(_store(site, battery, stock, index))
     if (vehicle := site.vehicle) is not None and (seen := outlook.vehicle) is not None and seen.buses[index] == bus:
         level = seen.level_wh
         for slot in range(index):
-            flow = stored(level, plan.vehicle_wh[slot], vehicle.efficiency_permille)
-            level = max(0, flow - seen.used_wh[slot])
-        stock = Stock(level, next_need(seen, index), plan.vehicle_wh[index], plan.vehicle_value[index])
-        found.append(store_of(site, vehicle, stock))
+            level = stored(level, plan.vehicle_wh[slot], vehicle.efficiency_permille)
+            level = max(0, level - seen.used_wh[slot])
+        need = next_need(seen, index)
+        stock = Stock(level, need, plan.vehicle_wh[index], plan.vehicle_value[index], plan.vehicle_worth)
+        found.append(_store(site, vehicle, stock, index))
     return tuple(found)
+
+
+def _store(site: Site, store: Battery | Vehicle, stock: Stock, index: int) -> Store:
+    """In the first slot all that it can do, since what that is worth is known level by level; later no more than the
+    plan has it do, since one value would hold for the last Wh as for the first."""
+    if index == 0:
+        return store_of(site, store, stock)
+    can = store_of(site, store, stock._replace(worth=()))
+    give, take = max(0, -stock.planned_wh), max(0, stock.planned_wh)
+    return can._replace(give_wh=min(can.give_wh, give), take_wh=min(can.take_wh, take))
 
 
 def _drops(stores: tuple[Store, ...], quantiles: Sequence[int], retail: int, feed_in: int) -> list[_Drop]:

@@ -15,14 +15,16 @@ only the plan knows how much is to be done in which of them."""
 
 class Store(NamedTuple):
     """One store in a slot. ``give_wh`` and ``take_wh``: the most that it can; ``planned_wh``: what the plan has it do;
-    ``value``: of a stored Wh."""
+    ``value``: of a stored Wh, or ``worth``: the same by level, (up to which, value) with falling values."""
 
     device: str
+    level_wh: int
     give_wh: int
     take_wh: int
     planned_wh: int
     value: int
     efficiency_permille: int
+    worth: tuple[tuple[int, int], ...] = ()
 
 
 class Piece(NamedTuple):
@@ -37,21 +39,50 @@ class Piece(NamedTuple):
 def pieces(stores: tuple[Store, ...]) -> list[Piece]:
     """All stores' pieces, dearest first."""
     found: list[Piece] = []
-    for number, (_, give, take, planned, value, kept) in enumerate(stores):
-        nudge = abs(value) * NUDGE_PERMILLE // 1000
-        out = max(0, min(give, -planned))
-        into = max(0, min(take, planned))
-        taken = value * kept // 1000
-        if give > out:
-            found.append(Piece(give - out, value + nudge if planned <= 0 else value, number, False))
-        if out:
-            found.append(Piece(out, value - nudge, number, False))
-        if into:
-            found.append(Piece(into, min(taken + nudge, value), number, True))
-        if take > into:
-            found.append(Piece(take - into, taken - nudge, number, True))
+    for number, store in enumerate(stores):
+        if store.give_wh > 0:
+            _keep(found, number, store)
+        if store.take_wh > 0:
+            _take(found, number, store)
     found.sort(key=_worth)
     return found
+
+
+def _keep(found: list[Piece], number: int, store: Store) -> None:
+    """From the least that can be left in it up to its level."""
+    level = store.level_wh
+    at = level - store.give_wh
+    goal = max(at, level + min(0, store.planned_wh))
+    for upto, value in store.worth or ((level, store.value),):
+        nudge = abs(value) * NUDGE_PERMILLE // 1000
+        for edge, worth in ((min(goal, upto), value + nudge), (min(level, upto), value - nudge)):
+            if edge > at:
+                found.append(Piece(edge - at, worth, number, False))
+                at = edge
+    if at < level:  # beyond what is known: as the last
+        found.append(Piece(level - at, _last(store), number, False))
+
+
+def _take(found: list[Piece], number: int, store: Store) -> None:
+    """From its level up to the most that can be in it; energy at the plug."""
+    kept, most = store.efficiency_permille, store.take_wh
+    at = 0
+    goal = max(0, min(most, store.planned_wh))
+    for upto, value in store.worth or ((None, store.value),):
+        nudge = abs(value) * NUDGE_PERMILLE // 1000
+        edge = most if upto is None else min(most, (upto - store.level_wh) * 1000 // kept)
+        for end, worth in ((min(goal, edge), value + nudge), (edge, value - nudge)):
+            if end > at:
+                found.append(Piece(end - at, min(worth, worth * kept // 1000), number, True))
+                at = end
+    if at < most:
+        worth = _last(store)
+        found.append(Piece(most - at, min(worth, worth * kept // 1000), number, True))
+
+
+def _last(store: Store) -> int:
+    value = store.worth[-1][1] if store.worth else store.value
+    return value - abs(value) * NUDGE_PERMILLE // 1000
 
 
 def _worth(piece: Piece) -> int:

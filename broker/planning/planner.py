@@ -6,6 +6,7 @@ cheapest plan would be cheaper with it. Whatever becomes of HiGHS, there is a pl
 ``MOST_ITERATIONS`` steps it is the rule that a home without a broker lives by, and the plan's note says so.
 """
 
+from dataclasses import replace
 from typing import Final
 
 import highspy
@@ -37,6 +38,7 @@ from broker.planning.program import (
 )
 from broker.planning.rules import rule_plan
 from broker.planning.stores import next_need, room, spare, stored
+from broker.planning.worth import Span, worth_by_level
 from broker.site import Battery, Site, Vehicle
 from broker.view import LEVELS_PERMILLE, Outlook, Plan, VehicleOutlook
 
@@ -57,6 +59,7 @@ class Planner:
         battery, vehicle = site.battery, site.vehicle
         self._battery = battery or Battery("", 0, 0, 0, 1000)
         self._vehicle = vehicle
+        self._first_costs: list[float] = []
         self._solver = highspy.Highs()  # type: ignore[no-untyped-call]
         for name, value in (("output_flag", False), ("threads", 1), ("presolve", "off")):
             self._solver.setOptionValue(name, value)
@@ -80,7 +83,8 @@ class Planner:
         else:
             taken = columns[HOME_TAKE] + columns[AWAY_TAKE] - columns[HOME_GIVE] - columns[AWAY_GIVE]
             vehicle_wh, vehicle_value = _flows(taken), _values(-duals[VEHICLE])
-        return _possible(self._site, outlook, Plan(battery_wh, vehicle_wh, battery_value, vehicle_value))
+        plan = _possible(self._site, outlook, Plan(battery_wh, vehicle_wh, battery_value, vehicle_value))
+        return self._with_worth(outlook, plan, columns) if slots > 1 else plan
 
     def _solve(self, outlook: Outlook, slots: int, vehicle: Vehicle | None) -> tuple[Floats | None, Floats | None]:
         """Columns and duals, a row for each kind; nothing if HiGHS did not come to an end."""
@@ -93,6 +97,33 @@ class Planner:
         solution = solver.getSolution()
         columns = np.array(solution.col_value).reshape(-1, slots)
         return columns, np.array(solution.row_dual).reshape(-1, slots)
+
+    def _with_worth(self, outlook: Outlook, plan: Plan, columns: Floats) -> Plan:
+        """The plan with what the stores' energy is worth by level, as far as they can do anything in the first slot."""
+        site, seen = self._site, outlook.vehicle
+        slots = columns.shape[1]
+        spans: dict[str, Span] = {}
+        if (battery := site.battery) is not None:
+            level = min(max(outlook.battery_wh, 0), battery.capacity_wh)
+            spans["battery"] = _span(site, battery, level, 0, LEVEL * slots, float(columns[LEVEL, 0]))
+        driven = 0
+        if (vehicle := site.vehicle) is not None and seen is not None and seen.buses[0]:
+            level, driven = min(max(seen.level_wh, 0), vehicle.capacity_wh), seen.used_wh[0]
+            span = _span(site, vehicle, level, next_need(seen, 0), CAR * slots, float(columns[CAR, 0]))
+            spans["vehicle"] = span._replace(
+                least=max(0.0, span.least - driven / WH), most=max(0.0, span.most - driven / WH)
+            )
+        first = range(0, columns.size, slots)
+        steps = worth_by_level(self._solver, list(spans.values()), first, self._first_costs)
+        by_store = {
+            name: tuple((round(upto * WH), round(worth * MONEY)) for upto, worth in each)
+            for name, each in zip(spans, steps, strict=True)
+        }
+        return replace(
+            plan,
+            battery_worth=by_store.get("battery", ()),
+            vehicle_worth=tuple((upto + driven, worth) for upto, worth in by_store.get("vehicle", ())),
+        )
 
     def _program(self, outlook: Outlook, slots: int, vehicle: Vehicle | None) -> highspy.HighsLp:
         """The figures of this outlook."""
@@ -127,6 +158,7 @@ class Planner:
         shape = matrix(
             slots, battery.efficiency_permille / 1000, None if vehicle is None else vehicle.efficiency_permille / 1000
         )
+        self._first_costs = cost[:, 0].tolist()
         program = highspy.HighsLp()
         program.num_col_, program.num_row_ = shape.columns, shape.rows
         program.col_cost_, program.col_lower_, program.col_upper_ = cost.ravel(), lower.ravel(), upper.ravel()
@@ -203,6 +235,14 @@ def _check(outlook: Outlook) -> int:
     if slots and outlook.net.shape != (slots, len(LEVELS_PERMILLE)):
         raise ValueError(f"quantiles of shape {outlook.net.shape}, not {(slots, len(LEVELS_PERMILLE))}")
     return slots
+
+
+def _span(site: Site, store: Battery | Vehicle, level: int, least: int, column: int, planned: float) -> Span:
+    """Where a store can be at the end of the first slot, before it drives."""
+    kept = store.efficiency_permille
+    lowest = level - spare(level, least, site.slot_wh(store.discharge_w))
+    highest = stored(level, room(level, store.capacity_wh, site.slot_wh(store.charge_w), kept), kept)
+    return Span(column, lowest / WH, planned, highest / WH)
 
 
 def _floors(seen: VehicleOutlook, level: int) -> list[int]:

@@ -74,6 +74,7 @@ stocks = st.builds(
     least_wh=st.just(0),
     planned_wh=st.just(0),
     value=st.integers(0, 24).map(lambda x: x * 10_000),
+    worth=st.just(()),
 )
 """Planned: nothing, so that with no nudge the curve is the exact optimum."""
 
