@@ -87,16 +87,24 @@ def _rents(scene: Scene, replay: Replay) -> dict[str, int]:
     return rents
 
 
-def _bills(scene: Scene, replay: Replay, rule: Sequence[Track], alone: Sequence[Track], optima: Optima) -> list[Bills]:
+def broker_costs(scene: Scene, replay: Replay) -> list[int]:
+    """Each home's bill for the season that was played, base units: the ledger's, and what no ledger knows."""
     rents = _rents(scene, replay)
+    return [
+        _bill(scene, replay, house).sums.cost() - rents[house.site.network] + cases.extra_cost(scene, house, track)
+        for house, track in zip(scene.houses, replay.tracks, strict=True)
+    ]
+
+
+def _bills(scene: Scene, replay: Replay, rule: Sequence[Track], alone: Sequence[Track], optima: Optima) -> list[Bills]:
+    costs = broker_costs(scene, replay)
     found = []
     for number, house in enumerate(scene.houses):
-        cost = _bill(scene, replay, house).sums.cost() - rents[house.site.network]
         found.append(
             Bills(
                 utility_only=tokens(sum(rule[number].cost) + cases.extra_cost(scene, house, rule[number])),
                 alone=tokens(sum(alone[number].cost) + cases.extra_cost(scene, house, alone[number])),
-                broker=tokens(cost + cases.extra_cost(scene, house, replay.tracks[number])),
+                broker=tokens(costs[number]),
                 optimum=tokens(optima.together.shares[number].bill),
                 optimum_alone=tokens(optima.alone.shares[number].bill),
             )
