@@ -13,7 +13,10 @@ from pathlib import Path
 from statistics import median
 from typing import Final, NamedTuple
 
-from broker.backtest.engine import run_on
+from broker.backtest.engine import Replay
+from broker.backtest.figures import broker_costs
+from broker.backtest.forecasts import WeekByWeek
+from broker.backtest.foresight import Foresight
 from broker.backtest.meters import Row
 from broker.backtest.result import BASE_UNITS, Result
 from broker.backtest.scene import Scene, build
@@ -34,10 +37,14 @@ GENTLE: Final = 15
 
 
 class Lived(NamedTuple):
-    """A week that was lived on nodes. ``audit``: the process that replays the first node's chain."""
+    """Days that were lived on nodes. ``costs``: each home's bill, base units; ``audit``: the process that replays the
+    first node's chain."""
 
     run: Run
-    result: Result
+    homes: tuple[str, ...]
+    costs: tuple[int, ...]
+    traded_wh: int
+    estimated: int
     traffic: Traffic
     lateness: Lateness
     agreement: Agreement
@@ -51,6 +58,7 @@ def live(run: Run, directory: Path, slot_ms: int, tell: Callable[[float], None])
     Raises ConfigError and RefusedError as building, starting and trading do.
     """
     scene = build(run)
+    foresight = Foresight(scene, WeekByWeek(scene.homes, scene.span))
     keys = known_keys([site.network for site in scene.sites])
     network = build_network(
         directory,
@@ -68,7 +76,9 @@ def live(run: Run, directory: Path, slot_ms: int, tell: Callable[[float], None])
         with ChainExchange(network.genesis, network.gateways, _by_public(keys)) as exchange:
             if exchange.now >= scene.world.start:
                 raise RefusedError("too-slow", "the days began before the nodes had started: make hours longer")
-            result = run_on(scene, exchange, _meters(scene, keys, network.genesis.chain), tell)
+            replay = Replay(scene, foresight, exchange, _meters(scene, keys, network.genesis.chain))
+            replay.run(tell)
+            costs = broker_costs(scene, replay)
             traffic, lateness = exchange.traffic, exchange.lateness
         agreement = cluster.agreement()
     finally:
@@ -77,7 +87,11 @@ def live(run: Run, directory: Path, slot_ms: int, tell: Callable[[float], None])
     audit = subprocess.Popen(
         ["nice", "-n", str(GENTLE), *command, str(network.nodes[0].config_path)], stdout=subprocess.PIPE
     )
-    return Lived(run, result, traffic, lateness, agreement, slot_ms, audit)
+    names = tuple(site.network for site in scene.sites)
+    world = scene.world
+    sums = [replay.accounts.bill(name, world.first_slot, world.end_slot).sums for name in names]
+    traded_wh, estimated = sum(each.bought_wh for each in sums), sum(each.estimated for each in sums)
+    return Lived(run, names, tuple(costs), traded_wh, estimated, traffic, lateness, agreement, slot_ms, audit)
 
 
 def week_of(lived: Lived, in_process: Result) -> Week:
@@ -88,12 +102,12 @@ def week_of(lived: Lived, in_process: Result) -> Week:
         raise RefusedError("bad-chain", f"`watt node verify` refuses the chain of {lived.run.name}")
     report = json.loads(out)
     root = lived.agreement.root
-    homes = zip(in_process.homes, lived.result.homes, strict=True)
+    here = {home.name: round(home.bills.broker * BASE_UNITS) for home in in_process.homes}
     spare, answers = sorted(lived.lateness.spare_ms), sorted(lived.lateness.answers_ms)
     return Week(
         season=lived.run.season,
-        first_day=lived.result.settings.first_day,
-        days=lived.result.settings.days,
+        first_day=in_process.settings.first_day,
+        days=in_process.settings.days,
         slot_ms=lived.slot_ms,
         blocks=lived.traffic.blocks,
         transactions=lived.traffic.transactions,
@@ -109,12 +123,9 @@ def week_of(lived: Lived, in_process: Result) -> Week:
         late=lived.lateness.missed,
         spare_ms=(spare[0], round(median(spare))),
         answer_ms=(round(median(answers)), answers[len(answers) * 99 // 100]),
-        traded_wh=(in_process.community.traded_wh, lived.result.community.traded_wh),
-        estimated_readings=lived.result.community.estimated_readings,
-        homes=tuple(
-            HomeOnNodes(here.name, round(here.bills.broker * BASE_UNITS), round(there.bills.broker * BASE_UNITS))
-            for here, there in homes
-        ),
+        traded_wh=(in_process.community.traded_wh, lived.traded_wh),
+        estimated_readings=lived.estimated,
+        homes=tuple(HomeOnNodes(name, here[name], cost) for name, cost in zip(lived.homes, lived.costs, strict=True)),
     )
 
 
