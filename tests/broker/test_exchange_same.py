@@ -1,5 +1,6 @@
 """The exchange in one process does what the ledger does: the same calls, with signatures, blocks and roots there."""
 
+import datetime
 from random import Random
 from typing import Any
 
@@ -11,6 +12,8 @@ from tests.broker.exchange_worlds import WORK, LedgerExchange, make_world, some_
 
 HOMES = 5
 HOURS = 40
+LAST_OF_PERIOD = datetime.date(2017, 5, 22)
+"""A billing period ends with it."""
 QUIET_S = 8 * 86_400
 SHORT = Windows(retention_s=7_200)
 
@@ -48,7 +51,7 @@ def some_calls(world: World, site: Site, slot: int, orders: list[bytes], random:
 
 def test_every_call_every_event_and_the_whole_state_are_the_ledgers() -> None:
     """Checklist 6: the same contract code as on the chain, to the byte: answers, events, calendar, queries, state."""
-    homes = some_homes(HOMES, 2)
+    homes = some_homes(HOMES, 2, LAST_OF_PERIOD)
     random = Random(7)
     budgets = {f"{home.name}/load": 40 * 10**9 for home in homes.homes}  # so little that some run dry
     world, secret = make_world(homes, budgets, SHORT)
@@ -99,5 +102,6 @@ def test_every_call_every_event_and_the_whole_state_are_the_ledgers() -> None:
     assert local == real
     topics = {event.topic for event in exchange.all_events}
     assert {"fill", "settled", "origin", "pruned", "tariff", "estimated", "auction"} <= topics
+    assert {"period-closed", "rent-returned", "alert", "budget-state"} <= topics
     assert {"place ok", "place_many ok", "replace ok", "cancel ok", "connect ok", "collect ok"} <= codes
     assert {"place over-capacity", "place own-cross", "cancel not-open"} <= codes
