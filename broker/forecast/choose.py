@@ -71,7 +71,7 @@ class _Learnt:
     digest: bytes = b""
     said: list[_Said] = field(default_factory=list)
     losses: list[dict[str, Floats]] = field(default_factory=list)
-    tail: tuple[Rows, Floats] | None = None
+    tail: Rows | None = None
     spreads: dict[str, Floats] = field(default_factory=dict)
     choice: list[str] = field(default_factory=list)
 
@@ -185,24 +185,25 @@ class Chooser:
         length, leads = 7 * history.day_slots, learnt.days * history.day_slots
         firsts = np.arange(learnt.week * length, (learnt.week + 1) * length)
         looked = _rows(self._kind, history, firsts, learnt.days, weather)
-        real = history.at(firsts[:, None] + np.arange(leads))
         if missing <= ERROR_WEEKS + HOLD_OUT_WEEKS:
             based = {each.name: each.predict(history, firsts, leads) for each in self._baselines}
             answers = self._week(history, learnt, firsts, leads, looked, based)
-            known = np.where(firsts[:, None] + np.arange(leads) <= firsts[-1], real, np.nan)
+            slots = firsts[:, None] + np.arange(leads)
+            known = np.where(slots <= firsts[-1], history.at(slots), np.nan)
             losses = {name: pinball(said, known) for name, said in answers.items() if name != CHOSEN}
             learnt.losses = [*learnt.losses, losses][-HOLD_OUT_WEEKS:]
             learnt.said = [*learnt.said, _Said(self._points(learnt, looked), looked)][-ERROR_WEEKS:]
         # The last firsts' slots lie in the week after; their rows wait until all is known.
-        figures = to_scale(self._kind, real, np.maximum(looked.scale, 1.0))
         if learnt.tail is not None:
-            looked, figures = looked.after(learnt.tail[0]), np.concatenate([learnt.tail[1], figures])
-        done = len(figures) - leads
-        learnt.ridge.learn(looked.part(slice(0, done)), figures[:done])
-        learnt.tail = looked.part(slice(done, None)), figures[done:]
+            looked = looked.after(learnt.tail)
+            firsts = np.arange(firsts[0] - len(learnt.tail.x), firsts[-1] + 1)
+        done, learnt.tail = looked.part(slice(0, -leads)), looked.part(slice(-leads, None))
+        real = history.at(firsts[:-leads, None] + np.arange(leads))
+        figures = to_scale(self._kind, real, np.maximum(done.scale, 1.0))
+        learnt.ridge.learn(done, figures)
         learnt.week += 1
         if learnt.boosting is not None:
-            learnt.boosting.learn(looked.part(slice(0, done)), figures[:done])
+            learnt.boosting.learn(done, figures)
             if learnt.week % BOOSTED_EVERY == 0 and missing <= ERROR_WEEKS + HOLD_OUT_WEEKS + BOOSTED_EVERY:
                 learnt.boosting.fit()
         _settle(self._kind, history, learnt)

@@ -35,8 +35,8 @@ PREDICTED: Final = ("temperature_c", "diffuse_w_m2", "direct_w_m2")
 class Skill:
     """Of one method in one month at one home. ``hour``, ``day`` and ``all``: an hour ahead, a day ahead, and over the
     whole day ahead. ``mase_*``: see the module; ``pinball_*``: the mean pinball loss of the quantiles, Wh;
-    ``band_80``: the share of what came between the tenth and the ninetieth percentile, the quantiles about them
-    halved."""
+    ``band_80``: the share of what came between the tenth and the ninetieth percentile, which are the means of the
+    quantiles about them, where it is not sure to be nothing, as at night."""
 
     home: str
     series: Kind
@@ -101,6 +101,7 @@ def _skill(
     losses = pinball(said, real)
     low, high = said[:, :, :2].mean(axis=2), said[:, :, -2:].mean(axis=2)
     inside = (real >= low) & (real <= high)
+    open_slots = known & ((high > 0) | (real > 0))
     return Skill(
         home=home,
         series=kind,
@@ -112,7 +113,7 @@ def _skill(
         pinball_hour=float(losses[hour]),
         pinball_day=float(losses[-1]),
         pinball_all=float(losses.mean()),
-        band_80=float(inside[known].mean()),
+        band_80=float(inside[open_slots].mean()),
     )
 
 
