@@ -4,7 +4,7 @@ from 3:00 to 3:00, the last 24 weeks of which are kept as tables.
 Slots are counted from the epoch; the time of day is UTC.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Final
 
 import numpy as np
@@ -16,6 +16,9 @@ AWAY: Final = 0
 HOME: Final = 1
 WORK: Final = 2
 CODES: Final = {"": AWAY, "home": HOME, "work": WORK}
+GAP_SECONDS: Final = 3 * 3600
+"""So long a gap is taken to be like what was before it; a day with a longer one is no day that was seen."""
+_UNKNOWN: Final = -1
 KEPT_DAYS: Final = 24 * 7
 _DAY_SECONDS: Final = 24 * 3600
 _EPOCH_WEEKDAY: Final = 3
@@ -84,8 +87,8 @@ class DrivingHistory:
         return len(self._places)
 
     def append(self, slot: int, place: str, km: int) -> None:
-        """``place``: where it was plugged in all slot long, "home" or "work", else "". Slots that were missed are
-        taken for slots like the one before, without a km. What is known already is passed over."""
+        """``place``: where it was plugged in all slot long, "home" or "work", else "". A few slots that were missed
+        are taken to be like the one before, without a km. What is known already is passed over."""
         if self._next is None:
             self._next = slot
         if slot < self._next:
@@ -93,7 +96,8 @@ class DrivingHistory:
         most = KEPT_DAYS * _DAY_SECONDS // self.slot_seconds
         gap = min(slot - self._next, most)
         last = self._places[-1] if self._places else CODES[place]
-        self._places.extend([last] * gap + [CODES[place]])
+        filling = last if gap * self.slot_seconds <= GAP_SECONDS else _UNKNOWN
+        self._places.extend([filling] * gap + [CODES[place]])
         self._km.extend([0] * gap + [max(0, km)])
         self._next = slot + 1
         self.place = place
@@ -139,8 +143,12 @@ class DrivingHistory:
         skip = (columns - column) % columns
         whole = max(0, len(self._places) - skip) // columns
         part = slice(skip, skip + whole * columns)
-        first_day = day + (1 if skip else 0)
-        return tabulate(np.array(self._places[part], np.int64), np.array(self._km[part], np.int64), columns, first_day)
+        places = np.array(self._places[part], np.int64)
+        table = tabulate(
+            np.where(places == _UNKNOWN, HOME, places), np.array(self._km[part], np.int64), columns, day + bool(skip)
+        )
+        seen = (places != _UNKNOWN).reshape(whole, columns).all(axis=1)
+        return Days(**{field.name: getattr(table, field.name)[seen] for field in fields(Days)})
 
 
 def tabulate(places: Ints, km: Ints, columns: int, first_day: int) -> Days:

@@ -268,6 +268,17 @@ def test_the_history_forgets_what_is_old_and_passes_over_what_it_knows() -> None
     require_sound(look(gap, FIRST + 10**6 + 1), 24, CAR.capacity_wh)
 
 
+def test_a_day_with_a_long_gap_is_no_day_that_was_seen() -> None:
+    seen = seen_days(*weeks(4))
+    known = len(seen.days())
+    short, long = seen_days(*weeks(4)), seen_days(*weeks(4))
+    for history, first in ((seen, 0), (short, 3), (long, 4)):
+        for hour in range(first, 28):
+            history.append(FIRST + 28 * 24 + hour, WORK_DAY[hour % 24], 0)
+    assert len(seen.days()) == known + 2 == len(short.days())
+    assert len(long.days()) == known, "the night before and the day that it begins"
+
+
 def test_a_place_that_nobody_knows_is_away_and_slots_that_do_not_divide_an_hour_are_refused() -> None:
     seen = DrivingHistory(3600)
     seen.stands("the moon")
