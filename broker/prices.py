@@ -52,7 +52,7 @@ class _Last(NamedTuple):
 
 
 class _Belief(NamedTuple):
-    """Where between feed-in and retail: ten quantiles and their mean, and what a Wh is expected to cost and to bring."""
+    """Places between feed-in and retail: ten quantiles, their mean, what a Wh is expected to cost and to bring."""
 
     places: tuple[float, ...]
     mean: float

@@ -17,6 +17,7 @@ Research 31, 1983). D. Cliff's ZIP traders (HP Laboratories HPL-97-91, 1997) lea
 full. And if all wait, the first auction finds little to trade.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 from broker import ladder
@@ -41,23 +42,22 @@ def wishes(view: SlotView) -> tuple[Wish, ...]:
 
 def _shaded(view: SlotView, side: Side, rung: Rung) -> Rung:
     sign = 1 if side == "buy" else -1
-    margins = [max(0, sign * (rung.value - price)) for price in view.expected]
-    wished = max({0, *margins}, key=lambda shade: (_expected_gain(margins, shade), -shade))
-    shade = wished * view.experience // (view.experience + SURE_AFTER)
+    margins = sorted(margin for price in view.expected if (margin := sign * (rung.value - price)) > 0)
+    shade = _best_shade(margins) * view.experience // (view.experience + SURE_AFTER)
     if shade == 0:
         return rung
     return rung._replace(limit=rung.value - sign * shade, why=f"{rung.why}, {shade} kept back until the gate is near")
 
 
-def _expected_gain(margins: list[int], shade: int) -> int:
-    """Of a Wh, in thousandths, times the number of cases. ``margins``: by how much the value is better than the price
-    in each case; an order shaded by ``shade`` is filled where that is no less."""
-    total = 0
-    for margin in margins:
-        if margin == 0:
-            continue
-        if margin >= shade:
-            total += PIVOTAL_PERMILLE * shade + (1000 - PIVOTAL_PERMILLE) * margin
-        else:
-            total += LATER_PERMILLE * margin
-    return total
+def _best_shade(margins: Sequence[int]) -> int:
+    """The shade of greatest expected gain, 0 if nothing is to be gained. ``margins``: by how much the value is better
+    than the price in each case in which it is, ascending: an order shaded by one of them is filled from there on."""
+    best = most = 0
+    later, now = 0, sum(margins)
+    for number, shade in enumerate(margins):
+        filled = len(margins) - number
+        gain = LATER_PERMILLE * later + PIVOTAL_PERMILLE * shade * filled + (1000 - PIVOTAL_PERMILLE) * now
+        if gain > most:
+            best, most = shade, gain
+        later, now = later + shade, now - shade
+    return best
