@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from broker.backtest.result import to_json
-from broker.backtest.setup import MONTHS, Run
+from broker.backtest.setup import ALL, SEASONS, Run
 from broker.backtest.study import study
 from broker.backtest.study_text import print_study
 from broker.strategies.table import STRATEGIES
@@ -27,7 +27,7 @@ COMPARISONS: Final = ("tolls", "limits", "feed-in")
 
 
 @click.command()
-@click.option("--season", "seasons", multiple=True, type=click.Choice(list(MONTHS)), help="Of the data; repeatable.")
+@click.option("--season", "seasons", multiple=True, type=click.Choice(SEASONS), help="Of the data; repeatable.")
 @click.option("--from", "first", type=click.DateTime(["%Y-%m-%d"]), help="The first day, instead of a season.")
 @click.option("--days", type=click.IntRange(1, 3_660), help="With --from; or only the season's first so many.")
 @click.option("--strategy", "strategies", multiple=True, type=click.Choice(list(STRATEGIES)), help="Repeatable.")
@@ -78,7 +78,7 @@ def backtest(
         vehicles=vehicles,
         grid=grid,
     )
-    whens = ("",) if first is not None else seasons or ("summer",)
+    whens = ("",) if first is not None else seasons or ("summer" if homes is None else ALL,)
     runs = _runs(usual, whens, strategies or (USUAL_STRATEGY,), seeds, compare)
     columns = (
         TextColumn("{task.description}"),

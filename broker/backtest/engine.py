@@ -59,8 +59,7 @@ class Replay:
                 tell(index / count)
             self._slot(index)
         self._submit(self._meters.report())
-        windows = world.windows
-        self._advance(exchange.now + windows.metering_window_s + windows.dispute_window_s + world.slot_seconds)
+        self._advance(world.settled_at)
         tell(1.0)
 
     def _slot(self, index: int) -> None:
@@ -119,7 +118,7 @@ class Replay:
             return
         for call, answer in zip(calls, self._exchange.submit(calls), strict=True):
             if call.contract == "market":
-                self.books.orders[self._network_of[call.key]] += 1
+                self.books.orders[self._network_of[call.key]] += len(call.args.get("orders", "1"))
             if answer.code != "ok":
                 (self.books.refused if call.contract == "market" else self.books.lost)[answer.code] += 1
 

@@ -81,8 +81,9 @@ class WeekByWeek:
 
     def _judge(self, home: int, column: int, said: Quantiles, true: npt.NDArray[np.int64], at: int) -> None:
         """Add up the errors of the week's forecasts of the coming slot, and yesterday's."""
-        median = said[:, 0, MIDDLE - 1 : MIDDLE + 1].mean(axis=1)
-        flowed = true[at : at + len(median)]
-        yesterday = true[at - self._day : at - self._day + len(median)]
+        known = max(0, self._day - at)  # at the data's beginning there is no yesterday
+        median = said[known:, 0, MIDDLE - 1 : MIDDLE + 1].mean(axis=1)
+        flowed = true[at + known : at + known + len(median)]
+        yesterday = true[at + known - self._day : at + known - self._day + len(median)]
         self._errors[home, column] += np.abs(flowed - median).sum()
         self._errors[home, column + 1] += np.abs(flowed - yesterday).sum()

@@ -10,7 +10,7 @@ from broker.backtest.setup import Run, Span, day_of, read_homes, span_of
 from broker.data.homes import Home, Homes, device_names
 from broker.site import Site
 from broker.vehicles.fleet import Driven, fleet
-from broker.world import World, known_keys, street, varied
+from broker.world import World, known_keys, street, varied, windows_of
 from cli.grid_file import GridVersion, read_grid
 from node.errors import ConfigError
 
@@ -52,7 +52,11 @@ class Scene:
 
 def build(run: Run) -> Scene:
     """The scene of ``run``. Raises ConfigError: what cannot be read, does not hold the season, or is no grid."""
-    homes = read_homes(run)
+    return stage(run, read_homes(run))
+
+
+def stage(run: Run, homes: Homes) -> Scene:
+    """The same with ``homes`` as they are."""
     places, grid, homes = _placed(run, homes)
     span = span_of(run, homes)
     season = homes.part(homes.first_slot + span.first, span.count)
@@ -72,6 +76,7 @@ def build(run: Run) -> Scene:
         retail=season.retail,
         feed_in=season.feed_in,
         budgets={},
+        windows=windows_of(season.slot_seconds),
     )
     return Scene(run, homes, span, houses, world)
 

@@ -16,28 +16,28 @@ from broker.backtest.setup import Run
 from broker.exchange import Exchange
 from broker.local_exchange import LocalExchange
 
-ALONE_PART: Final = 0.25
+REPLAY_PART: Final = 0.75
 """Of the time that a run takes."""
 
 
 def run_one(run: Run, tell: Callable[[float], None] = lambda part: None) -> Result:
-    """The run in this process. Raises ConfigError: what ``scene.build`` does."""
+    """The run in this process. ``tell``: how much of it is done, 0 to 1. Raises ConfigError: what ``scene.build``
+    does."""
     scene = build(run)
-    return play(scene, LocalExchange(scene.world.settings(), scene.world.time_origin), tell)
+    return run_on(scene, LocalExchange(scene.world.settings(), scene.world.time_origin), unsigned, tell)
 
 
-def play(
-    scene: Scene, exchange: Exchange, tell: Callable[[float], None] = lambda part: None, sign: Sign = unsigned
-) -> Result:
-    """The run of ``scene`` on an exchange with the scene's world, of which nothing has been done yet; ``sign``: the
-    meters' signatures, where they are asked for."""
+def run_on(scene: Scene, exchange: Exchange, sign: Sign, tell: Callable[[float], None]) -> Result:
+    """The run of ``scene`` on an exchange with the scene's world, of which nothing has been done yet. ``sign``: the
+    meters' signatures. First the exchange is used, without a pause; then come the yardsticks."""
     begun = time.process_time()
-    rule = baselines.utility_only(scene)
-    alone = baselines.alone(
-        scene, Foresight(scene, WeekByWeek(scene.homes, scene.span)), lambda part: tell(part * ALONE_PART)
-    )
     forecasts = WeekByWeek(scene.homes, scene.span)
     replay = Replay(scene, Foresight(scene, forecasts), exchange, sign)
-    replay.run(lambda part: tell(ALONE_PART + part * (1 - ALONE_PART)))
-    best = optima(scene)
-    return figures.result(scene, replay, rule, alone, best, forecasts, time.process_time() - begun)
+    replay.run(lambda part: tell(part * REPLAY_PART))
+    rule = baselines.utility_only(scene)
+    alone = baselines.alone(
+        scene,
+        Foresight(scene, WeekByWeek(scene.homes, scene.span)),
+        lambda part: tell(REPLAY_PART + part * (1 - REPLAY_PART)),
+    )
+    return figures.result(scene, replay, rule, alone, optima(scene), forecasts, time.process_time() - begun)

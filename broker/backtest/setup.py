@@ -1,8 +1,9 @@
 """What a backtest replays: a run's settings, and the season of homes that they stand for.
 
 Seasons are whole months of the data: of a data set that holds parts of several springs the longest stretch counts. The
-first week of the data is never in a season: before it brokers would have nothing to forecast from. All that lies before
-the season is known to them when it begins, nothing that comes later ever is.
+first week of the data is in no season, since brokers would have next to nothing to forecast from; "all" leaves it out
+only where there are several weeks. All that lies before the season is known to brokers when it begins, nothing that
+comes later ever is.
 """
 
 import datetime
@@ -24,11 +25,13 @@ MONTHS: Final[Mapping[str, tuple[int, ...]]] = {
     "winter": (12, 1, 2),
     "year": tuple(range(1, 13)),
 }
+ALL: Final = "all"
+SEASONS: Final = (*MONTHS, ALL)
 WARM_UP_DAYS: Final = 7
 
 
 class Run(msgspec.Struct, frozen=True):
-    """One run. ``homes``: a file of homes, "" for the seventeen of the data set; ``season``: one of MONTHS, or "" with
+    """One run. ``homes``: a file of homes, "" for the seventeen of the data set; ``season``: one of SEASONS, or "" with
     ``first_day`` and ``days`` given; ``grid``: "street", "simbench", "none" or a file; ``feed_in``: base units per Wh,
     None as in the homes' data; ``tolls_permille``, ``limits_permille``: of the grid's; ``seed``: of trips and chance.
     """
@@ -66,37 +69,42 @@ class Span:
 
 
 def read_homes(run: Run) -> Homes:
-    """The homes' whole data. Raises ConfigError as the readers do."""
+    """The homes' data, whole days. Raises ConfigError as the readers do, and "bad-season" if there is no whole day."""
     if run.homes:
         from broker.data.homes_file import read_homes_file  # noqa: PLC0415
 
         homes = read_homes_file(Path(run.homes))
     else:
         homes = load_homes()
+    day = homes.slots_per_day
+    skipped = -homes.first_slot % day
+    days = (homes.count - skipped) // day
+    if days < 1:
+        raise ConfigError("bad-season", "the data hold no whole day, from midnight to midnight, UTC")
+    homes = homes.part(homes.first_slot + skipped, days * day)
     return homes if run.feed_in is None else homes.fed_in_at(run.feed_in)
 
 
 def span_of(run: Run, homes: Homes) -> Span:
-    """Which part of the data is replayed. Raises ConfigError "bad-season" if the data do not hold it with a week before
-    it."""
-    day_slots = homes.slots_per_day
-    first_midnight = -(-homes.first_slot // day_slots)
-    days = [
-        datetime.date(1970, 1, 1) + datetime.timedelta(days=number)
-        for number in range(first_midnight + WARM_UP_DAYS, homes.end_slot // day_slots)
-    ]
-    if run.season:
-        days = _longest([day for day in days if day.month in MONTHS[run.season]])
-        days = days[: run.days or None]
+    """Which part of the data is replayed. Raises ConfigError "bad-season" if the data do not hold it."""
+    first_day = day_of(homes, 0)
+    count = homes.count // homes.slots_per_day
+    every = [first_day + datetime.timedelta(days=number) for number in range(count)]
+    if run.season == ALL:
+        days = every[WARM_UP_DAYS if count > 2 * WARM_UP_DAYS else 0 :]
+    elif run.season:
+        days = _longest([day for day in every[WARM_UP_DAYS:] if day.month in MONTHS[run.season]])
+        if not days:
+            raise ConfigError("bad-season", f"the data hold no day of {run.season} that has a week before it")
     else:
         first = datetime.date.fromisoformat(run.first_day)
-        days = [day for day in days if first <= day < first + datetime.timedelta(days=run.days)]
+        days = [day for day in every if first <= day < first + datetime.timedelta(days=run.days)]
         if len(days) != run.days:
-            raise ConfigError("bad-season", f"the data do not hold {run.days} days from {first} on, and a week before")
-    if not days:
-        raise ConfigError("bad-season", f"the data hold no day of {run.season} that has a week before it")
-    first_slot = homes.slot_of(days[0])
-    return Span(first_slot - homes.first_slot, len(days) * day_slots)
+            raise ConfigError(
+                "bad-season", f"the data hold {every[0]} to {every[-1]}, not {run.days} days from {first}"
+            )
+    days = days[: run.days or None]
+    return Span(homes.slot_of(days[0]) - homes.first_slot, len(days) * homes.slots_per_day)
 
 
 def day_of(homes: Homes, index: int) -> datetime.date:

@@ -1,7 +1,8 @@
 """One home's broker in a backtest: the agent's own plan, curve, strategy and changes, without its errands."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Final
 from zlib import crc32
 
 from broker.backtest.books import Contract
@@ -17,6 +18,10 @@ from broker.prices import PriceBook
 from broker.strategies.table import Strategy
 from broker.view import Curve, Outlook, Plan, SlotView
 from broker.world import World
+from chaincode.market import Row
+
+ROW: Final = ("side", "slot", "energy_wh", "price", "until", "renewable", "reference")
+"""A row of a list of orders, ``chaincode.market.Row``."""
 
 
 class Tokens:
@@ -85,8 +90,7 @@ class Trader:
             )
             here = [order for order in self.desk.orders if order.device in devices]
             reference = slot.to_bytes(8, "big") + turn.to_bytes(1, "big") + bus.encode()[:20]
-            actions = changes(slot, here, self._strategy(seen), available, reference=reference)
-            calls += [self._call(action) for action in actions]
+            calls += self._calls(changes(slot, here, self._strategy(seen), available, reference=reference))
         return calls
 
     def contracts(self) -> dict[str, Contract]:
@@ -120,12 +124,23 @@ class Trader:
         period = self._world.period_of(slot)
         return (period.end - slot) * 1000 // (period.end - period.first)
 
-    def _call(self, action: Action) -> Call:
-        if isinstance(action, Cancel):
-            return Call(self._key, "market", "cancel", {"order": action.order})
-        if isinstance(action, Place):
-            return Call(self._key, "market", "place", _terms(action))
-        return Call(self._key, "market", "replace", {"order": action.order, **_terms(action.new)})
+    def _calls(self, actions: Sequence[Action]) -> list[Call]:
+        """In their order; new orders, which come last, are one list for each device."""
+        calls: list[Call] = []
+        lists: dict[str, list[Place]] = {}
+        for action in actions:
+            if isinstance(action, Cancel):
+                calls.append(Call(self._key, "market", "cancel", {"order": action.order}))
+            elif isinstance(action, Place):
+                lists.setdefault(action.device, []).append(action)
+            else:
+                new = dict(zip(ROW, _row(action.new), strict=True))
+                args = {"order": action.order, "device": action.new.device, **new}
+                calls.append(Call(self._key, "market", "replace", args))
+        for device, places in lists.items():
+            rows = tuple(_row(place) for place in places)
+            calls.append(Call(self._key, "market", "place_many", {"device": device, "orders": rows}))
+        return calls
 
 
 def flows(house: House, track: Track, index: int, outlook: Outlook, plan: Plan, positions: Mapping[str, int]) -> Flows:
@@ -148,13 +163,5 @@ def flows(house: House, track: Track, index: int, outlook: Outlook, plan: Plan, 
     return control(site, home, battery, vehicle, away)
 
 
-def _terms(place: Place) -> dict[str, object]:
-    return {
-        "device": place.device,
-        "side": place.side,
-        "slot": place.slot,
-        "energy_wh": place.energy_wh,
-        "price": place.price,
-        "renewable": place.renewable,
-        "reference": place.reference,
-    }
+def _row(place: Place) -> Row:
+    return place.side, place.slot, place.energy_wh, place.price, "gate", place.renewable, place.reference
