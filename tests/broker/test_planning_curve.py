@@ -187,6 +187,51 @@ def test_control_does_the_best_that_can_be_done(
     assert mine <= best + 1_000  # values are rounded down to whole base units
 
 
+falling = st.lists(st.tuples(st.integers(0, 1_000), st.integers(0, 24)), min_size=1, max_size=4).map(
+    lambda pairs: tuple(
+        zip(
+            sorted(level for level, _ in pairs),
+            sorted((10_000 * value for _, value in pairs), reverse=True),
+            strict=True,
+        )
+    )
+)
+
+
+@settings(max_examples=150)
+@given(
+    st.integers(0, 1_000),
+    falling,
+    tariffs,
+    st.integers(-900, 900),
+    st.sampled_from([1000, 800]),
+)
+def test_with_values_by_level_control_does_the_best_too(
+    level: int, worth: tuple[tuple[int, int], ...], tariff: list[int], surplus: int, kept: int
+) -> None:
+    """As good as any flow of whole Wh, the last values holding beyond their levels."""
+    feed_in, retail = tariff
+    battery = replace(BATTERY, efficiency_permille=kept)
+    site = replace(BARE, battery=battery)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pieces_module, "NUDGE_PERMILLE", 0)
+        flow = control(site, Here(surplus, 0, retail, feed_in), Stock(level, 0, 0, 0, worth), None).battery_wh
+
+    def total(flow: int) -> float:
+        short = flow - surplus
+        after = level + (flow * kept / 1000 if flow > 0 else flow)
+        held, last = 0.0, 0
+        for upto, value in worth:
+            held += max(0.0, min(after, upto) - last) * value
+            last = max(last, upto)
+        held += max(0.0, after - last) * worth[-1][1]
+        return retail * max(short, 0) - feed_in * max(-short, 0) - held
+
+    most = min(battery.charge_w, (battery.capacity_wh - level) * 1000 // kept)
+    best = min(total(each) for each in range(-min(battery.discharge_w, level), most + 1))
+    assert total(flow) <= best + 4 * 240_000  # a Wh at each edge, of what goes in
+
+
 def test_control_without_stores() -> None:
     assert control(BARE, Here(100, 900, 200_000, 50_000), None, None) == Flows(0, 0)
     stock = Stock(500, 0, 0, 150_000)

@@ -125,6 +125,33 @@ def test_a_stored_wh_is_worth_what_the_plan_saves_with_it(seed: int, level: int,
             assert step * plan.battery_value[slot] <= later(level - step) - here + slack
 
 
+@settings(max_examples=25)
+@given(st.integers(0, 10_000), st.integers(0, 6_400))
+def test_level_by_level_it_is_worth_what_later_slots_save(seed: int, level: int) -> None:
+    """Each step of the worth is what the plans from there on differ by; together they span all that can be reached."""
+    random = np.random.default_rng(seed)
+    battery = Battery("home/battery", 6_400, 2_000, 3_000, 900)
+    net = np.sort(random.normal(200, 1_000, (8, 10)).astype(np.int64), axis=1)
+    buy = tuple(random.integers(150_000, 500_000, 8).tolist())
+    sell = tuple(price * 2 // 5 for price in buy)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(planner_module, "stock_value", lambda _: 0.2)
+        planner = Planner(replace(SITE, battery=battery))
+        worth = planner.plan(Outlook(net, Prices(buy, sell, buy, sell), level, None, {})).battery_worth
+
+        def later(start: int) -> float:
+            rest = Prices(buy[1:], sell[1:], buy[1:], sell[1:])
+            outlook = Outlook(net[1:], rest, start, None, {})
+            return cost(outlook, planner.plan(outlook).battery_wh, battery, 200_000)
+
+        last = max(0, level - 3_000)
+        assert worth[-1][0] == pytest.approx(min(6_400, level + 1_800), abs=50)
+        for upto, value in worth:
+            assert (upto - last) * value == pytest.approx(later(last) - later(upto), abs=20 * 500_000)
+            last = upto
+    assert [value for _, value in worth] == sorted((value for _, value in worth), reverse=True)
+
+
 def test_a_vehicles_wh_is_worth_what_it_costs_where_it_is_charged() -> None:
     """Nights at 0.2, days at 0.5: what it lacks for its trip is charged at night, and so much is it worth."""
     slots = 16
