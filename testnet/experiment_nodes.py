@@ -32,6 +32,8 @@ from testnet.genesis import build_network
 
 NODES: Final = 4
 READY_S: Final = 60.0
+LEAD_REAL_S: Final = 15
+"""Real seconds in which the processes start, before the world's own beginning."""
 GENTLE: Final = 15
 """The niceness of an audit, beside which the next week is lived."""
 
@@ -58,6 +60,7 @@ def live(run: Run, directory: Path, slot_ms: int, tell: Callable[[float], None])
     Raises ConfigError and RefusedError as building, starting and trading do.
     """
     scene = build(run)
+    scale = scene.world.slot_seconds * 1000 // slot_ms
     foresight = Foresight(scene, WeekByWeek(scene.homes, scene.span))
     keys = known_keys([site.network for site in scene.sites])
     network = build_network(
@@ -66,16 +69,16 @@ def live(run: Run, directory: Path, slot_ms: int, tell: Callable[[float], None])
         nodes=NODES,
         base_port=None,
         name="experiment",
-        time_scale=scene.world.slot_seconds * 1000 // slot_ms,
-        time_origin=scene.world.time_origin,
+        time_scale=scale,
+        time_origin=scene.world.time_origin - LEAD_REAL_S * scale,
     )
     cluster = Cluster(network)
     try:
         cluster.start_all()
         cluster.wait_ready(READY_S)
         with ChainExchange(network.genesis, network.gateways, _by_public(keys)) as exchange:
-            if exchange.now >= scene.world.start:
-                raise RefusedError("too-slow", "the days began before the nodes had started: make hours longer")
+            if exchange.now > scene.world.time_origin:
+                raise RefusedError("too-slow", "it was too late for the first day's prices when the nodes had started")
             replay = Replay(scene, foresight, exchange, _meters(scene, keys, network.genesis.chain))
             replay.run(tell)
             costs = broker_costs(scene, replay)
