@@ -3,13 +3,12 @@
 import asyncio
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
 from broker.journal import Journal, entries
 from broker.measured import Measured, read_history
 from broker.prices import PriceBook
-from broker.registered import find_site
+from broker.registered import Registered, find_site
 from broker.site_agent import SiteAgent
 from broker.site_file import SiteFile
 from broker.terms import Terms
@@ -72,40 +71,40 @@ async def _run_group(group: Sequence[Keyed]) -> None:
                 )
             settings = Settings(**record(await client.query("market", "settings"), Settings._fields))
             prices = PriceBook(settings.slot_seconds)
-            sites = []
+            sites: list[Site] = []
+            priced: set[tuple[int, str]] = set()
             for keyed in group:
-                directory = keyed.file.path(keyed.file.journal)
-                journals.append(Journal(directory))
-                sites.append(await _site(client, keyed, info, settings, prices, journals[-1], directory))
+                journals.append(Journal(keyed.file.path(keyed.file.journal)))
+                found = await find_site(client, keyed.file, keyed.key.public_key, settings)
+                account = Account(client, keyed.key, info.chain)
+                agent = _agent(keyed.file, found, info, settings, prices, journals[-1])
+                sites.append(_recalled(agent, account, info, priced))
             log.info("%d sites trade on %s from block %d on", len(sites), info.network, info.height)
-            await Trading(client, sites, Terms(settings), settings, prices, first.genesis).run()
+            await Trading(client, sites, Terms(settings), settings, prices, priced, first.genesis).run()
         finally:
             for journal in journals:
                 journal.close()
 
 
-async def _site(
-    client: Client,
-    keyed: Keyed,
-    info: NodeInfo,
-    settings: Settings,
-    prices: PriceBook,
-    journal: Journal,
-    directory: Path,
-) -> Site:
-    file = keyed.file
-    found = await find_site(client, file, keyed.key.public_key, settings)
+def _agent(
+    file: SiteFile, found: Registered, info: NodeInfo, settings: Settings, prices: PriceBook, journal: Journal
+) -> SiteAgent:
     slot = info.now // settings.slot_seconds
     earlier = read_history(file.path(file.history_file), settings.slot_seconds) if file.history_file else []
-    agent = SiteAgent(file, found, journal, Measured(directory, found.site, slot, earlier), prices, slot)
-    past = list(entries(directory))
-    agent.recall(past)
-    site = Site(agent, Account(client, keyed.key, info.chain))
+    measured = Measured(file.path(file.journal), found.site, slot, earlier)
+    return SiteAgent(file, found, journal, measured, prices, slot)
+
+
+def _recalled(agent: SiteAgent, account: Account, info: NodeInfo, priced: set[tuple[int, str]]) -> Site:
+    """The site with what its journal tells. What an earlier life has sent and may still be executed is waited for."""
+    past = list(entries(agent.file.path(agent.file.journal)))
+    agent.recall(past, priced)
+    site = Site(agent, account)
     for entry in past:
         if entry["kind"] == "sent" and isinstance(entry.get("not_after"), int) and entry["not_after"] >= info.now:
             site.pending[bytes.fromhex(str(entry.get("tx")))] = entry["not_after"], None
-    what = {"network": file.network, "slot_seconds": settings.slot_seconds, "height": info.height}
-    journal.write("started", info.now, **what, pending=len(site.pending))
+    what = {"network": agent.site.network, "slot_seconds": agent.site.slot_seconds, "height": info.height}
+    agent.journal.write("started", info.now, **what, pending=len(site.pending))
     return site
 
 

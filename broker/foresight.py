@@ -4,12 +4,13 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from broker.forecast.baselines import Baseline
+from broker.forecast.choose import Chooser
 from broker.forecast.forecaster import Forecaster, net_quantiles
 from broker.forecast.history import DAY_SECONDS, History, Values
-from broker.forecast.prior import StandardLoad, StandardSun
+from broker.forecast.prior import Prior, StandardLoad, StandardSun
 from broker.measured import Measured
 from broker.site import Site
+from broker.site_file import PanelsTable
 from broker.view import Quantiles
 
 LATE_SLOTS: Final = 3
@@ -27,13 +28,13 @@ class Foreseen(NamedTuple):
 
 
 class Foresight:
-    """The forecasters of one site. The same histories, the same forecast."""
+    """The forecasters of one site, which are learnt anew at the beginning of each week. The same histories, the same
+    forecast. ``panels``: where they stand, if that is known; ``boosted``: with gradient boosting, too."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, panels: PanelsTable | None = None, *, boosted: bool = False) -> None:
         self._site = site
-        self._load: Forecaster = Baseline("week-mean", StandardLoad())
-        peak_w = site.panels.peak_w if site.panels is not None else 0
-        self._sun: Forecaster = Baseline("week-mean", StandardSun(peak_w))
+        self._load: Forecaster = Chooser("load", StandardLoad(), boosted=boosted)
+        self._sun: Forecaster = Chooser("sun", _sun_of(site, panels), boosted=boosted)
         self._made: tuple[int, Foreseen] | None = None
 
     def net(self, measured: Measured, first: int, count: int) -> Foreseen:
@@ -53,6 +54,16 @@ class Foresight:
         foreseen = Foreseen(first, load, sun, net_quantiles(load, sun), tuple(words))
         self._made = measured.version, foreseen
         return foreseen
+
+
+def _sun_of(site: Site, panels: PanelsTable | None) -> Prior:
+    """What panels are expected to give before anything was read."""
+    peak_w = site.panels.peak_w if site.panels is not None else 0
+    if panels is None or panels.latitude is None or panels.longitude is None:
+        return StandardSun(peak_w)
+    from broker.forecast.sun import PanelSun  # noqa: PLC0415  # only who knows where panels stand waits for pvlib
+
+    return PanelSun(peak_w, panels.latitude, panels.longitude, panels.tilt, panels.azimuth)
 
 
 def _words(device: str, history: History, first: int) -> list[str]:

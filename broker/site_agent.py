@@ -53,7 +53,7 @@ class SiteAgent:
         self.file, self.site, self.moves = file, site, found.moves
         self.journal, self.measured, self._prices = journal, measured, prices
         self.view = SiteView(site.network, site.devices)
-        self._foresight = Foresight(site)
+        self._foresight = Foresight(site, file.panels, boosted=file.boosting)
         self._decider = Decider(site, STRATEGIES[file.strategy], prices)
         self._states = StateFile(file.path(file.state_file)) if file.state_file else None
         self._setpoints = Setpoints(file.path(file.setpoints_file)) if file.setpoints_file else None
@@ -71,18 +71,21 @@ class SiteAgent:
         self._ordered: set[tuple[int, str, str, int, int]] = set()
         self._was_plugged: tuple[int, bool, int] | None = None
 
-    def recall(self, entries: Iterable[Entry]) -> None:
-        """Learn again from the journal: prices, drives, the stores' levels, and which orders were this broker's."""
+    def recall(self, entries: Iterable[Entry], priced: set[tuple[int, str]]) -> None:
+        """Learn again from the journal: prices, drives, the stores' levels, and which orders were this broker's.
+        ``priced``: the slots and buses whose prices are known already, to which these are added."""
         for entry in entries:
             try:
-                self._recall(entry)
+                self._recall(entry, priced)
             except (KeyError, TypeError, ValueError):
                 log.warning("%s: an entry of the journal says nothing: %s", self.site.network, entry.get("kind"))
 
-    def _recall(self, entry: Entry) -> None:
+    def _recall(self, entry: Entry, priced: set[tuple[int, str]]) -> None:
         if entry["kind"] == "price":
             row = (entry["slot"], entry["bus"], entry["price"], entry["wh"], entry["retail"], entry["feed_in"])
-            self._prices.observe(*row)
+            if row[:2] not in priced:
+                self._prices.observe(*row)
+                priced.add(row[:2])
         elif entry["kind"] == "drove" and self._driving is not None:
             self._driving.saw(entry["slot"], entry["place"], entry["km"])
         elif entry["kind"] == "sent" and entry.get("side"):

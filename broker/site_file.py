@@ -21,7 +21,14 @@ from node.gateway.client import addresses_in
 MAX_FILE_BYTES: Final = 64 * 1024
 CHAIN_BYTES: Final = 32
 _CLOCK: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
-_TYPES: Final = {str: "a text in quotes", int: "a whole number", float: "a number", tuple: "a list", dict: "a table"}
+_TYPES: Final = {
+    bool: "true or false",
+    str: "a text in quotes",
+    int: "a whole number",
+    float: "a number",
+    tuple: "a list",
+    dict: "a table",
+}
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -86,6 +93,7 @@ class SiteFile(msgspec.Struct, frozen=True):
     strategy: str = "truthful"
     decide_every: int = 300
     orders_ahead: int = 2
+    boosting: bool = False
     first_slot: int = 0
     end_slot: int = 2**48
     poll_ms: int = 1_000

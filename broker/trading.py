@@ -37,6 +37,10 @@ VALID_DECISIONS: Final = 2
 LEAST_VALID_S: Final = 60
 LOOK_BACK_DAYS: Final = 14
 """So far back readings are asked for that the site's own files do not hold."""
+PRICED_DAYS: Final = 7
+"""So far back prices are asked for that no journal holds."""
+PRICES_AT_ONCE: Final = 48
+MOST_PRICED: Final = 4_096
 CLOCK_TOLERANCE_S: Final = 30
 TRY_AGAIN: Final = frozenset({
     "unreachable", "slow-subscriber", "stopping", "not-a-member", "busy", "too-fast", "too-many-subscribers",
@@ -64,8 +68,9 @@ class Trading:
 
     def __init__(
         self, client: Client, sites: Sequence[Site], rules: Rules, settings: Settings, prices: PriceBook,
-        genesis: Genesis | None,
+        priced: set[tuple[int, str]], genesis: Genesis | None,
     ) -> None:  # fmt: skip
+        """``priced``: the slots and buses whose prices the price book knows."""
         self._client = client
         self._sites = sites
         self._rules = rules
@@ -75,12 +80,14 @@ class Trading:
         self._height = 0
         self._head_time = 0
         self._closed: set[int] = set()
+        self._priced = priced
         self._poll_s = min(site.agent.file.poll_ms for site in sites) / 1000
 
     async def run(self) -> None:
         """Until the last slot of every site's file has been traded, or for ever."""
         info = await self._info()
         self._height = info.height
+        await self._learn_past(info.now)
         following = asyncio.create_task(self._follow())
         trading = asyncio.create_task(self._trade())
         try:
@@ -159,11 +166,7 @@ class Trading:
         """Let every site decide whose time has come; whether all have come to their end."""
         first_open = self._rules.first_open(info.now)
         alive = [site for site in self._sites if max(first_open, site.agent.file.first_slot) < site.agent.file.end_slot]
-        try:
-            await self._learn_prices(info.now, first_open)
-        except RefusedError as error:
-            if error.code not in TRY_AGAIN:
-                raise
+        await self._learn_prices(info.now)
         for site in alive:
             for tx_id in [each for each, (last, _) in site.pending.items() if last < info.now - LEAST_VALID_S]:
                 self._ended(site, tx_id, "expired", info.now)
@@ -279,27 +282,49 @@ class Trading:
         time_left = 1000 * max(0, end * seconds - now) // max(1, (end - first) * seconds)
         return Budget(period, available, min(1000, left), min(1000, time_left))
 
-    async def _learn_prices(self, now: int, first_open: int) -> None:
-        """Ask at what prices the slots cleared whose gates have passed."""
-        buses = {site.agent.site.bus for site in self._sites}
-        for slot in sorted(self._closed):
-            if slot < first_open - 2 * LEAST_VALID_S:
-                self._closed.discard(slot)
-                continue
-            terms = self._terms(slot)
-            product = record(await self._client.query("market", "product", {"slot": slot}), PRODUCT)
-            traded = product["energy_wh"]
-            match await self._client.query("market", "prices", {"slot": slot}):
-                case (_, _, tuple(pairs)):
-                    prices = {row["bus"]: row["price"] for row in records(pairs, ("bus", "price"))}
-                case _:
-                    prices = dict.fromkeys(buses, (terms.retail + terms.feed_in) // 2)
-            for bus in sorted(buses & set(prices)):
-                self._prices.observe(slot, bus, prices[bus], traded, terms.retail, terms.feed_in)
-            for site in self._sites:
-                if site.agent.site.bus in prices:
-                    site.agent.learn_price(now, slot, site.agent.site.bus, prices[site.agent.site.bus], traded, terms)
+    async def _learn_past(self, now: int) -> None:
+        """Have those slots' prices asked for that have closed before anything was followed."""
+        running = now // self._settings.slot_seconds
+        try:
+            span = await self._client.query("market", "span")
+        except RefusedError as error:
+            if error.code not in TRY_AGAIN:
+                raise
+            log.warning("past prices are not asked for: %s", error.message)
+            return
+        match span:
+            case (int(begun), int()):
+                oldest = max(begun, running - PRICED_DAYS * 86_400 // self._settings.slot_seconds)
+                known = {slot for slot, _ in self._priced}
+                self._closed |= set(range(oldest, running)) - known
+
+    async def _learn_prices(self, now: int) -> None:
+        """Ask at what prices the slots cleared whose gates have passed; a few at a time."""
+        for slot in sorted(self._closed)[:PRICES_AT_ONCE]:
+            try:
+                await self._learn_price(now, slot)
+            except RefusedError as error:
+                if error.code in TRY_AGAIN:
+                    return
+                log.info("the price of slot %d is not known: %s", slot, error.code)  # its details have been deleted
             self._closed.discard(slot)
+
+    async def _learn_price(self, now: int, slot: int) -> None:
+        product = record(await self._client.query("market", "product", {"slot": slot}), PRODUCT)
+        terms = Terms(product["gate"], product["retail"], product["feed_in"])
+        prices: dict[str, int] = {}
+        match await self._client.query("market", "prices", {"slot": slot}):
+            case (_, _, tuple(pairs)):
+                prices = {row["bus"]: row["price"] for row in records(pairs, ("bus", "price"))}
+        for site in self._sites:
+            bus = site.agent.site.bus
+            price = prices.get(bus, (terms.retail + terms.feed_in) // 2)  # without an auction there was no trade
+            if (slot, bus) not in self._priced:
+                self._prices.observe(slot, bus, price, product["energy_wh"], terms.retail, terms.feed_in)
+                self._priced.add((slot, bus))
+                if len(self._priced) > MOST_PRICED:
+                    self._priced.discard(min(self._priced))
+            site.agent.learn_price(now, slot, bus, price, product["energy_wh"], terms)
 
     def _terms(self, slot: int) -> Terms:
         return Terms(*self._rules.of(slot))

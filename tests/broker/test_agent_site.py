@@ -220,7 +220,7 @@ def test_a_restart_learns_from_the_journal(tmp_path: Path) -> None:
     stage.journal.close()
     (tmp_path / "states.csv").unlink()
     again = Stage(tmp_path)
-    again.agent.recall([*entries(tmp_path / "journal"), {"kind": "price", "time": 1}])
+    again.agent.recall([*entries(tmp_path / "journal"), {"kind": "price", "time": 1}], set())
     decision = again.decide()
     assert decision.outlook.battery_wh == 1234
     assert decision.slots[0].expected < fresh.slots[0].expected and again.agent.site == SITE
