@@ -37,7 +37,7 @@ from broker.planning.program import (
     matrix,
 )
 from broker.planning.rules import rule_plan
-from broker.planning.stores import next_need, room, spare, stored
+from broker.planning.stores import next_need, next_needs, room, spare, stored
 from broker.planning.worth import Span, worth_by_level
 from broker.site import Battery, Site, Vehicle
 from broker.view import LEVELS_PERMILLE, Outlook, Plan, VehicleOutlook
@@ -249,9 +249,9 @@ def _floors(seen: VehicleOutlook, level: int) -> list[int]:
     """The level below which nothing may be given, at the end of each slot: what the next trip needs, or what would be
     in it anyway if it did nothing."""
     floors = []
-    for slot, used in enumerate(seen.used_wh):
+    for used, need in zip(seen.used_wh, next_needs(seen), strict=True):
         level = max(0, level - used)
-        floors.append(min(level, next_need(seen, slot)))
+        floors.append(min(level, need))
     return floors
 
 
@@ -275,9 +275,10 @@ def _possible(site: Site, outlook: Outlook, plan: Plan) -> Plan:
             level = stored(level, battery_wh[slot], battery.efficiency_permille)
     if (vehicle := site.vehicle) is not None and (seen := outlook.vehicle) is not None:
         level = min(max(seen.level_wh, 0), vehicle.capacity_wh)
+        needs = next_needs(seen)
         for slot, flow in enumerate(vehicle_wh):
             most_in = room(level, vehicle.capacity_wh, site.slot_wh(vehicle.charge_w), vehicle.efficiency_permille)
-            most_out = spare(level, next_need(seen, slot), site.slot_wh(vehicle.discharge_w))
+            most_out = spare(level, needs[slot], site.slot_wh(vehicle.discharge_w))
             vehicle_wh[slot] = max(-most_out, min(flow, most_in)) if seen.buses[slot] else 0
             level = max(0, stored(level, vehicle_wh[slot], vehicle.efficiency_permille) - seen.used_wh[slot])
     return Plan(tuple(battery_wh), tuple(vehicle_wh), plan.battery_value, plan.vehicle_value, plan.note)

@@ -29,3 +29,12 @@ def limit_wh(site: Site, device: str, *, way_in: bool) -> int:
 def next_need(outlook: VehicleOutlook, index: int) -> int:
     """What is to be in the vehicle for its next trip after slot ``index``: below it nothing is given."""
     return next((least for least in outlook.least_wh[index + 1 :] if least > 0), 0)
+
+
+def next_needs(outlook: VehicleOutlook) -> list[int]:
+    """``next_need`` after each slot."""
+    needs, need = [], 0
+    for least in reversed(outlook.least_wh):
+        needs.append(need)
+        need = least if least > 0 else need
+    return needs[::-1]

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 import highspy
 
-POINTS: Final = 3
+POINTS: Final = 2
 """On each side of the planned level."""
 NEAR: Final = 0.05
 """kWh; closer to each other nothing is compared."""
