@@ -51,10 +51,11 @@ Forecasts: TypeAlias = dict[str, npt.NDArray[np.int64]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Said:
-    """What the learnt candidates said of each slot of a week, by their names, and what it rested on."""
+    """What the learnt candidates said for a week's firsts, by their names; ``scale`` and ``lit``: see Rows."""
 
     points: dict[str, Floats]
-    looked: Rows
+    scale: Floats
+    lit: npt.NDArray[np.bool_]
 
 
 @dataclass(slots=True)
@@ -192,7 +193,7 @@ class Chooser:
             known = np.where(slots <= firsts[-1], history.at(slots), np.nan)
             losses = {name: pinball(said, known) for name, said in answers.items() if name != CHOSEN}
             learnt.losses = [*learnt.losses, losses][-HOLD_OUT_WEEKS:]
-            learnt.said = [*learnt.said, _Said(self._points(learnt, looked), looked)][-ERROR_WEEKS:]
+            learnt.said = [*learnt.said, _Said(self._points(learnt, looked), looked.scale, looked.lit)][-ERROR_WEEKS:]
         # The last firsts' slots lie in the week after; their rows wait until all is known.
         if learnt.tail is not None:
             looked = looked.after(learnt.tail)
@@ -225,8 +226,8 @@ def _settle(kind: Kind, history: Values, learnt: _Learnt) -> None:
         errors = []
         for week, said in zip(weeks, learnt.said, strict=True):
             slots = np.arange(week * 7 * day, (week + 1) * 7 * day)[:, None] + np.arange(leads)
-            real = to_scale(kind, history.at(slots), np.maximum(said.looked.scale, 1.0))
-            usable = said.looked.lit & (slots < start)
+            real = to_scale(kind, history.at(slots), np.maximum(said.scale, 1.0))
+            usable = said.lit & (slots < start)
             errors.append(np.where(usable, real - said.points.get(name, np.nan), np.nan))
         learnt.spreads[name] = _spread(np.concatenate(errors), day)
     hours = (np.arange(leads) + 1) * history.slot_seconds / 3600

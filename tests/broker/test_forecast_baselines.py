@@ -59,7 +59,7 @@ def test_eight_of_ten_fall_between_the_tenth_and_the_ninetieth_percentile() -> N
 
 @pytest.mark.parametrize("slot_seconds", [HOUR, HOUR // 2, HOUR // 4])
 def test_a_new_home_has_a_standard_day_with_wide_quantiles(slot_seconds: int) -> None:
-    """Checklist: a new home with no history."""
+    """A new home with no history."""
     slots = 86_400 // slot_seconds
     empty = History(17_000 * slots, slot_seconds).cleaned()
     for each in LOAD:

@@ -56,7 +56,7 @@ def _errors(kind: Kind, method: str, lead: int) -> float:
 
 @pytest.mark.parametrize("kind", ["load", "sun"])
 def test_what_is_learnt_beats_the_baselines_where_there_is_something_to_learn(kind: Kind) -> None:
-    """Checklist: ridge and boosting where rolling hold-out says that they win."""
+    """Ridge and boosting where rolling hold-out says that they win."""
     best = min(_errors(kind, rule, 0) for rule in ("yesterday", "last-week", "week-mean"))
     for learnt in ("ridge", "boosting", "combination", CHOSEN):
         assert _errors(kind, learnt, 0) < 0.8 * best, learnt
@@ -80,7 +80,7 @@ def test_quantiles_are_in_order_within_bounds_and_hold_what_they_say(kind: Kind)
 @pytest.mark.parametrize("kind", ["load", "sun"])
 @pytest.mark.parametrize("hour", [0, 55])
 def test_nothing_from_the_first_slot_on_is_looked_at_by_any_method(kind: Kind, hour: int) -> None:
-    """Checklist: never fit on what a broker could not have known."""
+    """Never fit on what a broker could not have known."""
     series = _series(kind, 16)
     first = FIRST + 13 * WEEK + hour
     known = first - FIRST
@@ -119,7 +119,7 @@ def test_another_series_is_learnt_anew() -> None:
 @pytest.mark.parametrize("kind", ["load", "sun"])
 @pytest.mark.parametrize("hours", [0, 1, 24, 24 * 9, 24 * 25])
 def test_a_young_site_is_foreseen_by_a_baseline(kind: Kind, hours: int) -> None:
-    """Checklist: a new home with no history."""
+    """A new home with no history."""
     series = Values(FIRST, HOUR, _wh(kind)[:hours])
     said = Chooser(kind, PRIORS[kind]).predict(series, [series.end], 24)
     assert said.max() > 0
@@ -130,7 +130,7 @@ def test_a_young_site_is_foreseen_by_a_baseline(kind: Kind, hours: int) -> None:
 
 @pytest.mark.parametrize("kind", ["load", "sun"])
 def test_gaps_spikes_negatives_and_a_silent_meter_leave_sensible_forecasts(kind: Kind) -> None:
-    """Checklist: gaps and spikes in history."""
+    """Gaps and spikes in history."""
     rng = np.random.default_rng(1)
     wh = _wh(kind).copy()
     whole = History(FIRST, HOUR, wh).cleaned()
@@ -195,7 +195,7 @@ def test_gaps_are_filled_from_the_days_before_alone() -> None:
 
 
 def test_a_forecast_takes_less_than_fifty_milliseconds() -> None:
-    """Checklist: an agent foresees in every slot."""
+    """An agent foresees in every slot."""
     series = _series("load")
     chooser = Chooser("load", StandardLoad())
     start = series.end - WEEK // 2

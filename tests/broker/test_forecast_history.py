@@ -70,7 +70,7 @@ def test_slots_that_do_not_divide_a_day_are_refused(slot_seconds: int) -> None:
 
 
 def test_negative_readings_spikes_and_what_the_device_cannot_do_are_gaps() -> None:
-    """Checklist: gaps and spikes in history."""
+    """Gaps and spikes in history."""
     wh = _days(20)
     wh[100], wh[200], wh[300] = -5.0, 100 * wh[200], np.inf
     wh[301] = 1400.0

@@ -51,7 +51,7 @@ def test_irradiance_foreseen_is_turned_into_energy_by_day_alone() -> None:
 
 
 def test_a_new_site_with_nothing_but_its_panels_data_is_foreseen() -> None:
-    """Checklist: a site that has only its panels' data."""
+    """A site that has only its panels' data."""
     empty = History(JUNE, HOUR).cleaned()
     everyone: list[Forecaster] = [*baselines(SOUTH), Chooser("sun", SOUTH, boosted=False)]
     for each in everyone:
