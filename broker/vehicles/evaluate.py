@@ -38,9 +38,10 @@ NEW_DAYS: Final = 14
 """A vehicle is new for so long."""
 BUY_PRICE: Final = 220_000
 CHEAP_PRICE: Final = 120_000
-SHORTAGE_PRICES: Final = {"bev": 1_080_000, "phev": 330_000}
-"""Base units per Wh. Of a battery car: a public charger at twice the dearest retail. Of a hybrid: six litres of fuel
-per 100 km at 1 a litre, for the 180 Wh that a km takes. ``dear`` is twice that."""
+SHORTAGE_PRICES: Final = {"bev": (600_000, 1_080_000), "phev": (333_000, 600_000)}
+"""Base units per Wh, usual and dear. Of a battery car: a public charger, at about three times the price at home or at
+twice the dearest retail. Of a hybrid: six litres of fuel per 100 km, at 1 or 1.8 a litre, for the 180 Wh that a km
+takes."""
 _ENDLESS_WH: Final = 10**9
 
 
@@ -48,7 +49,7 @@ _ENDLESS_WH: Final = 10**9
 class Score:
     """Of one vehicle's year. ``mae_wh``: of the median (the means of METHODS[2] for what it is); ``mean_mae_wh`` and
     ``mean_error_wh``: of the expected value; ``short_wh`` and ``idle_wh``: of the quantile bid. All a day's mean;
-    ``cost``: of that bid, base units a day; ``dear_cost``: of the one for twice the SHORTAGE_PRICES."""
+    ``cost``: of that bid, base units a day; ``dear_cost``: of the one where a shortage is dear."""
 
     mae_wh: float
     mean_mae_wh: float
@@ -131,8 +132,7 @@ class _Bids:
 
     def __init__(self, vehicle: Vehicle) -> None:
         self._vehicles = (vehicle, replace(vehicle, capacity_wh=_ENDLESS_WH))
-        shortage = SHORTAGE_PRICES[vehicle.kind]
-        self._short = (shortage - BUY_PRICE, 2 * shortage - BUY_PRICE)
+        self._short = tuple(price - BUY_PRICE for price in SHORTAGE_PRICES[vehicle.kind])
         self._idle = BUY_PRICE - CHEAP_PRICE
         self._levels = (0.5, *(newsvendor(short, self._idle) for short in self._short))
 

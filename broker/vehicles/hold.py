@@ -74,7 +74,7 @@ def _walk(vehicle: Vehicle, trips: Trips, *, as_asked: bool) -> tuple[int, int]:
                     _AHEAD,
                     "home",
                     "",
-                    SHORTAGE_PRICES[vehicle.kind],
+                    SHORTAGE_PRICES[vehicle.kind][1],
                     SLOT_SECONDS,
                     _PRICES,
                 ).least_wh
