@@ -16,7 +16,7 @@ from broker.view import Side, SlotView, Step, Wish
 
 MIN_ORDER_WH: Final = 100
 """The market takes no smaller order."""
-GRAIN: Final = 32
+GRAIN: Final = 24
 """Rungs of one device whose limits lie within this part of the span from feed-in to retail are one order."""
 MOST_ORDERS: Final = 8
 """Of one device in one slot: a ladder of more rungs is not worth what they cost everybody."""
