@@ -114,7 +114,7 @@ class Chooser:
             at = np.flatnonzero(weeks == week)
             learnt = self._at(history, int(week), days, weather)
             based = {each.name: answer[each.name][at] for each in self._baselines}
-            looked = _rows(self._kind, history, starts[at], days, weather)
+            looked = _rows(self._kind, history, starts[at], learnt.days, weather)
             for name, quantiles in self._week(history, learnt, starts[at], count, looked, based).items():
                 answer[name][at] = quantiles
         return answer

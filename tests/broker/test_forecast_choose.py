@@ -163,6 +163,8 @@ def test_half_hours_and_two_days_ahead() -> None:
     assert said.shape == (96, 10)
     assert len(chooser.choices(series, series.end - 96, 96)) == 96
     assert 0.3 < said[:, 4].mean() / np.nanmean(series.wh[-96:]) < 3
+    shorter = chooser.predict(series, [series.end - 96], 10)[0]
+    np.testing.assert_array_equal(shorter, said[:10])
 
 
 def test_weather_that_tells_the_sun_is_made_use_of_and_its_absence_borne() -> None:
