@@ -13,14 +13,14 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
+from broker import asked
 from broker.changes import Action, Cancel, Place, Replace
 from broker.decision import Budget, Decision, Terms
 from broker.prices import PriceBook
 from broker.site_agent import SiteAgent
-from broker.site_view import Reading
 from broker.terms import Terms as Rules
 from chaincode.market_products import CLOSED, Settings
-from cli.answers import ORDER, OVERVIEW, PRODUCT, record, records
+from cli.answers import ORDER, records
 from cli.session import Account
 from node.errors import RefusedError
 from node.gateway.answers import BlockEvents, NodeInfo
@@ -60,7 +60,7 @@ class Site:
         self.pending: dict[bytes, tuple[int, Action | None]] = {}
         self.decided = -1
         self.is_lost = True
-        self.period: tuple[int, int, int] = (-1, 0, 0)
+        self.period = asked.Period(-1, 0, 0)
 
 
 class Trading:
@@ -77,6 +77,7 @@ class Trading:
         self._settings = settings
         self._prices = prices
         self._genesis = genesis
+        self._scale = genesis.time_scale if genesis is not None else 1
         self._height = 0
         self._head_time = 0
         self._closed: set[int] = set()
@@ -168,12 +169,17 @@ class Trading:
         alive = [site for site in self._sites if max(first_open, site.agent.file.first_slot) < site.agent.file.end_slot]
         await self._learn_prices(info.now)
         for site in alive:
-            for tx_id in [each for each, (last, _) in site.pending.items() if last < info.now - LEAST_VALID_S]:
+            lost_before = info.now - LEAST_VALID_S * self._scale  # blocks tell sooner, unless there are none
+            for tx_id in [each for each, (last, _) in site.pending.items() if last < lost_before]:
                 self._ended(site, tx_id, "expired", info.now)
             due = info.now // site.agent.file.decide_every
-            if due <= site.decided or site.pending:
+            if due <= site.decided:
                 continue
             try:
+                if site.is_lost:
+                    await self._ask_pending(site)
+                if site.pending:
+                    continue
                 await self._site_round(site, info, max(first_open, site.agent.file.first_slot))
             except RefusedError as error:
                 if error.code not in TRY_AGAIN:
@@ -193,9 +199,15 @@ class Trading:
         opened = (info.now + self._settings.open_before_s) // self._settings.slot_seconds
         count = max(1, min(last, opened + 1) - first)
         budgets = [await self._budget(site, slot, info.now) for slot in range(first, first + count)]
-        decision = agent.decide(info.now, first, count, self._terms, tuple(budgets), self._settings.mix_permille)
         running = info.now // self._settings.slot_seconds
-        agent.setpoint(info.now, running, self._terms(running))
+        try:
+            decision = agent.decide(info.now, first, count, self._terms, tuple(budgets), self._settings.mix_permille)
+            agent.setpoint(info.now, running, self._terms(running))
+        except Exception:  # a mistake of ours in one site must not stop the others; its orders end at their gates
+            log.exception("%s: no decision could be made", agent.site.network)
+            agent.say("failure", "no decision could be made: a mistake of this program, see its log", info.now)
+            return
+        agent.say("failure", "", info.now)
         await self._send(site, decision, info.now)
 
     async def _send(self, site: Site, decision: Decision, now: int) -> None:
@@ -222,12 +234,15 @@ class Trading:
 
     # Asking
 
+    async def _ask_pending(self, site: Site) -> None:
+        """Ask what became of what an earlier life has sent, in blocks that this one has not followed."""
+        for tx_id in [each for each, (_, action) in site.pending.items() if action is None]:
+            if (await self._client.status(tx_id)).state == "committed":
+                site.pending.pop(tx_id, None)
+
     async def _find(self, site: Site, info: NodeInfo) -> None:
         """Learn from the ledger what the site has open and contracted, and which readings were missed."""
         agent = site.agent
-        for tx_id in [each for each, (_, action) in site.pending.items() if action is None]:
-            if (await self._client.status(tx_id)).state == "committed":
-                del site.pending[tx_id]
         for device in agent.site.devices:
             height, rows = await self._client.query_at("market", "orders", {"device": device})
             if height < self._height:
@@ -235,68 +250,32 @@ class Trading:
             agent.view.reset(device, height, records(rows, ORDER))
         seconds = self._settings.slot_seconds
         running = info.now // seconds
-        match await self._client.query("market", "span"):
-            case (int(begun), int()):
-                oldest = max(begun, running - LOOK_BACK_DAYS * 86_400 // seconds, agent.measured.newest - 1)
-                for slot in range(oldest, running):
-                    for device in agent.site.devices:
-                        await self._ask_reading(agent, device, slot)
-        self._rules.seed(await self._products())
-
-    async def _ask_reading(self, agent: SiteAgent, device: str, slot: int) -> None:
-        args = {"device": device, "slot": slot}
-        match await self._client.query("settlement", "reading", args):
-            case (int(import_wh), int(export_wh), _, _, bool(estimated), *_):
-                agent.measured.take(Reading(slot, device, import_wh, export_wh, not estimated))
-
-    async def _products(self) -> list[tuple[int, int, int, int]]:
-        rows = records(await self._client.query("market", "products"), PRODUCT)
-        return [(row["slot"], row["gate"], row["retail"], row["feed_in"]) for row in rows]
+        begun = await asked.first_slot(self._client)
+        oldest = max(begun, running - LOOK_BACK_DAYS * 86_400 // seconds, agent.measured.newest - 1)
+        for reading in await asked.readings(self._client, agent.site.devices, oldest, running):
+            agent.measured.take(reading)
+        self._rules.seed(await asked.opened(self._client))
 
     async def _budget(self, site: Site, slot: int, now: int) -> Budget:
         """The tokens of the site's devices in the billing period of ``slot``."""
-        agent = site.agent
-        network = agent.site.network
-        period, first, end = site.period
-        if not first <= slot < end:
-            match await self._client.query("budget", "period", {"network": network, "slot": slot}):
-                case (int(period), int(first), int(end), *_):
-                    site.period = period, first, end
-        available: dict[str, int] = {}
-        allocated = 0
-        listed, count = 0, 1
-        while listed < count:
-            args = {"network": network, "period": period, "first": listed}
-            match await self._client.query("overview", "devices", args):
-                case (_, _, _, int(count), tuple(rows)) if rows:
-                    listed += len(rows)
-                    for row in records(rows, OVERVIEW):
-                        if row["device"] in agent.site.devices:
-                            is_cut = row["state"] in ("LIMITED", "GRACE")
-                            available[row["device"]] = 0 if is_cut else row["available"]
-                            allocated += row["allocated"]
-                case _:
-                    break
-        left = 1000 * sum(available.values()) // allocated if allocated else 0
-        seconds = self._settings.slot_seconds
-        time_left = 1000 * max(0, end * seconds - now) // max(1, (end - first) * seconds)
-        return Budget(period, available, min(1000, left), min(1000, time_left))
+        network = site.agent.site.network
+        if not site.period.first <= slot < site.period.end:
+            site.period = await asked.period_of(self._client, network, slot)
+        devices, seconds = site.agent.site.devices, self._settings.slot_seconds
+        return await asked.budget(self._client, network, devices, site.period, now, seconds)
 
     async def _learn_past(self, now: int) -> None:
         """Have those slots' prices asked for that have closed before anything was followed."""
         running = now // self._settings.slot_seconds
         try:
-            span = await self._client.query("market", "span")
+            begun = await asked.first_slot(self._client)
         except RefusedError as error:
             if error.code not in TRY_AGAIN:
                 raise
             log.warning("past prices are not asked for: %s", error.message)
             return
-        match span:
-            case (int(begun), int()):
-                oldest = max(begun, running - PRICED_DAYS * 86_400 // self._settings.slot_seconds)
-                known = {slot for slot, _ in self._priced}
-                self._closed |= set(range(oldest, running)) - known
+        oldest = max(begun, running - PRICED_DAYS * 86_400 // self._settings.slot_seconds)
+        self._closed |= set(range(oldest, running)) - {slot for slot, _ in self._priced}
 
     async def _learn_prices(self, now: int) -> None:
         """Ask at what prices the slots cleared whose gates have passed; a few at a time."""
@@ -310,21 +289,16 @@ class Trading:
             self._closed.discard(slot)
 
     async def _learn_price(self, now: int, slot: int) -> None:
-        product = record(await self._client.query("market", "product", {"slot": slot}), PRODUCT)
-        terms = Terms(product["gate"], product["retail"], product["feed_in"])
-        prices: dict[str, int] = {}
-        match await self._client.query("market", "prices", {"slot": slot}):
-            case (_, _, tuple(pairs)):
-                prices = {row["bus"]: row["price"] for row in records(pairs, ("bus", "price"))}
+        terms, traded_wh, prices = await asked.cleared(self._client, slot)
         for site in self._sites:
             bus = site.agent.site.bus
             price = prices.get(bus, (terms.retail + terms.feed_in) // 2)  # without an auction there was no trade
             if (slot, bus) not in self._priced:
-                self._prices.observe(slot, bus, price, product["energy_wh"], terms.retail, terms.feed_in)
+                self._prices.observe(slot, bus, price, traded_wh, terms.retail, terms.feed_in)
                 self._priced.add((slot, bus))
                 if len(self._priced) > MOST_PRICED:
                     self._priced.discard(min(self._priced))
-            site.agent.learn_price(now, slot, bus, price, product["energy_wh"], terms)
+            site.agent.learn_price(now, slot, bus, price, traded_wh, terms)
 
     def _terms(self, slot: int) -> Terms:
         return Terms(*self._rules.of(slot))
@@ -354,9 +328,8 @@ class Trading:
     def _check_clock(self, info: NodeInfo) -> None:
         """Say how far this machine's clock is from block time. Block time counts."""
         clock_ms = time.time_ns() // 1_000_000
-        scale = self._genesis.time_scale if self._genesis is not None else 1
         own = self._genesis.block_time(clock_ms) if self._genesis is not None else clock_ms // 1000
-        off = (own - info.now) / scale
+        off = (own - info.now) / self._scale
         words = ""
         if abs(off) > CLOCK_TOLERANCE_S:
             side = "ahead of" if off > 0 else "behind"
