@@ -6,12 +6,17 @@ import highspy
 import numpy as np
 import numpy.typing as npt
 
+from node.errors import WattError
+
 Floats = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]
 
 
-class NoOptimumError(Exception):
-    """HiGHS came to no end; the message is its own word for why."""
+class NoOptimumError(WattError):
+    """HiGHS came to no end; the message has its own word for why. The code is ``no-optimum``."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__("no-optimum", f"the season's optimum was not found: {why}")
 
 
 class Solved(NamedTuple):
