@@ -269,8 +269,9 @@ def _rows(kind: Kind, history: Values, firsts: Slots, days: int, weather: Weathe
 
 
 def _digest(history: Values, week: int) -> bytes:
-    """Of what was just before a week: whether a series is the one that was learnt from."""
-    end = week * 7 * history.day_slots
+    """Of what was before a week: whether a series is the one that was learnt from. Its last day does not count:
+    readings of it that come late are no reason to learn everything anew."""
+    end = (week * 7 - 1) * history.day_slots
     before = history.at(np.arange(end - REACH_DAYS * history.day_slots, end))
     return hashlib.blake2b(before.tobytes(), key=str((week, history.slot_seconds)).encode()).digest()
 

@@ -116,6 +116,24 @@ def test_another_series_is_learnt_anew() -> None:
     np.testing.assert_array_equal(after, Chooser("load", StandardLoad(), boosted=False).predict(other, [other.end], 24))
 
 
+def test_a_reading_that_comes_late_is_used_and_nothing_learnt_anew() -> None:
+    series = _series("load")
+    start = series.end - WEEK
+    late = series.wh[: start - FIRST].copy()
+    late[-2:] = np.nan
+    chooser = Chooser("load", StandardLoad(), boosted=False)
+    without = chooser.predict(Values(FIRST, HOUR, late), [start], 24)
+    begun = time.process_time()
+    chooser.predict(Values(FIRST, HOUR, late), [start], 24)
+    usual = time.process_time() - begun
+
+    begun = time.process_time()
+    told = chooser.predict(Values(FIRST, HOUR, series.wh[: start - FIRST]), [start], 24)
+
+    assert time.process_time() - begun < 5 * usual
+    assert (told != without).any()
+
+
 @pytest.mark.parametrize("kind", ["load", "sun"])
 @pytest.mark.parametrize("hours", [0, 1, 24, 24 * 9, 24 * 25])
 def test_a_young_site_is_foreseen_by_a_baseline(kind: Kind, hours: int) -> None:
