@@ -11,7 +11,7 @@ from broker.prices import PriceBook
 from broker.registered import Registered, find_site
 from broker.site_agent import SiteAgent
 from broker.site_file import SiteFile
-from broker.terms import Terms
+from broker.terms import TermsBook
 from broker.trading import PAUSES_S, TRY_AGAIN, Site, Trading
 from chaincode.market_products import Settings
 from cli.answers import record
@@ -80,7 +80,7 @@ async def _run_group(group: Sequence[Keyed]) -> None:
                 agent = _agent(keyed.file, found, info, settings, prices, journals[-1])
                 sites.append(_recalled(agent, account, info, priced))
             log.info("%d sites trade on %s from block %d on", len(sites), info.network, info.height)
-            await Trading(client, sites, Terms(settings), settings, prices, priced, first.genesis).run()
+            await Trading(client, sites, TermsBook(settings), settings, prices, priced, first.genesis).run()
         finally:
             for journal in journals:
                 journal.close()

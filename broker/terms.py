@@ -7,18 +7,18 @@ from chaincode.contract import Event
 from chaincode.market_products import OPEN, Settings
 
 
-class Terms:
+class TermsBook:
     """The rules of every slot: those under which its product opened, and for one that has not the newest.
 
-    Learnt from the blocks' events, from the first block on; ``settings``: the rules of the genesis document.
+    Learnt from the blocks' events; ``settings``: the rules in force when the following begins. What had opened before
+    that is told by ``seed``.
     """
 
-    def __init__(self, settings: Settings, slots_ahead: int = 0) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._newest = settings
         self._pinned: dict[int, Settings] = {}
         self._published: dict[int, tuple[int, int]] = {}
         self._seeded: dict[int, tuple[int, int, int]] = {}
-        self.slots_ahead = slots_ahead
 
     def seed(self, rows: Iterable[tuple[int, int, int, int]]) -> None:
         """Know the products that have opened before anything was followed: (slot, gate, retail, feed-in)."""

@@ -18,7 +18,7 @@ from broker.changes import Action, Cancel, Place, Replace
 from broker.decision import Budget, Decision, Terms
 from broker.prices import PriceBook
 from broker.site_agent import SiteAgent
-from broker.terms import Terms as Rules
+from broker.terms import TermsBook
 from chaincode.market_products import CLOSED, Settings
 from cli.answers import ORDER, records
 from cli.session import Account
@@ -67,7 +67,7 @@ class Trading:
     """All sites of this process on one ledger."""
 
     def __init__(
-        self, client: Client, sites: Sequence[Site], rules: Rules, settings: Settings, prices: PriceBook,
+        self, client: Client, sites: Sequence[Site], rules: TermsBook, settings: Settings, prices: PriceBook,
         priced: set[tuple[int, str]], genesis: Genesis | None,
     ) -> None:  # fmt: skip
         """``priced``: the slots and buses whose prices the price book knows."""
