@@ -9,7 +9,6 @@ one, may come out otherwise than in a process that needs no time.
 """
 
 import asyncio
-import concurrent.futures
 import threading
 import time
 from collections import Counter, defaultdict
@@ -38,6 +37,8 @@ PAUSE_S: Final = 0.05
 """Before what a node was too full for comes again."""
 QUIET_S: Final = 0.4
 """Of real time: if nothing is due in the contracts' calendar, no block comes, and nobody need wait for one longer."""
+CLOSING_S: Final = 0.1
+"""gRPC tells the loop of its connections' ends a moment later."""
 AT_ONCE: Final = MEMPOOL_PER_SENDER // 2
 """Transactions of one key under way."""
 _COME_AGAIN: Final = ("mempool-full", "too-fast", "busy")
@@ -94,20 +95,17 @@ class ChainExchange:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="chain-exchange", daemon=True)
         self._clients: list[Client] = []
-        self._following: concurrent.futures.Future[None] | None = None
+        self._following: asyncio.Task[None] | None = None
         self._rules: Settings
 
     def __enter__(self) -> Self:
         self._thread.start()
-        height = self._run(self._connect())
-        self._following = asyncio.run_coroutine_threadsafe(self._follow(height + 1), self._loop)
+        self._run(self._connect())
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._following is not None:
-            self._following.cancel()
         asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -147,8 +145,7 @@ class ChainExchange:
             self._following.result()
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
-    async def _connect(self) -> int:
-        """The height of the chain."""
+    async def _connect(self) -> None:
         orders = (self._gateways[index:] + self._gateways[:index] for index in range(len(self._gateways)))
         self._clients = [Client(order) for order in orders]
         match await self._clients[0].query("rules", "history"):
@@ -156,11 +153,17 @@ class ChainExchange:
                 self._rules = Settings(*fields)  # type: ignore[arg-type]
             case other:
                 raise RefusedError("bad-answer", f"the market's rules are {other!r}")
-        return (await self._clients[0].node_info()).height
+        height = (await self._clients[0].node_info()).height
+        self._following = asyncio.create_task(self._follow(height + 1))
 
     async def _close(self) -> None:
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.gather(self._following, return_exceptions=True)
         for client in self._clients:
             await client.close()
+        await self._loop.shutdown_asyncgens()
+        await asyncio.sleep(CLOSING_S)
 
     async def _follow(self, height: int) -> None:
         async for block in self._clients[0].subscribe(height):

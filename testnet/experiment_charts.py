@@ -73,6 +73,12 @@ def svg_of(figure: Figure, what: str) -> Svg:
     return body.replace("<svg ", f'<svg role="img" aria-label="{what}" ', 1)
 
 
+def label(axes: Axes, value: float, row: float, text: str, **options: Any) -> None:
+    """To the right of a bar's end."""
+    place = {"xytext": (4, 0), "textcoords": "offset points", "va": "center"}
+    axes.annotate(text.replace("-", "\N{MINUS SIGN}"), (value, row), **{**place, **options})
+
+
 def legend_above(axes: Axes, columns: int = 4) -> None:
     """In one row above the chart."""
     axes.legend(
@@ -124,7 +130,7 @@ def gains(study: Study) -> Svg:
     axes.barh(rows, traded, left=starts, color=BLUE, label="by trading with neighbours", height=0.7)
     for row, home in enumerate(homes):
         end = max(planned[row], 0) + max(traded[row], 0)
-        axes.text(end, row, f" {-home.change_pct:.1f} %", va="center", fontsize=9)
+        label(axes, end, row, f"{-home.change_pct:.1f} %", fontsize=9)
     axes.set_yticks(rows, [home.name for home in homes])
     axes.set_ylim(-0.7, len(homes) - 0.3)
     axes.margins(x=0.12)
@@ -143,7 +149,8 @@ def spreads(cases: Sequence[figures.Case], goal: float) -> Svg:
         axes.plot([-spread.least, -spread.largest], [row, row], color=SKY, linewidth=7, solid_capstyle="round")
         axes.scatter([-spread.mean], [row], color=BLUE, s=40, zorder=3, label=BROKER if not row else None)
         axes.scatter([-case.optimum_bill_pct], [row], color=GREEN, s=34, marker="D", label=OPTIMUM if not row else None)
-        axes.text(-spread.mean, row - 0.3, f"{-spread.mean:.1f}", ha="center", va="bottom", fontsize=9)
+        above = {"xytext": (0, 5), "ha": "center", "va": "bottom", "fontsize": 9}
+        label(axes, -spread.mean, row, f"{-spread.mean:.1f}", **above)
     axes.axvline(goal, color=RED, linestyle=(0, (4, 3)), linewidth=1.2, label=f"the trial: {goal:g} %", zorder=0)
     axes.axvline(0, color=INK, linewidth=0.8)
     axes.set_yticks(range(len(cases)), [case.name for case in cases])
@@ -173,7 +180,7 @@ def cases(result: Result) -> Svg:
     for panel, (title, values) in zip(axes, panels, strict=True):
         panel.barh(rows, values, color=[COLOURS[name] for name in named], height=0.62)
         for row, value in enumerate(values):
-            panel.text(value, row, f" {value:.0f}", va="center", fontsize=10)
+            label(panel, value, row, f"{value:.0f}")
         panel.set_title(title)
         panel.margins(x=0.2)
         panel.set_xticks([])
@@ -224,18 +231,18 @@ def skill(result: Result) -> Svg:
 
 
 @styled
-def compared(values: Sequence[tuple[str, float]], label: str, form: str = "{:.1f}") -> Svg:
+def compared(values: Sequence[tuple[str, float]], unit: str, form: str = "{:.1f}") -> Svg:
     """A bar for each of a few runs."""
     figure, axes = canvas(0.75 + 0.34 * len(values))
     rows = range(len(values))
     axes.barh(rows, [value for _, value in values], color=[BLUE, *[SKY] * (len(values) - 1)], height=0.64)
     for row, (_, value) in enumerate(values):
-        axes.text(value, row, " " + form.format(value), va="center")
+        label(axes, value, row, form.format(value))
     axes.set_yticks(rows, [name for name, _ in values])
     axes.invert_yaxis()
     axes.margins(x=0.15)
-    axes.set_xlabel(label)
-    return svg_of(figure, label)
+    axes.set_xlabel(unit)
+    return svg_of(figure, unit)
 
 
 def _share(wh: int, home: Home) -> float:

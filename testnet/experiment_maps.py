@@ -22,6 +22,7 @@ from testnet.experiment_charts import (
     RED,
     Svg,
     canvas,
+    label,
     legend_above,
     styled,
     svg_of,
@@ -146,11 +147,11 @@ def feeders(results: Mapping[str, Result], community: Community) -> Svg:
     figure, axes = canvas(1.2 + 0.2 * len(names) * len(results))
     height = 0.8 / len(results)
     colours = (BLUE, ORANGE, GREEN)
-    for turn, (label, result) in enumerate(results.items()):
+    for turn, (name_of_run, result) in enumerate(results.items()):
         lines = {line.line: line for line in result.lines}
         rows = [row + (turn - (len(results) - 1) / 2) * height for row in range(len(names))]
         flows = [max(lines[name].largest_down_wh, lines[name].largest_up_wh) / 1000 for name in names]
-        axes.barh(rows, flows, height=height * 0.9, color=colours[turn % 3], label=label)
+        axes.barh(rows, flows, height=height * 0.9, color=colours[turn % 3], label=name_of_run)
         for row, name, flow in zip(rows, names, flows, strict=True):
             limit = min(
                 (wh for wh in (lines[name].limit_down_wh, lines[name].limit_up_wh) if wh is not None), default=None
@@ -158,7 +159,7 @@ def feeders(results: Mapping[str, Result], community: Community) -> Svg:
             if limit is not None and limit / 1000 < 3 * max(flows):
                 axes.plot([limit / 1000] * 2, [row - height / 2, row + height / 2], color=RED, linewidth=2.2)
             elif limit is not None:
-                axes.text(flow, row, f" of {limit / 1000:.0f}", va="center", fontsize=8, color=GREY)
+                label(axes, flow, row, f"of {limit / 1000:.0f}", fontsize=8, color=GREY)
     axes.set_yticks(range(len(names)), [f"to {name.removeprefix('LV3.101-')}" for name in names])
     axes.invert_yaxis()
     axes.set_xlabel("largest contracted flow in an hour, kW (red: the limit)")

@@ -35,7 +35,7 @@ READY_S: Final = 60.0
 LEAD_REAL_S: Final = 15
 """Real seconds in which the processes start, before the world's own beginning."""
 GENTLE: Final = 15
-"""The niceness of an audit, beside which the next week is lived."""
+"""The niceness of what goes on beside the nodes: an audit, runs in one process."""
 
 
 class Lived(NamedTuple):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from testnet.experiment_charts import BLUE, GREY, RED, SKY, Svg, canvas, legend_above, styled, svg_of
-from testnet.experiment_parts import Chart, Section, Table, dollars
+from testnet.experiment_parts import Chart, Section, Table
 from testnet.experiment_result import Week
 
 
@@ -81,4 +81,4 @@ def bills_on_nodes(weeks: Sequence[Week]) -> Svg:
 def _weeks(weeks: Sequence[Week]) -> str:
     days = sum(week.days for week in weeks)
     named = ", ".join(dict.fromkeys(week.season for week in weeks))
-    return f"{dollars(days)} days ({named})"
+    return f"{days} {'day' if days == 1 else 'days'} ({named})"

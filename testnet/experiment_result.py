@@ -118,10 +118,10 @@ def case_of(named: Named, feeders: Mapping[str, str]) -> Case:
     results = named.results
     seeds = sorted({each.settings.seed for each in results})
     by_seed = [[each for each in results if each.settings.seed == seed] for seed in seeds]
-    before, alone, after, optimum = (
-        sum(getattr(each.community.bills, kind) for each in results)
-        for kind in ("utility_only", "alone", "broker", "optimum")
+    before, alone, after = (
+        sum(getattr(each.community.bills, kind) for each in results) for kind in ("utility_only", "alone", "broker")
     )
+    optimum = sum(_optimum(each) for each in results)
     traded = sum(each.community.traded_wh for each in results)
     metres = sum((each.community.traded_distance_m or 0.0) * each.community.traded_wh for each in results)
     uses = [used_wh(each) for each in results]
@@ -160,6 +160,14 @@ def used_wh(result: Result) -> int:
 def pct(part: float, whole: float = 1.0) -> float:
     """Percent, to a hundredth; of nothing, 0."""
     return round(100 * part / whole, 2) if whole else 0.0
+
+
+def _optimum(result: Result) -> float:
+    """What the community would have paid with perfect foresight. At the program's own prices the homes would pay the
+    rent of full lines besides, which nobody keeps: it is not in here."""
+    bills = result.community.bills
+    share = result.share_of_perfect_foresight
+    return bills.utility_only - (bills.utility_only - bills.broker) / share if share else bills.optimum
 
 
 def _bill_pct(results: Sequence[Result]) -> float:

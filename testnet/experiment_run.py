@@ -1,11 +1,14 @@
 """The experiment from its runs to its report: what it writes is said in ``experiment.py``."""
 
+import multiprocessing
 import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from broker.data.homes import load_homes
 from node.errors import RefusedError
-from testnet.experiment_nodes import live, week_of
+from testnet.experiment_nodes import GENTLE, live, week_of
 from testnet.experiment_page import page
 from testnet.experiment_result import Figures, Named, case_of
 from testnet.experiment_sections import Material
@@ -30,24 +33,37 @@ NODES_NAME: Final = "nodes"
 
 
 def run_experiment(extent: Extent, directory: Path, slot_ms: int, command: str) -> Figures:
-    """Everything that ``extent`` says; writes the report. Raises ConfigError and RefusedError of its parts."""
-    begun, console = time.monotonic(), Console(stderr=True)
+    """Everything that ``extent`` says; writes the report. Raises ConfigError and RefusedError of its parts.
+
+    While nodes live their days, which leaves most of the machine idle, the runs in one process go on beside them, and
+    give way to them.
+    """
+    begun = time.monotonic()
     _make_room(directory)
     community = make_community(load_homes())
     feeders = {bus: place.feeder for bus, place in community.places.items()}
     cores = os.cpu_count() or 1
-    with _bar(console, "in one process") as tell:
-        found = replay(extent, tell, cores)
-    lived = []
-    for season in extent.on_nodes[0]:
-        with _bar(console, f"on nodes, {season}") as tell:
-            lived.append(live(week_run(extent, season), directory / NODES_NAME / season, slot_ms, tell))
+    aside = ThreadPoolExecutor(max_workers=1, initializer=os.nice, initargs=(GENTLE,))
+    try:
+        with _bars(["in one process", *(f"on nodes, {season}" for season in extent.on_nodes[0])]) as tells:
+            replaying = aside.submit(replay, extent, tells[0], cores)
+            lived = [
+                live(week_run(extent, season), directory / NODES_NAME / season, slot_ms, tell)
+                for season, tell in zip(extent.on_nodes[0], tells[1:], strict=True)
+            ]
+            found = replaying.result()
+    except BaseException:
+        for child in multiprocessing.active_children():
+            child.terminate()
+        raise
+    finally:
+        aside.shutdown()
     weeks = tuple(week_of(each, found.weeks[each.run.season]) for each in lived)
     figures = Figures(
         command=command,
         strategy=STRATEGY,
         weak_pct=WEAK_PERMILLE / 10,
-        year=case_of(Named(f"{STRATEGY}, {extent.long[0]}", found.long.runs), feeders),
+        year=case_of(Named(f"{STRATEGY}, {extent.name}", found.long.runs), feeders),
         strategies=tuple(case_of(named, feeders) for named in found.strategies),
         variants=tuple(case_of(named, feeders) for named in found.variants),
         weeks=weeks,
@@ -70,23 +86,24 @@ def _make_room(directory: Path) -> None:
 
 
 @contextmanager
-def _bar(console: Console, name: str) -> Iterator[Callable[[float], None]]:
-    """How much is done, 0 to 1: a bar where there is a terminal, else a line for every tenth."""
+def _bars(names: Sequence[str]) -> Iterator[list[Callable[[float], None]]]:
+    """How much of each is done, 0 to 1: bars where there is a terminal, else a line for every tenth."""
+    console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.percentage:>3.0f} %"),
         TimeRemainingColumn(),
     )
-    is_shown, told = sys.stderr.isatty(), 0
+    is_shown = sys.stderr.isatty()
     with Progress(*columns, console=console, disable=not is_shown) as progress:
-        task = progress.add_task(name, total=1.0)
+        tasks = {name: progress.add_task(name, total=1.0) for name in names}
+        told = dict.fromkeys(names, 0)
 
-        def tell(share: float) -> None:
-            nonlocal told
-            progress.update(task, completed=share)
-            if not is_shown and share * 10 >= told + 1:
-                told = int(share * 10)
+        def tell(name: str, share: float) -> None:
+            progress.update(tasks[name], completed=share)
+            if not is_shown and int(share * 10) > told[name]:
+                told[name] = int(share * 10)
                 console.print(f"{name}: {share:.0%}")
 
-        yield tell
+        yield [partial(tell, name) for name in names]

@@ -81,7 +81,7 @@ def bills(material: Material) -> Section:
         "What each home pays",
         (),
         (
-            Chart("A year's bill: utility only, brokers, perfect foresight", says, charts.bills(study)),
+            Chart(f"Bills of {material.figures.year.days} days", says, charts.bills(study)),
             Chart("Where the saving comes from", why, charts.gains(study)),
             _why(study, result),
         ),
@@ -106,7 +106,7 @@ def prices(material: Material) -> Section:
         "Prices by hour and by place",
         (),
         (
-            Chart("Price of every hour of the year", hours, maps.price_of_hours(result)),
+            Chart("Price of every hour", hours, maps.price_of_hours(result)),
             Chart("Mean price at each bus", buses, maps.price_of_buses(result, material.community)),
         ),
     )
@@ -191,7 +191,7 @@ def limits(material: Material) -> Section:
         (
             Chart(
                 f"Largest contracted flow out of the transformer, {season}",
-                "Red: the weak grid's limit. Without limits flows go beyond it, with them never.",
+                _within(weak),
                 maps.feeders(shown, material.community),
             ),
         ),
@@ -205,7 +205,7 @@ def quality(material: Material) -> Section:
     cost = sum(home.imbalance_cost for home in result.homes)
     imbalance = (
         f"Contracts leave {percent(year.imbalance_pct)} of what is used open; the utility closes the gap at its "
-        f"tariffs. What this cost more than the auction's price: {dollars(cost)} dollars in the year."
+        f"tariffs. At the auctions' prices the same would have been {dollars(cost)} dollars cheaper."
     )
     skill = (
         f"For {len(better)} of {len(result.homes)} loads the forecast an hour ahead beats yesterday's figure for the "
@@ -255,21 +255,26 @@ def spread(material: Material) -> Section:
 def _why(study: Study, result: Result) -> Table:
     """A row for each home: what it has, what it traded and at which prices."""
     rows = [_why_row(home, next(each for each in result.homes if each.name == home.name)) for home in study.homes]
-    heads = ("", "use, MWh", "sun, MWh", "bill before", "bill after", "change", "sold, kWh at", "bought, kWh at")
+    heads = ("", "use, kWh", "sun, kWh", "bill before", "bill after", "change", "sold, kWh at", "bought, kWh at")
     return Table(heads, rows)
 
 
 def _why_row(home: HomeBills, one: Home) -> Sequence[str]:
     return (
         home.name,
-        f"{one.load_wh / 10**6:.1f}",
-        f"{one.sun_wh / 10**6:.1f}" if one.sun_wh else "-",
+        f"{one.load_wh / 1000:,.0f}",
+        f"{one.sun_wh / 1000:,.0f}" if one.sun_wh else "-",
         dollars(home.bills.utility_only),
         dollars(home.bills.broker),
         signed(home.change_pct),
         f"{one.sold_wh / 1000:,.0f} at {1000 * one.earned / one.sold_wh:.3f}" if one.sold_wh else "-",
         f"{one.bought_wh / 1000:,.0f} at {1000 * one.paid / one.bought_wh:.3f}" if one.bought_wh else "-",
     )
+
+
+def _within(weak: Case) -> str:
+    kept = "no contracted flow was beyond it" if (weak.line_pct or 0.0) <= 100 else "it was EXCEEDED"
+    return f"Red: the weak grid's limit; {kept}. Blue: the same days without limits."
 
 
 def _about(value: float) -> str:

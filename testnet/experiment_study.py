@@ -32,9 +32,10 @@ VARIANTS: Final[Mapping[str, Mapping[str, int | bool]]] = {
 
 
 class Extent(NamedTuple):
-    """How much is lived. ``long``: season and days (0: all of it) of the chosen strategy; ``seasons`` and ``days``: of
-    each strategy and variant; ``on_nodes``: seasons and days."""
+    """How much is lived. ``long``: season and days (0: all of it) of the chosen strategy, in words ``name``;
+    ``seasons`` and ``days``: of each strategy and variant; ``on_nodes``: seasons and days."""
 
+    name: str
     long: tuple[str, int]
     seeds: tuple[int, ...]
     strategies: tuple[str, ...]
@@ -44,6 +45,7 @@ class Extent(NamedTuple):
 
 
 FULL: Final = Extent(
+    name="a year",
     long=("year", 0),
     seeds=(1, 2, 3),
     strategies=STRATEGIES,
@@ -51,7 +53,9 @@ FULL: Final = Extent(
     days=14,
     on_nodes=(("winter", "spring", "summer", "autumn"), 7),
 )
-QUICK: Final = Extent(("summer", 14), (1,), ("truthful", "zero_intelligence"), ("summer",), 3, (("summer",), 2))
+QUICK: Final = Extent(
+    "a fortnight", ("summer", 14), (1,), ("truthful", "zero_intelligence"), ("summer",), 3, (("summer",), 2)
+)
 
 
 class Found(NamedTuple):
