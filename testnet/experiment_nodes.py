@@ -6,6 +6,7 @@ is measured, and the same days are replayed in one process and the bills compare
 """
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from broker.backtest.meters import Row
 from broker.backtest.result import BASE_UNITS, Result
 from broker.backtest.scene import Scene, build
 from broker.backtest.setup import Run
-from broker.world import SecretKeys, known_keys
+from broker.world import SecretKeys, World, known_keys
 from chaincode.settlement_messages import reading_message
 from node.errors import RefusedError
 from node.model.keys import SigningKey
@@ -29,11 +30,12 @@ from testnet.chain_exchange import ChainExchange, Lateness, Traffic
 from testnet.cluster import Agreement, Cluster
 from testnet.experiment_result import HomeOnNodes, Week
 from testnet.genesis import build_network
+from testnet.sender import Clock
 
 NODES: Final = 4
 READY_S: Final = 60.0
-LEAD_REAL_S: Final = 15
-"""Real seconds in which the processes start, before the world's own beginning."""
+LEADS_REAL_S: Final = (10, 30, 90)
+"""Real seconds in which the processes start, before the world's own beginning; more, if those were too few."""
 GENTLE: Final = 15
 """The niceness of what goes on beside the nodes: an audit, runs in one process."""
 
@@ -60,25 +62,12 @@ def live(run: Run, directory: Path, slot_ms: int, tell: Callable[[float], None])
     Raises ConfigError and RefusedError as building, starting and trading do.
     """
     scene = build(run)
-    scale = scene.world.slot_seconds * 1000 // slot_ms
     foresight = Foresight(scene, WeekByWeek(scene.homes, scene.span))
     keys = known_keys([site.network for site in scene.sites])
-    network = build_network(
-        directory,
-        scene.world.settings(),
-        nodes=NODES,
-        base_port=None,
-        name="experiment",
-        time_scale=scale,
-        time_origin=scene.world.time_origin - LEAD_REAL_S * scale,
-    )
-    cluster = Cluster(network)
+    cluster = _started(scene.world, directory, slot_ms)
+    network = cluster.network
     try:
-        cluster.start_all()
-        cluster.wait_ready(READY_S)
         with ChainExchange(network.genesis, network.gateways, _by_public(keys)) as exchange:
-            if exchange.now > scene.world.time_origin:
-                raise RefusedError("too-slow", "it was too late for the first day's prices when the nodes had started")
             replay = Replay(scene, foresight, exchange, _meters(scene, keys, network.genesis.chain))
             replay.run(tell)
             costs = broker_costs(scene, replay)
@@ -95,6 +84,34 @@ def live(run: Run, directory: Path, slot_ms: int, tell: Callable[[float], None])
     sums = [replay.accounts.bill(name, world.first_slot, world.end_slot).sums for name in names]
     traded_wh, estimated = sum(each.bought_wh for each in sums), sum(each.estimated for each in sums)
     return Lived(run, names, tuple(costs), traded_wh, estimated, traffic, lateness, agreement, slot_ms, audit)
+
+
+def _started(world: World, directory: Path, slot_ms: int) -> Cluster:
+    """Nodes that run before the world begins: their block time starts with the first process, and a busy machine takes
+    its time. Raises RefusedError("too-slow") if it takes too much of it."""
+    scale = world.slot_seconds * 1000 // slot_ms
+    for lead_s in LEADS_REAL_S:
+        network = build_network(
+            directory,
+            world.settings(),
+            nodes=NODES,
+            base_port=None,
+            name="experiment",
+            time_scale=scale,
+            time_origin=world.time_origin - lead_s * scale,
+        )
+        cluster = Cluster(network)
+        try:
+            cluster.start_all()
+            cluster.wait_ready(READY_S)
+        except BaseException:
+            cluster.stop_all()
+            raise
+        if Clock(network.genesis).now() <= world.time_origin:
+            return cluster
+        cluster.stop_all()
+        shutil.rmtree(directory)
+    raise RefusedError("too-slow", f"in {LEADS_REAL_S[-1]} s the nodes had not started: is the machine busy?")
 
 
 def week_of(lived: Lived, in_process: Result) -> Week:
