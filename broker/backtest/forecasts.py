@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from broker.backtest.setup import Span
 from broker.data.homes import Homes
-from broker.forecast.baselines import Baseline
+from broker.forecast.choose import Chooser
 from broker.forecast.forecaster import Forecaster, net_quantiles
 from broker.forecast.history import History
 from broker.forecast.prior import StandardLoad, StandardSun
@@ -42,8 +42,10 @@ class WeekByWeek:
         self._day = homes.slots_per_day
         self._loads = [History(homes.first_slot, homes.slot_seconds, home.load_wh).cleaned() for home in homes.homes]
         self._suns = [History(homes.first_slot, homes.slot_seconds, home.sun_wh).cleaned() for home in homes.homes]
-        self._load_models: list[Forecaster] = [Baseline("week-mean", StandardLoad()) for _ in homes.homes]
-        self._sun_models: list[Forecaster] = [Baseline("week-mean", StandardSun(home.panels_w)) for home in homes.homes]
+        self._load_models: list[Forecaster] = [Chooser("load", StandardLoad(), boosted=False) for _ in homes.homes]
+        self._sun_models: list[Forecaster] = [
+            Chooser("sun", StandardSun(home.panels_w), boosted=False) for home in homes.homes
+        ]
         self._week = -1
         self._nets: list[Quantiles] = []
         self._errors = np.zeros((len(homes.homes), 4))
