@@ -230,9 +230,10 @@ def test_odd_input() -> None:
         Planner(SITE).plan(Outlook(np.zeros((2, 9), dtype=np.int64), flat([10, 10]), 0, None, {}))
 
 
-def test_a_plan_that_cannot_be_computed_is_the_plain_rules(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And control, given its values, does what the rules say; the note tells of it."""
-    monkeypatch.setattr(planner_module, "MOST_ITERATIONS", 0)
+@pytest.mark.parametrize("bound", ["MOST_ITERATIONS", "MOST_S"])
+def test_a_plan_that_cannot_be_computed_is_the_plain_rules(monkeypatch: pytest.MonkeyPatch, bound: str) -> None:
+    """Out of steps or out of time: control, given the plan's values, does what the rules say; the note tells of it."""
+    monkeypatch.setattr(planner_module, bound, 0)
     net = [800, -2_000, 300, 1_500]
     seen = VehicleOutlook(2_000, ("bus",) * 4, (0, 0, 0, 9_000), (0,) * 4, 1_000_000)
     outlook = Outlook(sure(net), flat([220_000] * 4), 3_000, seen, {})
