@@ -29,7 +29,7 @@ TIMED_PREDICTIONS = 24
     "--weather",
     "with_weather",
     is_flag=True,
-    help="Let the learnt forecasts see what the data set calls weather predictions. They are the truth: a bound only.",
+    help="Let the learnt forecasts see what the data set calls weather predictions; they are none, see docs/forecasts.md.",
 )
 @click.option("--json", "as_json", is_flag=True, help="A row for each home, series, month and method, as JSON.")
 @refusals_to_exit_codes
