@@ -153,7 +153,7 @@ class Planner:
         row_lower[BATTERY, 0] = min(max(outlook.battery_wh, 0), battery.capacity_wh) / WH
         row_upper = row_lower.copy()
         if vehicle is not None and outlook.vehicle is not None:
-            self._fill_vehicle(vehicle, outlook, (cost, lower, upper, row_lower, row_upper), usual)
+            self._fill_vehicle(vehicle, outlook, (cost, lower, upper, row_lower, row_upper))
 
         shape = matrix(
             slots, battery.efficiency_permille / 1000, None if vehicle is None else vehicle.efficiency_permille / 1000
@@ -169,7 +169,7 @@ class Planner:
         program.a_matrix_.value_ = shape.values
         return program
 
-    def _fill_vehicle(self, vehicle: Vehicle, outlook: Outlook, figures: tuple[Floats, ...], usual: Floats) -> None:
+    def _fill_vehicle(self, vehicle: Vehicle, outlook: Outlook, figures: tuple[Floats, ...]) -> None:
         """The vehicle's part, where it is plugged in, what it is to have and what it drives."""
         cost, lower, upper, row_lower, row_upper = figures
         seen = outlook.vehicle
@@ -177,7 +177,7 @@ class Planner:
         take = self._site.slot_wh(vehicle.charge_w) / WH
         give = self._site.slot_wh(vehicle.discharge_w) / WH
         upper[HOME_TAKE : AWAY_GIVE + 1] = 0.0
-        price = usual.copy()
+        price = np.maximum(outlook.prices.buy, outlook.prices.sell) / MONEY
         for slot, bus in enumerate(seen.buses):
             if bus == self._site.bus:
                 upper[HOME_TAKE, slot] = take
@@ -189,16 +189,16 @@ class Planner:
                 price[slot] = cost[AWAY_TAKE, slot] = max(there.buy[slot], there.sell[slot]) / MONEY
                 cost[AWAY_GIVE, slot] = -there.sell[slot] / MONEY
         plugged = np.array([bus != "" for bus in seen.buses])
+        lacking = max(0, seen.shortage_price) / MONEY
         level = min(max(seen.level_wh, 0), vehicle.capacity_wh)
         upper[CAR] = vehicle.capacity_wh / WH
         lower[CAR] = np.array(_floors(seen, level)) / WH
         kept = vehicle.efficiency_permille / 1000
-        if plugged.any() and kept > 0:
-            cost[CAR, -1] = -max(0.0, float(np.quantile(price[plugged], 0.25))) / kept
-        # What a trip lacks costs the shortage price in all: on the road no more than it would cost at the plug at the
-        # dearest, so that nothing is left to the road; the rest where more was asked for.
-        lacking = max(0, seen.shortage_price) / MONEY
-        road = min(lacking, max(0.0, float(price.max())))
+        # What a trip lacks costs the shortage price in all: half of it on the road, for what is expected to be driven,
+        # and half where more was asked for, since it may leave earlier or drive farther.
+        road = lacking / 2
+        if plugged.any() and kept > 0:  # no more than on the road, or it would be left to the road and kept to the end
+            cost[CAR, -1] = -min(max(0.0, float(np.quantile(price[plugged], 0.25))) / kept, road)
         asks = np.array(seen.least_wh) > 0
         ends = asks & ~np.append(asks[1:], False)
         cost[SHORT] = np.where(ends, lacking - road, 0.0)
