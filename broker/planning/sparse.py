@@ -1,6 +1,6 @@
 """A large linear program put together from blocks of columns and rows: numpy arrays all the way to HiGHS."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import highspy
 import numpy as np
@@ -10,6 +10,9 @@ from node.errors import WattError
 
 Floats = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]
+
+MOST_S: Final = 3_600.0
+"""A season of 91 days takes one core less than a minute."""
 
 
 class NoOptimumError(WattError):
@@ -72,6 +75,7 @@ class Blocks:
         solver = highspy.Highs()  # type: ignore[no-untyped-call]
         solver.setOptionValue("output_flag", False)
         solver.setOptionValue("threads", 1)
+        solver.setOptionValue("time_limit", MOST_S)
         solver.setOptionValue("solver", method)
         solver.setOptionValue("run_crossover", "on" if crossover else "off")
         solver.passModel(program)
