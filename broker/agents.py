@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from broker.journal import Journal, entries
-from broker.measured import Measured, read_history
+from broker.measured import Earlier, Measured, read_history
 from broker.prices import PriceBook
 from broker.registered import Registered, find_site
 from broker.site_agent import SiteAgent
@@ -77,7 +77,12 @@ async def _run_group(group: Sequence[Keyed]) -> None:
                 journals.append(Journal(keyed.file.path(keyed.file.journal)))
                 found = await find_site(client, keyed.file, keyed.key.public_key, settings)
                 account = Account(client, keyed.key, info.chain)
-                agent = _agent(keyed.file, found, info, settings, prices, journals[-1])
+                earlier = _earlier(keyed.file, settings.slot_seconds)
+                agent = _agent(keyed.file, found, info, prices, journals[-1], earlier)
+                for row in earlier:
+                    if row.price is not None:
+                        prices.observe(row.slot, found.site.bus, row.price, row.traded_wh, *settings.tariff(row.slot))
+                        priced.add((row.slot, found.site.bus))
                 sites.append(_recalled(agent, account, info, priced))
             log.info("%d sites trade on %s from block %d on", len(sites), info.network, info.height)
             await Trading(client, sites, TermsBook(settings), settings, prices, priced, first.genesis).run()
@@ -86,11 +91,14 @@ async def _run_group(group: Sequence[Keyed]) -> None:
                 journal.close()
 
 
+def _earlier(file: SiteFile, slot_seconds: int) -> list[Earlier]:
+    return read_history(file.path(file.history_file), slot_seconds) if file.history_file else []
+
+
 def _agent(
-    file: SiteFile, found: Registered, info: NodeInfo, settings: Settings, prices: PriceBook, journal: Journal
+    file: SiteFile, found: Registered, info: NodeInfo, prices: PriceBook, journal: Journal, earlier: list[Earlier]
 ) -> SiteAgent:
-    slot = info.now // settings.slot_seconds
-    earlier = read_history(file.path(file.history_file), settings.slot_seconds) if file.history_file else []
+    slot = info.now // found.site.slot_seconds
     measured = Measured(file.path(file.journal), found.site, slot, earlier)
     return SiteAgent(file, found, journal, measured, prices, slot)
 

@@ -2,7 +2,8 @@
 
     measured.csv   slot,device,import_wh,export_wh,measured: a line a reading as it came; a later line takes the place
                    of an earlier one; measured is 0 where the ledger only estimated it
-    history.csv    (anywhere, ``history_file``) time,load_wh,sun_wh: what was measured before the site was on the ledger
+    history.csv    (anywhere, ``history_file``) time,load_wh,sun_wh,price,traded_wh: what was measured before the site
+                   was on the ledger, and, if that is known, at what price its bus cleared
 
 Readings that the ledger estimated are gaps in the histories: they say what was contracted, not what is usual.
 """
@@ -13,7 +14,7 @@ import logging
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from broker.forecast.history import DAY_SECONDS, KEPT_DAYS, History
 from broker.site import Site
@@ -23,18 +24,27 @@ from node.errors import ConfigError
 log = logging.getLogger("watt.broker")
 
 NAME: Final = "measured.csv"
-HISTORY_COLUMNS: Final = ("time", "load_wh", "sun_wh")
+HISTORY_COLUMNS: Final = ("time", "load_wh", "sun_wh", "price", "traded_wh")
 MAX_HISTORY_BYTES: Final = 16 * 1024 * 1024
+
+
+class Earlier(NamedTuple):
+    """A slot before the site was on the ledger. ``price``: of its bus, base units per Wh, None if it is not known;
+    ``traded_wh``: by the whole exchange."""
+
+    slot: int
+    load_wh: int
+    sun_wh: int
+    price: int | None = None
+    traded_wh: int = 0
 
 
 class Measured:
     """The readings of a site's devices. ``load`` and ``sun``: Wh by slot, for forecasts; ``version`` grows with every
     change of them; ``newest``: the last slot of which anything is known, -1 if nothing is."""
 
-    def __init__(
-        self, directory: Path, site: Site, now_slot: int, earlier: Iterable[tuple[int, int, int]] = ()
-    ) -> None:
-        """``earlier``: (slot, load, sun) that was measured elsewhere; what the ledger tells takes its place."""
+    def __init__(self, directory: Path, site: Site, now_slot: int, earlier: Iterable[Earlier] = ()) -> None:
+        """``earlier``: what was measured elsewhere; what the ledger tells takes its place."""
         self._path = directory / NAME
         self._site = site
         self._rows: dict[tuple[int, str], Reading] = {}
@@ -42,7 +52,7 @@ class Measured:
         self.version = 0
         oldest = now_slot - KEPT_DAYS * DAY_SECONDS // site.slot_seconds
         kept, lines = _read(self._path, site, oldest)
-        before = sorted(row for row in earlier if oldest <= row[0] < now_slot)
+        before = sorted((row.slot, row.load_wh, row.sun_wh) for row in earlier if oldest <= row.slot < now_slot)
         self.newest = max((slot for slot, _ in kept), default=-1)
         first = min([now_slot, *(slot for slot, _ in kept), *(row[0] for row in before)])
         self.load = History(first, site.slot_seconds)
@@ -100,32 +110,35 @@ class Measured:
             log.warning("%s cannot be tidied: %s", self._path, error.strerror)
 
 
-def read_history(path: Path, slot_seconds: int) -> list[tuple[int, int, int]]:
-    """(slot, load, sun) of a ``history_file``. Raises ConfigError("bad-history") with the line that is none."""
+def read_history(path: Path, slot_seconds: int) -> list[Earlier]:
+    """The rows of a ``history_file``. Raises ConfigError("bad-history") with the line that is none."""
     try:
         if path.stat().st_size > MAX_HISTORY_BYTES:
             raise ConfigError("bad-history", f"{path}: more than {MAX_HISTORY_BYTES} bytes")
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = csv.reader(file)
             header = tuple(cell.strip() for cell in next(rows, ()))
-            if header not in (HISTORY_COLUMNS, HISTORY_COLUMNS[:2]):
+            if header not in (HISTORY_COLUMNS, HISTORY_COLUMNS[:3], HISTORY_COLUMNS[:2]):
                 raise ConfigError("bad-history", f"{path}: its first line is {','.join(HISTORY_COLUMNS)}")
             try:
                 return [_history_row(row, slot_seconds) for row in rows if row]
-            except (ValueError, IndexError) as error:
+            except (ValueError, OverflowError) as error:
                 raise ConfigError("bad-history", f"{path}:{rows.line_num}: {error}") from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ConfigError("bad-history", f"{path}: {error}") from error
 
 
-def _history_row(row: list[str], slot_seconds: int) -> tuple[int, int, int]:
-    moment = row[0].strip()
+def _history_row(row: list[str], slot_seconds: int) -> Earlier:
+    cells = [cell.strip() for cell in row] + [""] * (len(HISTORY_COLUMNS) - len(row))
+    moment, load, sun, price, traded = cells
     if moment.isascii() and moment.isdecimal():
         time = int(moment)
     else:
         parsed = datetime.datetime.fromisoformat(moment)
         time = int(parsed.replace(tzinfo=parsed.tzinfo or datetime.UTC).timestamp())
-    return time // slot_seconds, int(row[1]), int(row[2]) if len(row) > 2 else 0
+    return Earlier(
+        time // slot_seconds, int(load), int(sun or 0), int(price) if price else None, int(traded) if traded else 0
+    )
 
 
 def _read(path: Path, site: Site, oldest: int) -> tuple[dict[tuple[int, str], Reading], int]:

@@ -14,6 +14,7 @@ Assumptions of the demo, none of them measured: the grid, the tariffs, the budge
 
 import datetime
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,13 @@ from typing import Any
 import msgspec
 
 from broker.site import Battery, Panels, Site, Vehicle
+from chaincode.grid import LineSettings
+from cli.grid_file import GridVersion
 from node.errors import ConfigError
 from node.keyfile import load_key, read_passphrase, write_private
 from node.model.keys import SigningKey
 from testnet.community import EV_WH_PER_KM, SLOTS, Community, Home
+from testnet.demo_rehearsal import Cleared, rehearse
 from testnet.genesis import GENESIS_NAME, Network, build_network, load_network, new_key
 from testnet.plant import KINDS
 
@@ -131,7 +135,9 @@ class _Document(msgspec.Struct, frozen=True):
 
 
 def build_world(directory: Path, data: Path, community: Community, *, time_scale: int, lead_s: int) -> World:
-    """Write a new world into ``directory``; its clock begins now, ``lead_s`` of block time before the midnight."""
+    """Write a new world into ``directory``; its clock begins then, ``lead_s`` of block time before the midnight."""
+    sites = {home.name: site_of(home) for home in community.homes}
+    prices = rehearse(community, sites, demo_grid(community.homes), [tariff(index) for index in range(SLOTS)])
     passphrase = secrets.token_urlsafe(24)
     (directory / KEYS_NAME).mkdir(parents=True)
     write_private(directory / PASSPHRASE_NAME, passphrase.encode() + b"\n")
@@ -148,7 +154,7 @@ def build_world(directory: Path, data: Path, community: Community, *, time_scale
     )
     world = World(directory, network, data, community.date, passphrase)
     for home in community.homes:
-        _write_site(world, home, _midnight(community.date) - lead_s)
+        _write_site(world, home, _midnight(community.date) - lead_s, prices.get(home.name, {}))
     return world
 
 
@@ -176,6 +182,11 @@ def budget_of(home: Home) -> dict[str, int]:
 def tariff(index: int) -> tuple[int, int]:
     """The utility's (retail, feed-in) in slot ``index`` of the day, base units per Wh."""
     return next((retail, feed_in) for second, retail, feed_in in reversed(TARIFFS) if second <= index * SLOT_S)
+
+
+def demo_grid(homes: tuple[Home, ...]) -> GridVersion:
+    """The street's grid."""
+    return GridVersion("transformer", TOLL_PER_METRE, _lines(homes))
 
 
 def site_of(home: Home) -> Site:
@@ -223,7 +234,7 @@ def _settings(community: Community, public: dict[str, str]) -> dict[str, dict[st
             ],
             "devices": [_device_row(home, kind, public) for home in homes for kind in KINDS],
         },
-        "grid": {"root": "transformer", "rate": TOLL_PER_METRE, "lines": _lines(homes)},
+        "grid": demo_grid(homes).settings(),
         "market": {
             "slot_seconds": SLOT_S,
             "open_before_s": DAY_S,
@@ -259,12 +270,12 @@ def _limits(home: Home, kind: str) -> tuple[int, int]:
     return {**LIMITS_W, "pv": (0, home.pv_w), "battery": (home.battery.power_w, home.battery.power_w)}[kind]
 
 
-def _lines(homes: tuple[Home, ...]) -> list[list[Any]]:
+def _lines(homes: tuple[Home, ...]) -> tuple[LineSettings, ...]:
     """Three feeders, poles along them, and at each pole two homes, 15 to 40 m off."""
-    lines: list[list[Any]] = []
+    lines: list[LineSettings] = []
 
     def add(parent: str, child: str, metres: int, limit_w: int | None = None) -> None:
-        lines.append([parent, child, metres, 0, limit_w, limit_w])
+        lines.append((parent, child, metres, 0, limit_w, limit_w))
 
     poles = dict.fromkeys(FEEDERS, 0)
     for index, home in enumerate(homes):
@@ -278,19 +289,23 @@ def _lines(homes: tuple[Home, ...]) -> list[list[Any]]:
             before = f"feeder-{name}" if poles[name] == 1 else f"pole-{name}{poles[name] - 1}"
             add(before, f"pole-{name}{poles[name]}", POLE_METRES)
         add(f"pole-{name}{poles[name]}", home.name, 15 + 5 * (home.building % 6))
-    return lines
+    return tuple(lines)
 
 
-def _write_site(world: World, home: Home, begin: int) -> None:
-    """What the home's broker is told: how the home is built, what was measured in the weeks before, and what the home
-    itself says at block time ``begin``."""
+def _write_site(world: World, home: Home, begin: int, prices: Mapping[int, Cleared]) -> None:
+    """What the home's broker is told: how the home is built, what was measured in the weeks before, at what prices the
+    last days' hours cleared, and what the home itself says at block time ``begin``."""
     directory = world.site_directory(home)
     directory.mkdir(parents=True)
     (directory / SITE_NAME).write_text(_site_text(world, home))
     first = world.first_slot - len(home.load_past_wh)
     rows = zip(range(first, world.first_slot), home.load_past_wh, home.sun_past_wh, strict=True)
-    history = [f"{slot * SLOT_S},{load_wh},{sun_wh}" for slot, load_wh, sun_wh in rows]
-    (directory / HISTORY_NAME).write_text("\n".join(["time,load_wh,sun_wh", *history, ""]))
+    history = []
+    for slot, load_wh, sun_wh in rows:
+        cleared = prices.get((slot - world.first_slot) * SLOT_S // 3600)
+        price = f"{cleared.price},{cleared.traded_wh}" if cleared is not None else ","
+        history.append(f"{slot * SLOT_S},{load_wh},{sun_wh},{price}")
+    (directory / HISTORY_NAME).write_text("\n".join(["time,load_wh,sun_wh,price,traded_wh", *history, ""]))
     (directory / STATES_NAME).write_text("\n".join([STATES_HEADER, *states(world, home, begin, (None, 0)), ""]))
 
 

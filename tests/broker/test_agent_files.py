@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from broker import journal as journals
 from broker.journal import Journal, entries, files_of
-from broker.measured import Measured, read_history
+from broker.measured import Earlier, Measured, read_history
 from broker.setpoints import Setpoints
 from broker.site import Panels, Site
 from broker.site_view import Reading
@@ -91,12 +91,12 @@ def test_a_full_disk_is_said_once_and_does_not_stop_the_broker(
 
 
 def test_readings_outlive_a_restart_and_the_ledgers_word_counts_last(tmp_path: Path) -> None:
-    measured = Measured(tmp_path, SITE, 1_000, [(998, 111, 50), (997, 100, 0)])
+    measured = Measured(tmp_path, SITE, 1_000, [Earlier(998, 111, 50), Earlier(997, 100, 0)])
     measured.take(Reading(998, LOAD, 120, 0, True))
     measured.take(Reading(999, LOAD, 130, 0, False))
     measured.take(Reading(998, SUN, 0, 70, True))
     measured.take(Reading(998, LOAD, 125, 0, True))  # corrected
-    for known in (measured, Measured(tmp_path, SITE, 1_000, [(998, 111, 50), (997, 100, 0)])):
+    for known in (measured, Measured(tmp_path, SITE, 1_000, [Earlier(998, 111, 50), Earlier(997, 100, 0)])):
         assert [known.load.value(slot) for slot in (997, 998, 999)] == [100, 125, None]
         assert known.sun is not None and known.sun.value(998) == 70
         assert known.newest == 999
@@ -122,7 +122,9 @@ def test_a_history_that_is_none(tmp_path: Path, text: str) -> None:
 
 def test_a_history_in_either_kind_of_time(tmp_path: Path) -> None:
     (tmp_path / "history.csv").write_text("time,load_wh,sun_wh\n1800,5,6\n1970-01-01T01:00,7,8\n")
-    assert read_history(tmp_path / "history.csv", 1800) == [(1, 5, 6), (2, 7, 8)]
+    assert read_history(tmp_path / "history.csv", 1800) == [Earlier(1, 5, 6), Earlier(2, 7, 8)]
+    (tmp_path / "history.csv").write_text("time,load_wh,sun_wh,price,traded_wh\n1800,5,6,,\n3600,7,8,500000,90\n")
+    assert read_history(tmp_path / "history.csv", 1800) == [Earlier(1, 5, 6), Earlier(2, 7, 8, 500_000, 90)]
 
 
 def test_the_newest_state_counts() -> None:

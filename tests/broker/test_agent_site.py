@@ -11,7 +11,7 @@ import pytest
 from broker.changes import Place
 from broker.decision import Budget, Decision, Terms
 from broker.journal import Journal, entries
-from broker.measured import Measured
+from broker.measured import Earlier, Measured
 from broker.prices import PriceBook
 from broker.registered import Registered, bus_at
 from broker.site import Battery, Panels, Site, Vehicle
@@ -66,7 +66,8 @@ class Stage:
         self.journal = Journal(directory / "journal")
         file = msgspec.structs.replace(FILE, directory=directory, **changes)
         found = Registered(SITE, dict.fromkeys(DEVICES, ((0, "bus-1"),)))
-        measured = Measured(directory / "journal", SITE, FIRST, WEEK if past is None else past)
+        earlier = [Earlier(*row) for row in (WEEK if past is None else past)]
+        measured = Measured(directory / "journal", SITE, FIRST, earlier)
         self.agent = SiteAgent(file, found, self.journal, measured, PriceBook(SLOT_S), FIRST)
 
     def decide(self, budget: Budget = RICH, now: int = NOW, of: Callable[[int], Terms] = terms) -> Decision:
