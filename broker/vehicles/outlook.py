@@ -8,9 +8,10 @@ always had is taken to stay, and one that is not back is not waited for.
 
 *What is to be in it* is the newsvendor's quantile of what is needed on the days on which a trip starts within
 ``ways.READY_HOURS``. One Wh too few costs ``shortage_price`` less what it would have cost. One Wh too many is not
-lost: it was taken now and not when it is cheapest, and waits for a trip; a day of waiting is taken to cost that
-spread, so the hours count for their share of a day. Distances become energy by the vehicle's range
-(broker.vehicles.energy) before the quantile is taken: a hybrid's long trips ask for no more than its battery holds.
+lost: it was taken at the usual price and not when it is cheapest, and waits for a trip; if it can be given back, it was
+not given where it is dearest. A day of waiting is taken to cost that, so the hours count for their share of a day.
+Distances become energy by the vehicle's range (broker.vehicles.energy) before the quantile is taken: a hybrid's long
+trips ask for no more than its battery holds.
 """
 
 from collections.abc import Sequence
@@ -26,13 +27,14 @@ from broker.view import Prices, VehicleOutlook
 UNPRICED_QUANTILE: Final = 0.9
 
 
-def ready_quantile(shortage_price: int, prices: Prices | None) -> float:
+def ready_quantile(vehicle: Vehicle, shortage_price: int, prices: Prices | None) -> float:
     """How sure it is to be that there is enough: (what one Wh too few costs) : (that + what one too many costs)."""
     if prices is None or not prices.buy:
         return UNPRICED_QUANTILE
     usual = float(np.median(prices.buy))
-    spread = usual - min(*prices.buy, *prices.sell)
-    return newsvendor(shortage_price - usual, spread * READY_HOURS / 24)
+    worth = max(prices.buy) if vehicle.discharge_w else usual
+    idle = worth - min(*prices.buy, *prices.sell)
+    return newsvendor(shortage_price - usual, idle * READY_HOURS / 24)
 
 
 def newsvendor(short: float, idle: float) -> float:
@@ -55,7 +57,7 @@ def outlook(
     """Of ``count`` slots from ``first_slot`` on. ``work_bus``: "" if it cannot charge there. ``prices``: at home, from
     which follows what it costs to hold too much; without them one day in ten is let fall short. A vehicle that is
     away at this moment is never said to be plugged in in the first slot."""
-    quantile = ready_quantile(shortage_price, prices)
+    quantile = ready_quantile(vehicle, shortage_price, prices)
     buses: list[str] = []
     least: list[int] = []
     used: list[float] = []

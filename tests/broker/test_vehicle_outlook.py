@@ -176,12 +176,17 @@ def test_the_dearer_it_is_to_be_short_the_more_is_kept_ready() -> None:
 @given(st.integers(0, 10**7), st.integers(-(10**6), 10**6), st.integers(0, 10**6))
 def test_the_quantile_is_one(shortage: int, buy: int, spread: int) -> None:
     """Also where prices are negative."""
-    level = ready_quantile(shortage, prices(buy, buy - spread))
+    level = ready_quantile(CAR, shortage, prices(buy, buy - spread))
     assert 0 <= level <= 1
-    assert level <= ready_quantile(shortage + 1000, prices(buy, buy - spread))
+    assert level <= ready_quantile(CAR, shortage + 1000, prices(buy, buy - spread))
     if shortage <= buy:
         assert level == 0
     assert newsvendor(3.0, 1.0) == 0.75
+
+
+def test_what_can_give_back_where_that_is_dear_is_kept_less_ready() -> None:
+    dear = Prices((600_000,) * 3, (0,) * 3, (200_000, 200_000, 600_000), (50_000,) * 3)
+    assert ready_quantile(replace(CAR, discharge_w=1), SHORTAGE, dear) < ready_quantile(CAR, SHORTAGE, dear)
 
 
 @settings(max_examples=40)
