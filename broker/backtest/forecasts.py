@@ -35,7 +35,7 @@ class Forecasts(Protocol):
 
 
 class WeekByWeek:
-    """The forecasters of an agent, over the whole data of the homes. Holds one week at a time."""
+    """The forecasters of an agent, over the whole data of the homes. What was foreseen in a week is kept."""
 
     def __init__(self, homes: Homes, span: Span) -> None:
         self._homes, self._span = homes, span
@@ -46,16 +46,15 @@ class WeekByWeek:
         self._sun_models: list[Forecaster] = [
             Chooser("sun", StandardSun(home.panels_w), boosted=False) for home in homes.homes
         ]
-        self._week = -1
-        self._nets: list[Quantiles] = []
+        self._nets: dict[int, list[npt.NDArray[np.int32]]] = {}
         self._errors = np.zeros((len(homes.homes), 4))
 
     def net(self, home: int, index: int) -> Quantiles:
         week, inside = divmod(index, WEEK_DAYS * self._day)
-        if week != self._week:
-            self._foresee(week)
-        row: Quantiles = self._nets[home][inside]
-        return row
+        if week not in self._nets:
+            self._nets[week] = self._foresee(week)
+        quantiles: Quantiles = self._nets[week][home][inside].astype(np.int64)
+        return quantiles
 
     def skill(self, home: int) -> tuple[float | None, float | None]:
         load, load_before, sun, sun_before = self._errors[home].tolist()
@@ -64,22 +63,23 @@ class WeekByWeek:
             round(sun / sun_before, 4) if sun_before else None,
         )
 
-    def _foresee(self, week: int) -> None:
-        self._week = week
+    def _foresee(self, week: int) -> list[npt.NDArray[np.int32]]:
+        """Of every home, an array (slots of the week, slots ahead, 10)."""
         first = week * WEEK_DAYS * self._day
         count = min(WEEK_DAYS * self._day, self._span.count - first)
         firsts = np.arange(count, dtype=np.int64) + self._homes.first_slot + self._span.first + first
-        self._nets = []
+        nets = []
         for number, home in enumerate(self._homes.homes):
             load = self._load_models[number].predict(self._loads[number], firsts, self._day)
             if home.panels_w:
                 sun = self._sun_models[number].predict(self._suns[number], firsts, self._day)
             else:
                 sun = np.zeros_like(load)
-            self._nets.append(net_quantiles(load, sun))
+            nets.append(net_quantiles(load, sun).astype(np.int32))
             at = self._span.first + first
             self._judge(number, 0, load, home.load_wh, at)
             self._judge(number, 2, sun, home.sun_wh, at)
+        return nets
 
     def _judge(self, home: int, column: int, said: Quantiles, true: npt.NDArray[np.int64], at: int) -> None:
         """Add up the errors of the week's forecasts of the coming slot, and yesterday's."""

@@ -37,7 +37,7 @@ def run_on(scene: Scene, exchange: Exchange, sign: Sign, tell: Callable[[float],
     rule = baselines.utility_only(scene)
     alone = baselines.alone(
         scene,
-        Foresight(scene, WeekByWeek(scene.homes, scene.span)),
+        Foresight(scene, forecasts),
         lambda part: tell(REPLAY_PART + part * (1 - REPLAY_PART)),
     )
     return figures.result(scene, replay, rule, alone, optima(scene), forecasts, time.process_time() - begun)
