@@ -15,6 +15,7 @@ from broker.terms import TermsBook
 from broker.trading import PAUSES_S, TRY_AGAIN, Site, Trading
 from chaincode.market_products import Settings
 from cli.answers import record
+from cli.output import count
 from cli.session import Account
 from node.errors import ConfigError, RefusedError
 from node.gateway.client import Client, NodeInfo
@@ -84,7 +85,7 @@ async def _run_group(group: Sequence[Keyed]) -> None:
                         prices.observe(row.slot, found.site.bus, row.price, row.traded_wh, *settings.tariff(row.slot))
                         priced.add((row.slot, found.site.bus))
                 sites.append(_recalled(agent, account, info, priced))
-            log.info("%d sites trade on %s from block %d on", len(sites), info.network, info.height)
+            log.info("%s on %s, from block %d on", count(len(sites), "site"), info.network, info.height)
             await Trading(client, sites, TermsBook(settings), settings, prices, priced, first.genesis).run()
         finally:
             for journal in journals:

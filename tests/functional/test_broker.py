@@ -59,6 +59,7 @@ class Brokers:
         self.directory = directory
         self.log = directory / "broker.log"
         self.process: subprocess.Popen[bytes] | None = None
+        (self.dead,) = free_ports(1)
         keys = cluster.network.directory / KEYS_NAME
         shutil.copy(cluster.network.directory / GENESIS_NAME, directory / GENESIS_NAME)
         shutil.copy(keys / PASSPHRASE_NAME, directory / PASSPHRASE_NAME)
@@ -67,10 +68,12 @@ class Brokers:
             (directory / f"{home}.toml").write_text(self.text(cluster, home))
 
     def text(self, cluster: Cluster, home: str) -> str:
-        (dead,) = free_ports(1)
-        gateways = json.dumps([f"127.0.0.1:{dead}", *cluster.network.gateways])
+        """home-3 names the ledger by its id alone, so its broker cannot know how fast block time runs."""
+        chain = cluster.network.genesis.chain.hex()
+        ledger = f'chain = "{chain}"' if home == "home-3" else f'genesis = "{GENESIS_NAME}"'
+        gateways = json.dumps([f"127.0.0.1:{self.dead}", *cluster.network.gateways[home == "home-3" :]])
         return (
-            f'network = "{home}"\ngateways = {gateways}\ngenesis = "{GENESIS_NAME}"\nkey_file = "{home}.json"\n'
+            f'network = "{home}"\ngateways = {gateways}\n{ledger}\nkey_file = "{home}.json"\n'
             f'passphrase_file = "{PASSPHRASE_NAME}"\njournal = "{home}"\nsetpoints_file = "{home}.setpoints.json"\n'
             f"decide_every = 600\npoll_ms = 100\n{TABLES[home]}"
         )
@@ -153,6 +156,9 @@ def test_a_street_trades_is_killed_and_comes_back(street: Cluster, brokers: Brok
     refused = [entry["code"] for home in TABLES for entry in brokers.entries(home, "refused")]
     assert set(refused) <= {"closed-product", "duplicate", "not-open", "expired", "nonce-used", "over-budget"}, refused
 
+    clocks = {home: [entry["words"] for entry in brokers.entries(home, "said")] for home in TABLES}
+    assert any("s ahead of the ledger's: block time is used" in words for words in clocks["home-3"])
+    assert not any("clock" in words for words in clocks["home-1"])
     for home in TABLES:  # nothing was ordered twice: each home stands where some decision of its own wanted it
         wanted = _wanted(brokers.entries(home, "decision"))
         stands = asyncio.run(_positions(street, home, sorted(wanted)))
