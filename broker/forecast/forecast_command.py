@@ -1,6 +1,5 @@
 """`watt broker forecast`: the forecasts of the real homes, measured."""
 
-import json
 import multiprocessing
 import os
 import time
@@ -9,14 +8,12 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from broker.data.homes import Home, Homes, load_homes
 from broker.forecast.choose import CHOSEN, Chooser
 from broker.forecast.evaluate import KINDS, Skill, evaluate, mean, series_of, weather_of
 from broker.forecast.features import Kind
-from cli.output import refusals_to_exit_codes
+from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
 from node.errors import ConfigError
 
 FIGURES = ("mase_hour", "mase_day", "mase_all", "pinball_hour", "pinball_day", "band_80")
@@ -29,9 +26,9 @@ TIMED_PREDICTIONS = 24
     "--weather",
     "with_weather",
     is_flag=True,
-    help="Let the learnt forecasts see what the data set calls weather predictions; they are none, see docs/forecasts.md.",
+    help="Let the learnt forecasts see what the data set calls weather predictions. They are none: docs/forecasts.md.",
 )
-@click.option("--json", "as_json", is_flag=True, help="A row for each home, series, month and method, as JSON.")
+@json_option
 @refusals_to_exit_codes
 def forecast(names: tuple[str, ...], with_weather: bool, as_json: bool) -> None:
     """Measure the forecasts on the seventeen real homes, in four months of different seasons.
@@ -45,6 +42,17 @@ def forecast(names: tuple[str, ...], with_weather: bool, as_json: bool) -> None:
     chosen = [home for home in homes.homes if not names or home.name in names]
     if len(chosen) < len(set(names)):
         raise ConfigError("no-such-home", f"the homes are {homes.homes[0].name} to {homes.homes[-1].name}")
+    skills, seconds = measure(homes, chosen, with_weather)
+    if as_json:
+        rows = [skill.as_json() for skill in skills]
+        means = [_mean_row(skills, kind, method) for kind in KINDS for method in _methods(skills)]
+        print_json({"weather": with_weather, "seconds": seconds, "means": means, "rows": rows})
+        return
+    _show(skills, seconds)
+
+
+def measure(homes: Homes, chosen: Sequence[Home], with_weather: bool) -> tuple[list[Skill], dict[str, float]]:
+    """The skills of all series of ``chosen``, and the longest time of each step, seconds of one processor."""
     jobs = [(homes, home, kind, with_weather, home is chosen[0]) for home in chosen for kind in KINDS]
     # Fresh processes of one thread each: the series are small and there are many.
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -53,12 +61,7 @@ def forecast(names: tuple[str, ...], with_weather: bool, as_json: bool) -> None:
         answers = list(pool.map(_measure, jobs))
     skills = [skill for skills, _ in answers for skill in skills]
     seconds = {name: round(max(times[name] for _, times in answers if times), 4) for name in answers[0][1]}
-    if as_json:
-        rows = [skill.as_json() for skill in skills]
-        means = [_mean_row(skills, kind, method) for kind in KINDS for method in _methods(skills)]
-        click.echo(json.dumps({"weather": with_weather, "seconds": seconds, "means": means, "rows": rows}))
-        return
-    _show(skills, seconds)
+    return skills, seconds
 
 
 def _measure(job: tuple[Homes, Home, Kind, bool, bool]) -> tuple[list[Skill], dict[str, float]]:
@@ -99,34 +102,27 @@ def _mean_row(skills: Sequence[Skill], kind: Kind, method: str) -> dict[str, Any
 
 
 def _show(skills: Sequence[Skill], seconds: dict[str, float]) -> None:
-    console = Console()
     for kind in KINDS:
-        table = _table(f"{kind}: mean over homes and months", "method")
-        for method in _methods(skills):
-            _add(table, method, [skill for skill in skills if skill.series == kind and skill.method == method])
-        console.print(table)
-        best = [skill for skill in skills if skill.series == kind and skill.method == CHOSEN]
-        table = _table(f"{kind}: what was chosen, by month and by home", "")
-        for month in dict.fromkeys(skill.month for skill in best):
-            _add(table, month, [skill for skill in best if skill.month == month])
-        table.add_section()
-        for home in dict.fromkeys(skill.home for skill in best):
-            _add(table, home, [skill for skill in best if skill.home == home])
-        console.print(table)
-    console.print(
+        ours = [skill for skill in skills if skill.series == kind]
+        methods = [_line(method, [skill for skill in ours if skill.method == method]) for method in _methods(ours)]
+        _print(f"{kind}: every method, mean over homes and months", "method", methods)
+        best = [skill for skill in ours if skill.method == CHOSEN]
+        months = dict.fromkeys(skill.month for skill in best)
+        by_month = [_line(month, [skill for skill in best if skill.month == month]) for month in months]
+        _print(f"{kind}: what was chosen, by month", "month", by_month)
+        homes = dict.fromkeys(skill.home for skill in best)
+        by_home = [_line(home, [skill for skill in best if skill.home == home]) for home in homes]
+        _print(f"{kind}: what was chosen, by home", "home", by_home)
+    click.echo(
         f"A forecast takes {1000 * seconds['predict']:.1f} ms, a week's refit {seconds['refit']:.2f} s, "
         f"a start with a year behind it {seconds['start']:.1f} s (of one processor)."
     )
 
 
-def _table(title: str, first: str) -> Table:
-    table = Table(title=title, title_justify="left")
-    table.add_column(first)
-    for name in FIGURES:
-        table.add_column(name.replace("_", " "), justify="right")
-    return table
+def _print(title: str, first: str, lines: Sequence[Sequence[str]]) -> None:
+    print_table(title, (first, *(f">{name.replace('_', ' ')}" for name in FIGURES)), lines)
 
 
-def _add(table: Table, label: str, skills: Sequence[Skill]) -> None:
+def _line(label: str, skills: Sequence[Skill]) -> tuple[str, ...]:
     figures = mean(skills)
-    table.add_row(label, *(f"{figures[name]:.0f}" if "pinball" in name else f"{figures[name]:.3f}" for name in FIGURES))
+    return label, *(f"{figures[name]:.0f}" if "pinball" in name else f"{figures[name]:.3f}" for name in FIGURES)

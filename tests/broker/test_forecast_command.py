@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from broker.data.homes import Homes, load_homes
 from broker.forecast import forecast_command
 from broker.forecast.baselines import Baseline
-from broker.forecast.evaluate import evaluate, series_of, weather_of
+from broker.forecast.evaluate import Skill, evaluate, series_of, weather_of
 from broker.forecast.prior import StandardLoad
 
 
@@ -69,6 +69,15 @@ def test_the_command_prints_rows_or_tables(autumn: Homes, monkeypatch: pytest.Mo
         assert all(0 < row["mase_hour"] < 3 and row["pinball_day"] > 0 and 0 < row["band_80"] <= 1 for row in rows)
     assert answer["weather"] is False and answer["seconds"]["predict"] > 0
     assert len(answer["means"]) == 16
+
+    monkeypatch.setattr(
+        forecast_command, "measure", lambda *_: ([Skill(**r) for r in answer["rows"]], answer["seconds"])
+    )
+    run = CliRunner().invoke(forecast_command.forecast, ["--home", "home-02"])
+    assert run.exit_code == 0, run.output
+    assert "load: what was chosen, by month" in run.output and "2016-11" in run.output
+    chosen = next(row for row in answer["means"] if row["series"] == "sun" and row["method"] == "chosen")
+    assert f"{chosen['mase_hour']:.3f}" in run.output
 
 
 def test_a_home_that_is_not_there_is_refused() -> None:
