@@ -227,21 +227,29 @@ class SiteAgent:
         """Read the state file: levels, and whether the vehicle is there."""
         if self._states is None:
             return {}
-        states, faults = self._states.read()
+        told, faults = self._states.read()
         self.say("state-file", "; ".join(faults), now)
+        states = {device: state for device, state in told.items() if state.time <= now}
         for store, level in ((self.site.battery, self._battery), (self.site.vehicle, self._vehicle)):
             if store is None or level is None:
                 continue
             state = states.get(store.device)
-            if state is not None and state.time <= now:
+            if state is not None:
                 level.said(state, self.site.slot_seconds, partial(self._plan_of, store.device))
-            age = now - state.time if state is not None else None
-            stale = age is None or age > STALE_SLOTS * self.site.slot_seconds
-            since = "nothing is said" if age is None else "nothing was said for a while"
-            words = f"{since} of {store.device} in the state file: its level is reckoned from readings and the plan"
-            self.say(f"state of {store.device}", words if stale else "", now)
+            self.say(f"state of {store.device}", self._doubt(store.device, told.get(store.device), now), now)
         self._watch_vehicle(now, states)
         return states
+
+    def _doubt(self, device: str, state: DeviceState | None, now: int) -> str:
+        """Why what the state file says of a device is not gone by; empty if it is."""
+        reckoned = "its level is reckoned from readings and the plan"
+        if state is None:
+            return f"nothing is said of {device} in the state file: {reckoned}"
+        if state.time > now:
+            return f"the state file tells of {device} at a time to come: {reckoned}; its clock is not the ledger's"
+        if state.time < now - STALE_SLOTS * self.site.slot_seconds:
+            return f"nothing was said for a while of {device} in the state file: {reckoned}"
+        return ""
 
     def _watch_vehicle(self, now: int, states: Mapping[str, DeviceState]) -> None:
         """Note by slot where the vehicle was and what it drove, as far as that was said."""

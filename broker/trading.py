@@ -17,7 +17,7 @@ from broker import asked
 from broker.changes import Action, Cancel, Place, Replace
 from broker.decision import Budget, Decision, Terms
 from broker.prices import PriceBook
-from broker.site_agent import SiteAgent
+from broker.site_agent import KEPT_SLOTS, SiteAgent
 from broker.terms import TermsBook
 from chaincode.market_products import CLOSED, Settings
 from cli.answers import ORDER, records
@@ -168,6 +168,7 @@ class Trading:
         first_open = self._rules.first_open(info.now)
         alive = [site for site in self._sites if max(first_open, site.agent.file.first_slot) < site.agent.file.end_slot]
         await self._learn_prices(info.now)
+        self._rules.forget_before(first_open - KEPT_SLOTS)
         for site in alive:
             lost_before = info.now - LEAST_VALID_S * self._scale  # blocks tell sooner, unless there are none
             for tx_id in [each for each, (last, _) in site.pending.items() if last < lost_before]:

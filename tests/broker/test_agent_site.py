@@ -187,6 +187,14 @@ def test_without_a_state_file_levels_follow_readings_and_that_is_said(stage: Sta
     assert decision.outlook.battery_wh == 3200 + 900
 
 
+def test_states_of_the_past_and_of_the_future(stage: Stage) -> None:
+    """A home whose clock is ahead is not believed, nor one that fell silent."""
+    stage.states(f"{NOW + 4000},{BATTERY},6000,,,", f"{NOW - 9000},{EV},9000,yes,,")
+    assert stage.decide().outlook.battery_wh == 3200
+    assert any(f"tells of {BATTERY} at a time to come" in words for words in stage.said())
+    assert any(f"nothing was said for a while of {EV}" in words for words in stage.said())
+
+
 def test_setpoints_follow_the_plan(stage: Stage) -> None:
     decision = stage.decide()
     stage.agent.setpoint(NOW, FIRST, terms(FIRST))
