@@ -75,6 +75,8 @@ company: $(VENV)/.demo
 
 experiment: $(VENV)/.demo $(VENV)/.simbench
 	$(BIN)/watt testnet experiment
+	cp .experiment/figures.json bench/results/experiment.json
+	$(BIN)/python -m testnet.experiment_table bench/results/experiment.json docs/experiment.md
 
 test: check unit
 

@@ -21,8 +21,8 @@ def nodes_section(weeks: Sequence[Week]) -> Section:
         "auction, and a home that got other contracts goes on from there."
     )
     text = (
-        f"The same homes and the same brokers also traded through four real nodes: processes that hold elections, sign "
-        f"and store every block. {_weeks(weeks)} passed at {1000 / weeks[0].slot_ms:.1f} hours a second. "
+        f"The same homes and the same brokers also traded through four real nodes: processes that agree on "
+        f"every block, sign it and store it. {_weeks(weeks)} passed at {1000 / weeks[0].slot_ms:.1f} hours a second. "
         f"{transactions:,} transactions went into {sum(week.blocks for week in weeks):,} blocks, "
         f"{transactions / max(seconds, 1):.0f} a second, at most {max(week.busiest_second for week in weeks)}. "
         + ("At the end all four nodes held the same state root. " if agreed else "The nodes' state roots DIFFER. ")

@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from broker.data.homes import load_homes
 from node.errors import RefusedError
-from testnet.experiment_nodes import GENTLE, live, week_of
+from testnet.experiment_nodes import GENTLE, Lived, live, week_of
 from testnet.experiment_page import page
 from testnet.experiment_result import Figures, Named, case_of
 from testnet.experiment_sections import Material
@@ -44,17 +44,18 @@ def run_experiment(extent: Extent, directory: Path, slot_ms: int, command: str) 
     feeders = {bus: place.feeder for bus, place in community.places.items()}
     cores = os.cpu_count() or 1
     aside = ThreadPoolExecutor(max_workers=1, initializer=os.nice, initargs=(GENTLE,))
+    lived: list[Lived] = []
     try:
         with _bars(["in one process", *(f"on nodes, {season}" for season in extent.on_nodes[0])]) as tells:
             replaying = aside.submit(replay, extent, tells[0], cores)
-            lived = [
-                live(week_run(extent, season), directory / NODES_NAME / season, slot_ms, tell)
-                for season, tell in zip(extent.on_nodes[0], tells[1:], strict=True)
-            ]
+            for season, tell in zip(extent.on_nodes[0], tells[1:], strict=True):
+                lived.append(live(week_run(extent, season), directory / NODES_NAME / season, slot_ms, tell))
             found = replaying.result()
     except BaseException:
         for child in multiprocessing.active_children():
             child.terminate()
+        for each in lived:
+            each.audit.terminate()
         raise
     finally:
         aside.shutdown()

@@ -233,14 +233,15 @@ def spread(material: Material) -> Section:
     best = min(cases, key=lambda case: case.bill_pct.mean)
     year = material.figures.year
     says = (
-        f"Best on four fortnights, one a season: {best.name} ({signed(best.bill_pct.mean)}). Over the whole year and "
-        f"{year.seeds} seeds, which draw other trips and cars, {material.figures.strategy} changes the bill by "
-        f"{signed(year.bill_pct.least)} to {signed(year.bill_pct.largest)}."
+        f"Best on {best.days} days, so many of each season: {best.name} ({signed(best.bill_pct.mean)}). Over "
+        f"{year.days} days and {year.seeds} seeds, which draw other trips and cars, {material.figures.strategy} "
+        f"changes the bill by {signed(year.bill_pct.least)} to {signed(year.bill_pct.largest)}."
     )
     feeds = [case for case in material.figures.variants if "feed-in" in case.name or case.name == "as it is"]
+    changes = ", ".join(f"{case.name}: {signed(case.bill_pct.mean)}" for case in feeds)
     feed = (
-        "The data say nothing of feed-in; assumed are 0.08 dollars per kWh. The less the utility pays for surplus, the "
-        "more there is to gain from neighbours."
+        "The data say nothing of what the utility pays for surplus; 0.08 dollars per kWh are assumed. What another "
+        f"price does to the bills, those with the utility alone too: {changes}."
     )
     return Section(
         "Strategies, seeds and the one assumption that matters",

@@ -1,14 +1,24 @@
-"""The experiment's figures as a table: of the documentation in Markdown, and of the terminal."""
+"""The experiment's figures as a table: of the documentation in Markdown, and of the terminal.
 
+`python -m testnet.experiment_table FIGURES PAGE` puts those of a run into the page, where two comments mark the place.
+"""
+
+import sys
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
 
 from cli.output import print_table
 from testnet.experiment_parts import percent, signed
 from testnet.experiment_result import Case, Figures, Week
 
-HEADS = (
+BEGIN: Final = "<!-- figures: made by the command, not by hand -->\n"
+END: Final = "<!-- end of the figures -->"
+HEADS: Final = (
     "", "days x seeds", "mean bill", "worst home", "perfect foresight", "of it reached", "local", "self-sufficient",
-    "CO2", "metres a kWh", "fullest line",
+    "driving renewable", "CO2", "metres a kWh", "fullest line",
 )  # fmt: skip
 
 
@@ -20,8 +30,16 @@ def rows(figures: Figures) -> Iterator[tuple[str, ...]]:
 
 
 def table(figures: Figures) -> str:
-    """In Markdown: the community, then the weeks on nodes."""
-    lines = [_line(HEADS), _line(["---"] + ["---:"] * (len(HEADS) - 1)), *(_line(row) for row in rows(figures)), ""]
+    """In Markdown: the command, the community, then the weeks on nodes."""
+    took = f"Made by `{figures.command}` in {figures.seconds / 60:.0f} minutes on {figures.cores} cores."
+    lines = [
+        took,
+        "",
+        _line(HEADS),
+        _line(["---"] + ["---:"] * (len(HEADS) - 1)),
+        *(_line(row) for row in rows(figures)),
+        "",
+    ]
     heads = ("week on nodes", "blocks", "transactions", "late orders", "least spare, ms", "bills equal", "nodes agree")
     lines += [_line(heads), _line(["---"] + ["---:"] * (len(heads) - 1))]
     lines += [_line(_week(week)) for week in figures.weeks]
@@ -43,6 +61,7 @@ def _row(case: Case) -> tuple[str, ...]:
         percent(case.share_of_foresight_pct, 0),
         percent(case.local_pct),
         percent(case.self_sufficiency_pct),
+        percent(case.renewable_driving_pct),
         signed(case.co2_pct),
         "-" if case.metres is None else f"{case.metres:.0f}",
         percent(case.line_pct),
@@ -63,3 +82,14 @@ def _week(week: Week) -> tuple[str, ...]:
 
 def _line(cells: tuple[str, ...] | list[str]) -> str:
     return "| " + " | ".join(cells) + " |"
+
+
+def main(figures: Path, page: Path) -> None:
+    """Put the table of ``figures`` into ``page``."""
+    made = table(msgspec.json.decode(figures.read_bytes(), type=Figures))
+    before, _, rest = page.read_text("utf-8").partition(BEGIN)
+    page.write_text(f"{before}{BEGIN}\n{made}\n{END}{rest.partition(END)[2]}", "utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -12,7 +12,8 @@ from broker.data.homes import load_homes
 from node.errors import ConfigError
 from testnet.experiment_page import page
 from testnet.experiment_result import Figures
-from testnet.experiment_table import table
+from testnet.experiment_table import BEGIN, END, table
+from testnet.experiment_table import main as write_table
 from testnet.experiment_world import RATE, SHOPS, Community, make_community
 from testnet.simbench import find_data, load_subnet
 from tests.testnet import experiment_study
@@ -147,4 +148,13 @@ def test_the_same_figures_make_the_same_page(community: Community, html: str) ->
 def test_the_table_in_the_documentation_is_that_of_the_run() -> None:
     figures = msgspec.json.decode(RESULT.read_bytes(), type=Figures)
     assert table(figures) in DOCS.read_text("utf-8")
-    assert figures.command in DOCS.read_text("utf-8")
+
+
+def test_a_new_table_takes_the_place_of_the_old(community: Community, tmp_path: Path) -> None:
+    figures = experiment_study.material(community).figures
+    file, page_ = tmp_path / "figures.json", tmp_path / "page.md"
+    file.write_bytes(msgspec.json.encode(figures))
+    page_.write_text(f"before\n{BEGIN}old\n{END}\nafter\n")
+    for _ in range(2):
+        write_table(file, page_)
+    assert page_.read_text() == f"before\n{BEGIN}\n{table(figures)}\n{END}\nafter\n"
