@@ -323,6 +323,8 @@ def _assumptions(scene: Scene) -> tuple[str, ...]:
         f"every device has a budget of {AMPLE_BUDGET // 10**9:,} tokens a month, more than it can spend",
         "batteries and vehicles are half full as the season begins; what they hold more or less at its end is worth "
         "the mean of the days' lowest retail",
+        "within a slot stores act from its beginning as if its net and its contracts, which stand at the gate, were "
+        "known",
     ]
     if scene.run.vehicles:
         lines += [
