@@ -20,7 +20,7 @@ from testnet.commands import refusals
               help="Where the report goes; what an earlier experiment wrote there is replaced.")  # fmt: skip
 @click.option("--quick", is_flag=True, help="A fortnight instead of a year, and two days on nodes: about two minutes.")
 @click.option("--days-on-nodes", type=click.IntRange(1, 28), help="Of each season; by default 7, quick 2.")
-@click.option("--slot-ms", type=click.IntRange(200, 60_000), default=1_000, show_default=True,
+@click.option("--slot-ms", type=click.IntRange(200, 60_000), default=1_500, show_default=True,
               help="On nodes an hour takes so long, real milliseconds.")  # fmt: skip
 @json_option
 @refusals

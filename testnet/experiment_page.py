@@ -69,14 +69,17 @@ def _tiles(figures: Figures) -> list[Tile]:
     mean_met, worst_met, share_met = sections.targets(year)
     differing = sum(week.differing for week in weeks)
     bills = sum(len(week.homes) for week in weeks)
-    spread = f"{signed(year.bill_pct.least)} to {signed(year.bill_pct.largest)} over {year.seeds} seeds"
+    seeds = figures.strategies[0]
+    spread = (
+        f"{seeds.seeds} seeds of {seeds.days} days: {signed(seeds.bill_pct.least)} to {signed(seeds.bill_pct.largest)}"
+    )
     lines = max((case.line_pct or 0.0 for case in figures.variants), default=0.0)
     return [
         Tile(signed(year.bill_pct.mean), "mean bill", f"{spread}; aimed at: {signed(TRIAL_BILL_PCT, 0)}", mean_met),
         Tile(
             signed(year.worst_home_pct.largest),
             "the home that fares worst",
-            f"of any seed; aimed at: {signed(WORST_PCT, 0)} at most",
+            f"aimed at: {signed(WORST_PCT, 0)} at most",
             worst_met,
         ),
         Tile(

@@ -91,7 +91,7 @@ class Week(msgspec.Struct, frozen=True):
 
 
 class Figures(msgspec.Struct, frozen=True):
-    """``year``: the chosen strategy; ``strategies``, ``variants`` (the first is as it is): of four fortnights, one a
+    """``year``: the chosen strategy; ``strategies``, ``variants`` (the first is as it is): of a week of each
     season; ``weeks``: on nodes; ``weak_pct``: of the limits, what the weak grid has. ``seconds``: what it took on
     ``cores``."""
 

@@ -24,8 +24,8 @@ FORESIGHT_PCT: Final = 70.0
 
 
 class Material(NamedTuple):
-    """All that the report is made from. ``year``: the study of the chosen strategy over the whole year; the fortnights
-    by strategy and by variant, the first of these as it is."""
+    """All that the report is made from. ``year``: the study of the chosen strategy over the whole year; the weeks by
+    strategy, the chosen one first, and by variant, the first as it is."""
 
     community: Community
     figures: Figures
@@ -232,10 +232,11 @@ def spread(material: Material) -> Section:
     cases = material.figures.strategies
     best = min(cases, key=lambda case: case.bill_pct.mean)
     year = material.figures.year
+    chosen = next(case for case in cases if case.name == material.figures.strategy)
     says = (
-        f"Best on {best.days} days, so many of each season: {best.name} ({signed(best.bill_pct.mean)}). Over "
-        f"{year.days} days and {year.seeds} seeds, which draw other trips and cars, {material.figures.strategy} "
-        f"changes the bill by {signed(year.bill_pct.least)} to {signed(year.bill_pct.largest)}."
+        f"Best on {best.days} days, so many of each season: {best.name} ({signed(best.bill_pct.mean)}). With "
+        f"{chosen.seeds} seeds, which draw other trips and cars, {chosen.name} changes the bill by "
+        f"{signed(chosen.bill_pct.least)} to {signed(chosen.bill_pct.largest)}."
     )
     feeds = [case for case in material.figures.variants if "feed-in" in case.name or case.name == "as it is"]
     changes = ", ".join(f"{case.name}: {signed(case.bill_pct.mean)}" for case in feeds)

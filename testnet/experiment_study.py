@@ -1,12 +1,12 @@
 """Which runs the experiment is made of, and what is made of them.
 
-The chosen strategy lives a whole year with several seeds; every strategy, and every variant of grid and feed-in, lives
-a fortnight of each season; and a week of each season is lived on real nodes (``experiment_nodes.py``), for which the
-same days are replayed in one process.
+The chosen strategy lives a whole year. It lives a week of each season with several seeds, and so does, with one, every
+other strategy, and it with every variant of grid and feed-in. The same weeks are lived on real nodes
+(``experiment_nodes.py``), and the bills compared.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from broker.backtest.result import Result, Study
 from broker.backtest.setup import Run
@@ -21,7 +21,7 @@ AS_IT_IS: Final = "as it is"
 NO_TOLLS: Final = "no distance charge"
 WEAK: Final = "weak grid"
 FREE: Final = "no limits"
-VARIANTS: Final[Mapping[str, Mapping[str, int | bool]]] = {
+VARIANTS: Final[Mapping[str, Mapping[str, int]]] = {
     AS_IT_IS: {},
     NO_TOLLS: {"tolls_permille": 0},
     WEAK: {"limits_permille": WEAK_PERMILLE},
@@ -33,7 +33,8 @@ VARIANTS: Final[Mapping[str, Mapping[str, int | bool]]] = {
 
 class Extent(NamedTuple):
     """How much is lived. ``long``: season and days (0: all of it) of the chosen strategy, in words ``name``;
-    ``seasons`` and ``days``: of each strategy and variant; ``on_nodes``: seasons and days."""
+    ``seasons`` and ``days``: of each strategy and variant, ``seeds``: of the chosen one; ``on_nodes``: seasons and
+    days."""
 
     name: str
     long: tuple[str, int]
@@ -50,11 +51,17 @@ FULL: Final = Extent(
     seeds=(1, 2, 3),
     strategies=STRATEGIES,
     seasons=("winter", "spring", "summer", "autumn"),
-    days=14,
+    days=7,
     on_nodes=(("winter", "spring", "summer", "autumn"), 7),
 )
 QUICK: Final = Extent(
-    "a fortnight", ("summer", 14), (1,), ("truthful", "zero_intelligence"), ("summer",), 3, (("summer",), 2)
+    name="a fortnight",
+    long=("summer", 14),
+    seeds=(1,),
+    strategies=("truthful", "zero_intelligence"),
+    seasons=("summer",),
+    days=2,
+    on_nodes=(("summer",), 2),
 )
 
 
@@ -75,9 +82,12 @@ def week_run(extent: Extent, season: str) -> Run:
 def replay(extent: Extent, tell: Callable[[float], None], workers: int) -> Found:
     """All runs in one process each, side by side. Raises as ``study`` does."""
     season, days = extent.long
-    long = [Run(strategy=STRATEGY, season=season, days=days, seed=seed, grid=GRID) for seed in extent.seeds]
-    strategies = {name: _fortnights(extent, strategy=name) for name in extent.strategies}
-    variants = {name: _fortnights(extent, strategy=STRATEGY, **fields) for name, fields in VARIANTS.items()}
+    long = [Run(strategy=STRATEGY, season=season, days=days, grid=GRID)]
+    strategies = {
+        name: [run for seed in (extent.seeds if name == STRATEGY else (1,)) for run in _parts(extent, name, seed=seed)]
+        for name in extent.strategies
+    }
+    variants = {name: _parts(extent, STRATEGY, **fields) for name, fields in VARIANTS.items()}
     weeks = {name: week_run(extent, name) for name in extent.on_nodes[0]}
     groups = [*strategies.values(), *variants.values(), list(weeks.values())]
     runs = list(dict.fromkeys([*long, *(run for group in groups for run in group)]))  # the long ones first
@@ -90,8 +100,10 @@ def replay(extent: Extent, tell: Callable[[float], None], workers: int) -> Found
     )
 
 
-def _fortnights(extent: Extent, **fields: object) -> list[Run]:
-    return [Run(season=season, days=extent.days, grid=GRID, **fields) for season in extent.seasons]  # type: ignore[arg-type]
+def _parts(extent: Extent, strategy: str, **fields: int) -> list[Run]:
+    """Of each season."""
+    common: dict[str, Any] = {"days": extent.days, "grid": GRID, **fields}
+    return [Run(strategy=strategy, season=season, **common) for season in extent.seasons]
 
 
 def _named(groups: Mapping[str, Sequence[Run]], results: Mapping[Run, Result]) -> tuple[Named, ...]:

@@ -23,7 +23,7 @@ HEADS: Final = (
 
 
 def rows(figures: Figures) -> Iterator[tuple[str, ...]]:
-    """The year, then every strategy and variant of the fortnights."""
+    """The year, then every strategy and variant of the weeks."""
     yield _row(figures.year)
     yield from (_row(case) for case in figures.strategies)
     yield from (_row(case) for case in figures.variants)

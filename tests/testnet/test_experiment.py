@@ -83,9 +83,9 @@ def test_figures_are_of_all_runs(community: Community) -> None:
     assert year.optimum_bill_pct == pytest.approx(-25, abs=0.01)
     assert year.share_of_foresight_pct == pytest.approx(-100 * year.bill_pct.mean / 25, abs=0.2)
     assert (year.co2_pct, year.optimum_co2_pct) == (-10.0, -20.0)
-    fortnights = material.figures.strategies[0]
-    assert fortnights.days == 2 * experiment_study.DAYS and fortnights.traded_kwh == 80.0
-    assert fortnights.feeder_pct is not None and fortnights.feeder_pct > 100  # each bus there buys what it sells
+    weeks = material.figures.strategies[0]
+    assert weeks.days == 2 * experiment_study.DAYS and weeks.traded_kwh == 80.0
+    assert weeks.feeder_pct is not None and weeks.feeder_pct > 100  # each bus there buys what it sells
 
 
 def test_the_fullest_line_is_found(community: Community) -> None:
