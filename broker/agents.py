@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from broker.journal import Journal, entries
-from broker.measured import Earlier, Measured, read_history
+from broker.measured import Measured, read_history
 from broker.prices import PriceBook
 from broker.registered import Registered, find_site
 from broker.site_agent import SiteAgent
@@ -78,12 +78,7 @@ async def _run_group(group: Sequence[Keyed]) -> None:
                 journals.append(Journal(keyed.file.path(keyed.file.journal)))
                 found = await find_site(client, keyed.file, keyed.key.public_key, settings)
                 account = Account(client, keyed.key, info.chain)
-                earlier = _earlier(keyed.file, settings.slot_seconds)
-                agent = _agent(keyed.file, found, info, prices, journals[-1], earlier)
-                for row in earlier:
-                    if row.price is not None:
-                        prices.observe(row.slot, found.site.bus, row.price, row.traded_wh, *settings.tariff(row.slot))
-                        priced.add((row.slot, found.site.bus))
+                agent = _agent(keyed.file, found, info, prices, journals[-1])
                 sites.append(_recalled(agent, account, info, priced))
             log.info("%s on %s, from block %d on", count(len(sites), "site"), info.network, info.height)
             await Trading(client, sites, TermsBook(settings), settings, prices, priced, first.genesis).run()
@@ -92,16 +87,11 @@ async def _run_group(group: Sequence[Keyed]) -> None:
                 journal.close()
 
 
-def _earlier(file: SiteFile, slot_seconds: int) -> list[Earlier]:
-    return read_history(file.path(file.history_file), slot_seconds) if file.history_file else []
-
-
-def _agent(
-    file: SiteFile, found: Registered, info: NodeInfo, prices: PriceBook, journal: Journal, earlier: list[Earlier]
-) -> SiteAgent:
-    slot = info.now // found.site.slot_seconds
-    measured = Measured(file.path(file.journal), found.site, slot, earlier)
-    return SiteAgent(file, found, journal, measured, prices, slot)
+def _agent(file: SiteFile, found: Registered, info: NodeInfo, prices: PriceBook, journal: Journal) -> SiteAgent:
+    seconds = found.site.slot_seconds
+    earlier = read_history(file.path(file.history_file), seconds) if file.history_file else []
+    measured = Measured(file.path(file.journal), found.site, info.now // seconds, earlier)
+    return SiteAgent(file, found, journal, measured, prices, info.now // seconds)
 
 
 def _recalled(agent: SiteAgent, account: Account, info: NodeInfo, priced: set[tuple[int, str]]) -> Site:

@@ -2,8 +2,7 @@
 
     measured.csv   slot,device,import_wh,export_wh,measured: a line a reading as it came; a later line takes the place
                    of an earlier one; measured is 0 where the ledger only estimated it
-    history.csv    (anywhere, ``history_file``) time,load_wh,sun_wh,price,traded_wh: what was measured before the site
-                   was on the ledger, and, if that is known, at what price its bus cleared
+    history.csv    (anywhere, ``history_file``) time,load_wh,sun_wh: what was measured before the site was on the ledger
 
 Readings that the ledger estimated are gaps in the histories: they say what was contracted, not what is usual.
 """
@@ -24,19 +23,16 @@ from node.errors import ConfigError
 log = logging.getLogger("watt.broker")
 
 NAME: Final = "measured.csv"
-HISTORY_COLUMNS: Final = ("time", "load_wh", "sun_wh", "price", "traded_wh")
+HISTORY_COLUMNS: Final = ("time", "load_wh", "sun_wh")
 MAX_HISTORY_BYTES: Final = 16 * 1024 * 1024
 
 
 class Earlier(NamedTuple):
-    """A slot before the site was on the ledger. ``price``: of its bus, base units per Wh, None if it is not known;
-    ``traded_wh``: by the whole exchange."""
+    """A slot before the site was on the ledger."""
 
     slot: int
     load_wh: int
     sun_wh: int
-    price: int | None = None
-    traded_wh: int = 0
 
 
 class Measured:
@@ -52,7 +48,7 @@ class Measured:
         self.version = 0
         oldest = now_slot - KEPT_DAYS * DAY_SECONDS // site.slot_seconds
         kept, lines = _read(self._path, site, oldest)
-        before = sorted((row.slot, row.load_wh, row.sun_wh) for row in earlier if oldest <= row.slot < now_slot)
+        before = sorted(row for row in earlier if oldest <= row.slot < now_slot)
         self.newest = max((slot for slot, _ in kept), default=-1)
         first = min([now_slot, *(slot for slot, _ in kept), *(row[0] for row in before)])
         self.load = History(first, site.slot_seconds)
@@ -118,7 +114,7 @@ def read_history(path: Path, slot_seconds: int) -> list[Earlier]:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = csv.reader(file)
             header = tuple(cell.strip() for cell in next(rows, ()))
-            if header not in (HISTORY_COLUMNS, HISTORY_COLUMNS[:3], HISTORY_COLUMNS[:2]):
+            if header not in (HISTORY_COLUMNS, HISTORY_COLUMNS[:2]):
                 raise ConfigError("bad-history", f"{path}: its first line is {','.join(HISTORY_COLUMNS)}")
             try:
                 return [_history_row(row, slot_seconds) for row in rows if row]
@@ -130,15 +126,13 @@ def read_history(path: Path, slot_seconds: int) -> list[Earlier]:
 
 def _history_row(row: list[str], slot_seconds: int) -> Earlier:
     cells = [cell.strip() for cell in row] + [""] * (len(HISTORY_COLUMNS) - len(row))
-    moment, load, sun, price, traded = cells
+    moment, load, sun = cells
     if moment.isascii() and moment.isdecimal():
         time = int(moment)
     else:
         parsed = datetime.datetime.fromisoformat(moment)
         time = int(parsed.replace(tzinfo=parsed.tzinfo or datetime.UTC).timestamp())
-    return Earlier(
-        time // slot_seconds, int(load), int(sun or 0), int(price) if price else None, int(traded) if traded else 0
-    )
+    return Earlier(time // slot_seconds, int(load), int(sun or 0))
 
 
 def _read(path: Path, site: Site, oldest: int) -> tuple[dict[tuple[int, str], Reading], int]:

@@ -14,7 +14,6 @@ Assumptions of the demo, none of them measured: the grid, the tariffs, the budge
 
 import datetime
 import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,6 @@ from node.errors import ConfigError
 from node.keyfile import load_key, read_passphrase, write_private
 from node.model.keys import SigningKey
 from testnet.community import EV_WH_PER_KM, SLOTS, Community, Home
-from testnet.demo_rehearsal import Cleared, rehearse
 from testnet.genesis import GENESIS_NAME, Network, build_network, load_network, new_key
 from testnet.plant import KINDS
 
@@ -135,9 +133,7 @@ class _Document(msgspec.Struct, frozen=True):
 
 
 def build_world(directory: Path, data: Path, community: Community, *, time_scale: int, lead_s: int) -> World:
-    """Write a new world into ``directory``; its clock begins then, ``lead_s`` of block time before the midnight."""
-    sites = {home.name: site_of(home) for home in community.homes}
-    prices = rehearse(community, sites, demo_grid(community.homes), [tariff(index) for index in range(SLOTS)])
+    """Write a new world into ``directory``; its clock begins now, ``lead_s`` of block time before the midnight."""
     passphrase = secrets.token_urlsafe(24)
     (directory / KEYS_NAME).mkdir(parents=True)
     write_private(directory / PASSPHRASE_NAME, passphrase.encode() + b"\n")
@@ -154,7 +150,7 @@ def build_world(directory: Path, data: Path, community: Community, *, time_scale
     )
     world = World(directory, network, data, community.date, passphrase)
     for home in community.homes:
-        _write_site(world, home, _midnight(community.date) - lead_s, prices.get(home.name, {}))
+        _write_site(world, home, _midnight(community.date) - lead_s)
     return world
 
 
@@ -182,11 +178,6 @@ def budget_of(home: Home) -> dict[str, int]:
 def tariff(index: int) -> tuple[int, int]:
     """The utility's (retail, feed-in) in slot ``index`` of the day, base units per Wh."""
     return next((retail, feed_in) for second, retail, feed_in in reversed(TARIFFS) if second <= index * SLOT_S)
-
-
-def demo_grid(homes: tuple[Home, ...]) -> GridVersion:
-    """The street's grid."""
-    return GridVersion("transformer", TOLL_PER_METRE, _lines(homes))
 
 
 def site_of(home: Home) -> Site:
@@ -234,7 +225,7 @@ def _settings(community: Community, public: dict[str, str]) -> dict[str, dict[st
             ],
             "devices": [_device_row(home, kind, public) for home in homes for kind in KINDS],
         },
-        "grid": demo_grid(homes).settings(),
+        "grid": GridVersion("transformer", TOLL_PER_METRE, _lines(homes)).settings(),
         "market": {
             "slot_seconds": SLOT_S,
             "open_before_s": DAY_S,
@@ -292,20 +283,16 @@ def _lines(homes: tuple[Home, ...]) -> tuple[LineSettings, ...]:
     return tuple(lines)
 
 
-def _write_site(world: World, home: Home, begin: int, prices: Mapping[int, Cleared]) -> None:
-    """What the home's broker is told: how the home is built, what was measured in the weeks before, at what prices the
-    last days' hours cleared, and what the home itself says at block time ``begin``."""
+def _write_site(world: World, home: Home, begin: int) -> None:
+    """What the home's broker is told: how the home is built, what was measured in the weeks before, and what the home
+    itself says at block time ``begin``."""
     directory = world.site_directory(home)
     directory.mkdir(parents=True)
     (directory / SITE_NAME).write_text(_site_text(world, home))
     first = world.first_slot - len(home.load_past_wh)
     rows = zip(range(first, world.first_slot), home.load_past_wh, home.sun_past_wh, strict=True)
-    history = []
-    for slot, load_wh, sun_wh in rows:
-        cleared = prices.get((slot - world.first_slot) * SLOT_S // 3600)
-        price = f"{cleared.price},{cleared.traded_wh}" if cleared is not None else ","
-        history.append(f"{slot * SLOT_S},{load_wh},{sun_wh},{price}")
-    (directory / HISTORY_NAME).write_text("\n".join(["time,load_wh,sun_wh,price,traded_wh", *history, ""]))
+    history = [f"{slot * SLOT_S},{load_wh},{sun_wh}" for slot, load_wh, sun_wh in rows]
+    (directory / HISTORY_NAME).write_text("\n".join(["time,load_wh,sun_wh", *history, ""]))
     (directory / STATES_NAME).write_text("\n".join([STATES_HEADER, *states(world, home, begin, (None, 0)), ""]))
 
 

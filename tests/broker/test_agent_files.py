@@ -123,8 +123,6 @@ def test_a_history_that_is_none(tmp_path: Path, text: str) -> None:
 def test_a_history_in_either_kind_of_time(tmp_path: Path) -> None:
     (tmp_path / "history.csv").write_text("time,load_wh,sun_wh\n1800,5,6\n1970-01-01T01:00,7,8\n")
     assert read_history(tmp_path / "history.csv", 1800) == [Earlier(1, 5, 6), Earlier(2, 7, 8)]
-    (tmp_path / "history.csv").write_text("time,load_wh,sun_wh,price,traded_wh\n1800,5,6,,\n3600,7,8,500000,90\n")
-    assert read_history(tmp_path / "history.csv", 1800) == [Earlier(1, 5, 6), Earlier(2, 7, 8, 500_000, 90)]
 
 
 def test_the_newest_state_counts() -> None:
