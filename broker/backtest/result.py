@@ -80,7 +80,8 @@ class Home(msgspec.Struct, frozen=True):
     """``change_pct``: of the bill against utility-only, in percent of that one or, where it is small, of a tenth of the
     homes' mean. ``imported_wh`` and ``exported_wh``: at the utility's tariffs, what contracts did not cover;
     ``imbalance_wh``: their sum, and ``imbalance_cost`` what it cost more than at the price of the slot's auction.
-    ``forecast_mase_load`` and ``_sun``: mean absolute error of the median an hour ahead, in that of yesterday's figure.
+    ``forecast_mase_load`` and ``_sun``: mean absolute error of the median an hour ahead, in that of yesterday's figure
+    over the same slots of the season (the relative MAE of docs/forecasts.md, not scaled by a history before it).
     ``self_consumption``: of its sun, used at home. ``stock_value``: what its stores gained, taken off its bill.
     """
 

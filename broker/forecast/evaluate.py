@@ -1,8 +1,11 @@
 """How good the forecasts are: rolling, home by home and month by month, against what came.
 
-Every forecast is made as a broker would have made it, from what lay before; only then is it compared. The mean
-absolute error is given in parts of that of yesterday's value at the same time, over the same slots (MASE): below 1 is
-better than yesterday. The figure that stands for a forecast there is its median, the mean of the quantiles about it.
+Every forecast is made as a broker would have made it, from what lay before; only then is it compared. Its mean absolute
+error is given twice: in parts of that of yesterday's value at the same time over the same slots (``relative_mae``:
+below 1 is better than yesterday), and in parts of that of yesterday's value over all the history before the month
+(``mase``: Hyndman and Koehler, "Another look at measures of forecast accuracy", 2006, with a day for the season: it
+also tells whether the month is harder than what lay before it). The figure that stands for a forecast there is its
+median, the mean of the quantiles about it.
 """
 
 import datetime
@@ -34,14 +37,17 @@ PREDICTED: Final = ("temperature_c", "diffuse_w_m2", "direct_w_m2")
 @dataclass(frozen=True, slots=True)
 class Skill:
     """Of one method in one month at one home. ``hour``, ``day`` and ``all``: an hour ahead, a day ahead, and over the
-    whole day ahead. ``mase_*``: see the module; ``pinball_*``: the mean pinball loss of the quantiles, Wh;
-    ``band_80``: the share of what came between the tenth and the ninetieth percentile, which are the means of the
-    quantiles about them, where it is not sure to be nothing, as at night."""
+    whole day ahead. ``relative_mae_*`` and ``mase_*``: see the module; ``pinball_*``: the mean pinball loss of the
+    quantiles, Wh; ``band_80``: the share of what came between the tenth and the ninetieth percentile, which are the
+    means of the quantiles about them, where it is not sure to be nothing, as at night."""
 
     home: str
     series: Kind
     month: str
     method: str
+    relative_mae_hour: float
+    relative_mae_day: float
+    relative_mae_all: float
     mase_hour: float
     mase_day: float
     mase_all: float
@@ -85,17 +91,32 @@ def evaluate(homes: Homes, home: Home, kind: Kind, weather: Weather | None = Non
             continue
         slots = firsts[:, None] + np.arange(day)
         real, yesterday = series.at(slots), series.at(slots - day)
+        scale = seasonal_error(series, start)
         for method, said in chooser.candidates(series, firsts, day, weather).items():
-            yield _skill(home.name, kind, f"{first:%Y-%m}", method, said, real, yesterday)
+            yield _skill(home.name, kind, f"{first:%Y-%m}", method, said, real, yesterday, scale)
+
+
+def seasonal_error(series: Values, before: int) -> float:
+    """The mean absolute error, Wh, of the value a day earlier in all that is known before the slot ``before``."""
+    known = series.at(np.arange(series.first_slot, before))
+    return float(np.nanmean(np.abs(known[series.day_slots :] - known[: -series.day_slots])))
 
 
 def _skill(
-    home: str, kind: Kind, month: str, method: str, said: npt.NDArray[np.int64], real: Floats, yesterday: Floats
+    home: str,
+    kind: Kind,
+    month: str,
+    method: str,
+    said: npt.NDArray[np.int64],
+    real: Floats,
+    yesterday: Floats,
+    scale: float,
 ) -> Skill:
     middle = said.shape[2] // 2
     errors = np.abs(said[:, :, middle - 1 : middle + 1].mean(axis=2) - real)
     usual = np.abs(yesterday - real)
     known = np.isfinite(errors) & np.isfinite(usual)
+    scales = scale * known.sum(axis=0)
     errors, usual = np.where(known, errors, 0.0).sum(axis=0), np.where(known, usual, 0.0).sum(axis=0)
     hour = real.shape[1] // 24 - 1
     losses = pinball(said, real)
@@ -107,9 +128,12 @@ def _skill(
         series=kind,
         month=month,
         method=method,
-        mase_hour=float(errors[hour] / usual[hour]),
-        mase_day=float(errors[-1] / usual[-1]),
-        mase_all=float(errors.sum() / usual.sum()),
+        relative_mae_hour=float(errors[hour] / usual[hour]),
+        relative_mae_day=float(errors[-1] / usual[-1]),
+        relative_mae_all=float(errors.sum() / usual.sum()),
+        mase_hour=float(errors[hour] / scales[hour]),
+        mase_day=float(errors[-1] / scales[-1]),
+        mase_all=float(errors.sum() / scales.sum()),
         pinball_hour=float(losses[hour]),
         pinball_day=float(losses[-1]),
         pinball_all=float(losses.mean()),

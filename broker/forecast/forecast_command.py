@@ -16,7 +16,16 @@ from broker.forecast.features import Kind
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
 from node.errors import ConfigError
 
-FIGURES = ("mase_hour", "mase_day", "mase_all", "pinball_hour", "pinball_day", "band_80")
+FIGURES = (
+    "relative_mae_hour",
+    "relative_mae_day",
+    "relative_mae_all",
+    "mase_hour",
+    "mase_day",
+    "pinball_hour",
+    "pinball_day",
+    "band_80",
+)
 TIMED_PREDICTIONS = 24
 
 
@@ -33,8 +42,9 @@ TIMED_PREDICTIONS = 24
 def forecast(names: tuple[str, ...], with_weather: bool, as_json: bool) -> None:
     """Measure the forecasts on the seventeen real homes, in four months of different seasons.
 
-    Every forecast is made from what lay before it. MASE is the mean absolute error in parts of that of yesterday's
-    value at the same time; docs/forecasts.md tells more.
+    Every forecast is made from what lay before it. Relative MAE is the mean absolute error in parts of that of
+    yesterday's value in the same slots, MASE in parts of that of yesterday's value in the history before the month;
+    docs/forecasts.md tells more.
 
     Example: watt broker forecast --home home-03
     """
