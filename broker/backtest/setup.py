@@ -1,8 +1,8 @@
 """What a backtest replays: a run's settings, and the season of homes that they stand for.
 
 Seasons are whole months of the data: of a data set that holds parts of several springs the longest stretch counts. The
-first week of the data is in no season, since brokers would have next to nothing to forecast from; "all" leaves it out
-only where there are several weeks. All that lies before the season is known to brokers when it begins, nothing that
+first week of the data is in no season, since brokers would have next to nothing to forecast from; "all" takes it in
+only where there is no more. All that lies before the season is known to brokers when it begins, nothing that
 comes later ever is.
 """
 
@@ -91,7 +91,7 @@ def span_of(run: Run, homes: Homes) -> Span:
     count = homes.count // homes.slots_per_day
     every = [first_day + datetime.timedelta(days=number) for number in range(count)]
     if run.season == ALL:
-        days = every[WARM_UP_DAYS if count > 2 * WARM_UP_DAYS else 0 :]
+        days = every[WARM_UP_DAYS if count > WARM_UP_DAYS else 0 :]
     elif run.season:
         days = _longest([day for day in every[WARM_UP_DAYS:] if day.month in MONTHS[run.season]])
         if not days:
