@@ -5,11 +5,12 @@ from typing import NamedTuple
 
 from broker.decision import Budget, Terms
 from broker.site_view import Reading
+from chaincode import budget_state
 from cli.answers import OVERVIEW, PRODUCT, record, records
 from node.errors import RefusedError
 from node.gateway.client import Client
 
-CUT_OFF = ("LIMITED", "GRACE")
+CUT_OFF = (budget_state.LIMITED, budget_state.GRACE)
 """The states of a device that may not buy."""
 
 

@@ -33,7 +33,7 @@ PAUSES_S: Final = (0.2, 1.0, 2.0, 5.0, 10.0, 30.0)
 """Between tries when no gateway answers; the last one again and again."""
 QUIET_S: Final = 30.0
 """A gateway that brings no block for so long is left for the next one."""
-VALID_DECISIONS: Final = 2
+VALID_DECISIONS: Final = 3
 LEAST_VALID_S: Final = 60
 LOOK_BACK_DAYS: Final = 14
 """So far back readings are asked for that the site's own files do not hold."""

@@ -167,12 +167,12 @@ def load_world(directory: Path) -> World:
 
 def budget_of(home: Home) -> dict[str, int]:
     """What the owner allocates, in base units: for the load what yesterday's would cost at the utility and a tenth
-    more, for the EV its need at par and a fifth more, for the battery one filling at four fifths of par."""
+    more, for the EV its need at par and a fifth more, for the battery two fillings at four fifths of par."""
     load = sum(wh * tariff(index)[0] for index, wh in enumerate(home.load_past_wh[-SLOTS:])) * 11 // 10
     ev = home.ev.need_wh * PAR * 12 // 10
     if home.name == POOR_EV:
         ev = ev * POOR_EV_PERMILLE // 1000
-    return {"load": load, "ev": ev, "battery": home.battery.capacity_wh * PAR * 8 // 10}
+    return {"load": load, "ev": ev, "battery": 2 * home.battery.capacity_wh * PAR * 8 // 10}
 
 
 def tariff(index: int) -> tuple[int, int]:
