@@ -91,14 +91,15 @@ class Week(msgspec.Struct, frozen=True):
 
 
 class Figures(msgspec.Struct, frozen=True):
-    """``year``: the chosen strategy; ``strategies``, ``variants`` (the first is as it is): of a week of each
-    season; ``weeks``: on nodes; ``weak_pct``: of the limits, what the weak grid has. ``seconds``: what it took on
-    ``cores``."""
+    """``year``: the chosen strategy; ``seasons``: a week of each with it; ``strategies``, ``variants`` (the first is as
+    it is): of a week of each season; ``weeks``: on nodes; ``weak_pct``: of the limits, what the weak grid has.
+    ``seconds``: what it took on ``cores``."""
 
     command: str
     strategy: str
     weak_pct: float
     year: Case
+    seasons: tuple[Case, ...]
     strategies: tuple[Case, ...]
     variants: tuple[Case, ...]
     weeks: tuple[Week, ...]
@@ -149,6 +150,14 @@ def case_of(named: Named, feeders: Mapping[str, str]) -> Case:
         imbalance_pct=pct(sum(home.imbalance_wh for each in results for home in each.homes), sum(uses)),
         shares=round(sum(each.community.shares for each in results), 2),
         refused=sum(sum(each.community.refused.values()) for each in results),
+    )
+
+
+def by_season(named: Named) -> tuple[Named, ...]:
+    """The runs of each season by themselves."""
+    seasons = dict.fromkeys(each.settings.season for each in named.results)
+    return tuple(
+        Named(season, tuple(each for each in named.results if each.settings.season == season)) for season in seasons
     )
 
 

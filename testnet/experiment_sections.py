@@ -229,7 +229,7 @@ def quality(material: Material) -> Section:
 
 def spread(material: Material) -> Section:
     """Strategies, seeds, feed-in."""
-    cases = material.figures.strategies
+    cases, goal = material.figures.strategies, -TRIAL_BILL_PCT
     best = min(cases, key=lambda case: case.bill_pct.mean)
     year = material.figures.year
     chosen = next(case for case in cases if case.name == material.figures.strategy)
@@ -245,11 +245,12 @@ def spread(material: Material) -> Section:
         f"price does to the bills, those with the utility alone too: {changes}."
     )
     return Section(
-        "Strategies, seeds and the one assumption that matters",
+        "Seasons, strategies, seeds, and the assumption that matters most",
         (),
         (
-            Chart("Strategies", says, charts.spreads([*cases, year], -TRIAL_BILL_PCT)),
-            Chart("Another feed-in", feed, charts.spreads(feeds, -TRIAL_BILL_PCT)),
+            Chart("By season", _seasons(material.figures), charts.spreads([year, *material.figures.seasons], goal)),
+            Chart("Strategies", says, charts.spreads(cases, goal)),
+            Chart("Another feed-in", feed, charts.spreads(feeds, goal)),
         ),
     )
 
@@ -272,6 +273,11 @@ def _why_row(home: HomeBills, one: Home) -> Sequence[str]:
         f"{one.sold_wh / 1000:,.0f} at {1000 * one.earned / one.sold_wh:.3f}" if one.sold_wh else "-",
         f"{one.bought_wh / 1000:,.0f} at {1000 * one.paid / one.bought_wh:.3f}" if one.bought_wh else "-",
     )
+
+
+def _seasons(figures: Figures) -> str:
+    changes = ", ".join(f"{case.name} {signed(case.bill_pct.mean)}" for case in figures.seasons)
+    return f"The whole time: {signed(figures.year.bill_pct.mean)}. {figures.seasons[0].days} days of {changes}."
 
 
 def _within(weak: Case) -> str:

@@ -17,14 +17,15 @@ from testnet.experiment_result import Case, Figures, Week
 BEGIN: Final = "<!-- figures: made by the command, not by hand -->\n"
 END: Final = "<!-- end of the figures -->"
 HEADS: Final = (
-    "", "days x seeds", "mean bill", "worst home", "perfect foresight", "of it reached", "local", "self-sufficient",
-    "driving renewable", "CO2", "metres a kWh", "fullest line",
+    "", "days x seeds", "mean bill", "planned alone", "worst home", "perfect foresight", "of it reached", "local",
+    "self-sufficient", "driving renewable", "CO2", "metres a kWh", "fullest line",
 )  # fmt: skip
 
 
 def rows(figures: Figures) -> Iterator[tuple[str, ...]]:
-    """The year, then every strategy and variant of the weeks."""
+    """The year, then a week of each season, every strategy and variant of the weeks."""
     yield _row(figures.year)
+    yield from (_row(case) for case in figures.seasons)
     yield from (_row(case) for case in figures.strategies)
     yield from (_row(case) for case in figures.variants)
 
@@ -56,6 +57,7 @@ def _row(case: Case) -> tuple[str, ...]:
         case.name,
         f"{case.days} x {case.seeds}",
         signed(case.bill_pct.mean),
+        signed(case.alone_bill_pct),
         signed(case.worst_home_pct.largest),
         signed(case.optimum_bill_pct),
         percent(case.share_of_foresight_pct, 0),

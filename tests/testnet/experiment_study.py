@@ -16,7 +16,7 @@ from broker.backtest.result import (
     Study,
 )
 from testnet import experiment_world
-from testnet.experiment_result import Figures, HomeOnNodes, Named, Week, case_of
+from testnet.experiment_result import Figures, HomeOnNodes, Named, Week, by_season, case_of
 from testnet.experiment_sections import Material
 from testnet.experiment_study import STRATEGIES, VARIANTS
 
@@ -98,6 +98,7 @@ def material(community: experiment_world.Community, *, late: int = 0) -> Materia
         strategy="truthful",
         weak_pct=2.5,
         year=case_of(Named("truthful, a year", runs), feeders),
+        seasons=tuple(case_of(named, feeders) for named in by_season(strategies[0])),
         strategies=tuple(case_of(named, feeders) for named in strategies),
         variants=tuple(case_of(named, feeders) for named in variants),
         weeks=tuple(week(community, season, late=late) for season in SEASONS),
