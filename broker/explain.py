@@ -1,5 +1,6 @@
 """What a broker did and why, slot by slot, read from its journal."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -105,8 +106,8 @@ def lines_of(network: str, story: Mapping[str, Any]) -> Iterator[str]:
         yield f"  note      {words}"
     for decision in story["decisions"]:
         yield from _decided(decision)
-    for each in story["refused"]:
-        yield f"  refused   {each['device']}: {each['code']}"
+    for (device, code), number in Counter((each["device"], each["code"]) for each in story["refused"]).items():
+        yield f"  refused   {device}: {code}{f' ({number} times)' if number > 1 else ''}"
     for fill in story["fills"]:
         verb = "bought" if fill["side"] == "buy" else "sold"
         yield f"  matched   {fill['device']} {verb} {fill['energy_wh']} Wh at {_price(fill['price'])}"
