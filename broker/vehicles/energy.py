@@ -33,12 +33,6 @@ def ready_wh(vehicle: Vehicle, km: int) -> int:
     return min(vehicle.capacity_wh, trip_wh(vehicle, km) + reserve)
 
 
-def charge_wh(vehicle: Vehicle, km: int, level_wh: int) -> int:
-    """What it has to take at the plug to be ready for ``km`` with ``level_wh`` in it; rounded up."""
-    lacking = max(0, ready_wh(vehicle, km) - level_wh)
-    return -(-lacking * 1000 // vehicle.efficiency_permille)
-
-
 def drive(level_wh: int, used_wh: int) -> tuple[int, int]:
     """The level after ``used_wh`` were wanted of it, and how much was short: fuel, or a public charger."""
     taken = min(level_wh, used_wh)

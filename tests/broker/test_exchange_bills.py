@@ -63,8 +63,7 @@ def test_bills_are_what_all_balances_have_changed(seed: int) -> None:
     homes = some_homes(6, DAYS)
     world, _ = make_world(homes, {}, DEFAULT_WINDOWS)
     exchange = LocalExchange(world.settings(), world.time_origin)
-    devices = [device for site in world.sites for device in site.devices]
-    accounts = Accounts(world, exchange, devices)
+    accounts = Accounts(world, exchange)
     play(world, exchange, homes, accounts, seed)
     span = world.first_slot, world.end_slot
     bills = {site.network: accounts.bill(site.network, *span) for site in world.sites}
@@ -73,13 +72,6 @@ def test_bills_are_what_all_balances_have_changed(seed: int) -> None:
         assert bill.slots == homes.count
         assert bill.cost == change_of_balances(world, exchange, site.network)
         assert bill.sums.owed == 0
-        by_device = [accounts.device_bill(device, *span) for device in site.devices]
-        assert sum([each.cost for each in by_device]) == bill.sums.cost()
-        assert sum([each.retail for each in by_device]) == bill.sums.retail
-        assert sum([each.feed_in_wh for each in by_device]) == bill.sums.feed_in_wh
-        assert sum([each.toll for each in by_device]) == bill.sums.tolls
-        assert sum([each.internal_paid for each in by_device]) == bill.sums.internal
-        assert sum([each.internal_had for each in by_device]) == bill.sums.internal
         assert (
             accounts.bill(site.network, span[0], span[0] + 10).cost
             + accounts.bill(site.network, span[0] + 10, span[1]).cost
@@ -88,9 +80,6 @@ def test_bills_are_what_all_balances_have_changed(seed: int) -> None:
         assert bill.sums.import_wh >= int(home.load_wh.sum())
         origin = accounts.origin(site.network, *span)
         assert origin.used_wh == bill.sums.import_wh
-        of_devices = [accounts.device_origin(device, *span) for device in site.devices]
-        assert sum([each.used_wh for each in of_devices]) == origin.used_wh
-        assert sum([each.renewable_wh for each in of_devices]) == origin.renewable_wh
         assert 0 < origin.renewable_wh < origin.used_wh
     assert_everybody_is_paid(exchange, bills)
     assert sum([bill.sums.bought_wh for bill in bills.values()]) > 1_000
@@ -145,7 +134,7 @@ def test_bills_are_the_same_on_a_real_ledger() -> None:
     homes = some_homes(3, 1)
     world, secret = make_world(homes, {}, Windows(retention_s=DAY_S))
     exchange = SignedReadings(world, secret)
-    accounts = Accounts(world, exchange, [site.load for site in world.sites])
+    accounts = Accounts(world, exchange)
     play(world, exchange, homes, accounts, 3)
     for site in world.sites:
         bill = accounts.bill(site.network, world.first_slot, world.end_slot)

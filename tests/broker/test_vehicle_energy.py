@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.site import Vehicle
-from broker.vehicles.energy import battery_table, battery_wh, charge_wh, drive, ready_table, ready_wh, trip_wh
+from broker.vehicles.energy import battery_table, battery_wh, drive, ready_table, ready_wh, trip_wh
 
 PHEV = Vehicle("hybrid", "phev", 9_000, 3_700, 0, 900, 180, 0)
 BEV = Vehicle("car", "bev", 40_000, 7_400, 7_400, 900, 160, 4_000)
@@ -53,21 +53,6 @@ def test_a_battery_car_keeps_its_reserve_as_far_as_there_is_room(km: int, trip: 
 def test_a_battery_car_drives_on_beyond_its_range_but_not_on_what_its_battery_held() -> None:
     assert trip_wh(BEV, 400) == 64_000
     assert battery_wh(BEV, 400) == 40_000
-
-
-@pytest.mark.parametrize(("level", "wh"), [(20_000, 0), (19_999, 2), (19_990, 12), (11_000, 10_000), (0, 22_223)])
-def test_what_is_to_be_taken_at_the_plug_is_what_is_lacking_over_the_efficiency(level: int, wh: int) -> None:
-    """100 km x 160 Wh/km + 4,000 Wh of reserve - level, over 0.9, rounded up."""
-    assert charge_wh(BEV, 100, level) == wh
-
-
-@given(vehicles(), st.integers(0, 2_000), st.integers(0, 120_000))
-def test_what_is_taken_suffices_and_a_wh_less_does_not(vehicle: Vehicle, km: int, level: int) -> None:
-    taken = charge_wh(vehicle, km, level)
-    kept = level * 1000 + taken * vehicle.efficiency_permille
-    assert taken >= 0 and kept >= ready_wh(vehicle, km) * 1000
-    if taken:
-        assert kept - vehicle.efficiency_permille < ready_wh(vehicle, km) * 1000
 
 
 @given(vehicles(), st.integers(0, 2_000), st.integers(0, 2_000))
