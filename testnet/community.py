@@ -1,9 +1,7 @@
 """Seventeen real homes: one measured day of the CityLearn 2022 challenge as integers in Wh per half-hour slot.
 
-The source is the wheel `citylearn==2.1.2`, the last one that ships its data; it is read as files and never
-imported. Per home `Building_N.csv` holds a year of hours: `Equipment Electric Power [kWh]` is the load (it
-includes cooling and heating), `Solar Generation [W/kW]` times the nominal power in `schema.json` is the PV output.
-The first row is 23:00-24:00 on 31 July 2016, so row 1 + 24 d is the first hour of day d since 1 August 2016.
+The source is the wheel `citylearn==2.1.2`, the last one that ships its data, as ``broker.data.homes`` reads it: a
+year of hours from 1 August 2016 on.
 
 What is ours and not measured:
 - An hour is split evenly into two half-hour slots (the odd Wh goes to the second).
@@ -11,18 +9,14 @@ What is ours and not measured:
 - Battery efficiency is taken as the round trip and charged to the way in: `stored = charged * 9 // 10`.
 """
 
-import csv
 import datetime
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from broker.data.installed import find_installed
+from broker.data.homes import FIRST_DAY, read_buildings
+from broker.data.homes import Home as MeasuredHome
 from node.errors import ConfigError
 
-DATASET = "citylearn_challenge_2022_phase_all"
-FIRST_DAY = datetime.date(2016, 8, 1)
-ROWS_BEFORE_FIRST_DAY = 1
 HOURS = 24
 SLOTS = 48
 SUNNY_SHARE = 5
@@ -89,19 +83,13 @@ class _Building:
     sun_wh: tuple[int, ...]
 
 
-def find_data(dataset: str = DATASET) -> Path:
-    """The directory of an installed data set. Raises ConfigError("no-homes")."""
-    missing = "citylearn==2.1.2 is not installed: pip install --no-deps -r requirements/demo.txt"
-    return find_installed("citylearn", f"data/{dataset}", ConfigError("no-homes", missing))
-
-
 def load_community(directory: Path, day: datetime.date | None = None) -> Community:
     """The homes of ``directory`` on ``day``; by default on the most interesting day, see ``choose_day``.
 
     Raises ConfigError: "no-homes" if the files are not there, "bad-homes" if they do not hold what they should
     or not the day and the day before it.
     """
-    buildings = _read_buildings(directory)
+    buildings = [_building(home) for home in read_buildings(directory)]
     days = len(buildings[0].load_wh) // HOURS
     index = choose_day(buildings) if day is None else (day - FIRST_DAY).days
     if not 1 <= index < days:
@@ -162,36 +150,17 @@ def _ev(number: int) -> Ev:
     return Ev(km, km * EV_WH_PER_KM, EV_CHARGER_W, first_slot=0, departure_slot=15)
 
 
-def _read_buildings(directory: Path) -> list[_Building]:
-    try:
-        schema = json.loads((directory / "schema.json").read_bytes())
-        entries = sorted(schema["buildings"].items(), key=lambda item: int(item[0].removeprefix("Building_")))
-        buildings = [_read_building(directory, name, entry) for name, entry in entries]
-    except OSError as error:
-        raise ConfigError("no-homes", f"{error.filename}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError("bad-homes", f"{directory} is not the data set expected: {error!r}") from error
-    if not buildings or len({len(building.load_wh) for building in buildings}) != 1:
-        raise ConfigError("bad-homes", f"{directory}: the buildings' series differ in length, or there is none")
-    return buildings
-
-
-def _read_building(directory: Path, name: str, entry: dict[str, dict[str, dict[str, float]]]) -> _Building:
-    storage = entry["electrical_storage"]["attributes"]
-    panel_kw = entry["pv"]["attributes"]["nominal_power"]
-    capacity_wh = round(storage["capacity"] * 1000)
-    with (directory / f"{name}.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))[ROWS_BEFORE_FIRST_DAY:]
+def _building(home: MeasuredHome) -> _Building:
+    assert home.battery is not None, "every building of the data set has one"
     return _Building(
-        number=int(name.removeprefix("Building_")),
-        pv_w=round(panel_kw * 1000),
+        number=int(home.name.removeprefix("home-")),
+        pv_w=home.panels_w,
         battery=Battery(
-            capacity_wh=capacity_wh,
-            power_w=round(storage["nominal_power"] * 1000),
-            efficiency_permille=round(storage["efficiency"] * 1000),
-            initial_wh=capacity_wh // 2,
+            capacity_wh=home.battery.capacity_wh,
+            power_w=home.battery.charge_w,
+            efficiency_permille=home.battery.efficiency_permille,
+            initial_wh=home.battery.capacity_wh // 2,
         ),
-        load_wh=tuple(round(1000 * float(row["Equipment Electric Power [kWh]"])) for row in rows),
-        # W per kW of panel, times kW of panel, over one hour: Wh.
-        sun_wh=tuple(round(float(row["Solar Generation [W/kW]"]) * panel_kw) for row in rows),
+        load_wh=tuple(home.load_wh.tolist()),
+        sun_wh=tuple(home.sun_wh.tolist()),
     )

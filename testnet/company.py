@@ -10,11 +10,11 @@ from typing import Final
 import click
 from rich.console import Console
 
+from broker.data.homes import find_homes
 from cli.output import json_option
 from node.errors import RefusedError
 from testnet.cluster import Cluster
 from testnet.commands import refusals
-from testnet.community import find_data
 from testnet.company_data import DATASET
 from testnet.company_month import Lived, Month, Tick
 from testnet.company_plan import MOST_DAYS, make_company
@@ -64,7 +64,7 @@ def company(directory: Path, days: int, day_seconds: int, as_json: bool) -> None
             "company-exists", f"{directory} holds a network already: remove it, or name another place with --dir"
         )
     console, begun = Console(stderr=True), time.monotonic()
-    plan = make_company(find_data(DATASET), find_profiles(), days)
+    plan = make_company(find_homes(DATASET), find_profiles(), days)
     console.print(f"{len(plan.networks)} networks of 12 shops, {days} of 30 days, {day_seconds} s each")
     scale = DAY_S // day_seconds
     lead_s = LEAD_REAL_S * scale + (PLANNED_AHEAD_S if days > 1 else 0)

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from broker.data.homes import find_homes
 from cli.output import json_option
 from cli.statement_words import Token
 from cli.wallet_statement import page_of, read_statement
@@ -17,7 +18,7 @@ from node.errors import RefusedError
 from node.gateway.client import Client
 from testnet.cluster import Cluster
 from testnet.commands import refusals
-from testnet.community import Community, find_data, load_community
+from testnet.community import Community, load_community
 from testnet.demo_day import Day, Outage, Processes, Tick, fund
 from testnet.demo_world import DAY_S, POOR_EV, WORLD_NAME, World, build_world
 from testnet.genesis import GENESIS_NAME, load_network
@@ -55,7 +56,7 @@ def demo(directory: Path, day_seconds: int, data: Path | None, as_json: bool) ->
     directory = directory.resolve()
     console = Console(stderr=True)
     begun = time.monotonic()
-    data = data or find_data()
+    data = data or find_homes()
     community = load_community(data)
     _clear(directory)
     console.print(

@@ -34,10 +34,9 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from broker.data.homes import FIRST_DAY, Home, Homes, Series
+from broker.data.homes import FIRST_DAY, Home, Homes, Series, find_homes
 from cli.grid_file import GridVersion
 from node.errors import ConfigError
-from testnet.community import find_data as find_buildings
 from testnet.company_data import DATASET as BUILDINGS
 from testnet.company_data import Building, read_buildings
 from testnet.company_profiles import Profiles, find_profiles
@@ -146,7 +145,7 @@ def _buildings(days: int) -> list[Building]:
     parts = [(SHOPS_FIRST_DAY, min(days, rest))]
     if days > rest:
         parts.append((SHOPS_FIRST_DAY + datetime.timedelta(days=rest), days - rest))
-    directory = find_buildings(BUILDINGS)
+    directory = find_homes(BUILDINGS)
     read = [read_buildings(directory, first, count) for first, count in parts]
     return [
         Building(

@@ -159,10 +159,10 @@ def power_w(wh: int, slot_seconds: int) -> int:
     return -(-wh * 3600 // slot_seconds)
 
 
-def find_homes() -> Path:
-    """The directory of the installed data set. Raises ConfigError("no-homes")."""
+def find_homes(dataset: str = DATASET) -> Path:
+    """The directory of an installed data set. Raises ConfigError("no-homes")."""
     missing = "citylearn==2.1.2 is not installed: pip install --no-deps -r requirements/demo.txt"
-    return find_installed("citylearn", f"data/{DATASET}", ConfigError("no-homes", missing))
+    return find_installed("citylearn", f"data/{dataset}", ConfigError("no-homes", missing))
 
 
 def load_homes(directory: Path | None = None, feed_in: int = FEED_IN) -> Homes:
@@ -171,10 +171,8 @@ def load_homes(directory: Path | None = None, feed_in: int = FEED_IN) -> Homes:
     Raises ConfigError: "no-homes" if the files are not there, "bad-homes" if they do not hold what they should.
     """
     place = find_homes() if directory is None else directory
+    homes = read_buildings(place)
     try:
-        schema = json.loads((place / "schema.json").read_bytes())
-        entries = sorted(schema["buildings"].items(), key=lambda item: int(item[0].removeprefix("Building_")))
-        homes = tuple(_home(place, name, entry) for name, entry in entries)
         retail = _whole(_column(place / "pricing.csv", "Electricity Pricing [$/kWh]") * PER_KWH)
         carbon = _whole(_column(place / "carbon_intensity.csv", "kg_CO2/kWh") * 1000)
         weather = _weather(place / "weather.csv")
@@ -182,9 +180,8 @@ def load_homes(directory: Path | None = None, feed_in: int = FEED_IN) -> Homes:
         raise ConfigError("no-homes", f"{error.filename}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError("bad-homes", f"{place} is not the data set expected: {error!r}") from error
-    lengths = {len(retail), len(carbon), *(len(series) for home in homes for series in (home.load_wh, home.sun_wh))}
-    if not homes or len(lengths | {len(series) for series in weather.values()}) != 1:
-        raise ConfigError("bad-homes", f"{place}: the series differ in length, or there is no home")
+    if {len(homes[0].load_wh)} != {len(series) for series in (retail, carbon, *weather.values())}:
+        raise ConfigError("bad-homes", f"{place}: the series differ in length")
     return Homes(
         first_slot=_midnight(FIRST_DAY) // HOUR_S,
         slot_seconds=HOUR_S,
@@ -194,6 +191,21 @@ def load_homes(directory: Path | None = None, feed_in: int = FEED_IN) -> Homes:
         carbon=carbon,
         weather=weather,
     )
+
+
+def read_buildings(directory: Path) -> tuple[Home, ...]:
+    """The homes of a data set of this form. Raises ConfigError as ``load_homes`` does."""
+    try:
+        schema = json.loads((directory / "schema.json").read_bytes())
+        entries = sorted(schema["buildings"].items(), key=lambda item: int(item[0].removeprefix("Building_")))
+        homes = tuple(_home(directory, name, entry) for name, entry in entries)
+    except OSError as error:
+        raise ConfigError("no-homes", f"{error.filename}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError("bad-homes", f"{directory} is not the data set expected: {error!r}") from error
+    if len({len(series) for home in homes for series in (home.load_wh, home.sun_wh)}) != 1:
+        raise ConfigError("bad-homes", f"{directory}: the buildings' series differ in length, or there is none")
+    return homes
 
 
 def _home(directory: Path, building: str, entry: dict[str, dict[str, dict[str, float]]]) -> Home:

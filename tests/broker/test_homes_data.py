@@ -9,7 +9,7 @@ import pytest
 
 from broker.data.homes import FIRST_DAY, HOUR_S, find_homes, load_homes
 from node.errors import ConfigError
-from testnet.community import find_data, load_community
+from testnet.community import load_community
 
 
 def test_a_year_of_seventeen_homes_hour_by_hour() -> None:
@@ -32,7 +32,7 @@ def test_a_year_of_seventeen_homes_hour_by_hour() -> None:
 
 def test_the_demo_reads_the_same_hours() -> None:
     day = datetime.date(2017, 6, 10)
-    community = load_community(find_data(), day)
+    community = load_community(find_homes(), day)
     homes = load_homes().between(day, 1)
     for other, home in zip(community.homes, homes.homes, strict=True):
         assert [sum(other.load_wh[hour : hour + 2]) for hour in range(0, 48, 2)] == list(home.load_wh)

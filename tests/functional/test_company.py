@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from broker.data.homes import find_homes
 from cli.main import main
 from node.errors import ConfigError
-from testnet.community import find_data
 from testnet.company_data import DATASET, HOURS
 from testnet.company_profiles import find_profiles
 from testnet.genesis import load_network
@@ -19,7 +19,7 @@ def test_a_company_lives_for_a_day(tmp_path: Path) -> None:
     """Budgets are issued, assigned, allocated, spent, shared, sold and carried over, every Wh of the data is settled,
     and all books add up: the command fails otherwise."""
     try:
-        find_data(DATASET)
+        find_homes(DATASET)
         find_profiles()
     except ConfigError:
         pytest.skip("the company's data are not installed")

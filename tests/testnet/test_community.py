@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from broker.data.homes import find_homes
 from node.errors import ConfigError
-from testnet.community import HOURS, SLOTS, find_data, load_community
+from testnet.community import HOURS, SLOTS, load_community
 
 HEADER = "Month,Hour,Equipment Electric Power [kWh],Solar Generation [W/kW]"
 
@@ -74,7 +75,7 @@ def test_a_day_that_the_data_do_not_hold(tmp_path: Path) -> None:
 
 def test_the_real_homes() -> None:
     try:
-        data = find_data()
+        data = find_homes()
     except ConfigError:
         pytest.skip("citylearn==2.1.2 is not installed")
     community = load_community(data)

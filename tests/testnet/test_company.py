@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from broker.data.homes import find_homes
 from chaincode.budget_contradictions import faults_of
 from chaincode.budget_policy import Policy
 from node.errors import ConfigError
 from node.keyfile import load_key, read_passphrase
-from testnet.community import find_data
 from testnet.company_data import COOLING, DATASET, EQUIPMENT, HOT_WATER, HOURS, SUN, YEAR_HOURS, read_buildings
 from testnet.company_money import budget_of, policy_of
 from testnet.company_month import orders_of
@@ -41,7 +41,7 @@ JUNE = 151
 @pytest.fixture(scope="module")
 def buildings() -> Path:
     try:
-        return find_data(DATASET)
+        return find_homes(DATASET)
     except ConfigError:
         pytest.skip("citylearn==2.1.2 is not installed")
 
