@@ -202,7 +202,8 @@ def _renewable(results: Sequence[Result]) -> float | None:
     drivings = [home.driving for each in results for home in each.homes if home.driving is not None]
     if not drivings:
         return None
-    return pct(_weighted([each.renewable_share for each in drivings], [each.charged_wh for each in drivings]))
+    kept = [max(each.charged_wh - each.given_back_wh, 0) for each in drivings]
+    return pct(_weighted([each.renewable_share for each in drivings], kept))
 
 
 def _within(result: Result, feeders: Mapping[str, str]) -> int:

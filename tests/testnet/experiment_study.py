@@ -1,6 +1,9 @@
 """A study as it might come out, by hand: what the experiment's figures and page are tested with."""
 
 from random import Random
+from typing import TypeVar
+
+import msgspec
 
 from broker.backtest.result import (
     Bills,
@@ -20,6 +23,7 @@ from testnet.experiment_result import Figures, HomeOnNodes, Named, Week, by_seas
 from testnet.experiment_sections import Material
 from testnet.experiment_study import STRATEGIES, VARIANTS
 
+T = TypeVar("T", bound=msgspec.Struct)
 DAYS = 2
 HOURS = 24 * DAYS
 SEASONS = ("winter", "summer")
@@ -114,13 +118,25 @@ def _named(community: experiment_world.Community, name: str, strategy: str) -> N
 
 def _home(name: str, bus: str, bill: float, chance: Random) -> Home:
     saved = chance.uniform(0.1, 0.2)
-    driving = Driving(9, 0, 9_000, 10_000, 1_000, 0, 0.0, 0.4, 0.2) if name.startswith("home") else None
+    driving = _filled(Driving, charged_wh=10_000, given_back_wh=1_000, renewable_share=0.4)
     return Home(
         name, bus, Bills(bill, bill * (1 - saved / 2), bill * (1 - saved), bill * 0.75, bill * 0.9), -100 * saved,
         400_000, 200_000, 2_000, 1_000, 0.4, 0.2, 0.05, 0.0, 50_000, 9_000, 59_000, 3.0, 0.6, 0.8, 0.7, 1.0, 0.0, 0.0,
-        80, 0, driving,
+        80, 0, driving if name.startswith("home") else None,
     )  # fmt: skip
 
 
 def _case(part: float) -> Case:
-    return Case(round(9_000_000 * part), 90_000, 1 - 0.6 * part, 1_000 * part, 0.5 - 0.3 * part)
+    return _filled(
+        Case,
+        imported_wh=round(9_000_000 * part),
+        exported_wh=90_000,
+        self_sufficiency=1 - 0.6 * part,
+        co2_kg=1_000 * part,
+        renewable_driving=0.5 - 0.3 * part,
+    )
+
+
+def _filled(kind: type[T], **known: object) -> T:
+    """With what matters here, and 0 in all other fields."""
+    return kind(**{field.name: known.get(field.name, 0) for field in msgspec.structs.fields(kind)})
