@@ -101,7 +101,7 @@ def _recalled(agent: SiteAgent, account: Account, info: NodeInfo, priced: set[tu
     site = Site(agent, account)
     for entry in past:
         if entry["kind"] == "sent" and isinstance(entry.get("not_after"), int) and entry["not_after"] >= info.now:
-            site.pending[bytes.fromhex(str(entry.get("tx")))] = entry["not_after"], None
+            site.pending[bytes.fromhex(str(entry.get("tx")))] = entry["not_after"], ()
     what = {"network": agent.site.network, "slot_seconds": agent.site.slot_seconds, "height": info.height}
     agent.journal.write("started", info.now, **what, pending=len(site.pending))
     return site

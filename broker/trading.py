@@ -10,7 +10,7 @@ no gateway has the next one any more, or the answers and the events disagree, th
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, Final
 
 from broker import asked
@@ -57,7 +57,8 @@ class Site:
     def __init__(self, agent: SiteAgent, account: Account) -> None:
         self.agent = agent
         self.account = account
-        self.pending: dict[bytes, tuple[int, Action | None]] = {}
+        self.pending: dict[bytes, tuple[int, tuple[Action, ...]]] = {}
+        """Transaction -> until when it may be executed, and what it does; nothing if an earlier life has sent it."""
         self.decided = -1
         self.is_lost = True
         self.period = asked.Period(-1, 0, 0)
@@ -146,9 +147,10 @@ class Trading:
         """What became of a transaction."""
         if tx_id not in site.pending:
             return
-        _, action = site.pending.pop(tx_id)
-        if code != "ok" and action is not None:
-            site.agent.refused(action, code, now)
+        _, actions = site.pending.pop(tx_id)
+        if code != "ok":
+            for action in actions:
+                site.agent.refused(action, code, now)
             site.is_lost = site.is_lost or code in ASK_ANEW
         if code in OWN_NONCE or code == "expired":
             site.account.forget_nonce()
@@ -215,17 +217,15 @@ class Trading:
         """Sign, write down, hand in. If no gateway answers, blocks will tell what became of it."""
         agent = site.agent
         raws: list[bytes] = []
-        actions: list[Action] = []
         valid_until = now + max(LEAST_VALID_S, VALID_DECISIONS * agent.file.decide_every)
         for each in decision.slots:
             not_after = min(valid_until, self._terms(each.slot).gate)
-            for action in each.actions:
-                method, args = _call(action)
-                raw = await site.account.sign("market", method, args, not_after)
-                agent.sent(action, each.slot, tx_id_of(raw), not_after, now)
-                site.pending[tx_id_of(raw)] = not_after, action
+            for batch in _batches(each.actions):
+                raw = await site.account.sign("market", *_call(batch), not_after)
+                for action in batch:
+                    agent.sent(action, each.slot, tx_id_of(raw), not_after, now)
+                site.pending[tx_id_of(raw)] = not_after, batch
                 raws.append(raw)
-                actions.append(action)
         if not raws:
             return
         for tx_id, code in await self._client.submit_many(raws):
@@ -237,7 +237,7 @@ class Trading:
 
     async def _ask_pending(self, site: Site) -> None:
         """Ask what became of what an earlier life has sent, in blocks that this one has not followed."""
-        for tx_id in [each for each, (_, action) in site.pending.items() if action is None]:
+        for tx_id in [each for each, (_, actions) in site.pending.items() if not actions]:
             if (await self._client.status(tx_id)).state == "committed":
                 site.pending.pop(tx_id, None)
 
@@ -350,18 +350,33 @@ async def _until_quiet(client: Client, height: int) -> AsyncIterator[BlockEvents
         yield block
 
 
-def _call(action: Action) -> tuple[str, dict[str, Any]]:
+def _batches(actions: Sequence[Action]) -> Iterator[tuple[Action, ...]]:
+    """What goes into one transaction: all new orders of a device, which come last, and everything else by itself."""
+    places: dict[str, list[Action]] = {}
+    for action in actions:
+        if isinstance(action, Place):
+            places.setdefault(action.device, []).append(action)
+        else:
+            yield (action,)
+    yield from map(tuple, places.values())
+
+
+def _call(batch: tuple[Action, ...]) -> tuple[str, dict[str, Any]]:
     """The method of the market, and its arguments."""
-    if isinstance(action, Cancel):
-        return "cancel", {"order": action.order}
-    if isinstance(action, Replace):
-        return "replace", {"order": action.order, **_order(action.new)}
-    return "place", _order(action)
+    first = batch[0]
+    if isinstance(first, Cancel):
+        return "cancel", {"order": first.order}
+    if isinstance(first, Replace):
+        return "replace", {"order": first.order, "device": first.new.device, **_order(first.new)}
+    orders = [_order(action) for action in batch if isinstance(action, Place)]
+    if len(orders) == 1:
+        return "place", {"device": first.device, **orders[0]}
+    return "place_many", {"device": first.device, "orders": [tuple(order.values()) for order in orders]}
 
 
 def _order(place: Place) -> dict[str, Any]:
+    """An order's terms, in the order of a list's rows."""
     return {
-        "device": place.device,
         "side": place.side,
         "slot": place.slot,
         "energy_wh": place.energy_wh,
