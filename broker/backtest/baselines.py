@@ -3,23 +3,21 @@
 from collections.abc import Callable
 
 from broker.backtest.foresight import Foresight
-from broker.backtest.house import House, Track, first_track
+from broker.backtest.house import House, Track, by_rule, first_track
 from broker.backtest.scene import Scene
 from broker.backtest.trader import flows
 from broker.planning.planner import Planner
-from broker.planning.rules import charge_on_arrival, self_consumption
 from broker.view import Prices
 
 
 def utility_only(scene: Scene) -> list[Track]:
-    """Each battery takes what sun is left over and gives what is short; each vehicle charges on arrival, at full power
-    until it is full."""
+    """All by the plain rules."""
     return [_by_rule(scene, house) for house in scene.houses]
 
 
 def alone(scene: Scene, foresight: Foresight, tell: Callable[[float], None]) -> list[Track]:
     """The broker's own plans and control, with the utility's prices on both sides."""
-    tracks = [first_track(house) for house in scene.houses]
+    tracks = [first_track(house, scene.span.first) for house in scene.houses]
     planners = [Planner(house.site) for house in scene.houses]
     for index in range(scene.span.count):
         tell(index / scene.span.count)
@@ -47,13 +45,10 @@ def utility_cost(house: House, at: int, battery_wh: int, vehicle_wh: int, terms:
 
 
 def _by_rule(scene: Scene, house: House) -> Track:
-    track = first_track(house)
+    track = first_track(house, scene.span.first)
     for index in range(scene.span.count):
         at = scene.span.first + index
-        plugged = house.bus(at)
-        vehicle_wh = charge_on_arrival(house.site, track.vehicle_level) if plugged else 0
-        net = house.load_wh[at] - house.sun_wh[at] + (vehicle_wh if plugged == house.site.bus else 0)
-        battery_wh = self_consumption(house.site, net, track.battery_level)
+        battery_wh, vehicle_wh = by_rule(house, track, at)
         track.flow(house, at, battery_wh, vehicle_wh)
         track.cost.append(utility_cost(house, at, battery_wh, vehicle_wh, scene.terms(index)[0]))
         track.local_wh.append(0)

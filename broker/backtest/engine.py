@@ -15,6 +15,7 @@ from broker.backtest.books import Books
 from broker.backtest.foresight import Foresight
 from broker.backtest.house import first_track
 from broker.backtest.meters import Meters, Sign, unsigned
+from broker.backtest.origins import LedgerOrigins
 from broker.backtest.plugs import Plugs
 from broker.backtest.scene import Scene
 from broker.backtest.trader import Tokens, Trader
@@ -30,9 +31,17 @@ from chaincode.contract import Event
 
 class Replay:
     """A season on an exchange. ``exchange``: at ``scene.world.time_origin`` or a little later, with nothing done;
-    ``sign``: what a collector's rows are signed with."""
+    ``sign``: what a collector's rows are signed with; ``origins``: who follows where vehicles' energy came from, which
+    costs two queries a home and slot; nobody by default."""
 
-    def __init__(self, scene: Scene, foresight: Foresight, exchange: Exchange, sign: Sign = unsigned) -> None:
+    def __init__(
+        self,
+        scene: Scene,
+        foresight: Foresight,
+        exchange: Exchange,
+        sign: Sign = unsigned,
+        origins: LedgerOrigins | None = None,
+    ) -> None:
         self._scene, self._foresight, self._exchange = scene, foresight, exchange
         self._world = scene.world
         strategy = STRATEGIES[scene.run.strategy]
@@ -42,9 +51,10 @@ class Replay:
         self._prices = PriceBook(scene.world.slot_seconds)
         self._meters = Meters(scene.world, sign)
         self._plugs = Plugs(scene)
-        self.tracks = [first_track(house) for house in scene.houses]
+        self.tracks = [first_track(house, scene.span.first) for house in scene.houses]
         self.accounts = Accounts(scene.world, exchange)
         self.books = Books()
+        self._origins = origins
 
     def run(self, tell: Callable[[float], None]) -> None:
         """The whole season, until all of it is settled and final. ``tell``: how much of it is done, 0 to 1."""
@@ -126,6 +136,8 @@ class Replay:
         """Let block time go on; tell everybody what has happened."""
         events = self._exchange.advance(time)
         self.accounts.observe(events)
+        if self._origins is not None:
+            self._origins.observe(events)
         for event in events:
             if event.contract == "market" and event.topic == "order":
                 self._by_network[event.keys[1]].desk.order(event)

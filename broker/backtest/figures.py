@@ -2,20 +2,22 @@
 
 import math
 from collections.abc import Sequence
-from typing import Final
+from functools import reduce
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from broker.backtest import cases
-from broker.backtest.cases import Flows, Wh, share
+from broker.backtest.cases import Flows, Kept, Wh, share
 from broker.backtest.engine import Replay
 from broker.backtest.forecasts import Forecasts
 from broker.backtest.house import House, Track
 from broker.backtest.network import lines_of, traded_distance_m
 from broker.backtest.optimal import Optima
+from broker.backtest.origins import kept_of
 from broker.backtest.result import Bills, Community, Driving, Home, Result, Settings, Slots, tokens
-from broker.backtest.scene import FUEL_PRICE, SHORTAGE_FACTOR, Scene
+from broker.backtest.scene import FUEL_CO2_G, FUEL_PRICE, SHORTAGE_FACTOR, Scene
 from broker.backtest.setup import day_of
 from broker.bills import Bill
 from broker.world import AMPLE_BUDGET
@@ -24,16 +26,24 @@ SMALL_BILL: Final = 0.1
 """A change is measured against at least so much of the homes' mean bill: near zero, percents mean nothing."""
 
 
+class Played(NamedTuple):
+    """A season that was played. ``driven``: by vehicle, what it charged and kept, as the ledger has recorded it."""
+
+    replay: Replay
+    driven: dict[str, Kept]
+
+
 def result(
     scene: Scene,
-    replay: Replay,
+    season: Played,
     rule: Sequence[Track],
     alone: Sequence[Track],
     optima: Optima,
     forecasts: Forecasts,
     cpu_seconds: float,
 ) -> Result:
-    """The result of a season that was played (``replay``), by rule, alone and with everything known."""
+    """The result of a season that was played, by rule, alone and with everything known."""
+    replay = season.replay
     played = _played(scene, replay)
     all_flows = {
         "utility_only": cases.of_tracks(scene, rule),
@@ -41,15 +51,14 @@ def result(
         "broker": played,
         "optimum": cases.of_optimum(scene, optima.together),
     }
-    green = {name: cases.sun_charged(scene, flows) for name, flows in all_flows.items()}
+    driven = {name: kept_of(scene, flows) for name, flows in all_flows.items() if name != "broker"}
+    driven["broker"] = season.driven
     bills = _bills(scene, replay, rule, alone, optima)
     before = math.fsum(each.utility_only for each in bills)
     homes = []
     for number, house in enumerate(scene.houses):
         change = change_pct(bills[number].broker, bills[number].utility_only, before / len(bills))
-        driving = _driving(
-            scene, replay, number, (all_flows["utility_only"], green["utility_only"]), (played, green["broker"])
-        )
+        driving = _driving(scene, replay, number, played, (driven["utility_only"], season.driven))
         homes.append(_home(scene, replay, number, house, bills[number], change, played, forecasts, driving))
     saved = before - math.fsum(each.broker for each in bills)
     best = before - tokens(optima.together.cost)
@@ -59,7 +68,7 @@ def result(
         share_of_perfect_foresight=round(saved / best, 4) if best > 0 else None,
         settings=_settings(scene),
         homes=tuple(homes),
-        community=_community(scene, replay, bills, all_flows, green),
+        community=_community(scene, replay, bills, all_flows, driven),
         lines=lines_of(scene, replay.books),
         slots=_slots(scene, replay),
         cpu_seconds=round(cpu_seconds, 3),
@@ -189,29 +198,29 @@ def _imbalance_cost(scene: Scene, replay: Replay, house: House) -> int:
 
 
 def _driving(
-    scene: Scene, replay: Replay, number: int, by_rule: tuple[Flows, Wh], by_broker: tuple[Flows, Wh]
+    scene: Scene, replay: Replay, number: int, played: Flows, driven: tuple[dict[str, Kept], dict[str, Kept]]
 ) -> Driving | None:
-    """``by_rule`` and ``by_broker``: what was done, and how much of each charge was sun."""
-    (rule, rule_green), (played, green) = by_rule, by_broker
+    """``driven``: by vehicle, what was charged and kept, by rule and with brokers."""
     house, track = scene.houses[number], replay.tracks[number]
-    if house.garage is None:
+    if house.garage is None or house.site.vehicle is None:
         return None
+    rule, kept = (each[house.site.vehicle.device] for each in driven)
     at = slice(scene.span.first, scene.span.first + scene.span.count)
     used = house.garage.trips.used_wh[at]
-    charged = int(np.maximum(played.vehicle[number], 0).sum())
-    charged_by_rule = int(np.maximum(rule.vehicle[number], 0).sum())
     buses = house.garage.buses[at]
     trips = _trips(buses, used, track.short_wh)
     return Driving(
         trips=len(trips),
         trips_short=sum(short > 0 for short in trips),
         driven_wh=sum(used),
-        charged_wh=charged,
+        charged_wh=int(np.maximum(played.vehicle[number], 0).sum()),
         given_back_wh=-int(np.minimum(played.vehicle[number], 0).sum()),
         short_wh=sum(track.short_wh),
         short_cost=tokens(sum(track.short_wh) * house.garage.shortage_price),
-        renewable_share=share(int(green[number].sum()), charged),
-        renewable_share_utility_only=share(int(rule_green[number].sum()), charged_by_rule),
+        renewable_share=share(kept.sun_wh, kept.wh),
+        renewable_share_with_mix=share(kept.renewable_wh, kept.wh),
+        renewable_share_utility_only=share(rule.sun_wh, rule.wh),
+        renewable_share_utility_only_with_mix=share(rule.renewable_wh, rule.wh),
     )
 
 
@@ -232,14 +241,19 @@ def _trips(buses: Sequence[str], used: Sequence[int], short: Sequence[int]) -> l
 
 
 def _community(
-    scene: Scene, replay: Replay, bills: Sequence[Bills], all_flows: dict[str, Flows], green: dict[str, Wh]
+    scene: Scene,
+    replay: Replay,
+    bills: Sequence[Bills],
+    all_flows: dict[str, Flows],
+    driven: dict[str, dict[str, Kept]],
 ) -> Community:
     fields = ("utility_only", "alone", "broker", "optimum", "optimum_alone")
     played = all_flows["broker"]
     sums = [_bill(scene, replay, house).sums for house in scene.houses]
     traded = sum(each.bought_wh for each in sums)
     from_outside = int(np.maximum(played.home, 0).sum() + np.maximum(played.away, 0).sum())
-    found = {name: cases.case(scene, flows, green[name]) for name, flows in all_flows.items()}
+    whole = {name: reduce(Kept.plus, each.values(), Kept()) for name, each in driven.items()}
+    found = {name: cases.case(scene, flows, whole[name]) for name, flows in all_flows.items()}
     return Community(
         bills=Bills(**{name: round(math.fsum(getattr(each, name) for each in bills), 9) for name in fields}),
         local_share=share(int(played.local.sum() + played.local_away.sum()), from_outside),
@@ -321,8 +335,9 @@ def _assumptions(scene: Scene) -> tuple[str, ...]:
         "a token is a dollar for the homes of the data set; retail is their price column, slot by slot",
         "feed-in, tolls and limits of lines are assumed; local hours are taken for UTC",
         f"every device has a budget of {AMPLE_BUDGET // 10**9:,} tokens a month, more than it can spend",
-        "batteries and vehicles are half full as the season begins; what they hold more or less at its end is worth "
-        "the mean of the days' lowest retail",
+        "batteries and vehicles begin with what the plain rules have left in them after the week before; what they "
+        "hold more or less at the end is worth what filling them takes at the mean of the days' lowest retail, and "
+        "counts in imports and CO2",
         "within a slot stores act from its beginning as if its net and its contracts, which stand at the gate, were "
         "known",
     ]
@@ -330,6 +345,8 @@ def _assumptions(scene: Scene) -> tuple[str, ...]:
         lines += [
             "vehicles and their trips are drawn from published statistics of mobility, by the seed",
             f"what a battery car's trip lacks costs {SHORTAGE_FACTOR} times the dearest retail, a hybrid's "
-            f"{fuel:.2f} tokens a km on fuel",
+            f"{fuel:.2f} tokens and {FUEL_CO2_G} g of CO2 a km on fuel",
+            f"{scene.world.mix_permille / 10:g} % of what the utility delivers is renewable, which counts only where "
+            "the mix is said to be counted",
         ]
     return tuple(lines)

@@ -7,10 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from broker.backtest.setup import WARM_UP_DAYS
+from broker.planning.control import Flows
+from broker.planning.rules import charge_on_arrival, self_consumption
 from broker.planning.stores import stored
 from broker.site import Site
 from broker.vehicles.energy import drive
 from broker.vehicles.mobility import Trips
+from broker.world import DAY_S
 
 
 class Garage(NamedTuple):
@@ -85,10 +89,24 @@ class Track:
         self.short_wh.append(short_wh)
 
 
-def first_track(house: House) -> Track:
-    """Before the season: batteries half full, vehicles too."""
+def by_rule(house: House, track: Track, at: int) -> Flows:
+    """What the plain rules do in slot ``at`` of the data: the battery takes what sun is left over and gives what is
+    short, the vehicle charges on arrival, at full power until it is full."""
+    plugged = house.bus(at)
+    vehicle_wh = charge_on_arrival(house.site, track.vehicle_level) if plugged else 0
+    net = house.load_wh[at] - house.sun_wh[at] + (vehicle_wh if plugged == house.site.bus else 0)
+    return Flows(self_consumption(house.site, net, track.battery_level), vehicle_wh)
+
+
+def first_track(house: House, first: int) -> Track:
+    """As the season begins, at slot ``first`` of the data: what is in its stores is what the plain rules have left
+    there after the week before, or as much of it as the data hold; before that all are half full. So no case has
+    to fill first what a home would long have had."""
     battery, vehicle = house.site.battery, house.site.vehicle
-    return Track(
+    track = Track(
         battery_level=battery.capacity_wh // 2 if battery else 0,
         vehicle_level=vehicle.capacity_wh // 2 if vehicle else 0,
     )
+    for at in range(max(0, first - WARM_UP_DAYS * DAY_S // house.site.slot_seconds), first):
+        track.flow(house, at, *by_rule(house, track, at))
+    return Track(track.battery_level, track.vehicle_level)

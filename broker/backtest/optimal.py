@@ -17,8 +17,8 @@ class Optima(NamedTuple):
 
 
 def stock_price(scene: Scene) -> int:
-    """What a stored Wh is worth at the end, base units: what it takes to fill it up again, the mean over the season's
-    days of the day's lowest retail."""
+    """What a Wh at the plug is worth that fills a store up again, base units: the mean over the season's days of the
+    day's lowest retail. A stored Wh is worth it over the store's efficiency (``stored_price``)."""
     day = scene.homes.slots_per_day
     retail = scene.world.retail
     lowest = [int(retail[first : first + day].min()) for first in range(0, len(retail), day)]
@@ -36,7 +36,7 @@ def optima(scene: Scene) -> Optima:
 
 def _member(scene: Scene, house: House) -> Member:
     at = slice(scene.span.first, scene.span.first + scene.span.count)
-    first = first_track(house)
+    first = first_track(house, scene.span.first)
     net = [load - sun for load, sun in zip(house.load_wh[at], house.sun_wh[at], strict=True)]
     driving = None
     if house.garage is not None:

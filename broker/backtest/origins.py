@@ -8,27 +8,14 @@ from neighbours is as sunny as all that homes send out in the slot.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, cast
+from typing import cast
 
-from broker.backtest.cases import Flows
+from broker.backtest.cases import Flows, Kept
 from broker.backtest.house import House
 from broker.backtest.scene import Scene
 from broker.exchange import Exchange
 from chaincode.contract import Event
 from chaincode.origin_assign import BOUGHT, OWN, UTILITY, Generated, Given, Metered, Origin, Used, assign
-
-
-class Kept(NamedTuple):
-    """What a vehicle charged and has not given back, Wh at the plug. ``renewable_wh``: with the utility's mix;
-    ``sun_wh``: without it."""
-
-    wh: float = 0.0
-    renewable_wh: float = 0.0
-    sun_wh: float = 0.0
-
-    def plus(self, other: "Kept") -> "Kept":
-        """Both."""
-        return Kept(self.wh + other.wh, self.renewable_wh + other.renewable_wh, self.sun_wh + other.sun_wh)
 
 
 class Stores:

@@ -3,8 +3,8 @@
 Money is in tokens, exact to the base unit (nine decimals); energy in Wh; shares from 0 to 1; changes in percent,
 negative where less is paid. *Utility-only* is the same devices without an exchange, by rule; *alone* is the same
 planner without an exchange; *broker* is the run itself, on the ledger's books; *optimum* is the linear program of the
-whole season with everything known. What stores hold more or less at the end than at the beginning is valued alike in
-all of them, and is in every bill.
+whole season with everything known. All begin with what utility-only has in its stores by then. What stores hold more
+or less at the end is valued alike in all of them, and is in every bill.
 """
 
 from typing import Final
@@ -62,8 +62,9 @@ class Bills(msgspec.Struct, frozen=True):
 
 
 class Driving(msgspec.Struct, frozen=True):
-    """A home's vehicle. ``renewable_share``: of what it charged; ``short_wh``: what trips lacked, had elsewhere (fuel
-    or public charging) for ``short_cost``, which is in the bills."""
+    """A home's vehicle. ``short_wh``: what trips lacked, had elsewhere (fuel or public charging) for ``short_cost``,
+    which is in the bills. ``renewable_share``: of what it charged and did not give back, how much was sun, by the
+    ledger's records of origin; ``with_mix``: the utility's assumed mix counted, too."""
 
     trips: int
     trips_short: int
@@ -73,7 +74,9 @@ class Driving(msgspec.Struct, frozen=True):
     short_wh: int
     short_cost: float
     renewable_share: float
+    renewable_share_with_mix: float
     renewable_share_utility_only: float
+    renewable_share_utility_only_with_mix: float
 
 
 class Home(msgspec.Struct, frozen=True):
@@ -126,15 +129,25 @@ class Line(msgspec.Struct, frozen=True):
 
 
 class Case(msgspec.Struct, frozen=True):
-    """The community as a whole in one of the cases. ``imported_wh`` and ``exported_wh``: across the transformer, so
-    what neighbours give each other is in neither; ``self_sufficiency``: of what is used, not imported; ``co2_kg``: of
-    ``imported_wh``, by the data's carbon column, None without one; ``renewable_driving``: of what vehicles charged."""
+    """The community as a whole in one of the cases.
+
+    ``imported_wh`` and ``exported_wh``: across the transformer, so what neighbours give each other is in neither.
+    ``stock_wh``: what it took at the plug to gain what stores have gained (negative: lost); it is off ``imported_wh``.
+    ``short_wh``: what trips lacked. ``self_sufficiency``: of what is used (loads, what vehicles took less what they
+    gave back and gained, what trips lacked), neither imported nor lacked. ``co2_kg``: of ``imported_wh``, by the data's
+    carbon column, None without one, and of what trips lacked: fuel, or public charging. ``renewable_driving``: of what
+    vehicles charged and did not give back, how much was sun, their home's or a neighbour's, also by way of a store;
+    ``_with_mix``: the utility's assumed mix counted, too; None if nothing was charged.
+    """
 
     imported_wh: int
     exported_wh: int
+    stock_wh: int
+    short_wh: int
     self_sufficiency: float
     co2_kg: float | None
     renewable_driving: float | None
+    renewable_driving_with_mix: float | None
 
 
 class Community(msgspec.Struct, frozen=True):

@@ -19,6 +19,8 @@ SHORTAGE_FACTOR: Final = 2
 """Assumed: a public charger costs so many times the season's dearest retail."""
 FUEL_PRICE: Final = 90_000_000
 """Assumed: base units for a km on fuel, 0.09 tokens: 7 litres for 100 km at 1.3 tokens."""
+FUEL_CO2_G: Final = 164
+"""g of CO2 for a km on fuel: the same 7 litres for 100 km, at 2.35 kg a litre (US EPA: 8,887 g a gallon of petrol)."""
 
 
 class Place(NamedTuple):

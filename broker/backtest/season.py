@@ -10,6 +10,7 @@ from broker.backtest.forecasts import WeekByWeek
 from broker.backtest.foresight import Foresight
 from broker.backtest.meters import Sign, unsigned
 from broker.backtest.optimal import optima
+from broker.backtest.origins import LedgerOrigins
 from broker.backtest.result import Result
 from broker.backtest.scene import Scene, build
 from broker.backtest.setup import Run
@@ -32,7 +33,8 @@ def run_on(scene: Scene, exchange: Exchange, sign: Sign, tell: Callable[[float],
     meters' signatures. First the exchange is used, without a pause; then come the yardsticks."""
     begun = time.process_time()
     forecasts = WeekByWeek(scene.homes, scene.span)
-    replay = Replay(scene, Foresight(scene, forecasts), exchange, sign)
+    origins = LedgerOrigins(scene, exchange)
+    replay = Replay(scene, Foresight(scene, forecasts), exchange, sign, origins)
     replay.run(lambda part: tell(part * REPLAY_PART))
     rule = baselines.utility_only(scene)
     alone = baselines.alone(
@@ -40,4 +42,5 @@ def run_on(scene: Scene, exchange: Exchange, sign: Sign, tell: Callable[[float],
         Foresight(scene, forecasts),
         lambda part: tell(REPLAY_PART + part * (1 - REPLAY_PART)),
     )
-    return figures.result(scene, replay, rule, alone, optima(scene), forecasts, time.process_time() - begun)
+    played = figures.Played(replay, origins.kept())
+    return figures.result(scene, played, rule, alone, optima(scene), forecasts, time.process_time() - begun)

@@ -30,7 +30,7 @@ Wh = npt.NDArray[np.int64]
 class Share:
     """One member's part. ``bill``: base units, at the nodal prices, shortage and change of stock in it. Flows in Wh by
     slot, at all its buses together: ``import_wh`` and ``export_wh`` with the utility, ``trade_wh`` with others (bought
-    positive); ``battery_wh`` and ``vehicle_wh`` at the plug (taken positive)."""
+    positive); ``battery_wh`` and ``vehicle_wh`` at the plug (taken positive); ``short_wh``: what its trips lacked."""
 
     bill: int
     import_wh: Wh
@@ -38,6 +38,7 @@ class Share:
     trade_wh: Wh
     battery_wh: Wh
     vehicle_wh: Wh
+    short_wh: Wh
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,21 +86,22 @@ def _settled(members: Sequence[Member], season: Season, nodes: Feeder, node_of: 
     cost = float(utility.sum()) * WH + tolls
     demand = np.zeros_like(flows.prices)
     supply = np.zeros_like(flows.prices)
-    for places in flows.nets:
-        for node, net in places.items():
+    for part in flows.parts:
+        for node, net in part.nets.items():
             demand[node] += np.maximum(net, 0.0)
             supply[node] += np.maximum(-net, 0.0)
     imported = flows.imports / np.where(demand > 0, demand, 1.0)
     exported = flows.exports / np.where(supply > 0, supply, 1.0)
     shares = []
-    for number, places in enumerate(flows.nets):
-        beside = flows.shortage[number] - flows.stock[number]
+    for part in flows.parts:
+        places = part.nets
+        beside = part.shortage - part.stock
         cost += beside
         bill = beside + sum(float((flows.prices[node] * net).sum()) for node, net in places.items()) * WH
         bought = sum(np.maximum(net, 0.0) * imported[node] for node, net in places.items())
         sold = sum(np.maximum(-net, 0.0) * exported[node] for node, net in places.items())
         total = sum(places.values())
-        series = (bought, sold, total - bought + sold, flows.batteries[number], flows.vehicles[number])
+        series = (bought, sold, total - bought + sold, part.battery, part.vehicle, part.road)
         shares.append(Share(round(bill), *(_wh(each) for each in series)))
     prices = {name: flows.prices[node] for node, name in enumerate(nodes.nodes)}
     rent = sum(share.bill for share in shares) - round(cost)
@@ -108,7 +110,7 @@ def _settled(members: Sequence[Member], season: Season, nodes: Feeder, node_of: 
 
 def _nothing() -> Share:
     none = np.zeros(0, dtype=np.int64)
-    return Share(0, none, none, none, none, none)
+    return Share(0, none, none, none, none, none, none)
 
 
 def _row(series: Sequence[int] | Wh) -> Floats:

@@ -18,6 +18,9 @@ from broker.site import Battery, Site, Vehicle
 MONEY: Final = 1_000_000
 WH: Final = 1_000
 """The solver's units: tokens per kWh, a million base units per Wh, and kWh."""
+EASE_WH: Final = 0.1
+"""Every store holds so much more: one that begins full and can neither give nor leave would else have no choice at all,
+and an interior-point method needs an interior. The bound stays one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,29 +52,41 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Season:
-    """Tariffs slot by slot, base units per Wh. ``stock_price``: what a Wh left in a store at the end is worth, and one
-    that was in it at the beginning."""
+    """Tariffs slot by slot, base units per Wh. ``stock_price``: what a Wh at the plug costs that fills a store again;
+    what is left in one at the end is worth that, with the loss (``stored_price``), and what was in it at first."""
 
     retail: Sequence[int]
     feed_in: Sequence[int]
     stock_price: int
 
 
+def stored_price(stock_price: int, store: Battery | Vehicle) -> int:
+    """What a Wh in ``store`` is worth, base units: what was bought for it, of which not all is kept."""
+    return stock_price * 1000 // store.efficiency_permille if store.efficiency_permille else stock_price
+
+
+class Part(NamedTuple):
+    """What one member does. Arrays by slot, kWh: ``nets``, its net position at each of its nodes; ``battery`` and
+    ``vehicle`` at the plug; ``road``: what its trips lacked. ``shortage`` and ``stock``, base units: what that cost,
+    and by how much more its stores are worth at the end."""
+
+    nets: dict[int, Floats]
+    battery: Floats
+    vehicle: Floats
+    road: Floats
+    shortage: float
+    stock: float
+
+
 class Flows(NamedTuple):
     """What the optimum does. Arrays over nodes and slots, kWh: ``imports``, ``exports``; ``prices``: base units per
-    Wh. ``links``: each link's flows down and up. By member: ``nets``, its net position at each of its nodes;
-    ``batteries`` and ``vehicles`` at the plug; ``shortage`` and ``stock``, base units: what its trips lacked, and by
-    how much more its stores are worth at the end."""
+    Wh. ``links``: each link's flows down and up. ``parts``: by member."""
 
     imports: Floats
     exports: Floats
     prices: Floats
     links: list[tuple[Floats, Floats]]
-    nets: list[dict[int, Floats]]
-    batteries: list[Floats]
-    vehicles: list[Floats]
-    shortage: list[float]
-    stock: list[float]
+    parts: list[Part]
 
 
 class _Store(NamedTuple):
@@ -119,42 +134,40 @@ def solve(members: Sequence[Member], season: Season, nodes: Feeder, node_of: Seq
     ]
     solved = blocks.solve()
     columns = solved.columns
-    nets: list[dict[int, Floats]] = []
-    batteries: list[Floats] = []
-    vehicles: list[Floats] = []
-    shortage: list[float] = []
-    stock: list[float] = []
-    for member, places, (battery, vehicle) in zip(members, node_of, stores, strict=True):
-        own = {node: np.zeros(slots) for node in places.values()}
-        own[places[member.site.bus]] += np.asarray(member.net_wh, dtype=np.float64) / WH
-        flows: list[Floats] = []
-        lacked = gained = 0.0
-        for store in (battery, vehicle):
-            if store is None:
-                flows.append(np.zeros(slots))
-                continue
-            flows.append(columns[store.take] - columns[store.give])
-            for node in own:
-                own[node] += np.where(store.node == node, flows[-1], 0.0)
-            gained += (float(columns[store.level[-1]]) * WH - store.level_wh) * season.stock_price
-            if member.driving is not None and len(store.road):
-                lacked += float(columns[store.road].sum()) * WH * member.driving.shortage_price
-        nets.append(own)
-        batteries.append(flows[0])
-        vehicles.append(flows[1])
-        shortage.append(lacked)
-        stock.append(gained)
+    parts = [
+        _part(columns, member, season, places, pair)
+        for member, places, pair in zip(members, node_of, stores, strict=True)
+    ]
     return Flows(
         columns[imports].reshape(shape),
         columns[exports].reshape(shape),
         solved.duals[balance] * MONEY,
         [(columns[down], columns[up]) for down, up in links],
-        nets,
-        batteries,
-        vehicles,
-        shortage,
-        stock,
+        parts,
     )
+
+
+def _part(
+    columns: Floats, member: Member, season: Season, places: dict[str, int], stores: tuple[_Store | None, ...]
+) -> Part:
+    """A member's part, from the solution's ``columns``. ``stores``: its battery and its vehicle."""
+    nothing = np.zeros(len(season.retail))
+    nets = {node: nothing.copy() for node in places.values()}
+    nets[places[member.site.bus]] += np.asarray(member.net_wh, dtype=np.float64) / WH
+    flows, road = [nothing, nothing], nothing
+    lacked = gained = 0.0
+    for number, (store, device) in enumerate(zip(stores, (member.site.battery, member.site.vehicle), strict=True)):
+        if store is None or device is None:
+            continue
+        flows[number] = columns[store.take] - columns[store.give]
+        for node in nets:
+            nets[node] += np.where(store.node == node, flows[number], 0.0)
+        more = float(columns[store.level[-1]]) * WH - store.level_wh
+        gained += more * stored_price(season.stock_price, device)
+        if member.driving is not None and len(store.road):
+            road = columns[store.road]
+            lacked = float(road.sum()) * WH * member.driving.shortage_price
+    return Part(nets, flows[0], flows[1], road, lacked, gained)
 
 
 def _battery(blocks: Blocks, balance: Places, member: Member, season: Season, places: dict[str, int]) -> _Store | None:
@@ -192,8 +205,8 @@ def _store(
     take = blocks.columns(nothing, np.where(node >= 0, site.slot_wh(store.charge_w) / WH, 0.0))
     give = blocks.columns(nothing, np.where(node >= 0, site.slot_wh(store.discharge_w) / WH, 0.0))
     worth = nothing.copy()
-    worth[-1] = -season.stock_price / MONEY
-    level = blocks.columns(worth, store.capacity_wh / WH)
+    worth[-1] = -stored_price(season.stock_price, store) / MONEY
+    level = blocks.columns(worth, (store.capacity_wh + EASE_WH) / WH)
     used = nothing if driving is None else np.asarray(driving.used_wh, dtype=np.float64) / WH
     right = -used
     right[0] += level_wh / WH

@@ -81,6 +81,8 @@ class Blocks:
         solver.passModel(program)
         solver.run()
         status = solver.getModelStatus()
+        if status == highspy.HighsModelStatus.kUnknown and not crossover:  # inside the optimum's face, but not exactly
+            return self.solve(method, crossover=True)
         if status != highspy.HighsModelStatus.kOptimal:
             raise NoOptimumError(solver.modelStatusToString(status))
         solution = solver.getSolution()

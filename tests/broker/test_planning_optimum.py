@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from broker.planning.feeder import feeder
 from broker.planning.optimum import Optimum, alone_optimum, community_optimum
 from broker.planning.rules import charge_on_arrival, self_consumption
-from broker.planning.season import Driving, Member, Season
+from broker.planning.season import Driving, Member, Season, stored_price
 from broker.planning.stores import room, spare, stored
 from broker.site import Battery, Panels, Site, Vehicle
 from chaincode.tree import Line, Tree
@@ -121,7 +121,7 @@ def spent(member: Member, season: Season, random: Random | None) -> int:
     battery, car = site.battery, site.vehicle
     assert battery is not None
     level, fuel, total = member.battery_wh, driving.level_wh if driving is not None else 0, 0
-    first = level + fuel
+    first = level, fuel
     for slot, net in enumerate(member.net_wh):
         nets = {site.bus: net}
         if driving is not None and car is not None:
@@ -141,7 +141,9 @@ def spent(member: Member, season: Season, random: Random | None) -> int:
         level = stored(level, flow, battery.efficiency_permille)
         nets[site.bus] += flow
         total += sum(season.retail[slot] * max(wh, 0) - season.feed_in[slot] * max(-wh, 0) for wh in nets.values())
-    return total - (level + fuel - first) * season.stock_price
+    gained = (level - first[0]) * stored_price(season.stock_price, battery)
+    gained += (fuel - first[1]) * stored_price(season.stock_price, car) if car is not None else 0
+    return total - gained
 
 
 @settings(max_examples=12)
