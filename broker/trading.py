@@ -175,29 +175,30 @@ class Trading:
             lost_before = info.now - LEAST_VALID_S * self._scale  # blocks tell sooner, unless there are none
             for tx_id in [each for each, (last, _) in site.pending.items() if last < lost_before]:
                 self._ended(site, tx_id, "expired", info.now)
-            due = info.now // site.agent.file.decide_every
-            if due <= site.decided:
+            if info.now // site.agent.file.decide_every <= site.decided:
                 continue
             try:
                 if site.is_lost:
                     await self._ask_pending(site)
                 if site.pending:
                     continue
-                await self._site_round(site, info, max(first_open, site.agent.file.first_slot))
+                if site.is_lost:
+                    await self._find(site, info)
+                info = await self._info()  # what was before has taken its time
+                first = max(self._rules.first_open(info.now), site.agent.file.first_slot)
+                if first < site.agent.file.end_slot:
+                    await self._site_round(site, info, first)
             except RefusedError as error:
                 if error.code not in TRY_AGAIN:
                     raise
                 site.agent.say("gateway", f"no decision could be sent: {error.code}: {error.message}", info.now)
                 return False
             site.agent.say("gateway", "", info.now)
-            site.decided = due
+            site.decided = info.now // site.agent.file.decide_every
         return not alive
 
     async def _site_round(self, site: Site, info: NodeInfo, first: int) -> None:
         agent = site.agent
-        if site.is_lost:
-            await self._find(site, info)
-            site.is_lost = False
         last = min(agent.file.end_slot, first + agent.file.orders_ahead)
         opened = (info.now + self._settings.open_before_s) // self._settings.slot_seconds
         count = max(1, min(last, opened + 1) - first)
@@ -244,6 +245,14 @@ class Trading:
     async def _find(self, site: Site, info: NodeInfo) -> None:
         """Learn from the ledger what the site has open and contracted, and which readings were missed."""
         agent = site.agent
+        site.is_lost = False  # a refusal that comes while we ask may say that it is lost again
+        try:
+            await self._ask(agent, info)
+        except RefusedError:
+            site.is_lost = True
+            raise
+
+    async def _ask(self, agent: SiteAgent, info: NodeInfo) -> None:
         for device in agent.site.devices:
             height, rows = await self._client.query_at("market", "orders", {"device": device})
             if height < self._height:
