@@ -2,8 +2,8 @@
 
 The plan is made for the least expected cost of the slots to come (``program.py`` has the program, docs/planning.md
 the reasons). Its duals are what a broker trades by: another stored Wh at the end of a slot is worth as much as the
-cheapest plan would be cheaper with it. Whatever becomes of HiGHS, there is a plan: after ``MOST_S`` seconds or
-``MOST_ITERATIONS`` steps it is the rule that a home without a broker lives by, and the plan's note says so.
+cheapest plan would be cheaper with it. Whatever becomes of HiGHS, there is a plan: after ``MOST_ITERATIONS`` steps or
+``MOST_S`` seconds it is the rule that a home without a broker lives by, and the plan's note says so.
 """
 
 from dataclasses import replace
@@ -42,9 +42,10 @@ from broker.planning.worth import Span, worth_by_level
 from broker.site import Battery, Site, Vehicle
 from broker.view import LEVELS_PERMILLE, Outlook, Plan, VehicleOutlook
 
-MOST_S: Final = 0.5
 MOST_ITERATIONS: Final = 20_000
 """A plan of a day takes some hundred."""
+MOST_S: Final = 10.0
+"""By the clock, should a step come to no end. So long that no busy machine makes another plan than an idle one."""
 
 MONEY: Final = 1_000_000
 WH: Final = 1_000
