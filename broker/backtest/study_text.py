@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
+from broker.backtest.figures import change_pct
 from broker.backtest.result import Result, Spread, Study
 from cli.output import print_table
 
@@ -81,8 +82,11 @@ def _what(first: Result) -> list[str]:
 
 def _verdict(study: Study) -> list[str]:
     share = study.share_of_perfect_foresight
+    before, alone = (sum(getattr(home.bills, name) for home in study.homes) for name in ("utility_only", "alone"))
+    planned = change_pct(alone, before, before)
     return [
-        f"[bold]Mean bill {study.mean_bill_change_pct:+.1f} %[/bold] against the utility alone",
+        f"[bold]Mean bill {study.mean_bill_change_pct:+.1f} %[/bold] against the utility alone; planning without an "
+        f"exchange would have come to {planned:+.1f} %",
         f"[bold]Worst home {study.worst_home_change_pct:+.1f} %[/bold]",
         f"[bold]{100 * share:.0f} % of what perfect foresight saves[/bold]"
         if share is not None
