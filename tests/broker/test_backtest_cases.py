@@ -16,6 +16,7 @@ from broker.backtest.foresight import Foresight
 from broker.backtest.house import Garage, House, first_track
 from broker.backtest.meters import unsigned
 from broker.backtest.origins import LedgerOrigins, Stores, kept_of
+from broker.backtest.result import Case
 from broker.backtest.scene import FUEL_CO2_G, Scene
 from broker.exchange import Answer, Call, Exchange
 from broker.site import Vehicle
@@ -86,7 +87,7 @@ def test_what_was_only_stored_changes_no_figure() -> None:
     assert replace_stock(after) == replace_stock(before)
 
 
-def replace_stock(case: cases.Case) -> dict[str, object]:
+def replace_stock(case: Case) -> dict[str, object]:
     """A case's fields without the stock."""
     return {name: getattr(case, name) for name in case.__struct_fields__ if name != "stock_wh"}
 
