@@ -50,7 +50,7 @@ def assumptions(material: Material) -> list[str]:
         "building's, or a standard profile's, scaled to SimBench's peak there.",
         "Of home 12 and home 15 the data's load looks like sunshine, with nothing at night; the panels of home 15 give "
         "nearly nothing. They are taken as they are.",
-        "Driving counts as renewable by what vehicles charged, sun alone; the utility's mix counts for nothing.",
+        "Driving is renewable by what vehicles charged and did not give back: sun alone, if nothing else is said.",
         "Drivers work in the shops in turn, and can plug in there.",
         "Local hours are taken for UTC; the shops' hours are those of a year that began on the same day of the week.",
     ]

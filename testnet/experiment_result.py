@@ -19,9 +19,10 @@ TRIAL_CO2_PCT: Final = -38.0
 
 class Case(msgspec.Struct, frozen=True):
     """One way to run the community, over all its seasons and seeds. Money in tokens, of the whole community and all
-    days; ``*_pct`` in percent. ``co2_pct`` and ``optimum_*``: against utility only. ``metres``: the mean way of what
-    was traded; ``feeder_pct``: of that, within one line out of the transformer; ``line_pct``: the largest contracted
-    flow of any line, of its limit; ``full_slots``: of all lines, hours in which the limit was reached."""
+    days; ``*_pct`` in percent. ``co2_pct`` and ``optimum_*``: against utility only; ``renewable_with_mix_pct``: of
+    driving, the utility's assumed mix counted. ``metres``: the mean way of what was traded; ``feeder_pct``: of that,
+    within one line out of the transformer; ``line_pct``: the largest contracted flow of any line, of its limit;
+    ``full_slots``: of all lines, hours in which the limit was reached."""
 
     name: str
     days: int
@@ -34,6 +35,7 @@ class Case(msgspec.Struct, frozen=True):
     local_pct: float
     self_sufficiency_pct: float
     renewable_driving_pct: float | None
+    renewable_with_mix_pct: float | None
     co2_pct: float
     optimum_co2_pct: float
     traded_kwh: float
@@ -137,7 +139,8 @@ def case_of(named: Named, feeders: Mapping[str, str]) -> Case:
         alone_bill_pct=pct(alone - before, before),
         local_pct=pct(_weighted([each.community.local_share for each in results], uses)),
         self_sufficiency_pct=pct(_weighted([each.community.broker.self_sufficiency for each in results], uses)),
-        renewable_driving_pct=_renewable(results),
+        renewable_driving_pct=_renewable(results, "renewable_share"),
+        renewable_with_mix_pct=_renewable(results, "renewable_share_with_mix"),
         co2_pct=_co2_pct(results, "broker"),
         optimum_co2_pct=_co2_pct(results, "optimum"),
         traded_kwh=round(traded / 1000, 1),
@@ -198,12 +201,13 @@ def _co2_pct(results: Sequence[Result], case: str) -> float:
     return pct(sum(getattr(each.community, case).co2_kg or 0.0 for each in results) - before, before)
 
 
-def _renewable(results: Sequence[Result]) -> float | None:
+def _renewable(results: Sequence[Result], field: str) -> float | None:
+    """By what vehicles charged and did not give back."""
     drivings = [home.driving for each in results for home in each.homes if home.driving is not None]
     if not drivings:
         return None
     kept = [max(each.charged_wh - each.given_back_wh, 0) for each in drivings]
-    return pct(_weighted([each.renewable_share for each in drivings], kept))
+    return pct(_weighted([getattr(each, field) for each in drivings], kept))
 
 
 def _within(result: Result, feeders: Mapping[str, str]) -> int:

@@ -118,7 +118,9 @@ def _named(community: experiment_world.Community, name: str, strategy: str) -> N
 
 def _home(name: str, bus: str, bill: float, chance: Random) -> Home:
     saved = chance.uniform(0.1, 0.2)
-    driving = _filled(Driving, charged_wh=10_000, given_back_wh=1_000, renewable_share=0.4)
+    driving = _filled(
+        Driving, charged_wh=10_000, given_back_wh=1_000, renewable_share=0.4, renewable_share_with_mix=0.5
+    )
     return Home(
         name, bus, Bills(bill, bill * (1 - saved / 2), bill * (1 - saved), bill * 0.75, bill * 0.9), -100 * saved,
         400_000, 200_000, 2_000, 1_000, 0.4, 0.2, 0.05, 0.0, 50_000, 9_000, 59_000, 3.0, 0.6, 0.8, 0.7, 1.0, 0.0, 0.0,
@@ -134,6 +136,7 @@ def _case(part: float) -> Case:
         self_sufficiency=1 - 0.6 * part,
         co2_kg=1_000 * part,
         renewable_driving=0.5 - 0.3 * part,
+        renewable_driving_with_mix=0.6 - 0.3 * part,
     )
 
 
