@@ -25,8 +25,12 @@ class Stores:
     def __init__(self, houses: Sequence[House]) -> None:
         stores = [each for house in houses for each in (house.site.battery, house.site.vehicle) if each is not None]
         self._held = {store.device: Kept() for store in stores}
-        self.kept = {house.site.vehicle.device: Kept() for house in houses if house.site.vehicle is not None}
-        """By vehicle."""
+        self._vehicles = [house.site.vehicle.device for house in houses if house.site.vehicle is not None]
+
+    @property
+    def kept(self) -> dict[str, Kept]:
+        """By vehicle. What it gave back that it had before the season is off neither side."""
+        return {device: self._held[device] for device in self._vehicles}
 
     def generated(self, device: str, wh: int) -> Generated:
         """What a store gives out."""
@@ -50,13 +54,9 @@ class Stores:
                 self._held[device] = Kept(
                     held.wh - min(out.wh, held.wh), held.renewable_wh - out.renewable_wh, held.sun_wh - out.sun_wh
                 )
-            if device in self.kept:
-                self.kept[device] = self.kept[device].plus(Kept(-out.wh, -out.renewable_wh, -out.sun_wh))
         for device, part_taken in taken:
             if device in self._held:
                 self._held[device] = self._held[device].plus(part_taken)
-            if device in self.kept:
-                self.kept[device] = self.kept[device].plus(part_taken)
 
     def _given(self, row: Given) -> Kept:
         """What a device gave out: of what is no store, all that is renewable is sun."""
