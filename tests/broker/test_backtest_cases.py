@@ -1,6 +1,7 @@
 """What a case comes to: stock that was gained, trips that fell short, and what a vehicle gave back."""
 
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -159,7 +160,7 @@ def test_the_ledger_s_records_are_followed_as_they_are() -> None:
     for number, house in enumerate(there.houses):
         assert house.site.vehicle is not None
         device = house.site.vehicle.device
-        store = exchange.query("origin", "store", {"device": device})
+        store = cast("tuple[float, float]", exchange.query("origin", "store", {"device": device}))
         assert kept[device][:2] == store
         assert kept[device].wh >= flows.vehicle[number].sum()
         assert kept[device].sun_wh <= kept[device].renewable_wh
