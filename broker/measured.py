@@ -45,9 +45,10 @@ class Measured:
         self._site = site
         self._rows: dict[tuple[int, str], Reading] = {}
         self._fault = ""
+        self._is_torn = False
         self.version = 0
         oldest = now_slot - KEPT_DAYS * DAY_SECONDS // site.slot_seconds
-        kept, lines = _read(self._path, site, oldest)
+        kept, lines = _read(self._path, site, oldest, now_slot)
         before = sorted(row for row in earlier if oldest <= row.slot < now_slot)
         self.newest = max((slot for slot, _ in kept), default=-1)
         first = min([now_slot, *(slot for slot, _ in kept), *(row[0] for row in before)])
@@ -70,9 +71,11 @@ class Measured:
         self.newest = max(self.newest, reading.slot)
         try:
             with self._path.open("a", encoding="utf-8") as file:
-                file.write(_line(reading))
-            self._fault = ""
+                # Behind a part of a line a new one would be read as its end.
+                file.write(os.linesep * self._is_torn + _line(reading))
+            self._fault, self._is_torn = "", False
         except OSError as error:
+            self._is_torn = True
             if not self._fault:
                 log.error("%s cannot be written: %s; after a restart it is asked again", self._path, error.strerror)
             self._fault = str(error.strerror)
@@ -103,6 +106,7 @@ class Measured:
                 file.writelines(_line(reading) for reading in sorted(self._rows.values()))
             work.replace(self._path)
         except OSError as error:
+            self._is_torn = True
             log.warning("%s cannot be tidied: %s", self._path, error.strerror)
 
 
@@ -135,8 +139,9 @@ def _history_row(row: list[str], slot_seconds: int) -> Earlier:
     return Earlier(time // slot_seconds, int(load), int(sun or 0))
 
 
-def _read(path: Path, site: Site, oldest: int) -> tuple[dict[tuple[int, str], Reading], int]:
-    """The newest line of each slot and device, and how many lines there are. Damaged ones are left out."""
+def _read(path: Path, site: Site, oldest: int, newest: int) -> tuple[dict[tuple[int, str], Reading], int]:
+    """The newest line of each slot and device, and how many lines there are. Left out are damaged ones, and those of
+    slots before ``oldest`` or after ``newest``: one line that was torn may tell of a day far off."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
@@ -147,14 +152,14 @@ def _read(path: Path, site: Site, oldest: int) -> tuple[dict[tuple[int, str], Re
     kept: dict[tuple[int, str], Reading] = {}
     lines = text.split(os.linesep)
     damaged = 0
-    for line in lines[:-1]:
+    for line in filter(None, lines[:-1]):
         try:
             slot, device, import_wh, export_wh, measured = line.split(",")
-            reading = Reading(int(slot), device, int(import_wh), int(export_wh), measured == "1")
+            reading = Reading(int(slot), device, int(import_wh), int(export_wh), bool(("0", "1").index(measured)))
         except ValueError:
             damaged += 1
             continue
-        if reading.slot >= oldest and device in site.devices:
+        if oldest <= reading.slot <= newest and device in site.devices:
             kept[reading.slot, device] = reading
     if damaged:
         log.warning("%s: %d damaged lines are left out", path, damaged)

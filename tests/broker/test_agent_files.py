@@ -110,6 +110,32 @@ def test_damaged_readings_are_left_out(tmp_path: Path, caplog: pytest.LogCapture
     assert measured.load.value(998) == 120 and measured.load.value(999) is None and "damaged" in caplog.text
 
 
+def test_a_torn_line_does_not_make_a_site_blind(tmp_path: Path) -> None:
+    """The next reading was appended to part of a line: the joined one is well-formed, and ages ahead."""
+    lines = ["998,home-01/load,120,0,1", "99999,home-01/load,300,0,1", "999,home-01/load,130,0,", ""]
+    (tmp_path / "measured.csv").write_text("\n".join(lines))
+    measured = Measured(tmp_path, SITE, 1_000, [Earlier(997, 100, 0)])
+    assert measured.newest == 998 and [measured.load.value(slot) for slot in (997, 998, 999)] == [100, 120, None]
+    assert (tmp_path / "measured.csv").read_text() == lines[0] + "\n"
+
+
+def test_after_a_full_disk_readings_begin_a_line(tmp_path: Path) -> None:
+    """The limit of a file's size tears a line within the slot's digits, as a disk does that fills up."""
+    measured = Measured(tmp_path, SITE, 1_000)
+    measured.take(Reading(997, LOAD, 120, 0, True))
+    size = (tmp_path / "measured.csv").stat().st_size
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 2, hard))
+    try:
+        measured.take(Reading(998, LOAD, 125, 0, True))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (tmp_path / "measured.csv").stat().st_size == size + 2
+    measured.take(Reading(999, LOAD, 130, 0, True))
+    again = Measured(tmp_path, SITE, 1_000)
+    assert [again.load.value(slot) for slot in (997, 998, 999)] == [120, None, 130] and again.newest == 999
+
+
 @pytest.mark.parametrize(
     "text", ["", "time,load\n", "time,load_wh,sun_wh\nnoon,1,2\n", "time,load_wh\n1800,a\n", "time,load_wh\n1800\n"]
 )
