@@ -73,9 +73,8 @@ def _tiles(figures: Figures) -> list[Tile]:
     differing = sum(week.differing for week in weeks)
     bills = sum(len(week.homes) for week in weeks)
     seeds = figures.strategies[0]
-    spread = (
-        f"{seeds.seeds} seeds of {seeds.days} days: {signed(seeds.bill_pct.least)} to {signed(seeds.bill_pct.largest)}"
-    )
+    many = f"{seeds.seeds} {'seed' if seeds.seeds == 1 else 'seeds'} of {seeds.days} days"
+    spread = f"{many}: {signed(seeds.bill_pct.least)} to {signed(seeds.bill_pct.largest)}"
     lines = max((case.line_pct or 0.0 for case in figures.variants), default=0.0)
     return [
         Tile(signed(year.bill_pct.mean), "mean bill", f"{spread}; aimed at: {signed(TRIAL_BILL_PCT, 0)}", mean_met),
