@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 from broker.journal import Journal, entries
@@ -96,12 +97,13 @@ def _agent(file: SiteFile, found: Registered, info: NodeInfo, prices: PriceBook,
 
 def _recalled(agent: SiteAgent, account: Account, info: NodeInfo, priced: set[tuple[int, str]]) -> Site:
     """The site with what its journal tells. What an earlier life has sent and may still be executed is waited for."""
-    past = list(entries(agent.file.path(agent.file.journal)))
-    agent.recall(past, priced)
     site = Site(agent, account)
-    for entry in past:
-        if entry["kind"] == "sent" and isinstance(entry.get("not_after"), int) and entry["not_after"] >= info.now:
-            site.pending[bytes.fromhex(str(entry.get("tx")))] = entry["not_after"], ()
+    for entry in entries(agent.file.path(agent.file.journal)):
+        agent.recall(entry, priced)
+        match entry:
+            case {"kind": "sent", "tx": str(tx), "not_after": int(not_after)} if not_after >= info.now:
+                with suppress(ValueError):  # no transaction's id
+                    site.pending[bytes.fromhex(tx)] = not_after, ()
     what = {"network": agent.site.network, "slot_seconds": agent.site.slot_seconds, "height": info.height}
     agent.journal.write("started", info.now, **what, pending=len(site.pending))
     return site

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from broker.changes import Action, Cancel, Place, Replace, changes
+from broker.changes import Action, Cancel, Replace, changes
 from broker.planning.curve import curve
 from broker.planning.planner import Planner
 from broker.prices import PriceBook
@@ -110,7 +110,7 @@ class Decider:
         tariff = [(terms.retail, terms.feed_in) for terms in known.terms]
         vehicle = known.vehicle if self._site.vehicle is not None else None
         away: dict[str, Prices] = {}
-        for bus in set(vehicle.buses) - {"", self._site.bus} if vehicle is not None else ():
+        for bus in sorted(set(vehicle.buses) - {"", self._site.bus}) if vehicle is not None else ():
             away[bus] = self._prices.outlook(bus, slots, tariff)
         home = self._prices.outlook(self._site.bus, slots, tariff)
         return Outlook(known.net, home, known.battery_wh, vehicle, away)
@@ -190,10 +190,3 @@ def _reference(known: Knowledge, slot: int, orders: tuple[OpenOrder, ...], wishe
 
 def _seed(network: str, slot: int) -> int:
     return int.from_bytes(hashlib.sha256(b"%d %b" % (slot, network.encode())).digest()[:8], "big")
-
-
-def placed(action: Action) -> Place | None:
-    """The order that an action brings into the book, if it brings one."""
-    if isinstance(action, Replace):
-        return action.new
-    return action if isinstance(action, Place) else None

@@ -28,6 +28,10 @@ class Driving:
         self._slot_seconds = slot_seconds
         self._seen = DrivingHistory(slot_seconds)
 
+    def move_home(self, bus: str) -> None:
+        """Its site hangs at another bus from now on."""
+        self._home = bus
+
     def saw(self, slot: int, place: str, km: int) -> None:
         """Where it was all slot long, "home" or "", and what it drove in it."""
         self._seen.append(slot, place, km)

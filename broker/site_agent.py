@@ -13,6 +13,7 @@ journal, one entry each:
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -71,14 +72,13 @@ class SiteAgent:
         self._ordered: set[tuple[int, str, str, int, int]] = set()
         self._was_plugged: tuple[int, bool, int] | None = None
 
-    def recall(self, entries: Iterable[Entry], priced: set[tuple[int, str]]) -> None:
-        """Learn again from the journal: prices, drives, the stores' levels, and which orders were this broker's.
-        ``priced``: the slots and buses whose prices are known already, to which these are added."""
-        for entry in entries:
-            try:
-                self._recall(entry, priced)
-            except (KeyError, TypeError, ValueError):
-                log.warning("%s: an entry of the journal says nothing: %s", self.site.network, entry.get("kind"))
+    def recall(self, entry: Entry, priced: set[tuple[int, str]]) -> None:
+        """Learn again from an entry of the journal: prices, drives, the stores' levels, and which orders were this
+        broker's. ``priced``: the slots and buses whose prices are known already, to which these are added."""
+        try:
+            self._recall(entry, priced)
+        except (KeyError, TypeError, ValueError):
+            log.warning("%s: an entry of the journal says nothing: %s", self.site.network, entry.get("kind"))
 
     def _recall(self, entry: Entry, priced: set[tuple[int, str]]) -> None:
         if entry["kind"] == "price":
@@ -152,6 +152,7 @@ class SiteAgent:
         self, now: int, first: int, count: int, terms: Callable[[int], Terms], budgets: tuple[Budget, ...], mix: int
     ) -> Decision:
         """Decide about the ``count`` slots from ``first`` on, and write it down."""
+        self._follow_home(first)
         states = self._look(now)
         horizon = HORIZON_S // self.site.slot_seconds
         foreseen = self._foresight.net(self.measured, first, horizon)
@@ -222,6 +223,17 @@ class SiteAgent:
         self._setpoints.write({**what, "devices": devices})
 
     # What it keeps
+
+    def _follow_home(self, slot: int) -> None:
+        """Trade where the site hangs in ``slot``: a registrar may have moved it to another bus."""
+        bus = bus_at(self.moves, self.site.load, slot)
+        if bus in ("", self.site.bus):
+            return
+        log.info("%s: hangs at %s from slot %d on, no longer at %s", self.site.network, bus, slot, self.site.bus)
+        self.site = replace(self.site, bus=bus)
+        self._decider = Decider(self.site, STRATEGIES[self.file.strategy], self._prices)
+        if self._driving is not None:
+            self._driving.move_home(bus)
 
     def _look(self, now: int) -> Mapping[str, DeviceState]:
         """Read the state file: levels, and whether the vehicle is there."""

@@ -1,4 +1,4 @@
-"""One site as the ledger shows it: committed events in; open orders, positions, readings and settlements out. Pure.
+"""One site as the ledger shows it: committed events in; open orders, positions and news out. Pure.
 
 Whoever follows the blocks on from a state that was asked for (``reset``) knows what the ledger knows: an order's event
 tells what is filled of it so far, a reading what a meter has counted, a settlement what it came to.
@@ -67,7 +67,7 @@ _READINGS = {"reading": 1, "estimated": 1, "spread": 2, "corrected": 2}
 
 
 class SiteView:
-    """Open orders, positions and readings of the devices of one network."""
+    """Open orders and positions of the devices of one network."""
 
     def __init__(self, network: str, devices: Iterable[str]) -> None:
         self._network = network
@@ -75,7 +75,6 @@ class SiteView:
         self._known_at: dict[str, int] = {}
         self._open: dict[int, dict[bytes, OpenOrder]] = {}
         self._positions: dict[int, dict[str, int]] = {}
-        self._readings: dict[int, dict[str, Reading]] = {}
 
     def reset(self, device: str, height: int, rows: Iterable[Mapping[str, Any]]) -> None:
         """Know the device's orders as the ledger answered after block ``height``: rows with the names in
@@ -112,13 +111,9 @@ class SiteView:
         """What is open in the slot."""
         return tuple(self._open.get(slot, {}).values())
 
-    def reading(self, slot: int, device: str) -> Reading | None:
-        """What stands for a device's slot by now."""
-        return self._readings.get(slot, {}).get(device)
-
     def forget_before(self, slot: int) -> None:
         """Let go of what was before ``slot``."""
-        for table in (self._open, self._positions, self._readings):
+        for table in (self._open, self._positions):
             for old in [key for key in table if key < slot]:
                 del table[old]
 
@@ -162,9 +157,7 @@ class SiteView:
         match data:
             case tuple(row) if len(row) >= at + 2:
                 slot, import_wh, export_wh = (cast("int", row[index]) for index in (0, at, at + 1))
-                reading = Reading(slot, device, import_wh, export_wh, topic != "estimated")
-                self._readings.setdefault(slot, {})[device] = reading
-                return reading
+                return Reading(slot, device, import_wh, export_wh, topic != "estimated")
         return None
 
     def _add(self, slot: int, device: str, side: Side, wh: int) -> None:

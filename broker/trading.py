@@ -118,7 +118,9 @@ class Trading:
                     raise
                 gone += error.code == "below-base"
                 if gone > len(PAUSES_S):  # nobody has the blocks that were missed
-                    self._height, gone = (await self._info()).height, 0
+                    info = await self._info()
+                    self._height, gone = info.height, 0
+                    await self._learn_past(info.now)
                     for site in self._sites:
                         site.is_lost = True
                 if error.code in ("no-block", "below-base"):
@@ -189,10 +191,12 @@ class Trading:
                 if first < site.agent.file.end_slot:
                     await self._site_round(site, info, first)
             except RefusedError as error:
-                if error.code not in TRY_AGAIN:
-                    raise
                 site.agent.say("gateway", f"no decision could be sent: {error.code}: {error.message}", info.now)
-                return False
+                if error.code in TRY_AGAIN:
+                    return False
+                self._client.turn_away()  # an answer that makes no sense is this gateway's, or concerns this site alone
+                site.decided, site.is_lost = info.now // site.agent.file.decide_every, True
+                continue
             site.agent.say("gateway", "", info.now)
             site.decided = info.now // site.agent.file.decide_every
         return not alive
@@ -275,7 +279,7 @@ class Trading:
         return await asked.budget(self._client, network, devices, site.period, now, seconds)
 
     async def _learn_past(self, now: int) -> None:
-        """Have those slots' prices asked for that have closed before anything was followed."""
+        """Have those slots' prices asked for that have closed while nothing was followed."""
         running = now // self._settings.slot_seconds
         try:
             begun = await asked.first_slot(self._client)

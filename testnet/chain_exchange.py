@@ -47,11 +47,10 @@ _COME_AGAIN: Final = ("mempool-full", "too-fast", "busy")
 class Lateness(NamedTuple):
     """Real milliseconds. ``answers_ms``: from handing in a group of transactions until a block has the last;
     ``spare_ms``: how long that block was before the auction that they were for (negative: after it), of groups with
-    orders; ``blocks_ms``: from a moment that was waited for until a block had passed it."""
+    orders."""
 
     answers_ms: tuple[int, ...]
     spare_ms: tuple[int, ...]
-    blocks_ms: tuple[int, ...]
 
     @property
     def missed(self) -> int:
@@ -90,7 +89,6 @@ class ChainExchange:
         self._now = self._clock.now()
         self._answers: list[int] = []
         self._spare: list[int] = []
-        self._waits: list[int] = []
         self._inbox = _Inbox()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="chain-exchange", daemon=True)
@@ -119,7 +117,7 @@ class ChainExchange:
     @property
     def lateness(self) -> Lateness:
         """So far."""
-        return Lateness(tuple(self._answers), tuple(self._spare), tuple(self._waits))
+        return Lateness(tuple(self._answers), tuple(self._spare))
 
     @property
     def traffic(self) -> Traffic:
@@ -172,10 +170,8 @@ class ChainExchange:
     async def _advance(self, due: int) -> list[Event]:
         if due > self._now:
             await self._clock.reach(due)
-            begun = time.monotonic()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._inbox.reached(due), QUIET_S)
-            self._waits.append(_ms_since(begun))
             self._now = due
         return self._inbox.take()
 

@@ -25,7 +25,6 @@ from broker.backtest.setup import Run
 from broker.world import SecretKeys, World, known_keys
 from chaincode.settlement_messages import reading_message
 from node.errors import RefusedError
-from node.model.keys import SigningKey
 from testnet.chain_exchange import ChainExchange, Lateness, Traffic
 from testnet.cluster import Agreement, Cluster
 from testnet.experiment_result import HomeOnNodes, Week
@@ -67,7 +66,7 @@ def live(run: Run, directory: Path, slot_ms: int, tell: Callable[[float], None])
     cluster = _started(scene.world, directory, slot_ms)
     network = cluster.network
     try:
-        with ChainExchange(network.genesis, network.gateways, _by_public(keys)) as exchange:
+        with ChainExchange(network.genesis, network.gateways, keys.by_public) as exchange:
             replay = Replay(scene, foresight, exchange, _meters(scene, keys, network.genesis.chain))
             replay.run(tell)
             costs = broker_costs(scene, replay)
@@ -147,12 +146,6 @@ def week_of(lived: Lived, in_process: Result) -> Week:
         estimated_readings=lived.estimated,
         homes=tuple(HomeOnNodes(name, here[name], cost) for name, cost in zip(lived.homes, lived.costs, strict=True)),
     )
-
-
-def _by_public(keys: SecretKeys) -> dict[bytes, SigningKey]:
-    """Everybody's key but the meters', which sign readings and no transactions."""
-    everybody = (keys.utility, keys.grid_operator, keys.collector, *keys.owners.values(), *keys.brokers.values())
-    return {key.public_key: key for key in everybody}
 
 
 def _meters(scene: Scene, keys: SecretKeys, chain: bytes) -> Callable[[str, Row], bytes]:

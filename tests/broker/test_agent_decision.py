@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from broker.changes import Cancel, Replace
-from broker.decision import Budget, Decider, Decision, Knowledge, Terms, placed
+from broker.changes import Action, Cancel, Place, Replace
+from broker.decision import Budget, Decider, Decision, Knowledge, Terms
 from broker.prices import PriceBook
 from broker.site import Battery, Panels, Site, Vehicle
 from broker.strategies.table import STRATEGIES
@@ -65,6 +65,11 @@ def knowledge(draw: st.DrawFn) -> Knowledge:
         buses=dict.fromkeys(DEVICES, "bus-1"),
         renewable_permille=300,
     )
+
+
+def placed(action: Action) -> Place | None:
+    """The order that an action brings into the book, if it brings one."""
+    return action.new if isinstance(action, Replace) else action if isinstance(action, Place) else None
 
 
 def new_cost(known: Knowledge, decision: Decision) -> Mapping[str, int]:

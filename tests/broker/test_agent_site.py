@@ -229,7 +229,8 @@ def test_a_restart_learns_from_the_journal(tmp_path: Path) -> None:
     stage.journal.close()
     (tmp_path / "states.csv").unlink()
     again = Stage(tmp_path)
-    again.agent.recall([*entries(tmp_path / "journal"), {"kind": "price", "time": 1}], set())
+    for entry in (*entries(tmp_path / "journal"), {"kind": "price", "time": 1}):
+        again.agent.recall(entry, set())
     decision = again.decide()
     assert decision.outlook.battery_wh == 1234
     assert decision.slots[0].expected < fresh.slots[0].expected and again.agent.site == SITE
@@ -242,3 +243,12 @@ def test_a_device_that_moves_is_followed(stage: Stage) -> None:
     moved = Event("identity", "device-moved", (EV, "home-01"), ("bus-9", FIRST + 4))
     stage.agent.heard(5, NOW, [moved])
     assert bus_at(stage.agent.moves, EV, FIRST) == "bus-1" and bus_at(stage.agent.moves, EV, FIRST + 4) == "bus-9"
+
+
+def test_a_home_that_moves_trades_where_it_hangs(stage: Stage) -> None:
+    assert {each.bus for each in stage.decide().slots} == {"bus-1"}
+    moves = [Event("identity", "device-moved", (device, "home-01"), ("bus-9", FIRST + 1)) for device in DEVICES]
+    stage.agent.heard(5, NOW, moves)
+    assert {each.bus for each in stage.decide().slots} == {"bus-1"}, "not yet"
+    moved = stage.agent.decide(NOW + SLOT_S, FIRST + 1, 2, terms, (RICH, RICH), 300)
+    assert {each.bus for each in moved.slots} == {"bus-9"} and orders(moved)
