@@ -54,11 +54,6 @@ class Journal:
             os.close(self._lock)
             raise ConfigError("already-running", f"another broker keeps its journal in {directory}") from error
 
-    @property
-    def is_lossy(self) -> bool:
-        """Whether the last line could not be written."""
-        return bool(self._fault)
-
     def write(self, kind: str, time: int, **what: Any) -> None:
         """Add a line. If the disk does not take it that is said, once, and the broker goes on."""
         line = json.dumps({"kind": kind, "time": time, **what}, separators=(",", ":"), default=_jsonable).encode()
