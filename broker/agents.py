@@ -28,6 +28,8 @@ log = logging.getLogger("watt.broker")
 
 MOST_SITES: Final = 64
 """Of one process."""
+TX_HEX: Final = 64
+"""The length of a transaction's id in the journal."""
 
 
 class Keyed:
@@ -77,7 +79,9 @@ async def _run_group(group: Sequence[Keyed]) -> None:
             priced: set[tuple[int, str]] = set()
             for keyed in group:
                 journals.append(Journal(keyed.file.path(keyed.file.journal)))
-                found = await find_site(client, keyed.file, keyed.key.public_key, settings)
+                found = await find_site(
+                    client, keyed.file, keyed.key.public_key, settings, info.now // settings.slot_seconds
+                )
                 account = Account(client, keyed.key, info.chain)
                 agent = _agent(keyed.file, found, info, prices, journals[-1])
                 sites.append(_recalled(agent, account, info, priced))
@@ -101,7 +105,9 @@ def _recalled(agent: SiteAgent, account: Account, info: NodeInfo, priced: set[tu
     for entry in entries(agent.file.path(agent.file.journal)):
         agent.recall(entry, priced)
         match entry:
-            case {"kind": "sent", "tx": str(tx), "not_after": int(not_after)} if not_after >= info.now:
+            case {"kind": "sent", "tx": str(tx), "not_after": int(not_after)} if (
+                not_after >= info.now and len(tx) == TX_HEX
+            ):
                 with suppress(ValueError):  # no transaction's id
                     site.pending[bytes.fromhex(tx)] = not_after, ()
     what = {"network": agent.site.network, "slot_seconds": agent.site.slot_seconds, "height": info.height}

@@ -116,10 +116,10 @@ class Decider:
         return Outlook(known.net, home, known.battery_wh, vehicle, away)
 
     def _buses(self, known: Knowledge, index: int) -> list[str]:
-        """Where the site trades the slot: at home, and where its vehicle is."""
+        """Where the site trades the slot: at home, if that hangs anywhere, and where its vehicle is."""
         vehicle = known.vehicle
         there = vehicle.buses[index] if vehicle is not None and self._site.vehicle is not None else ""
-        return [self._site.bus] if there in ("", self._site.bus) else [self._site.bus, there]
+        return [bus for bus in dict.fromkeys((self._site.bus, there)) if bus]
 
     def _slot(
         self, known: Knowledge, outlook: Outlook, plan: Plan, index: int, bus: str, free: dict[str, int]

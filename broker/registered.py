@@ -1,6 +1,6 @@
 """A site as it is registered on the ledger, joined with what its file says."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,8 +31,8 @@ class _Device:
     moves: tuple[tuple[int, str], ...]
 
 
-async def find_site(client: Client, file: SiteFile, key: bytes, settings: Settings) -> Registered:
-    """The site of ``file``, for whose devices the public ``key`` trades.
+async def find_site(client: Client, file: SiteFile, key: bytes, settings: Settings, slot: int) -> Registered:
+    """The site of ``file`` in ``slot``, for whose devices the public ``key`` trades.
 
     Raises ConfigError: "unknown-network", "bad-site" (a device that is missing, or one of several that is meant),
     "wrong-key".
@@ -51,13 +51,23 @@ async def find_site(client: Client, file: SiteFile, key: bytes, settings: Settin
             case (str(device), _, str(kind), bytes(own), _, int(import_w), int(export_w), _, _, tuple(moves), *_):
                 keys = frozenset((own, owner if isinstance(owner, bytes) else b""))
                 devices[device] = _Device(kind, import_w, export_w, keys, _moves(moves))
-    site = _site(file, devices, settings.slot_seconds)
+    site = _site(file, devices, settings.slot_seconds, slot)
     for name in site.devices:
         if key not in devices[name].keys:
             raise ConfigError(
                 "wrong-key", f"{file.key_file}: its key may not trade for {name}, nor owns {file.network}"
             )
     return Registered(site, {name: devices[name].moves for name in site.devices})
+
+
+async def moves_of(client: Client, devices: Iterable[str]) -> Moves:
+    """Where the devices hang by now, and will."""
+    found: dict[str, tuple[tuple[int, str], ...]] = {}
+    for name in devices:
+        match await client.query("identity", "device", {"device": name}):
+            case (str(device), _, _, _, _, _, _, _, _, tuple(moves), *_):
+                found[device] = _moves(moves)
+    return found
 
 
 def bus_at(moves: Moves, device: str, slot: int) -> str:
@@ -69,7 +79,7 @@ def _moves(rows: tuple[Any, ...]) -> tuple[tuple[int, str], ...]:
     return tuple((int(first), str(bus or "")) for first, bus in rows)
 
 
-def _site(file: SiteFile, devices: Mapping[str, _Device], slot_seconds: int) -> Site:
+def _site(file: SiteFile, devices: Mapping[str, _Device], slot_seconds: int, slot: int) -> Site:
     load = _named(file, devices, "load", ("load",), file.load.device)
     panels = battery = vehicle = None
     if file.panels is not None:
@@ -95,10 +105,9 @@ def _site(file: SiteFile, devices: Mapping[str, _Device], slot_seconds: int) -> 
             reserve_wh=car.reserve_wh,
         )
     named = (load, *(part.device for part in (panels, battery, vehicle) if part is not None))
-    bus = devices[load].moves[-1][1] if devices[load].moves else ""
     return Site(
         network=file.network,
-        bus=bus,
+        bus=bus_at({load: devices[load].moves}, load, slot),
         load=load,
         panels=panels,
         battery=battery,

@@ -77,7 +77,7 @@ class SiteAgent:
         broker's. ``priced``: the slots and buses whose prices are known already, to which these are added."""
         try:
             self._recall(entry, priced)
-        except (KeyError, TypeError, ValueError):
+        except (AttributeError, ArithmeticError, KeyError, TypeError, ValueError):
             log.warning("%s: an entry of the journal says nothing: %s", self.site.network, entry.get("kind"))
 
     def _recall(self, entry: Entry, priced: set[tuple[int, str]]) -> None:
@@ -152,7 +152,7 @@ class SiteAgent:
         self, now: int, first: int, count: int, terms: Callable[[int], Terms], budgets: tuple[Budget, ...], mix: int
     ) -> Decision:
         """Decide about the ``count`` slots from ``first`` on, and write it down."""
-        self._follow_home(first)
+        self._follow_home(first, now)
         states = self._look(now)
         horizon = HORIZON_S // self.site.slot_seconds
         foreseen = self._foresight.net(self.measured, first, horizon)
@@ -224,12 +224,20 @@ class SiteAgent:
 
     # What it keeps
 
-    def _follow_home(self, slot: int) -> None:
-        """Trade where the site hangs in ``slot``: a registrar may have moved it to another bus."""
+    def _follow_home(self, slot: int, now: int) -> None:
+        """Trade where the site hangs in ``slot``: a registrar may have moved it to another bus. What of it hangs
+        elsewhere is not traded for, which is told."""
         bus = bus_at(self.moves, self.site.load, slot)
+        there = {device: bus_at(self.moves, device, slot) for device in self.site.devices}
+        apart = [f"{device} hangs on {at or 'no bus'}" for device, at in there.items() if at != bus or not at]
+        self.say("apart", f"{', '.join(apart)}: nothing is ordered for it" if apart else "", now)
         if bus in ("", self.site.bus):
             return
-        log.info("%s: hangs at %s from slot %d on, no longer at %s", self.site.network, bus, slot, self.site.bus)
+        self.say(
+            "moved",
+            f"hangs on {bus}, no longer on {self.site.bus or 'no bus'}: from slot {slot} on it trades there",
+            now,
+        )
         self.site = replace(self.site, bus=bus)
         self._decider = Decider(self.site, STRATEGIES[self.file.strategy], self._prices)
         if self._driving is not None:

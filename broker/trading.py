@@ -4,19 +4,22 @@ Block time rules: a site decides every ``decide_every`` seconds of it, and its s
 for a few decisions at most and never after the gate that it is for, so nothing that got stuck on the way trades later;
 until its fate is known the site decides nothing new. When all gateways are gone this is said, they are tried again at
 growing intervals, and what rests on the ledger expires at its gates. Blocks are followed on from where they stopped; if
-no gateway has the next one any more, or the answers and the events disagree, the ledger is asked anew.
+no gateway has the next one any more, or the answers and the events disagree, the ledger is asked anew. What goes wrong
+with one site is told, and keeps no other from its turn.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import Any, Final
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
 
 from broker import asked
-from broker.changes import Action, Cancel, Place, Replace
+from broker.batches import batches, call_of
+from broker.changes import Action
 from broker.decision import Budget, Decision, Terms
 from broker.prices import PriceBook
+from broker.registered import moves_of
 from broker.site_agent import KEPT_SLOTS, SiteAgent
 from broker.terms import TermsBook
 from chaincode.market_products import CLOSED, Settings
@@ -115,7 +118,7 @@ class Trading:
                     failures = gone = 0
             except RefusedError as error:
                 if error.code not in TRY_AGAIN:
-                    raise
+                    log.warning("this gateway's blocks cannot be followed: %s; the next one is asked", error)
                 gone += error.code == "below-base"
                 if gone > len(PAUSES_S):  # nobody has the blocks that were missed
                     info = await self._info()
@@ -123,7 +126,7 @@ class Trading:
                     await self._learn_past(info.now)
                     for site in self._sites:
                         site.is_lost = True
-                if error.code in ("no-block", "below-base"):
+                if _is_the_gateways(error) or error.code == "below-base":
                     self._client.turn_away()
                 await asyncio.sleep(PAUSES_S[min(failures, len(PAUSES_S) - 1)])
                 failures += 1
@@ -138,7 +141,11 @@ class Trading:
                 case "product", (int(slot), str(state)) if state == CLOSED:
                     self._closed.add(slot)
         for site in self._sites:
-            site.agent.heard(block.height, block.time, block.events)
+            try:
+                site.agent.heard(block.height, block.time, block.events)
+            except Exception:  # a mistake of ours in one site must not stop the others
+                log.exception("%s: block %d could not be taken in", site.agent.site.network, block.height)
+                _failed(site, "a block could not be taken in", block.time)
             if site.pending:
                 for tx_id, code in block.results:
                     self._ended(site, tx_id, code, block.time)
@@ -174,48 +181,53 @@ class Trading:
         await self._learn_prices(info.now)
         self._rules.forget_before(first_open - KEPT_SLOTS)
         for site in alive:
-            lost_before = info.now - LEAST_VALID_S * self._scale  # blocks tell sooner, unless there are none
-            for tx_id in [each for each, (last, _) in site.pending.items() if last < lost_before]:
-                self._ended(site, tx_id, "expired", info.now)
-            if info.now // site.agent.file.decide_every <= site.decided:
-                continue
-            try:
-                if site.is_lost:
-                    await self._ask_pending(site)
-                if site.pending:
-                    continue
-                if site.is_lost:
-                    await self._find(site, info)
-                info = await self._info()  # what was before has taken its time
-                first = max(self._rules.first_open(info.now), site.agent.file.first_slot)
-                if first < site.agent.file.end_slot:
-                    await self._site_round(site, info, first)
-            except RefusedError as error:
-                site.agent.say("gateway", f"no decision could be sent: {error.code}: {error.message}", info.now)
-                if error.code in TRY_AGAIN:
-                    return False
-                self._client.turn_away()  # an answer that makes no sense is this gateway's, or concerns this site alone
-                site.decided, site.is_lost = info.now // site.agent.file.decide_every, True
-                continue
-            site.agent.say("gateway", "", info.now)
-            site.decided = info.now // site.agent.file.decide_every
+            await self._turn(site, info)
         return not alive
+
+    async def _turn(self, site: Site, info: NodeInfo) -> None:
+        """Let one site decide if its time has come. What goes wrong is told, and keeps no other from its turn."""
+        lost_before = info.now - LEAST_VALID_S * self._scale  # blocks tell sooner, unless there are none
+        for tx_id in [each for each, (last, _) in site.pending.items() if last < lost_before]:
+            self._ended(site, tx_id, "expired", info.now)
+        if info.now // site.agent.file.decide_every <= site.decided:
+            return
+        try:
+            if site.is_lost:
+                await self._ask_pending(site)
+            if site.pending:
+                return
+            if site.is_lost:
+                await self._find(site, info)
+            info = await self._info()  # what was before has taken its time
+            first = max(self._rules.first_open(info.now), site.agent.file.first_slot)
+            if first < site.agent.file.end_slot:
+                await self._site_round(site, info, first)
+        except RefusedError as error:
+            site.agent.say("gateway", f"no decision could be sent: {error.code}: {error.message}", info.now)
+            if _is_the_gateways(error):
+                self._client.turn_away()
+                site.is_lost = True
+            return
+        except Exception:  # a mistake of ours in one site must not stop the others; its orders end at their gates
+            log.exception("%s: no decision could be made", site.agent.site.network)
+            _failed(site, "no decision could be made", info.now)
+        else:
+            site.agent.say("failure", "", info.now)
+        site.agent.say("gateway", "", info.now)
+        site.decided = info.now // site.agent.file.decide_every
 
     async def _site_round(self, site: Site, info: NodeInfo, first: int) -> None:
         agent = site.agent
         last = min(agent.file.end_slot, first + agent.file.orders_ahead)
         opened = (info.now + self._settings.open_before_s) // self._settings.slot_seconds
         count = max(1, min(last, opened + 1) - first)
-        budgets = [await self._budget(site, slot, info.now) for slot in range(first, first + count)]
+        budgets: list[Budget] = []
+        for slot in range(first, first + count):
+            is_known = bool(budgets) and site.period.first <= slot < site.period.end
+            budgets.append(budgets[-1] if is_known else await self._budget(site, slot, info.now))
         running = info.now // self._settings.slot_seconds
-        try:
-            decision = agent.decide(info.now, first, count, self._terms, tuple(budgets), self._settings.mix_permille)
-            agent.setpoint(info.now, running, self._terms(running))
-        except Exception:  # a mistake of ours in one site must not stop the others; its orders end at their gates
-            log.exception("%s: no decision could be made", agent.site.network)
-            agent.say("failure", "no decision could be made: a mistake of this program, see its log", info.now)
-            return
-        agent.say("failure", "", info.now)
+        decision = agent.decide(info.now, first, count, self._terms, tuple(budgets), self._settings.mix_permille)
+        agent.setpoint(info.now, running, self._terms(running))
         await self._send(site, decision, info.now)
 
     async def _send(self, site: Site, decision: Decision, now: int) -> None:
@@ -225,8 +237,8 @@ class Trading:
         valid_until = now + max(LEAST_VALID_S, VALID_DECISIONS * agent.file.decide_every)
         for each in decision.slots:
             not_after = min(valid_until, self._terms(each.slot).gate)
-            for batch in _batches(each.actions):
-                raw = await site.account.sign("market", *_call(batch), not_after)
+            for batch in batches(each.actions):
+                raw = await site.account.sign("market", *call_of(batch), not_after)
                 for action in batch:
                     agent.sent(action, each.slot, tx_id_of(raw), not_after, now)
                 site.pending[tx_id_of(raw)] = not_after, batch
@@ -247,12 +259,12 @@ class Trading:
                 site.pending.pop(tx_id, None)
 
     async def _find(self, site: Site, info: NodeInfo) -> None:
-        """Learn from the ledger what the site has open and contracted, and which readings were missed."""
+        """Learn from the ledger what the site has open and contracted, and which readings and moves were missed."""
         agent = site.agent
         site.is_lost = False  # a refusal that comes while we ask may say that it is lost again
         try:
             await self._ask(agent, info)
-        except RefusedError:
+        except Exception:
             site.is_lost = True
             raise
 
@@ -262,6 +274,7 @@ class Trading:
             if height < self._height:
                 raise RefusedError("no-block", "the gateway that was asked is behind")
             agent.view.reset(device, height, records(rows, ORDER))
+        agent.moves = {**agent.moves, **await moves_of(self._client, agent.site.devices)}
         seconds = self._settings.slot_seconds
         running = info.now // seconds
         begun = await asked.first_slot(self._client)
@@ -284,8 +297,6 @@ class Trading:
         try:
             begun = await asked.first_slot(self._client)
         except RefusedError as error:
-            if error.code not in TRY_AGAIN:
-                raise
             log.warning("past prices are not asked for: %s", error.message)
             return
         oldest = max(begun, running - PRICED_DAYS * 86_400 // self._settings.slot_seconds)
@@ -324,8 +335,8 @@ class Trading:
             try:
                 info = await self._client.node_info()
             except RefusedError as error:
-                if error.code not in TRY_AGAIN:
-                    raise
+                if _is_the_gateways(error):
+                    self._client.turn_away()
                 if failures == len(PAUSES_S) // 2:
                     words = f"no gateway answers ({error.message}); they are tried again, and orders end at their gates"
                     for site in self._sites:
@@ -352,6 +363,17 @@ class Trading:
             site.agent.say("clock", words, info.now)
 
 
+def _is_the_gateways(error: RefusedError) -> bool:
+    """Whether another gateway may know better: this one is behind, or answers what it should not."""
+    return error.code == "no-block" or error.code not in TRY_AGAIN
+
+
+def _failed(site: Site, words: str, now: int) -> None:
+    """Tell of a mistake of ours; the site starts again from what the ledger says."""
+    site.agent.say("failure", f"{words}: a mistake of this program, see its log", now)
+    site.is_lost = True
+
+
 async def _until_quiet(client: Client, height: int) -> AsyncIterator[BlockEvents]:
     """The blocks from ``height`` on, until none comes for a while."""
     stream = client.subscribe(height)
@@ -361,40 +383,3 @@ async def _until_quiet(client: Client, height: int) -> AsyncIterator[BlockEvents
         except TimeoutError:
             return
         yield block
-
-
-def _batches(actions: Sequence[Action]) -> Iterator[tuple[Action, ...]]:
-    """What goes into one transaction: all new orders of a device, which come last, and everything else by itself."""
-    places: dict[str, list[Action]] = {}
-    for action in actions:
-        if isinstance(action, Place):
-            places.setdefault(action.device, []).append(action)
-        else:
-            yield (action,)
-    yield from map(tuple, places.values())
-
-
-def _call(batch: tuple[Action, ...]) -> tuple[str, dict[str, Any]]:
-    """The method of the market, and its arguments."""
-    first = batch[0]
-    if isinstance(first, Cancel):
-        return "cancel", {"order": first.order}
-    if isinstance(first, Replace):
-        return "replace", {"order": first.order, "device": first.new.device, **_order(first.new)}
-    orders = [_order(action) for action in batch if isinstance(action, Place)]
-    if len(orders) == 1:
-        return "place", {"device": first.device, **orders[0]}
-    return "place_many", {"device": first.device, "orders": [tuple(order.values()) for order in orders]}
-
-
-def _order(place: Place) -> dict[str, Any]:
-    """An order's terms, in the order of a list's rows."""
-    return {
-        "side": place.side,
-        "slot": place.slot,
-        "energy_wh": place.energy_wh,
-        "price": place.price,
-        "until": "gate",
-        "renewable": place.renewable,
-        "reference": place.reference,
-    }

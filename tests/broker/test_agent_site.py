@@ -50,6 +50,12 @@ FILE = SiteFile(
     vehicle=VehicleTable(40_000, wh_per_km=160, km_a_day=50),
 )
 WEEK = [(FIRST - 336 + at, 300, 900 if 16 <= (FIRST - 336 + at) % 48 < 36 else 0) for at in range(336)]
+STRANGE = (
+    {"kind": "decision", "time": 1, "first": FIRST, "battery": [1]},
+    {"kind": "price", "time": 1, "slot": 5, "bus": "b", "price": 10**400, "wh": 1, "retail": 9, "feed_in": 1},
+    {"kind": "drove", "time": 1, "slot": None, "place": "home", "km": []},
+)
+"""Entries of a journal that say nothing."""
 RICH = Budget(1, dict.fromkeys(DEVICES, 50 * 10**9), 800, 900)
 
 
@@ -229,7 +235,7 @@ def test_a_restart_learns_from_the_journal(tmp_path: Path) -> None:
     stage.journal.close()
     (tmp_path / "states.csv").unlink()
     again = Stage(tmp_path)
-    for entry in (*entries(tmp_path / "journal"), {"kind": "price", "time": 1}):
+    for entry in (*entries(tmp_path / "journal"), {"kind": "price", "time": 1}, *STRANGE):
         again.agent.recall(entry, set())
     decision = again.decide()
     assert decision.outlook.battery_wh == 1234
@@ -252,3 +258,13 @@ def test_a_home_that_moves_trades_where_it_hangs(stage: Stage) -> None:
     assert {each.bus for each in stage.decide().slots} == {"bus-1"}, "not yet"
     moved = stage.agent.decide(NOW + SLOT_S, FIRST + 1, 2, terms, (RICH, RICH), 300)
     assert {each.bus for each in moved.slots} == {"bus-9"} and orders(moved)
+    assert any("hangs on bus-9, no longer on bus-1" in words for words in stage.said())
+
+
+def test_what_hangs_apart_from_home_is_told_of(stage: Stage) -> None:
+    stage.agent.heard(5, NOW, [Event("identity", "device-moved", (BATTERY, "home-01"), ("bus-9", FIRST))])
+    assert not any(order.device == BATTERY for order in orders(stage.decide()))
+    assert f"{BATTERY} hangs on bus-9: nothing is ordered for it" in stage.said()
+    stage.agent.heard(6, NOW, [Event("identity", "device-moved", (BATTERY, "home-01"), ("bus-1", FIRST))])
+    stage.decide(now=NOW + 300)
+    assert stage.said()[-1] == "", "and that it is over"
