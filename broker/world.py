@@ -85,12 +85,14 @@ class SecretKeys(NamedTuple):
 
 
 class Windows(NamedTuple):
-    """The market's times, s, as its settings name them. Two auctions a slot of an hour: in its middle and at its gate.
-    Slots are settled and final soon, since nobody disputes what a data set measured."""
+    """The market's times, s, as its settings name them. Of a slot of an hour the first auction is after a quarter:
+    stores act on contracts from there on, so an early one serves them best; on nodes that live an hour in a second or
+    two a quarter is a third of a second, and orders are to be in a block by then. Slots are settled and final soon,
+    since nobody disputes what a data set measured."""
 
     open_before_s: int = 3 * 3600
     gate_before_end_s: int = 600
-    tick_s: int = 1_800
+    tick_s: int = 900
     metering_window_s: int = 1_800
     dispute_window_s: int = 1_800
     retention_s: int = DAY_S
@@ -102,7 +104,7 @@ def windows_of(slot_seconds: int) -> Windows:
     return Windows(
         open_before_s=3 * slot_seconds,
         gate_before_end_s=slot_seconds // 6,
-        tick_s=slot_seconds // 2,
+        tick_s=slot_seconds // 4,
         metering_window_s=slot_seconds // 2,
         dispute_window_s=slot_seconds // 2,
         outage_s=slot_seconds,

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from broker.backtest.foresight import Foresight
 from broker.backtest.house import House, Track, by_rule, first_track
 from broker.backtest.scene import Scene
-from broker.backtest.trader import flows
+from broker.backtest.trader import Known, done
 from broker.planning.planner import Planner
 from broker.view import Prices
 
@@ -19,6 +19,7 @@ def alone(scene: Scene, foresight: Foresight, tell: Callable[[float], None]) -> 
     """The broker's own plans and control, with the utility's prices on both sides."""
     tracks = [first_track(house, scene.span.first) for house in scene.houses]
     planners = [Planner(house.site) for house in scene.houses]
+    whole = [Known(scene.world.slot_seconds, {})]
     for index in range(scene.span.count):
         tell(index / scene.span.count)
         terms = scene.terms(index)
@@ -28,9 +29,9 @@ def alone(scene: Scene, foresight: Foresight, tell: Callable[[float], None]) -> 
         for number, (house, track) in enumerate(zip(scene.houses, tracks, strict=True)):
             away = {house.garage.work_bus: prices} if house.garage is not None and house.garage.work_bus else {}
             outlook = foresight.outlook(number, index, track, prices, away)
-            flow = flows(house, track, at, outlook, planners[number].plan(outlook), {})
-            track.flow(house, at, flow.battery_wh, flow.vehicle_wh)
-            track.cost.append(utility_cost(house, at, flow.battery_wh, flow.vehicle_wh, terms[0]))
+            course = done(house, track, at, outlook, planners[number].plan(outlook), whole)
+            track.follow(house, at, course)
+            track.cost.append(utility_cost(house, at, *course.done, terms[0]))
             track.local_wh.append(0)
     return tracks
 

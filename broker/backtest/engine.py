@@ -1,9 +1,9 @@
 """The season, slot by slot: brokers trade, stores are controlled, meters report, the ledger settles.
 
-Of a slot brokers know, at its beginning, all that was measured before it. They order then; after the auction in the
-middle of the slot they order anew, knowing what was filled; at the gate the last auction is held. What the contracts
-leave open battery and vehicle even out within the slot where that pays (``broker.planning.control``), and the meters
-report what has flowed in sum.
+Of a slot brokers know, at its beginning, all that was measured before it. They order then for the first auction; late
+in the slot they order anew for the last tick before its gate, knowing what was filled. Battery and vehicle follow, part
+by part of the slot, what is contracted by then, where that pays (``broker.planning.control``), and the meters report
+what has flowed in sum.
 
 The exchange may run in this process or on nodes: times are nominal, and nothing hangs on how long anything took.
 """
@@ -82,29 +82,39 @@ class Replay:
         if moves := self._plugs.at_start(slot, at):
             self._submit([*calls, *moves])  # orders of a device that moves in the same block would be cancelled
             calls = []
-        for turn, auction in enumerate(self._auctions(start)):
+        for turn, (order, auction) in enumerate(self._auctions(start)):
+            if order > start:
+                self._advance(order)
             for trader in self._traders:
+                trader.waits(auction - start)
                 calls += trader.orders(slot, turn, exchange.now, self._prices, self._tokens(trader, slot))
             self._submit(calls)
             self._advance(auction)
             self._learn(slot, terms[0])
             calls = []
+        gate = self._gate(start)
+        for trader in self._traders:
+            trader.waits(gate - start)
+        self._advance(gate)  # orders that were late for their auction have found another one
         contracts = self.books.contracts[slot] = {}
         for trader, track in zip(self._traders, self.tracks, strict=True):
-            flow = trader.control(at, track)
+            course = trader.control(at, track)
             contracts |= {(trader.network, bus): found for bus, found in trader.contracts().items()}
-            self._meters.measure(trader.house, slot, at, flow.battery_wh, flow.vehicle_wh)
-            track.flow(trader.house, at, flow.battery_wh, flow.vehicle_wh)
+            self._meters.measure(trader.house, slot, at, *course.done)
+            track.follow(trader.house, at, course)
             trader.desk.clear()
         self._submit(self._plugs.at_gate(slot, at))
         self._advance(start + world.slot_seconds)
 
-    def _auctions(self, start: int) -> list[int]:
-        """When the auctions of the slot that begins at ``start`` are held while it lasts."""
-        windows = self._world.windows
-        gate = start + self._world.slot_seconds - windows.gate_before_end_s
-        first = (start // windows.tick_s + 1) * windows.tick_s
-        return [*range(first, gate, windows.tick_s), gate]
+    def _gate(self, start: int) -> int:
+        return start + self._world.slot_seconds - self._world.windows.gate_before_end_s
+
+    def _auctions(self, start: int) -> list[tuple[int, int]]:
+        """Of the slot that begins at ``start``: when brokers order, and the auction that they order for, which is the
+        next one. The first tick, and the last before the gate."""
+        tick_s = self._world.windows.tick_s
+        first, last = (start // tick_s + 1) * tick_s, (self._gate(start) - 1) // tick_s * tick_s
+        return [(start, first), (last - tick_s, last)]
 
     def _think(self, index: int, slots: range, terms: Sequence[tuple[int, int]]) -> None:
         outlooks: dict[str, Prices] = {}

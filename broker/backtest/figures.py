@@ -338,8 +338,7 @@ def _assumptions(scene: Scene) -> tuple[str, ...]:
         "batteries and vehicles begin with what the plain rules have left in them after the week before; what they "
         "hold more or less at the end is worth what filling them takes at the mean of the days' lowest retail, and "
         "counts in imports and CO2",
-        "within a slot stores act from its beginning as if its net and its contracts, which stand at the gate, were "
-        "known",
+        "within a slot load and sun are even, as hourly data show them; stores act on contracts once they are made",
     ]
     if scene.run.vehicles:
         lines += [

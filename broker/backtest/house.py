@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from broker.backtest.setup import WARM_UP_DAYS
-from broker.planning.control import Flows
+from broker.planning.control import Course, Flows
 from broker.planning.rules import charge_on_arrival, self_consumption
 from broker.planning.stores import stored
 from broker.site import Site
@@ -75,17 +75,29 @@ class Track:
 
     def flow(self, house: House, index: int, battery_wh: int, vehicle_wh: int) -> None:
         """Let slot ``index`` of the data pass: stores take and give, the vehicle drives."""
+        battery, vehicle = house.site.battery, house.site.vehicle
+        kept = [store.efficiency_permille if store is not None else 0 for store in (battery, vehicle)]
+        levels = stored(self.battery_level, battery_wh, kept[0]), stored(self.vehicle_level, vehicle_wh, kept[1])
+        self._pass(house, index, Flows(battery_wh, vehicle_wh), levels)
+
+    def follow(self, house: House, index: int, course: Course) -> None:
+        """The same, with what was done part by part: a store that turned round within the slot has lost by it."""
+        battery = course.battery.level_wh if course.battery is not None else self.battery_level
+        vehicle = course.vehicle.level_wh if course.vehicle is not None else self.vehicle_level
+        self._pass(house, index, course.done, (battery, vehicle))
+
+    def _pass(self, house: House, index: int, flows: Flows, levels: tuple[int, int]) -> None:
+        """``levels``: of battery and vehicle, before it drives."""
         if house.site.battery is not None:
-            self.battery_level = stored(self.battery_level, battery_wh, house.site.battery.efficiency_permille)
+            self.battery_level = levels[0]
             assert 0 <= self.battery_level <= house.site.battery.capacity_wh, "a battery beyond what it holds"
         short_wh = 0
         if house.site.vehicle is not None and house.garage is not None:
-            assert not vehicle_wh or house.garage.buses[index], "a vehicle that is not plugged in"
-            level = stored(self.vehicle_level, vehicle_wh, house.site.vehicle.efficiency_permille)
-            assert 0 <= level <= house.site.vehicle.capacity_wh, "a vehicle beyond what it holds"
-            self.vehicle_level, short_wh = drive(level, house.garage.trips.used_wh[index])
-        self.battery_wh.append(battery_wh)
-        self.vehicle_wh.append(vehicle_wh)
+            assert not flows.vehicle_wh or house.garage.buses[index], "a vehicle that is not plugged in"
+            assert 0 <= levels[1] <= house.site.vehicle.capacity_wh, "a vehicle beyond what it holds"
+            self.vehicle_level, short_wh = drive(levels[1], house.garage.trips.used_wh[index])
+        self.battery_wh.append(flows.battery_wh)
+        self.vehicle_wh.append(flows.vehicle_wh)
         self.short_wh.append(short_wh)
 
 

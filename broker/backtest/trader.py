@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 from zlib import crc32
 
 from broker.backtest.books import Contract
@@ -10,18 +10,30 @@ from broker.backtest.desk import Desk
 from broker.backtest.house import House, Track
 from broker.changes import Action, Cancel, Place, changes
 from broker.exchange import Call
-from broker.planning.control import Flows, Here, Stock, control
-from broker.planning.curve import curve
+from broker.planning.control import Course, Here, Phase, Stock, through
+from broker.planning.curve import Begun, curve
 from broker.planning.planner import Planner
 from broker.planning.stores import next_need
 from broker.prices import PriceBook
+from broker.site import Site
 from broker.strategies.table import Strategy
-from broker.view import Curve, Outlook, Plan, SlotView
+from broker.view import LEVELS_PERMILLE, Outlook, Plan, SlotView
 from broker.world import World
 from chaincode.market import Row
 
 ROW: Final = ("side", "slot", "energy_wh", "price", "until", "renewable", "reference")
 """A row of a list of orders, ``chaincode.market.Row``."""
+
+
+MIDDLE: Final = slice(len(LEVELS_PERMILLE) // 2 - 1, len(LEVELS_PERMILLE) // 2 + 1)
+"""The two quantiles about the median."""
+
+
+class Known(NamedTuple):
+    """What was contracted, by bus, as far as was known until so many seconds of the slot had passed."""
+
+    until_s: int
+    positions: Mapping[str, int]
 
 
 class Tokens:
@@ -34,7 +46,8 @@ class Tokens:
 
 
 class Trader:
-    """Slot by slot: ``think`` once, then ``orders`` before each auction, then ``control``."""
+    """Slot by slot: ``think`` once; then for each part of the slot ``waits``, and ``orders`` if it ends with an auction
+    that is ordered for; then ``control``."""
 
     def __init__(self, house: House, world: World, strategy: Strategy, seed: int) -> None:
         self.house = house
@@ -48,14 +61,20 @@ class Trader:
         self.desk = Desk()
         self._outlook: Outlook
         self._plan: Plan
-        self._curves: dict[str, Curve] = {}
+        self._buses: list[str] = []
+        self._known: list[Known] = []
 
     def think(self, outlook: Outlook) -> None:
         """Plan from the outlook, whose index 0 is the coming slot."""
         self._outlook = outlook
         self._plan = self._planner.plan(outlook)
-        buses = {self._site.bus, outlook.vehicle.buses[0] if outlook.vehicle else ""} - {""}
-        self._curves = {bus: curve(self._site, outlook, self._plan, 0, bus) for bus in sorted(buses)}
+        self._buses = sorted({self._site.bus, outlook.vehicle.buses[0] if outlook.vehicle else ""} - {""})
+        self._known = []
+
+    def waits(self, until_s: int) -> None:
+        """Nothing more will be known until so many seconds of the slot have passed: its stores will have followed what
+        is contracted now."""
+        self._known.append(Known(until_s, self._positions()))
 
     def orders(self, slot: int, turn: int, now: int, book: PriceBook, tokens: Tokens) -> list[Call]:
         """What is to be done to have the right orders open; ``turn``: the how-manieth time for this slot."""
@@ -65,7 +84,9 @@ class Trader:
         for order in self.desk.orders:
             whole[order.device] += order.energy_wh * order.price if order.side == "buy" else 0
         calls: list[Call] = []
-        for bus, its_curve in self._curves.items():
+        begun = self._begun()
+        for bus in self._buses:
+            its_curve = curve(self._site, self._outlook, self._plan, 0, bus, begun)
             devices = self._devices_at(bus)
             prices = self._outlook.prices if bus == self._site.bus else self._outlook.away[bus]
             retail, feed_in = prices.retail[0], prices.feed_in[0]
@@ -96,7 +117,7 @@ class Trader:
     def contracts(self) -> dict[str, Contract]:
         """By bus, what it has bought and sold."""
         found: dict[str, Contract] = {}
-        for bus in self._curves:
+        for bus in self._buses:
             devices = self._devices_at(bus)
             bought = sum(self.desk.bought_wh(device) for device in devices)
             position = sum(self.desk.positions.get(device, 0) for device in devices)
@@ -104,11 +125,25 @@ class Trader:
                 found[bus] = Contract(bought, bought - position)
         return found
 
-    def control(self, index: int, track: Track) -> Flows:
-        """What the stores do in slot ``index`` of the data, once its contracts stand."""
+    def control(self, index: int, track: Track) -> Course:
+        """What the stores have done in slot ``index`` of the data, part by part, each with the contracts known in it;
+        ``waits`` has told all of them but the last."""
+        known = [*self._known, Known(self._site.slot_seconds, self._positions())]
+        return done(self.house, track, index, self._outlook, self._plan, known)
+
+    def _positions(self) -> dict[str, int]:
+        """By bus, bought minus sold."""
         positions = self.desk.positions
-        at_buses = {bus: sum(positions.get(device, 0) for device in self._devices_at(bus)) for bus in self._curves}
-        return flows(self.house, track, index, self._outlook, self._plan, at_buses)
+        return {bus: sum(positions.get(device, 0) for device in self._devices_at(bus)) for bus in self._buses}
+
+    def _begun(self) -> Begun:
+        """Where the stores are expected to be when the next auction is held: where the median of the net leads."""
+        outlook = self._outlook
+        net = sum(outlook.net[0][MIDDLE].tolist()) // 2
+        bus = outlook.vehicle.buses[0] if outlook.vehicle is not None else ""
+        vehicle_wh = outlook.vehicle.level_wh if outlook.vehicle is not None else 0
+        course = _course(self._site, outlook, self._plan, net, (outlook.battery_wh, vehicle_wh), bus, self._known)
+        return Begun(self._site.slot_seconds - self._known[-1].until_s, course)
 
     def _devices_at(self, bus: str) -> tuple[str, ...]:
         """Those that trade there in the coming slot, as far as one knows where the vehicle will be."""
@@ -143,24 +178,30 @@ class Trader:
         return calls
 
 
-def flows(house: House, track: Track, index: int, outlook: Outlook, plan: Plan, positions: Mapping[str, int]) -> Flows:
-    """What ``control`` makes of slot ``index`` of the data; ``positions``: contracted, by bus."""
-    site, bus_now = house.site, house.bus(index)
-    prices = outlook.prices
+def done(house: House, track: Track, index: int, outlook: Outlook, plan: Plan, known: Sequence[Known]) -> Course:
+    """What ``control`` makes of slot ``index`` of the data, part by part."""
     net = house.load_wh[index] - house.sun_wh[index]
-    home = Here(positions.get(site.bus, 0), net, prices.retail[0], prices.feed_in[0])
-    battery = None
+    levels = track.battery_level, track.vehicle_level
+    return _course(house.site, outlook, plan, net, levels, house.bus(index), known)
+
+
+def _course(
+    site: Site, outlook: Outlook, plan: Plan, net: int, levels: tuple[int, int], bus_now: str, known: Sequence[Known]
+) -> Course:
+    """With what is in battery and vehicle as the slot begins, and where the vehicle is plugged in."""
+    prices = outlook.prices
+    home = Here(0, net, prices.retail[0], prices.feed_in[0])
+    battery = vehicle = away = None
     if site.battery is not None:
-        battery = Stock(track.battery_level, 0, plan.battery_wh[0], plan.battery_value[0], plan.battery_worth)
-    if site.vehicle is None or not bus_now or outlook.vehicle is None:
-        return control(site, home, battery, None)
-    least = next_need(outlook.vehicle, 0)
-    vehicle = Stock(track.vehicle_level, least, plan.vehicle_wh[0], plan.vehicle_value[0], plan.vehicle_worth)
-    away = None
-    if bus_now != site.bus:
-        there = outlook.away.get(bus_now, prices)
-        away = Here(positions.get(bus_now, 0), 0, there.retail[0], there.feed_in[0])
-    return control(site, home, battery, vehicle, away)
+        battery = Stock(levels[0], 0, plan.battery_wh[0], plan.battery_value[0], plan.battery_worth)
+    if site.vehicle is not None and bus_now and outlook.vehicle is not None:
+        least = next_need(outlook.vehicle, 0)
+        vehicle = Stock(levels[1], least, plan.vehicle_wh[0], plan.vehicle_value[0], plan.vehicle_worth)
+        if bus_now != site.bus:
+            there = outlook.away.get(bus_now, prices)
+            away = Here(0, 0, there.retail[0], there.feed_in[0])
+    phases = [Phase(until, at.get(site.bus, 0), at.get(bus_now, 0) if away else 0) for until, at in known]
+    return through(site, home, battery, vehicle, away, phases)
 
 
 def _row(place: Place) -> Row:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-from broker.planning.control import Stock, store_of
+from broker.planning.control import Course, Stock, store_of
 from broker.planning.pieces import Store, pieces
 from broker.planning.stores import limit_wh, next_need, stored
 from broker.site import Battery, Site, Vehicle
@@ -23,6 +23,14 @@ CASES: Final = len(LEVELS_PERMILLE)
 
 NOBODY: Final = -1
 """Instead of a store: what load and panels lack or have left over."""
+
+
+class Begun(NamedTuple):
+    """Of a slot that has begun by the time the orders meet: how much of it is left then, s, and what the stores will
+    have done."""
+
+    left_s: int
+    course: Course
 
 
 class _Drop(NamedTuple):
@@ -44,15 +52,19 @@ class _Part(NamedTuple):
     takes: bool
 
 
-def curve(site: Site, outlook: Outlook, plan: Plan, index: int, bus: str) -> Curve:
+def curve(site: Site, outlook: Outlook, plan: Plan, index: int, bus: str, begun: Begun | None = None) -> Curve:
     """The site's curve for the slot of ``index`` at ``bus``: its own, or the one where its vehicle is plugged in then.
+    ``begun``: of the slot of index 0, whose stores then can do no more than what the time that is left lets them.
     Raises KeyError for another bus, IndexError for a slot beyond the outlook."""
     home = bus == site.bus
     prices = outlook.prices if home else outlook.away[bus]
     retail = prices.retail[index]
     feed_in = min(prices.feed_in[index], retail)
-    stores = _stores(site, outlook, plan, index, bus)
-    quantiles = sorted(outlook.net[index].tolist()) if home else [0] * CASES
+    if begun is None:
+        stores, done = _stores(site, outlook, plan, index, bus), 0
+    else:
+        stores, done = _stores_in(site, outlook, begun, bus)
+    quantiles = [net + done for net in sorted(outlook.net[index].tolist())] if home else [done] * CASES
     drops = _drops(stores, quantiles, retail, feed_in)
     if not drops:
         return Curve(quantiles[CASES // 2], ())
@@ -92,6 +104,22 @@ def _stores(site: Site, outlook: Outlook, plan: Plan, index: int, bus: str) -> t
         stock = Stock(level, need, plan.vehicle_wh[index], plan.vehicle_value[index], plan.vehicle_worth)
         found.append(_store(site, vehicle, stock, index))
     return tuple(found)
+
+
+def _stores_in(site: Site, outlook: Outlook, begun: Begun, bus: str) -> tuple[tuple[Store, ...], int]:
+    """The same within the slot of index 0, and what they have done there: as good as a part of the net."""
+    found: list[Store] = []
+    done = 0
+    left_s, course = begun
+    if site.battery is not None and course.battery is not None and bus == site.bus:
+        found.append(store_of(site, site.battery, course.battery, left_s))
+        done += course.done.battery_wh
+    if site.vehicle is not None and course.vehicle is not None:
+        assert outlook.vehicle is not None, "a vehicle of which nothing is known"
+        if outlook.vehicle.buses[0] == bus:
+            found.append(store_of(site, site.vehicle, course.vehicle, left_s))
+            done += course.done.vehicle_wh
+    return tuple(found), done
 
 
 def _store(site: Site, store: Battery | Vehicle, stock: Stock, index: int) -> Store:

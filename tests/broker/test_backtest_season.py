@@ -148,6 +148,39 @@ def test_brokers_know_nothing_of_the_future() -> None:
     assert orders[0] != orders[1]
 
 
+class Deaf(Watched):
+    """No order reaches the market from ``since`` to ``until``."""
+
+    since = until = 0
+
+    def submit(self, calls: Sequence[Call]) -> list[Answer]:
+        if not self.since <= self.now < self.until:
+            return super().submit(calls)
+        return [Answer("deaf", None) if call.contract == "market" else super().submit([call])[0] for call in calls]
+
+
+def test_what_is_contracted_late_moves_stores_no_more_than_the_time_left_lets_them() -> None:
+    """The last auction of a slot is taken away: until it was held the stores did the same."""
+    cut, late_s = 19, 2_700
+    tracks = []
+    for is_deaf in (False, True):
+        scene = scene_of(1)
+        exchange = Deaf(exchange_of(scene))
+        start = (scene.world.first_slot + cut) * 3_600
+        if is_deaf:
+            exchange.since, exchange.until = start + 1, start + 3_600
+        tracks.append(replayed(scene, exchange).tracks)
+    moved = 0
+    for house, one, other in zip(scene.houses, *tracks, strict=True):
+        assert one.battery_wh[:cut] == other.battery_wh[:cut]
+        if house.site.battery is not None:
+            change = abs(one.battery_wh[cut] - other.battery_wh[cut])
+            most = house.site.battery.charge_w + house.site.battery.discharge_w
+            assert change <= most * (3_600 - late_s) // 3_600
+            moved += change
+    assert moved > 0
+
+
 def slot_of(call: Call) -> int:
     """Of a list of orders or a replacement; of a cancellation nothing is known."""
     if "orders" in call.args:
