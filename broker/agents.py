@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 from broker.journal import Journal, entries
 from broker.measured import Measured, read_history
@@ -44,7 +44,7 @@ class Keyed:
 
 async def run(sites: Sequence[Keyed]) -> None:
     """Trade for all of them until the last slot of each, or for ever. Sites on one ledger that name the same gateways
-    share a connection.
+    share a connection. If one ledger's cannot go on that is told, and the others' do; it is raised when all have ended.
 
     Raises ConfigError: "wrong-network" if the gateways serve another ledger, what ``find_site``, ``Journal`` and
     ``read_history`` raise, and "too-many-sites".
@@ -54,13 +54,28 @@ async def run(sites: Sequence[Keyed]) -> None:
     groups: dict[tuple[tuple[str, ...], bytes], list[Keyed]] = {}
     for site in sites:
         groups.setdefault((site.file.gateways, site.chain), []).append(site)
-    tasks = [asyncio.create_task(_run_group(group)) for group in groups.values()]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    await _to_their_ends(
+        {", ".join(site.file.network for site in group): _run_group(group) for group in groups.values()}
+    )
+
+
+async def _to_their_ends(runs: Mapping[str, Coroutine[Any, Any, None]]) -> None:
+    """Run all side by side until each has ended. One that fails ends no other; the first failure is raised last."""
+    failures: list[Exception] = []
+
+    async def told(name: str, running: Coroutine[Any, Any, None]) -> None:
+        try:
+            await running
+        except Exception as error:
+            if len(runs) > 1:
+                log.exception("%s: no longer traded for", name)
+            failures.append(error)
+
+    async with asyncio.TaskGroup() as group:
+        for name, running in runs.items():
+            group.create_task(told(name, running))
+    if failures:
+        raise failures[0]
 
 
 async def _run_group(group: Sequence[Keyed]) -> None:

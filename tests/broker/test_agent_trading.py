@@ -7,7 +7,7 @@ from typing import Any, Final, cast
 
 import pytest
 
-from broker.agents import _agent, _recalled
+from broker.agents import _agent, _recalled, _to_their_ends
 from broker.batches import batches, call_of
 from broker.changes import Action, Cancel, Place, Replace
 from broker.journal import Journal, entries
@@ -138,6 +138,21 @@ def test_what_goes_wrong_with_one_site_keeps_no_other_from_its_turn(tmp_path: Pa
         assert told(tmp_path, "home-1", "said")[-1]["words"] == "", "and that it is over"
 
     asyncio.run(case())
+
+
+def test_one_ledgers_failure_does_not_end_anothers_sites(caplog: pytest.LogCaptureFixture) -> None:
+    ended: list[str] = []
+
+    async def fails() -> None:
+        raise RefusedError("wrong-network", "another ledger")
+
+    async def goes_on() -> None:
+        await asyncio.sleep(0.05)
+        ended.append("home-2")
+
+    with pytest.raises(RefusedError, match="another ledger"):
+        asyncio.run(_to_their_ends({"home-1": fails(), "home-2": goes_on()}))
+    assert ended == ["home-2"] and "home-1: no longer traded for" in caplog.text
 
 
 def test_a_billing_period_is_asked_for_once_however_many_slots_are_traded(tmp_path: Path) -> None:
