@@ -20,7 +20,7 @@ from broker.data.homes import load_homes
 from node.errors import RefusedError
 from testnet.experiment_nodes import GENTLE, Lived, live, week_of
 from testnet.experiment_page import page
-from testnet.experiment_result import Figures, Named, by_season, case_of
+from testnet.experiment_result import Figures, by_season, case_of
 from testnet.experiment_sections import Material
 from testnet.experiment_study import STRATEGY, Extent, replay, week_run
 from testnet.experiment_table import table
@@ -64,7 +64,7 @@ def run_experiment(extent: Extent, directory: Path, slot_ms: int, command: str) 
         command=command,
         strategy=STRATEGY,
         weak_pct=WEAK_PERMILLE / 10,
-        year=case_of(Named(f"{STRATEGY}, {extent.name}", found.long.runs), feeders),
+        year=case_of(found.parts, feeders),
         seasons=tuple(case_of(named, feeders) for named in by_season(found.strategies[0])),
         strategies=tuple(case_of(named, feeders) for named in found.strategies),
         variants=tuple(case_of(named, feeders) for named in found.variants),

@@ -1,18 +1,21 @@
 """Which runs the experiment is made of, and what is made of them.
 
-The chosen strategy lives a whole year. It lives a week of each season with several seeds, and so does, with one, every
-other strategy, and it with every variant of grid and feed-in. The same weeks are lived on real nodes
-(``experiment_nodes.py``), and the bills compared.
+The chosen strategy lives a whole year, in parts side by side (``experiment_year.py``). It lives a week of each season
+with several seeds, and so does, with one, every other strategy, and it with every variant of grid and feed-in. The same
+weeks are lived on real nodes (``experiment_nodes.py``), and the bills compared.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
+
+from msgspec import structs
 
 from broker.backtest.result import Result, Study
 from broker.backtest.setup import Run
 from broker.backtest.study import study, summed
 from testnet.experiment_result import Named
 from testnet.experiment_world import WEAK_PERMILLE
+from testnet.experiment_year import joined, parts
 
 GRID: Final = "simbench"
 STRATEGY: Final = "truthful"
@@ -32,12 +35,12 @@ VARIANTS: Final[Mapping[str, Mapping[str, int]]] = {
 
 
 class Extent(NamedTuple):
-    """How much is lived. ``long``: season and days (0: all of it) of the chosen strategy, in words ``name``;
+    """How much is lived. ``long``: of the chosen strategy, in words ``name``: so many days of summer, 0 for a year;
     ``seasons`` and ``days``: of each strategy and variant, ``seeds``: of the chosen one; ``on_nodes``: seasons and
     days."""
 
     name: str
-    long: tuple[str, int]
+    long: int
     seeds: tuple[int, ...]
     strategies: tuple[str, ...]
     seasons: tuple[str, ...]
@@ -47,7 +50,7 @@ class Extent(NamedTuple):
 
 FULL: Final = Extent(
     name="a year",
-    long=("year", 0),
+    long=0,
     seeds=(1, 2, 3),
     strategies=STRATEGIES,
     seasons=("winter", "spring", "summer", "autumn"),
@@ -56,7 +59,7 @@ FULL: Final = Extent(
 )
 QUICK: Final = Extent(
     name="a fortnight",
-    long=("summer", 14),
+    long=14,
     seeds=(1,),
     strategies=("truthful", "zero_intelligence"),
     seasons=("summer",),
@@ -66,8 +69,10 @@ QUICK: Final = Extent(
 
 
 class Found(NamedTuple):
-    """What the runs in one process came to; ``weeks``: by season, for the nodes."""
+    """What the runs in one process came to. ``parts``: of the long run, and ``long``: these as one; ``weeks``: by
+    season, for the nodes."""
 
+    parts: Named
     long: Study
     strategies: tuple[Named, ...]
     variants: tuple[Named, ...]
@@ -81,8 +86,8 @@ def week_run(extent: Extent, season: str) -> Run:
 
 def replay(extent: Extent, tell: Callable[[float], None], workers: int) -> Found:
     """All runs in one process each, side by side. Raises as ``study`` does."""
-    season, days = extent.long
-    long = [Run(strategy=STRATEGY, season=season, days=days, grid=GRID)]
+    usual = Run(strategy=STRATEGY, grid=GRID)
+    long = [structs.replace(usual, days=extent.long)] if extent.long else parts(usual)
     strategies = {
         name: [run for seed in (extent.seeds if name == STRATEGY else (1,)) for run in _parts(extent, name, seed=seed)]
         for name in extent.strategies
@@ -93,7 +98,10 @@ def replay(extent: Extent, tell: Callable[[float], None], workers: int) -> Found
     runs = list(dict.fromkeys([*long, *(run for group in groups for run in group)]))  # the long ones first
     results = dict(zip(runs, study(runs, tell, workers=workers).runs, strict=True))
     return Found(
-        long=summed(long, [results[run] for run in long]),
+        parts=Named(f"{STRATEGY}, {extent.name}", tuple(results[run] for run in long)),
+        long=summed(
+            [usual], [joined([results[run] for run in long], extent.name) if len(long) > 1 else results[long[0]]]
+        ),
         strategies=_named(strategies, results),
         variants=_named(variants, results),
         weeks={name: results[run] for name, run in weeks.items()},
