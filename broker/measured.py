@@ -11,6 +11,7 @@ import csv
 import datetime
 import logging
 import os
+from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -24,6 +25,8 @@ log = logging.getLogger("watt.broker")
 
 NAME: Final = "measured.csv"
 HISTORY_COLUMNS: Final = ("time", "load_wh", "sun_wh")
+MOST_UNWRITTEN: Final = 4_096
+"""Readings that wait for room on the disk; the oldest go."""
 MAX_HISTORY_BYTES: Final = 16 * 1024 * 1024
 
 
@@ -46,6 +49,7 @@ class Measured:
         self._rows: dict[tuple[int, str], Reading] = {}
         self._fault = ""
         self._is_torn = False
+        self._unwritten: deque[Reading] = deque(maxlen=MOST_UNWRITTEN)
         self.version = 0
         oldest = now_slot - KEPT_DAYS * DAY_SECONDS // site.slot_seconds
         kept, lines = _read(self._path, site, oldest, now_slot)
@@ -69,15 +73,17 @@ class Measured:
             return
         self._remember(reading)
         self.newest = max(self.newest, reading.slot)
+        self._unwritten.append(reading)
         try:
             with self._path.open("a", encoding="utf-8") as file:
                 # Behind a part of a line a new one would be read as its end.
-                file.write(os.linesep * self._is_torn + _line(reading))
+                file.write(os.linesep * self._is_torn + "".join(map(_line, self._unwritten)))
+            self._unwritten.clear()
             self._fault, self._is_torn = "", False
         except OSError as error:
             self._is_torn = True
             if not self._fault:
-                log.error("%s cannot be written: %s; after a restart it is asked again", self._path, error.strerror)
+                log.error("%s cannot be written: %s; what comes is written once it can be", self._path, error.strerror)
             self._fault = str(error.strerror)
 
     def reading(self, slot: int, device: str) -> Reading | None:

@@ -119,7 +119,7 @@ def test_a_torn_line_does_not_make_a_site_blind(tmp_path: Path) -> None:
     assert (tmp_path / "measured.csv").read_text() == lines[0] + "\n"
 
 
-def test_after_a_full_disk_readings_begin_a_line(tmp_path: Path) -> None:
+def test_after_a_full_disk_readings_are_all_written_behind_the_tear(tmp_path: Path) -> None:
     """The limit of a file's size tears a line within the slot's digits, as a disk does that fills up."""
     measured = Measured(tmp_path, SITE, 1_000)
     measured.take(Reading(997, LOAD, 120, 0, True))
@@ -133,7 +133,7 @@ def test_after_a_full_disk_readings_begin_a_line(tmp_path: Path) -> None:
     assert (tmp_path / "measured.csv").stat().st_size == size + 2
     measured.take(Reading(999, LOAD, 130, 0, True))
     again = Measured(tmp_path, SITE, 1_000)
-    assert [again.load.value(slot) for slot in (997, 998, 999)] == [120, None, 130] and again.newest == 999
+    assert [again.load.value(slot) for slot in (997, 998, 999)] == [120, 125, 130] and again.newest == 999
 
 
 @pytest.mark.parametrize(
