@@ -108,12 +108,14 @@ def orders(view: SlotView, side: Side, ladder: Iterable[Rung], *, renewable: boo
 
 
 def _beyond(view: SlotView) -> list[Step]:
-    """The steps above the position, the dearest first. What has been sold beyond all that can be is bought back."""
+    """The steps above the position, the dearest first. What lacks at any price, as what has been sold beyond all that
+    can be, comes before them."""
     skip = view.position_wh - view.curve.start_wh
     steps: list[Step] = []
     if skip < 0:
         device = min(view.positions, key=lambda device: (view.positions[device], device))
-        steps.append(Step(device, -skip, view.retail, "sold more than there is"))
+        why = "sold more than there is" if view.position_wh < 0 else "has to be had in any case"
+        steps.append(Step(device, -skip, view.retail, why))
         skip = 0
     for step in view.curve.steps:
         passed = min(skip, step.energy_wh)

@@ -130,7 +130,9 @@ def read_history(path: Path, slot_seconds: int) -> list[Earlier]:
                 return [_history_row(row, slot_seconds) for row in rows if row]
             except (ValueError, OverflowError) as error:
                 raise ConfigError("bad-history", f"{path}:{rows.line_num}: {error}") from error
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except OSError as error:
+        raise ConfigError("bad-history", f"{path}: {error.strerror}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
         raise ConfigError("bad-history", f"{path}: {error}") from error
 
 

@@ -228,7 +228,9 @@ class _Reading:
                 continue
             low, high = _RANGES.get((*path, name), (float("-inf"), float("inf")))
             if isinstance(value, int | float) and not low <= value <= high:
-                self._add((*path, name), "out-of-range", f"{name} is from {low:g} to {high:g}, not {value:g}")
+                self._add(
+                    (*path, name), "out-of-range", f"{name} is from {low:,.10g} to {high:,.10g}, not {value:,.10g}"
+                )
         for name, field in fields.items():
             if field.required and name not in values:
                 where = f"[{'.'.join(path)}]" if path else "the file"
@@ -252,6 +254,8 @@ class _Reading:
             self._add(("genesis",), "missing-key", "say which network it is: either genesis = FILE or chain = ID")
         if site.chain and not re.fullmatch(r"[0-9a-f]{64}", site.chain):
             self._add(("chain",), "out-of-range", f"a chain's id is {2 * CHAIN_BYTES} hex digits")
+        if site.end_slot <= site.first_slot:
+            self._add(("end_slot",), "out-of-range", "end_slot is not after first_slot")
         battery, vehicle = tables.get("battery"), tables.get("vehicle")
         if battery is not None and (battery.level_wh or 0) > battery.capacity_wh:
             self._add(("battery", "level_wh"), "out-of-range", "more than its capacity_wh")

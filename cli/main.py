@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from cli.lazy import Commands, LazyGroup
+from node.errors import WattError
 
 _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
@@ -28,9 +29,13 @@ class Watt(LazyGroup):
     """All groups."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Output for which there is no room is one line, not a traceback. (A closed pipe ends it without a word.)"""
+        """Output for which there is no room is one line, not a traceback. (A closed pipe ends it without a word.)
+        So is what a command's module refuses when it is loaded."""
         try:
             return super().main(*args, **kwargs)
+        except WattError as error:
+            click.echo(f"watt: {error.code}: {error.message}", err=True)
+            sys.exit(1)
         except OSError as error:
             if error.errno not in _CANNOT_WRITE:
                 raise

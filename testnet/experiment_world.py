@@ -107,7 +107,7 @@ def make_community(homes: Homes) -> Community:
     hours = homes.count
     days = -(-hours // 24)
     if homes.slot_seconds != 3600 or homes.first_slot != homes.slot_of(FIRST_DAY) or hours > 365 * 24:
-        raise ConfigError("bad-homes", "the experiment is about the hours of the data set's year")
+        raise ConfigError("bad-homes", "SimBench's grid is for the whole year of the data set's homes, hour by hour")
     data = find_data()
     subnet = load_subnet(data)
     peaks = {bus: peak_w for bus, profile, peak_w in subnet.loads if profile.startswith("G")}

@@ -62,7 +62,7 @@ def print_study(study: Study) -> None:
 def _what(first: Result) -> list[str]:
     """What was tried."""
     settings, community = first.settings, first.community
-    days = f"{settings.days} days from {settings.first_day}"
+    days = f"{settings.days} day{'s' * (settings.days != 1)} from {settings.first_day}"
     vehicles = "with vehicles" if settings.vehicles else "without vehicles"
     lines = [f"{settings.homes}, {vehicles}, {days}, grid {settings.grid}, strategy {settings.strategy}"]
     cases = community.utility_only, community.broker, community.optimum
@@ -86,7 +86,7 @@ def _verdict(study: Study) -> list[str]:
     planned = change_pct(alone, before, before)
     return [
         f"[bold]Mean bill {study.mean_bill_change_pct:+.1f} %[/bold] against the utility alone; planning without an "
-        f"exchange would have come to {planned:+.1f} %",
+        f"exchange would have come to {_percent(planned)} %",
         f"[bold]Worst home {study.worst_home_change_pct:+.1f} %[/bold]",
         f"[bold]{100 * share:.0f} % of what perfect foresight saves[/bold]"
         if share is not None
@@ -99,7 +99,7 @@ def _money(tokens: float) -> str:
 
 
 def _percent(change: float) -> str:
-    return f"{change:+.1f}"
+    return f"{round(change, 1) + 0.0:+.1f}"  # adding 0 makes -0.0 a +0.0
 
 
 def _spread(spread: Spread, factor: int) -> str:

@@ -35,6 +35,7 @@ MAX_SLOT: Final = 10**7
 MAX_TIME: Final = 16_725_225_600
 """The year 2500."""
 MIN_SLOT_S: Final = 900
+MAX_SLOT_S: Final = DAY_S // 2  # one slot a day has no shape to forecast
 """A day's tariffs have at most 96 rows."""
 BATTERY_PERMILLE: Final = 900
 """Assumed: how much of what goes into a battery comes out."""
@@ -248,9 +249,11 @@ class _Table:
         else:
             apart = np.diff(np.unique(np.array(rows.at, np.int64)))
             seconds = int(apart.min()) if len(apart) else HOUR_S
-        if seconds < MIN_SLOT_S or DAY_S % seconds:
+        if not MIN_SLOT_S <= seconds <= MAX_SLOT_S or DAY_S % seconds:
             self._refuse(
-                "uneven-slots", f"slots of {seconds} s; their length divides a day and is {MIN_SLOT_S} s or more", 0
+                "uneven-slots",
+                f"slots of {seconds} s; their length divides a day and is {MIN_SLOT_S} to {MAX_SLOT_S} s",
+                0,
             )
         return seconds
 

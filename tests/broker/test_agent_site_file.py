@@ -54,6 +54,12 @@ def test_a_good_file() -> None:
         ("network", "netwrk", ":1:1: unknown-key: there is no 'netwrk' here; did you mean \"network\"?"),
         ('network = "home-03"\n', "", ": missing-key: the file needs network"),
         ("capacity_wh = 6400", 'capacity_wh = "6400"', "13:1: wrong-type: capacity_wh: a whole number"),
+        (
+            "capacity_wh = 6400",
+            "capacity_wh = -5",
+            "13:1: out-of-range: capacity_wh is from 1 to 1,000,000,000, not -5",
+        ),
+        ('strategy = "green"', "first_slot = 10\nend_slot = 5", ":6:1: out-of-range: end_slot is not after first_slot"),
         ("tilt = 35", "tilt = 135", "9:1: out-of-range: tilt is from 0 to 90, not 135"),
         ('"phev"', '"hybrid"', "17:1: wrong-type: kind: one of 'bev', 'phev'"),
         ('"06:45"', '"6:45"', '18:1: out-of-range: leaves is a time of day such as "07:30", UTC'),

@@ -115,6 +115,7 @@ NEXT = "elm-1,2024-05-01T01:00Z,312,0,0.21\n"
         (HEADER + ROW + NEXT + ROW.replace("T00:00", "T02:10"), "uneven-slots", ":4: column slot"),
         (HEADER + ROW + ROW.replace("T00:00", "T00:07"), "uneven-slots", "slots of 420 s"),
         ("slot_seconds," + HEADER + "7000," + ROW, "uneven-slots", "slots of 7000 s"),
+        ("slot_seconds," + HEADER + "86400," + ROW, "uneven-slots", "slots of 86400 s"),
         (HEADER + ROW + NEXT + ROW.replace("elm-1", "elm-2"), "different-spans", "elm-1 has slots 476256 to 476257"),
         (
             HEADER + ROW + ROW.replace("elm-1", "elm-2").replace("0.21", "0.22"),

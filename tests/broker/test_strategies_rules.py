@@ -4,8 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from broker.strategies.table import STRATEGIES
+from broker import strategies
+from broker.strategies.table import STRATEGIES, wishes_of
 from broker.view import SlotView
+from node.errors import ConfigError
 from tests.broker.strategy_views import assert_lawful, view, views, worth
 
 truthful = STRATEGIES["truthful"]
@@ -106,3 +108,14 @@ def test_no_device_s_tokens_pay_for_another_s_needs() -> None:
 def test_what_was_sold_beyond_all_that_there_is_is_bought_back_at_any_price() -> None:
     seen = view(start=-500, positions={"pv": -900})
     assert [wish[:4] for wish in truthful(seen)] == [("home-01/pv", "buy", 400, 220_000)]
+    assert "sold more than there is" in truthful(seen)[0].why
+
+
+def test_what_a_vehicle_must_have_is_not_called_sold() -> None:
+    seen = view(start=400)
+    assert "has to be had in any case" in truthful(seen)[0].why
+
+
+def test_a_strategy_s_file_without_the_function_is_named() -> None:
+    with pytest.raises(ConfigError, match="has no function `wishes`"):
+        wishes_of(strategies)
