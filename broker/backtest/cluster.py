@@ -1,5 +1,6 @@
 """Runs on a Dask cluster that is there already. Its workers need this package, in the same version."""
 
+import re
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
@@ -24,6 +25,10 @@ def results(address: str, runs: Sequence[Run]) -> Iterator[tuple[int, Result]]:
     """
     import distributed  # noqa: PLC0415 - takes a second, and is wanted for this alone
 
+    if not re.search(
+        r":\d{1,5}$", address
+    ):  # refused by a client too, but its own clean-up then takes 20 s and fails aloud
+        raise RefusedError("dask-unreachable", f"{address!r} is no address like tcp://10.0.0.5:8786")
     try:
         connect: Any = distributed.Client
         client = connect(address, timeout=CONNECT_S, set_as_default=False)

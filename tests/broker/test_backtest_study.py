@@ -107,6 +107,11 @@ def test_a_dask_cluster_makes_the_same_study(
     assert caught.value.code == "dask-unreachable"
 
 
+def test_what_is_no_address_is_refused_at_once(runs: list[Run]) -> None:
+    with pytest.raises(RefusedError, match=r"dask-unreachable.*no address"):
+        study(runs, lambda part: None, workers=1, dask="nonsense")
+
+
 def test_what_cannot_be_run_is_refused_with_its_code(runs: list[Run], tmp_path: Path) -> None:
     """From other processes too."""
     without = msgspec.structs.replace(runs[0], homes=str(tmp_path / "none.csv"))

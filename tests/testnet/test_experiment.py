@@ -67,7 +67,7 @@ def test_ways_are_as_long_as_the_lines(community: Community) -> None:
 
 def test_a_week_does_not_do(community: Community) -> None:
     homes = load_homes()
-    with pytest.raises(ConfigError, match="hours of the data set's year") as refused:
+    with pytest.raises(ConfigError, match="whole year of the data set's homes") as refused:
         make_community(homes.part(homes.first_slot + 24, 24))
     assert refused.value.code == "bad-homes"
 
