@@ -379,7 +379,8 @@ async def _until_quiet(client: Client, height: int) -> AsyncIterator[BlockEvents
     stream = client.subscribe(height)
     while True:
         try:
-            block = await asyncio.wait_for(anext(stream), QUIET_S)
+            async with asyncio.timeout(QUIET_S):  # ``wait_for`` may lose a cancellation that comes with a block
+                block = await anext(stream)
         except TimeoutError:
             return
         yield block
