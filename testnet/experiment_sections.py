@@ -235,11 +235,12 @@ def spread(material: Material) -> Section:
     best = min(cases, key=lambda case: case.bill_pct.mean)
     year = material.figures.year
     chosen = next(case for case in cases if case.name == material.figures.strategy)
-    says = (
-        f"Best on {best.days} days, so many of each season: {best.name} ({signed(best.bill_pct.mean)}). With "
-        f"{chosen.seeds} seeds, which draw other trips and cars, {chosen.name} changes the bill by "
-        f"{signed(chosen.bill_pct.least)} to {signed(chosen.bill_pct.largest)}."
-    )
+    says = f"Best on {best.days} days, so many of each season: {best.name} ({signed(best.bill_pct.mean)})."
+    if chosen.seeds > 1:
+        says += (
+            f" With {chosen.seeds} seeds, which draw other trips and cars, {chosen.name} changes the bill by "
+            f"{signed(chosen.bill_pct.least)} to {signed(chosen.bill_pct.largest)}."
+        )
     feeds = [case for case in material.figures.variants if "feed-in" in case.name or case.name == "as it is"]
     changes = ", ".join(f"{case.name}: {signed(case.bill_pct.mean)}" for case in feeds)
     feed = (
