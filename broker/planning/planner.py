@@ -34,9 +34,11 @@ from broker.planning.program import (
     WITH_VEHICLE,
     WITHOUT_VEHICLE,
     Floats,
+    Matrix,
     matrix,
 )
 from broker.planning.rules import rule_plan
+from broker.planning.start import start
 from broker.planning.stores import next_need, next_needs, room, spare, stored
 from broker.planning.worth import Span, worth_by_level
 from broker.site import Battery, Site, Vehicle
@@ -53,7 +55,8 @@ WH: Final = 1_000
 
 
 class Planner:
-    """Plans for one site. It keeps nothing from plan to plan but HiGHS itself: the same outlook, the same plan."""
+    """Plans for one site. It keeps nothing from plan to plan but HiGHS itself and its program's matrix: the same
+    outlook, the same plan."""
 
     def __init__(self, site: Site) -> None:
         self._site = site
@@ -61,6 +64,8 @@ class Planner:
         self._battery = battery or Battery("", 0, 0, 0, 1000)
         self._vehicle = vehicle
         self._first_costs: list[float] = []
+        self._shape: Matrix | None = None
+        self._lp: highspy.HighsLp
         self._solver = highspy.Highs()  # type: ignore[no-untyped-call]
         for name, value in (("output_flag", False), ("threads", 1), ("presolve", "off")):
             self._solver.setOptionValue(name, value)
@@ -91,7 +96,9 @@ class Planner:
         """Columns and duals, a row for each kind; nothing if HiGHS did not come to an end."""
         solver = self._solver
         solver.setOptionValue("time_limit", solver.getRunTime() + MOST_S)  # it counts all of a solver's runs
-        solver.passModel(self._program(outlook, slots, vehicle))
+        program, basis = self._program(outlook, slots, vehicle)
+        solver.passModel(program)
+        solver.setBasis(basis)
         solver.run()
         if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
             return None, None
@@ -114,8 +121,9 @@ class Planner:
             spans["vehicle"] = span._replace(
                 least=max(0.0, span.least - driven / WH), most=max(0.0, span.most - driven / WH)
             )
-        first = range(0, columns.size, slots)
-        steps = worth_by_level(self._solver, list(spans.values()), first, self._first_costs)
+        now = float(np.dot(self._first_costs, columns[:, 0]))
+        later = self._solver.getObjectiveValue() - now
+        steps = worth_by_level(self._solver, list(spans.values()), later, (slots, self._first_costs))
         by_store = {
             name: tuple((round(upto * WH), round(worth * MONEY)) for upto, worth in each)
             for name, each in zip(spans, steps, strict=True)
@@ -126,8 +134,10 @@ class Planner:
             vehicle_worth=tuple((upto + driven, worth) for upto, worth in by_store.get("vehicle", ())),
         )
 
-    def _program(self, outlook: Outlook, slots: int, vehicle: Vehicle | None) -> highspy.HighsLp:
-        """The figures of this outlook."""
+    def _program(
+        self, outlook: Outlook, slots: int, vehicle: Vehicle | None
+    ) -> tuple[highspy.HighsLp, highspy.HighsBasis]:
+        """The figures of this outlook, and where to begin."""
         battery = self._battery
         kinds, row_kinds = WITHOUT_VEHICLE if vehicle is None else WITH_VEHICLE
         cost = np.zeros((kinds, slots))
@@ -160,15 +170,22 @@ class Planner:
             slots, battery.efficiency_permille / 1000, None if vehicle is None else vehicle.efficiency_permille / 1000
         )
         self._first_costs = cost[:, 0].tolist()
-        program = highspy.HighsLp()
-        program.num_col_, program.num_row_ = shape.columns, shape.rows
+        program = self._shaped(shape)
         program.col_cost_, program.col_lower_, program.col_upper_ = cost.ravel(), lower.ravel(), upper.ravel()
         program.row_lower_, program.row_upper_ = row_lower.ravel(), row_upper.ravel()
-        program.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
-        program.a_matrix_.start_ = shape.starts
-        program.a_matrix_.index_ = shape.cells
-        program.a_matrix_.value_ = shape.values
-        return program
+        return program, start(upper, row_lower)
+
+    def _shaped(self, shape: Matrix) -> highspy.HighsLp:
+        """A program of this shape: the last one, if that was of the same, since to hand over a matrix takes long."""
+        if self._shape is not shape:
+            self._shape, program = shape, highspy.HighsLp()
+            program.num_col_, program.num_row_ = shape.columns, shape.rows
+            program.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
+            program.a_matrix_.start_ = shape.starts
+            program.a_matrix_.index_ = shape.cells
+            program.a_matrix_.value_ = shape.values
+            self._lp = program
+        return self._lp
 
     def _fill_vehicle(self, vehicle: Vehicle, outlook: Outlook, figures: tuple[Floats, ...]) -> None:
         """The vehicle's part, where it is plugged in, what it is to have and what it drives."""
@@ -199,7 +216,7 @@ class Planner:
         # and half where more was asked for, since it may leave earlier or drive farther.
         road = lacking / 2
         if plugged.any() and kept > 0:  # no more than on the road, or it would be left to the road and kept to the end
-            cost[CAR, -1] = -min(max(0.0, float(np.quantile(price[plugged], 0.25))) / kept, road)
+            cost[CAR, -1] = -min(max(0.0, _lower_quartile(price[plugged])) / kept, road)
         asks = np.array(seen.least_wh) > 0
         ends = asks & ~np.append(asks[1:], False)
         cost[SHORT] = np.where(ends, lacking - road, 0.0)
@@ -221,6 +238,14 @@ def stock_value(usual: Floats) -> float:
     """What a Wh in the battery at the horizon's end is worth, in the unit of ``usual``: the mean of what the horizon's
     slots would pay for it, since the day after is held to be like this one."""
     return max(0.0, float(usual.mean()))
+
+
+def _lower_quartile(prices: Floats) -> float:
+    """As ``numpy.quantile`` says it, which takes ten times as long for a day's few prices."""
+    ordered = np.sort(prices).tolist()
+    below, part = divmod((len(ordered) - 1) * 0.25, 1)
+    first = ordered[int(below)]
+    return float(first + part * (ordered[min(int(below) + 1, len(ordered) - 1)] - first))
 
 
 def _check(outlook: Outlook) -> int:
@@ -257,29 +282,33 @@ def _floors(seen: VehicleOutlook, level: int) -> list[int]:
 
 
 def _flows(kwh: Floats) -> tuple[int, ...]:
-    return tuple(int(wh) for wh in np.rint(kwh * WH))
+    return tuple(np.rint(kwh * WH).astype(np.int64).tolist())
 
 
 def _values(tokens: Floats) -> tuple[int, ...]:
-    return tuple(int(value) for value in np.rint(tokens * MONEY))
+    return tuple(np.rint(tokens * MONEY).astype(np.int64).tolist())
 
 
 def _possible(site: Site, outlook: Outlook, plan: Plan) -> Plan:
     """The plan in whole Wh: each flow cut to what its store can do after those before it."""
     battery_wh, vehicle_wh = list(plan.battery_wh), list(plan.vehicle_wh)
     if (battery := site.battery) is not None:
-        level = min(max(outlook.battery_wh, 0), battery.capacity_wh)
+        level, kept = min(max(outlook.battery_wh, 0), battery.capacity_wh), battery.efficiency_permille
+        take, give = site.slot_wh(battery.charge_w), site.slot_wh(battery.discharge_w)
         for slot, flow in enumerate(battery_wh):
-            most_in = room(level, battery.capacity_wh, site.slot_wh(battery.charge_w), battery.efficiency_permille)
-            most_out = spare(level, 0, site.slot_wh(battery.discharge_w))
-            battery_wh[slot] = max(-most_out, min(flow, most_in))
-            level = stored(level, battery_wh[slot], battery.efficiency_permille)
+            if flow:
+                most_in = room(level, battery.capacity_wh, take, kept)
+                battery_wh[slot] = max(-spare(level, 0, give), min(flow, most_in))
+                level = stored(level, battery_wh[slot], kept)
     if (vehicle := site.vehicle) is not None and (seen := outlook.vehicle) is not None:
-        level = min(max(seen.level_wh, 0), vehicle.capacity_wh)
+        level, kept = min(max(seen.level_wh, 0), vehicle.capacity_wh), vehicle.efficiency_permille
+        take, give = site.slot_wh(vehicle.charge_w), site.slot_wh(vehicle.discharge_w)
         needs = next_needs(seen)
         for slot, flow in enumerate(vehicle_wh):
-            most_in = room(level, vehicle.capacity_wh, site.slot_wh(vehicle.charge_w), vehicle.efficiency_permille)
-            most_out = spare(level, needs[slot], site.slot_wh(vehicle.discharge_w))
-            vehicle_wh[slot] = max(-most_out, min(flow, most_in)) if seen.buses[slot] else 0
-            level = max(0, stored(level, vehicle_wh[slot], vehicle.efficiency_permille) - seen.used_wh[slot])
+            if flow:
+                most_in = room(level, vehicle.capacity_wh, take, kept)
+                possible = max(-spare(level, needs[slot], give), min(flow, most_in))
+                vehicle_wh[slot] = possible if seen.buses[slot] else 0
+                level = stored(level, vehicle_wh[slot], kept)
+            level = max(0, level - seen.used_wh[slot])
     return Plan(tuple(battery_wh), tuple(vehicle_wh), plan.battery_value, plan.vehicle_value, plan.note)

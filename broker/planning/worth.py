@@ -3,10 +3,12 @@
 The dual tells what one more Wh is worth where the plan leaves the store. But who trades by it may end elsewhere: at
 a price beyond that worth he would sell all that is in it, and the last of it is worth far more than the first. So the
 level at the end of the first slot is fixed at a few points about the planned one, and what the slots after it then
-cost is compared. HiGHS goes on from the last solution, which takes a few steps each.
+cost is compared. For the planned one that is known; for the others HiGHS goes on from the last solution, which takes a
+few steps each.
 """
 
 from collections.abc import Sequence
+from operator import mul
 from typing import Final, NamedTuple
 
 import highspy
@@ -28,11 +30,13 @@ class Span(NamedTuple):
 
 
 def worth_by_level(
-    solver: highspy.Highs, spans: Sequence[Span], first: Sequence[int], costs: Sequence[float]
+    solver: highspy.Highs, spans: Sequence[Span], planned: float, first: tuple[int, Sequence[float]]
 ) -> list[list[tuple[float, float]]]:
     """For each store of ``spans`` (up to which level, what a kWh below it is worth), with falling worth; the other
-    stores stay at their planned levels. ``first``: the columns of the first slot, at ``costs``. The solver has just
-    solved the plan. Nothing for a store that can end nowhere else, or if HiGHS comes to no end."""
+    stores stay at their planned levels. ``planned``: what the slots after the first cost as planned; ``first``: every
+    how-manieth column is one of the first slot, and their costs. The solver has just solved the plan. Nothing for a
+    store that can end nowhere else, or if HiGHS comes to no end."""
+    slots, costs = first
     for span in spans:
         solver.changeColBounds(span.column, span.planned, span.planned)
     found = []
@@ -40,12 +44,14 @@ def worth_by_level(
         points = _points(span)
         later: list[float] = []
         for point in points:
+            if point == span.planned:
+                later.append(planned)
+                continue
             solver.changeColBounds(span.column, point, point)
             solver.run()
             if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
                 return [[] for _ in spans]
-            values = solver.getSolution().col_value
-            now = sum(cost * values[column] for column, cost in zip(first, costs, strict=True))
+            now = sum(map(mul, costs, solver.getSolution().col_value[::slots]))
             later.append(solver.getObjectiveValue() - now)
         solver.changeColBounds(span.column, span.planned, span.planned)
         steps: list[tuple[float, float]] = []
@@ -61,7 +67,7 @@ def _points(span: Span) -> list[float]:
     points = [span.least]
     for begin, end in ((span.least, span.planned), (span.planned, span.most)):
         for number in range(1, POINTS + 1):
-            point = begin + (end - begin) * number / POINTS
+            point = end if number == POINTS else begin + (end - begin) * number / POINTS
             if point - points[-1] > NEAR:
                 points.append(point)
     return points
