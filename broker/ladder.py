@@ -9,7 +9,9 @@ that its tokens do not cover.
 Energy in Wh, prices in base units per Wh.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from typing import Final, NamedTuple
 
 from broker.view import Side, SlotView, Step, Wish
@@ -55,9 +57,16 @@ def rungs(view: SlotView, side: Side) -> tuple[Rung, ...]:
 def gain(view: SlotView, side: Side, ladder: Sequence[Rung]) -> int:
     """What ``ladder`` is expected to bring if its limits are what it is worth, base units: the mean over the prices
     expected."""
-    sign = 1 if side == "buy" else -1
-    total = sum(max(0, sign * (rung.limit - price)) * rung.energy_wh for rung in ladder for price in view.expected)
-    return total // max(1, len(view.expected))
+    prices = sorted(view.expected)
+    sums = [0, *accumulate(prices)]
+    total = 0
+    for rung in ladder:
+        below = bisect_left(prices, rung.limit)
+        if side == "buy":
+            total += (below * rung.limit - sums[below]) * rung.energy_wh
+        else:
+            total += (sums[-1] - sums[below] - (len(prices) - below) * rung.limit) * rung.energy_wh
+    return total // max(1, len(prices))
 
 
 def better(view: SlotView) -> tuple[Side, tuple[Rung, ...]]:
@@ -79,7 +88,7 @@ def better_of(view: SlotView, buys: tuple[Rung, ...], sells: tuple[Rung, ...]) -
     return ("buy", buys) if bought > sold else ("sell", sells)
 
 
-def orders(view: SlotView, side: Side, ladder: Iterable[Rung], *, renewable: bool = False) -> tuple[Wish, ...]:
+def orders(view: SlotView, side: Side, ladder: Sequence[Rung], *, renewable: bool = False) -> tuple[Wish, ...]:
     """The orders for ``ladder``, at limits no worse for the site than those of its rungs and within the tariffs.
 
     What a device cannot carry is sold by another one of the site at the bus, or bought back by one that has sold, and
@@ -87,17 +96,21 @@ def orders(view: SlotView, side: Side, ladder: Iterable[Rung], *, renewable: boo
     small rungs merge, the least eager limit is that of all.
     """
     rooms = {device: _room(view, device, side) for device in view.positions}
+    limits = {device: _limit(view, device, side) for device in view.positions}
+    carriers = {device: _carriers(view, device) for device in {rung.device for rung in ladder}}
     by_device: dict[str, list[Rung]] = {}
     for rung in ladder:
         left = rung.energy_wh
-        for device in _carriers(view, rung.device):
+        for device in carriers[rung.device]:
             part = min(left, rooms[device])
             if device != rung.device and side == "buy":
-                part = min(part, rooms[device] - _limit(view, device, side))
+                part = min(part, rooms[device] - limits[device])
             if part > 0:
                 rooms[device] -= part
                 left -= part
-                by_device.setdefault(device, []).append(rung._replace(device=device, energy_wh=part))
+                by_device.setdefault(device, []).append(Rung(device, part, rung.value, rung.limit, rung.why))
+            if left <= 0:
+                break
     sign = 1 if side == "buy" else -1
     wishes: list[Wish] = []
     for device, parts in by_device.items():
@@ -121,7 +134,7 @@ def _beyond(view: SlotView) -> list[Step]:
         passed = min(skip, step.energy_wh)
         skip -= passed
         if step.energy_wh > passed:
-            steps.append(step._replace(energy_wh=step.energy_wh - passed))
+            steps.append(step._replace(energy_wh=step.energy_wh - passed) if passed else step)
     return steps
 
 
@@ -132,7 +145,7 @@ def _held(view: SlotView) -> list[Step]:
     for step in view.curve.steps:
         part = min(left, step.energy_wh)
         if part > 0:
-            steps.append(step._replace(energy_wh=part))
+            steps.append(step if part == step.energy_wh else step._replace(energy_wh=part))
             left -= part
     if left > 0 and view.positions:
         device = max(view.positions, key=lambda device: (view.positions[device], device))

@@ -79,19 +79,35 @@ class Ways:
         slots = self.need.shape[1]
         if quantile <= 0:
             return np.zeros(slots, np.int64)[part]
+        values, reached = self._by_need
+        return _least_reaching(values[:, part], reached[:, part], quantile)
+
+    @functools.cached_property
+    def _by_need(self) -> tuple[Ints, Floats]:
+        """What trips within READY_HOURS need, column by column in order, and the weight up to each. Tomorrow's is asked
+        for all day long."""
         needs = self.need.copy()
-        for ahead in range(1, READY_HOURS * slots // 24):
+        for ahead in range(1, READY_HOURS * needs.shape[1] // 24):
             np.maximum(needs[:, :-ahead], self.need[:, ahead:], out=needs[:, :-ahead])
-        return weighted_quantile(needs[:, part], self.weights, quantile)
+        return _in_order(needs, self.weights)
 
 
 def weighted_quantile(values: Ints, weights: Floats, quantile: float) -> Ints:
     """Of each column: the least of ``values`` with at least so much of the rows' weight at or below it."""
+    return _least_reaching(*_in_order(values, weights), quantile)
+
+
+def _in_order(values: Ints, weights: Floats) -> tuple[Ints, Floats]:
+    """Each column's values in order, and the rows' weight up to each of them."""
     order = np.argsort(values, axis=0)
-    reached = np.cumsum(weights[order], axis=0)
+    reached: Floats = np.cumsum(weights[order], axis=0)
+    ordered: Ints = np.take_along_axis(values, order, axis=0)
+    return ordered, reached
+
+
+def _least_reaching(ordered: Ints, reached: Floats, quantile: float) -> Ints:
     row = np.argmax(reached >= quantile * reached[-1] * (1 - 1e-12), axis=0)
-    columns = np.arange(values.shape[1])
-    chosen: Ints = values[order[row, columns], columns]
+    chosen: Ints = ordered[row, np.arange(ordered.shape[1])]
     return chosen
 
 
