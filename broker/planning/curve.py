@@ -142,7 +142,7 @@ def _drops(stores: tuple[Store, ...], quantiles: Sequence[int], retail: int, fee
         edge, worth, whose, takes = edge + piece.energy_wh, clipped, piece.store, piece.takes
     edges.append(_Drop(edge, worth - feed_in, whose, takes))
     falls = [edge for edge in edges if edge.by > 0]
-    return sorted(fall._replace(at_wh=quantile + fall.at_wh) for quantile in quantiles for fall in falls)
+    return sorted([_Drop(quantile + at, by, whose, takes) for quantile in quantiles for at, by, whose, takes in falls])
 
 
 class _Books:
@@ -170,12 +170,14 @@ class _Books:
         room = self._room[sale]
         booked: list[tuple[str, int]] = []
         left = part.energy_wh
-        for name in dict.fromkeys((*wanted, *self._stores, *room)):
+        for name in (*wanted, *self._stores, *room):  # who was asked before has nothing left
             traded = min(left, room.get(name, 0))
             if traded > 0:
                 booked.append((name, traded))
                 room[name] -= traded
                 left -= traded
+                if not left:
+                    break
         if sale:
             self.sold_wh += part.energy_wh - left
         return booked
