@@ -46,6 +46,8 @@ REMOVED_NAME = "removed"
 DEFAULT_BASE_PORT = 7400
 PEER_PORTS_OFFSET = 100
 MAX_NODES = 40
+PORTS: Final = range(10_240, 32_768)
+"""From which free ones are taken: below those that Linux gives to outgoing connections."""
 MAX_BASE_PORT = 65_535 - PEER_PORTS_OFFSET - MAX_NODES
 WATT: Final = Token("WATT", 9, 1_000_000)
 
@@ -210,12 +212,15 @@ def new_key(path: Path, passphrase: str) -> str:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that nobody listens on just now."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports: list[int] = [listening.getsockname()[1] for listening in sockets]
-    for listening in sockets:
-        listening.close()
-    return ports
+    """Ports of 127.0.0.1 that nobody listens on just now. None is among those from which the system takes one for an
+    outgoing connection: such a connection, even a try to reach a node that is down, could take that node's port."""
+    found: list[int] = []
+    for port in secrets.SystemRandom().sample(PORTS, len(PORTS)):
+        if len(found) == count:
+            break
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            found.append(port)
+    return found
 
 
 def _addresses(nodes: int, base_port: int | None) -> tuple[list[str], list[str]]:
