@@ -124,18 +124,32 @@ def _beyond(view: SlotView) -> list[Step]:
     """The steps above the position, the dearest first. What lacks at any price, as what has been sold beyond all that
     can be, comes before them."""
     skip = view.position_wh - view.curve.start_wh
+    lacking, skip = max(0, -skip), max(0, skip)
     steps: list[Step] = []
-    if skip < 0:
-        device = min(view.positions, key=lambda device: (view.positions[device], device))
-        why = "sold more than there is" if view.position_wh < 0 else "has to be had in any case"
-        steps.append(Step(device, -skip, view.retail, why))
-        skip = 0
     for step in view.curve.steps:
         passed = min(skip, step.energy_wh)
         skip -= passed
         if step.energy_wh > passed:
             steps.append(step._replace(energy_wh=step.energy_wh - passed) if passed else step)
-    return steps
+    return _had_anyway(view, lacking, steps) + steps if lacking else steps
+
+
+def _had_anyway(view: SlotView, lacking: int, steps: Sequence[Step]) -> list[Step]:
+    """Who buys what lacks at any price: whose position is least, within what its connection carries beyond its own
+    steps, so that these are not lost; what is left then goes before them."""
+    why = "sold more than there is" if view.position_wh < 0 else "has to be had in any case"
+    rooms = {device: max(0, _room(view, device, "buy")) for device in view.positions}
+    kept = dict.fromkeys(rooms, 0)
+    for step in steps:
+        if step.device in kept:
+            kept[step.device] = min(rooms[step.device], kept[step.device] + step.energy_wh)
+    shares = dict.fromkeys(sorted(rooms, key=lambda device: (view.positions[device], device)), 0)
+    for spared in (kept, dict.fromkeys(rooms, 0)):
+        for device, share in shares.items():
+            part = min(lacking, max(0, rooms[device] - share - spared[device]))
+            shares[device] += part
+            lacking -= part
+    return [Step(device, share, view.retail, why) for device, share in shares.items() if share]
 
 
 def _held(view: SlotView) -> list[Step]:

@@ -1,5 +1,7 @@
 """What holds for every strategy, whatever it sees; and what the truthful one does in plain cases."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -114,6 +116,30 @@ def test_what_was_sold_beyond_all_that_there_is_is_bought_back_at_any_price() ->
 def test_what_a_vehicle_must_have_is_not_called_sold() -> None:
     seen = view(start=400)
     assert "has to be had in any case" in truthful(seen)[0].why
+
+
+def test_what_must_be_had_leaves_room_for_the_device_s_other_steps() -> None:
+    """A vehicle that leaves soon takes all that its connection carries: what the load needs beyond is not lost."""
+    seen = view(("ev", 300, 200_000), ("ev", 220, 150_000), start=3640)
+    wishes = truthful(seen)
+    bought = {name: sum(wish.energy_wh for wish in wishes if wish.device == name) for name in seen.positions}
+    assert sum(bought.values()) == 4160
+    assert sum(wish.energy_wh for wish in wishes if wish.price == 220_000) == 3640
+    alone = replace(seen, positions={"home-01/ev": 0, "home-01/load": 0})
+    assert [wish[:4] for wish in truthful(alone)] == [
+        ("home-01/ev", "buy", 3080, 220_000),
+        ("home-01/ev", "buy", 300, 200_000),
+        ("home-01/ev", "buy", 220, 150_000),
+        ("home-01/load", "buy", 560, 220_000),
+    ]
+
+
+def test_what_must_be_had_goes_before_the_steps_where_room_is_scarce() -> None:
+    seen = replace(view(("ev", 3600, 150_000), start=3000), positions={"home-01/ev": 0})
+    assert [wish[:4] for wish in truthful(seen)] == [
+        ("home-01/ev", "buy", 3000, 220_000),
+        ("home-01/ev", "buy", 600, 150_000),
+    ]
 
 
 def test_a_strategy_s_file_without_the_function_is_named() -> None:
