@@ -17,6 +17,7 @@ from broker.prices import PriceBook
 from broker.site import Site
 from broker.strategies.table import Strategy
 from broker.view import Curve, OpenOrder, Outlook, Plan, Prices, Quantiles, SlotView, VehicleOutlook, Wish
+from node.errors import ConfigError
 
 REFERENCE_BYTES: Final = 16
 
@@ -60,7 +61,8 @@ class Knowledge:
 
 @dataclass(frozen=True, slots=True)
 class SlotDecision:
-    """What is done about one slot at one bus. ``expected``: the middle of the prices that are expected there."""
+    """What is done about one slot at one bus. ``expected``: the middle of the prices that are expected there.
+    ``fault``: what was wrong with the strategy, so that all is left as it is; else empty."""
 
     slot: int
     bus: str
@@ -68,6 +70,7 @@ class SlotDecision:
     curve: Curve
     wishes: tuple[Wish, ...]
     actions: tuple[Action, ...]
+    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +151,14 @@ class Decider:
             renewable_permille=known.renewable_permille,
             seed=_seed(site.network, slot),
         )
-        wishes = tuple(wish for wish in self._strategy(view) if wish.device in here)
+        middle = expected[len(expected) // 2]
+        try:
+            wishes = self._strategy(view)
+        except ConfigError as error:
+            return SlotDecision(slot, bus, middle, wanted, (), (), f"{error.code}: {error.message}")
         actions = changes(slot, orders, wishes, free, reference=_reference(known, slot, orders, wishes))
         _spend(free, orders, actions)
-        return SlotDecision(slot, bus, expected[len(expected) // 2], wanted, wishes, actions)
+        return SlotDecision(slot, bus, middle, wanted, wishes, actions)
 
 
 def _with_held(free: Mapping[str, int], orders: tuple[OpenOrder, ...]) -> dict[str, int]:

@@ -183,6 +183,8 @@ class SiteAgent:
         decision = self._decider.decide(known)
         self._remember(decision)
         self.say("plan", decision.plan.note, now)
+        fault = next((each.fault for each in decision.slots if each.fault), "")
+        self.say("strategy", f"{fault}; nothing new is ordered" if fault else "", now)
         poor = [] if not budgets else [name for name in self.site.devices if budgets[0].available.get(name, 0) <= 0]
         self.say("budget", f"no tokens are left for {', '.join(poor)}" if self.site.load in poor else "", now)
         self._write_down(now, known, foreseen, decision)

@@ -3,11 +3,13 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import msgspec
 import pytest
 
+from broker import site_agent
 from broker.changes import Place
 from broker.decision import Budget, Decision, Terms
 from broker.journal import Journal, entries
@@ -18,6 +20,7 @@ from broker.site import Battery, Panels, Site, Vehicle
 from broker.site_agent import SiteAgent
 from broker.site_file import BatteryTable, PanelsTable, SiteFile, VehicleTable
 from broker.site_view import Reading
+from broker.strategies.table import strategy_of
 from chaincode.contract import Event
 from chaincode.settlement_ledger import Settled
 
@@ -199,6 +202,20 @@ def test_states_of_the_past_and_of_the_future(stage: Stage) -> None:
     assert stage.decide().outlook.battery_wh == 3200
     assert any(f"tells of {BATTERY} at a time to come" in words for words in stage.said())
     assert any(f"nothing was said for a while of {EV}" in words for words in stage.said())
+
+
+def test_a_strategy_that_fails_places_nothing_and_is_told_once(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing new is ordered and nothing taken back while it fails; the broker goes on, and so does its journal."""
+    broken = ModuleType("mine")
+    broken.__file__ = "mine.py"
+    vars(broken)["wishes"] = lambda view: [view.slot]
+    monkeypatch.setattr(site_agent, "STRATEGIES", {FILE.strategy: strategy_of(broken)})
+    failing = Stage(stage.directory / "failing")
+    failing.decide()
+    assert failing.decide(now=NOW + 60).actions == ()
+    words = [each for each in failing.said() if "bad-strategy" in each]
+    assert words == ["bad-strategy: mine.py: `wishes` gave a list, not a tuple of Wish; nothing new is ordered"]
+    assert sum(entry["kind"] == "decision" for entry in entries(failing.directory / "journal")) == 2
 
 
 def test_setpoints_follow_the_plan(stage: Stage) -> None:

@@ -1,14 +1,17 @@
 """What holds for every strategy, whatever it sees; and what the truthful one does in plain cases."""
 
+import importlib.util
 from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker import strategies
-from broker.strategies.table import STRATEGIES, wishes_of
-from broker.view import SlotView
+from broker.strategies.table import STRATEGIES, Strategy, strategy_of
+from broker.view import SlotView, Wish
 from node.errors import ConfigError
 from tests.broker.strategy_views import assert_lawful, view, views, worth
 
@@ -144,4 +147,51 @@ def test_what_must_be_had_goes_before_the_steps_where_room_is_scarce() -> None:
 
 def test_a_strategy_s_file_without_the_function_is_named() -> None:
     with pytest.raises(ConfigError, match="has no function `wishes`"):
-        wishes_of(strategies)
+        strategy_of(strategies)
+
+
+GOOD = Wish("home-01/load", "buy", 500, 200_000, False, "why")
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (None, "gave a NoneType, not a tuple of Wish"),
+        ([GOOD], "gave a list, not a tuple of Wish"),
+        ((GOOD, "buy"), "gave a str in its tuple"),
+        ((GOOD._replace(energy_wh=-500),), "energy_wh is -500"),
+        ((GOOD._replace(energy_wh=0),), "energy_wh is 0"),
+        ((GOOD._replace(energy_wh=500.5),), "energy_wh is 500.5, a float"),  # type: ignore[arg-type]
+        ((GOOD._replace(price=2e5),), "price is 200000.0, a float"),  # type: ignore[arg-type]
+        ((GOOD._replace(price=10**30),), "below 2\\*\\*63"),
+        ((GOOD._replace(side="hold"),), "side is 'hold'"),  # type: ignore[arg-type]
+        ((GOOD._replace(device="home-02/load"),), "device is 'home-02/load', which is not at street"),
+        ((GOOD._replace(why=None),), "its why a str"),  # type: ignore[arg-type]
+        ((GOOD, GOOD._replace(side="sell")), "on two sides"),
+    ],
+)
+def test_what_is_no_tuple_of_wishes_is_refused_with_the_file_and_the_fault(answer: object, words: str) -> None:
+    module = ModuleType("mine")
+    module.__file__ = "/home/me/mine.py"
+    vars(module)["wishes"] = lambda _: answer
+    with pytest.raises(ConfigError, match=words) as caught:
+        strategy_of(module)(view())
+    assert caught.value.code == "bad-strategy" and caught.value.message.startswith("/home/me/mine.py: ")
+
+
+def test_what_a_strategy_raises_is_told_in_one_line_with_its_place(tmp_path: Path) -> None:
+    assert mine(tmp_path, "def wishes(view):\n    return ()\n")(view()) == ()
+    with pytest.raises(ConfigError, match=r"raises.py, line 2: ZeroDivisionError: ") as caught:
+        mine(tmp_path, "def wishes(view):\n    return 1 // 0\n", "raises")(view())
+    assert caught.value.code == "bad-strategy" and "\n" not in caught.value.message
+
+
+def mine(directory: Path, text: str, name: str = "mine") -> Strategy:
+    """The strategy of a file of one's own."""
+    path = directory / f"{name}.py"
+    path.write_text(text)
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return strategy_of(module)
