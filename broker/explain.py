@@ -86,6 +86,7 @@ def _stores(entry: Entry, slot: int) -> dict[str, Any]:
         part = entry.get(name)
         if part is not None and index < len(part["wh"]):
             found[name] = {"level": part["level"], "wh": part["wh"][index], "value": part["value"][index]}
+            found[name]["away"] = bool(part.get("away") and part["away"][index])
     return found
 
 
@@ -160,6 +161,8 @@ def _cleared(story: Mapping[str, Any]) -> str:
 
 def _store(part: Mapping[str, Any]) -> str:
     wh = part["wh"]
+    if part["away"]:
+        return f"is away, not plugged in, with {part['level']} Wh by what is known"
     what = "does nothing" if wh == 0 else f"takes {wh} Wh" if wh > 0 else f"gives {-wh} Wh"
     return f"holds {part['level']} Wh, {what}; another kWh in it is worth {_price(part['value'])}"
 

@@ -34,6 +34,11 @@ class Rung(NamedTuple):
     why: str
 
 
+def a_kwh(price: int) -> str:
+    """Base units per Wh in words, as tokens a kWh."""
+    return f"{price / 1_000_000:.3f} a kWh"
+
+
 def tradable(view: SlotView) -> bool:
     """Whether there is anything to be gained: before the gate, where retail is above feed-in and neither negative."""
     return view.now < view.gate and 0 <= view.feed_in < view.retail
@@ -223,5 +228,5 @@ def _device_orders(
         if tokens is not None:
             tokens -= energy * limit
         short = "" if energy == rung.energy_wh else f", cut from {rung.energy_wh} Wh by its tokens"
-        words = f"{rung.why}: worth {rung.value} a Wh to us{short}"
+        words = f"{rung.why}: worth {a_kwh(rung.value)} to us{short}"
         yield Wish(device, side, energy, limit, renewable, words)

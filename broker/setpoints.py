@@ -39,8 +39,10 @@ class Setpoints:
             self._fault = str(error.strerror)
 
 
-def reason(planned_wh: int, value: int, retail: int, feed_in: int) -> str:
+def reason(planned_wh: int, value: int, retail: int, feed_in: int, *, is_away: bool = False) -> str:
     """Why a store does what it does, in words."""
+    if is_away:
+        return "is away: not plugged in"
     if planned_wh > 0:
         return "takes: stored energy is worth more later than it costs now" if value > feed_in else "takes"
     if planned_wh < 0:

@@ -42,6 +42,8 @@ KEPT_SLOTS: Final = 96
 STALE_SLOTS: Final = 2
 """What the state file says counts as known for so long."""
 MIDDLE: Final = 4
+MOST_STRANGE: Final = 3
+"""Devices that are none of the site's, of those that the state file tells of: more are not named."""
 
 
 class SiteAgent:
@@ -71,6 +73,7 @@ class SiteAgent:
         self._planned: dict[tuple[int, str], tuple[int, int]] = {}
         self._ordered: set[tuple[int, str, str, int, int]] = set()
         self._was_plugged: tuple[int, bool, int] | None = None
+        self._is_away = False
 
     def recall(self, entry: Entry, priced: set[tuple[int, str]]) -> None:
         """Learn again from an entry of the journal: prices, drives, the stores' levels, and which orders were this
@@ -216,7 +219,8 @@ class SiteAgent:
             if store is None:
                 continue
             planned, value = self._planned.get((slot, store.device), (0, (terms.retail + terms.feed_in) // 2))
-            why = reason(planned, value, terms.retail, terms.feed_in)
+            is_away = store is self.site.vehicle and self._is_away
+            why = reason(planned, value, terms.retail, terms.feed_in, is_away=is_away)
             contract = positions.get(store.device, 0)
             power = planned * 3600 // seconds
             devices[store.device] = {"w": power, "wh": planned, "contract_wh": contract, "value": value, "why": why}
@@ -250,6 +254,8 @@ class SiteAgent:
         if self._states is None:
             return {}
         told, faults = self._states.read()
+        strange = sorted(set(told) - set(self.site.devices))[:MOST_STRANGE]
+        faults += (f"it tells of {', '.join(strange)}, no device of this site",) if strange else ()
         self.say("state-file", "; ".join(faults), now)
         states = {device: state for device, state in told.items() if state.time <= now}
         for store, level in ((self.site.battery, self._battery), (self.site.vehicle, self._vehicle)):
@@ -277,6 +283,7 @@ class SiteAgent:
         """Note by slot where the vehicle was and what it drove, as far as that was said."""
         car = self.site.vehicle
         state = states.get(car.device) if car is not None else None
+        self._is_away = state is not None and state.plugged is False
         if car is None or self._driving is None or state is None or state.plugged is None:
             return
         slot = now // self.site.slot_seconds
@@ -332,6 +339,7 @@ class SiteAgent:
         if known.vehicle is not None:
             what["vehicle"] = {
                 "level": known.vehicle.level_wh,
+                "away": tuple(not bus for bus in known.vehicle.buses[:8]),
                 "wh": plan.vehicle_wh[:8],
                 "value": plan.vehicle_value[:8],
                 "leaves": next((known.first + at for at, least in enumerate(known.vehicle.least_wh) if least), None),

@@ -46,7 +46,9 @@ def _shaded(view: SlotView, side: Side, rung: Rung) -> Rung:
     shade = _best_shade(margins) * view.experience // (view.experience + SURE_AFTER)
     if shade == 0:
         return rung
-    return rung._replace(limit=rung.value - sign * shade, why=f"{rung.why}, {shade} kept back until the gate is near")
+    return rung._replace(
+        limit=rung.value - sign * shade, why=f"{rung.why}, {ladder.a_kwh(shade)} kept back until the gate is near"
+    )
 
 
 def _best_shade(margins: Sequence[int]) -> int:

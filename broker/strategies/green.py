@@ -27,7 +27,9 @@ def wishes(view: SlotView) -> tuple[Wish, ...]:
     """The better side of the curve; what is bought with a premium and the wish for renewable energy."""
     premium = premium_of(view)
     buys = tuple(
-        rung._replace(limit=min(view.retail, rung.value + premium), why=f"{rung.why}, {premium} more if it is green")
+        rung._replace(
+            limit=min(view.retail, rung.value + premium), why=f"{rung.why}, {ladder.a_kwh(premium)} more if it is green"
+        )
         for rung in ladder.rungs(view, "buy")
     )
     side, rungs = ladder.better_of(view, buys, ladder.rungs(view, "sell"))

@@ -1,6 +1,7 @@
 """A site's broker without a network: what it orders, and what it does and says when things are not as they should."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +13,7 @@ import pytest
 from broker import site_agent
 from broker.changes import Place
 from broker.decision import Budget, Decision, Terms
+from broker.explain import lines_of, stories
 from broker.journal import Journal, entries
 from broker.measured import Earlier, Measured
 from broker.prices import PriceBook
@@ -59,6 +61,7 @@ STRANGE = (
     {"kind": "drove", "time": 1, "slot": None, "place": "home", "km": []},
 )
 """Entries of a journal that say nothing."""
+STARTED = {"kind": "started", "time": NOW, "slot_seconds": SLOT_S}
 RICH = Budget(1, dict.fromkeys(DEVICES, 50 * 10**9), 800, 900)
 
 
@@ -202,6 +205,37 @@ def test_states_of_the_past_and_of_the_future(stage: Stage) -> None:
     assert stage.decide().outlook.battery_wh == 3200
     assert any(f"tells of {BATTERY} at a time to come" in words for words in stage.said())
     assert any(f"nothing was said for a while of {EV}" in words for words in stage.said())
+
+
+def test_a_row_of_no_device_of_the_site_is_told_of(stage: Stage) -> None:
+    stage.states(f"{NOW},{BATTERY},3000,,,", f"{NOW},home-9/ev,9000,yes,,")
+    stage.decide()
+    assert any("it tells of home-9/ev, no device of this site" in words for words in stage.said())
+
+
+def test_a_vehicle_that_is_away_is_told_as_away(stage: Stage) -> None:
+    """To the home's controller and by explain; once it is back no more."""
+    stage.states(f"{NOW},{EV},9000,no,,")
+    stage.decide()
+    assert setpoint(stage, EV)["why"] == "is away: not plugged in"
+    told = stories([STARTED, *entries(stage.directory / "journal")])[FIRST]
+    (line,) = [line for line in lines_of("home-01", told) if line.startswith("  vehicle")]
+    assert line == "  vehicle   is away, not plugged in, with 9000 Wh by what is known"
+    stage.states(f"{NOW + 60},{EV},8000,yes,,")
+    stage.decide(now=NOW + 60)
+    assert "away" not in setpoint(stage, EV)["why"]
+    told = stories([STARTED, *entries(stage.directory / "journal")])[FIRST]
+    assert not any("is away" in line for line in lines_of("home-01", told))
+
+
+def test_reasons_are_in_tokens_a_kwh_like_the_prices_beside_them(stage: Stage) -> None:
+    whys = [order.why for order in orders(stage.decide())]
+    assert whys and all(re.search(r": worth \d\.\d{3} a kWh to us", why) for why in whys)
+
+
+def setpoint(stage: Stage, device: str) -> dict[str, Any]:
+    stage.agent.setpoint(NOW, FIRST, terms(FIRST))
+    return dict(json.loads((stage.directory / "setpoints.json").read_text())["devices"][device])
 
 
 def test_a_strategy_that_fails_places_nothing_and_is_told_once(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,16 +8,19 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import distributed
 import msgspec
 import pytest
 from click.testing import CliRunner
 
+from broker.backtest import engine
 from broker.backtest.backtest_command import backtest
 from broker.backtest.result import Study, from_json, to_json
 from broker.backtest.setup import Run, read_homes, span_of
 from broker.backtest.study import study
+from broker.strategies.table import strategy_of
 from node.errors import RefusedError
 from tests.broker import backtest_homes
 
@@ -56,6 +59,20 @@ def timeless(found: Study) -> bytes:
     return to_json(
         msgspec.structs.replace(found, runs=tuple(msgspec.structs.replace(run, cpu_seconds=0.0) for run in found.runs))
     )
+
+
+def test_a_strategy_that_fails_ends_the_backtest_with_one_line(
+    homes_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = ModuleType("mine")
+    mine.__file__ = "mine.py"
+    vars(mine)["wishes"] = lambda view: [view.slot]
+    monkeypatch.setattr(engine, "STRATEGIES", {"truthful": strategy_of(mine)})
+    arguments = ["--homes", str(homes_file), "--no-vehicles", "--grid", "none", "--jobs", "1"]
+    shown = CliRunner().invoke(backtest, arguments)
+    assert shown.exit_code != 0
+    (line,) = shown.stderr.splitlines()
+    assert "bad-strategy" in line and "mine.py: `wishes` gave a list, not a tuple of Wish" in line
 
 
 def test_a_study_says_for_each_group_of_runs_what_its_seeds_came_to(serial: Study, runs: list[Run]) -> None:
