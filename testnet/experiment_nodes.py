@@ -2,7 +2,8 @@
 
 Block time follows the clock, an hour in ``slot_ms``; the engine decides for each slot while it passes. What it does is
 what it does in one process, as long as its orders are in a block before the auction that they are for: how long before
-is measured, and the same days are replayed in one process and the bills compared.
+is measured, and the same days are replayed in one process and the bills compared. If the machine is too busy for the
+pace, they begin again at a slower one (``experiment_pace.py``).
 """
 
 import json
@@ -27,8 +28,9 @@ from chaincode.settlement_messages import reading_message
 from node.errors import RefusedError
 from testnet.chain_exchange import ChainExchange, Lateness, Traffic
 from testnet.cluster import Agreement, Cluster
+from testnet.experiment_pace import Rehearsal, TooQuickError
 from testnet.experiment_result import HomeOnNodes, Week
-from testnet.genesis import build_network
+from testnet.genesis import Network, build_network
 from testnet.sender import Clock
 
 NODES: Final = 4
@@ -55,18 +57,33 @@ class Lived(NamedTuple):
     audit: "subprocess.Popen[bytes]"
 
 
-def live(run: Run, directory: Path, slot_ms: int, tell: Callable[[float], None]) -> Lived:
+def live(
+    run: Run, directory: Path, slot_ms: int, tell: Callable[[float], None], *, may_slow_down: bool = False
+) -> Lived:
     """Make a network in ``directory``, live the days of ``run`` on it, stop it, and have its chain audited.
 
-    Raises ConfigError and RefusedError as building, starting and trading do.
+    An hour takes ``slot_ms``; with ``may_slow_down`` longer, if the first day shows that it must. Raises ConfigError
+    and RefusedError as building, starting and trading do.
     """
     scene = build(run)
+    while True:  # each pace is slower than the one before, and the slowest is kept
+        try:
+            return _lived(run, scene, directory, slot_ms, may_slow_down, tell)
+        except TooQuickError as error:
+            slot_ms = error.slot_ms
+            shutil.rmtree(directory)
+
+
+def _lived(
+    run: Run, scene: Scene, directory: Path, slot_ms: int, is_rehearsed: bool, tell: Callable[[float], None]
+) -> Lived:
+    """At one pace. Raises TooQuickError if ``is_rehearsed`` and the first day shows that it is too quick."""
     foresight = Foresight(scene, WeekByWeek(scene.homes, scene.span))
     keys = known_keys([site.network for site in scene.sites])
     cluster = _started(scene.world, directory, slot_ms)
     network = cluster.network
     try:
-        with ChainExchange(network.genesis, network.gateways, keys.by_public) as exchange:
+        with _exchange(scene.world, network, keys, slot_ms, is_rehearsed) as exchange:
             replay = Replay(scene, foresight, exchange, _meters(scene, keys, network.genesis.chain))
             replay.run(tell)
             costs = broker_costs(scene, replay)
@@ -83,6 +100,12 @@ def live(run: Run, directory: Path, slot_ms: int, tell: Callable[[float], None])
     sums = [replay.accounts.bill(name, world.first_slot, world.end_slot).sums for name in names]
     traded_wh, estimated = sum(each.bought_wh for each in sums), sum(each.estimated for each in sums)
     return Lived(run, names, tuple(costs), traded_wh, estimated, traffic, lateness, agreement, slot_ms, audit)
+
+
+def _exchange(world: World, network: Network, keys: SecretKeys, slot_ms: int, is_rehearsed: bool) -> ChainExchange:
+    if is_rehearsed:
+        return Rehearsal(network.genesis, network.gateways, keys.by_public, world, slot_ms)
+    return ChainExchange(network.genesis, network.gateways, keys.by_public)
 
 
 def _started(world: World, directory: Path, slot_ms: int) -> Cluster:

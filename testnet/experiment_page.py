@@ -63,8 +63,9 @@ def _lead(material: Material) -> str:
     return (
         f"{len(homes) - shops} measured homes with panels, batteries and cars, and {shops} shops, trade electricity "
         f"hour by hour for {year.days} days on a real kind of low-voltage grid. Software brokers place every order "
-        f"from forecasts alone. Together they pay {abs(year.bill_pct.mean):.1f} % {found} than with the utility only."
-    )
+        f"from forecasts alone. Together they pay {abs(year.bill_pct.mean):.1f} % {found} than with the utility only. "
+        f"{material.figures.noise_words}"
+    ).strip()
 
 
 def _tiles(figures: Figures) -> list[Tile]:
@@ -72,6 +73,7 @@ def _tiles(figures: Figures) -> list[Tile]:
     mean_met, worst_met, share_met = sections.targets(year)
     differing = sum(week.differing for week in weeks)
     bills = sum(len(week.homes) for week in weeks)
+    equal = f"{bills - differing} of {bills}"
     seeds = figures.strategies[0]
     many = f"{seeds.seeds} {'seed' if seeds.seeds == 1 else 'seeds'} of {seeds.days} days"
     spread = f"{many}: {signed(seeds.bill_pct.least)} to {signed(seeds.bill_pct.largest)}"
@@ -100,11 +102,14 @@ def _tiles(figures: Figures) -> list[Tile]:
             "of driving is renewable",
             f"the trial: {TRIAL_RENEWABLE_DRIVING_PCT:.0f} %, another place",
         ),
+        Tile(equal, "weekly bills agree on real nodes", "with those of one process, to the base unit", not differing)
+        if not figures.busy_words
+        else Tile("late", "on real nodes", f"{figures.busy_words} ({equal} weekly bills agree)", False),
         Tile(
-            f"{bills - differing} of {bills}",
-            "weekly bills agree on real nodes",
-            "with those of one process, to the base unit",
-            not differing,
+            f"{sum(week.is_agreed for week in weeks)} of {len(weeks)}",
+            "chains with one state root",
+            "the same on all four nodes, and replayed from the genesis",
+            all(week.is_agreed for week in weeks),
         ),
         Tile(
             percent(lines, 0),

@@ -15,6 +15,8 @@ TRIAL_BILL_PCT: Final = -9.0
 TRIAL_RENEWABLE_DRIVING_PCT: Final = 43.0
 TRIAL_CO2_PCT: Final = -38.0
 """Of the trial in Higashi-Fuji, 2019 to 2020."""
+WHOLE_DAYS: Final = 7
+"""Of a season: fewer say nothing."""
 
 
 class Case(msgspec.Struct, frozen=True):
@@ -107,6 +109,23 @@ class Figures(msgspec.Struct, frozen=True):
     weeks: tuple[Week, ...]
     seconds: float
     cores: int
+
+    @property
+    def busy_words(self) -> str:
+        """Why bills on nodes differ from those in one process, "" if no order was late."""
+        late, groups = sum(week.late for week in self.weeks), sum(week.groups for week in self.weeks)
+        return f"busy machine: {late:,} of {groups:,} orders late; bills differ for that reason" if late else ""
+
+    @property
+    def noise_words(self) -> str:
+        """What to think of rows that are shorter than a week, "" if there are none."""
+        days = min(case.days for case in (self.year, *self.seasons))
+        if days >= WHOLE_DAYS:
+            return ""
+        return (
+            f"Rows of {days} {'day' if days == 1 else 'days'} are noise of stock and trips: they show that everything "
+            "runs. Only the whole run, without --quick, counts."
+        )
 
 
 class Named(NamedTuple):

@@ -19,6 +19,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from broker.data.homes import load_homes
 from node.errors import RefusedError
 from testnet.experiment_nodes import GENTLE, Lived, live, week_of
+from testnet.experiment_pace import FIRST_MS
 from testnet.experiment_page import page
 from testnet.experiment_result import Figures, by_season, case_of
 from testnet.experiment_sections import Material
@@ -32,11 +33,12 @@ TABLE_NAME: Final = "table.md"
 NODES_NAME: Final = "nodes"
 
 
-def run_experiment(extent: Extent, directory: Path, slot_ms: int, command: str) -> Figures:
+def run_experiment(extent: Extent, directory: Path, slot_ms: int | None, command: str) -> Figures:
     """Everything that ``extent`` says; writes the report. Raises ConfigError and RefusedError of its parts.
 
     While nodes live their days, which leaves most of the machine idle, the runs in one process go on beside them, and
-    give way to them.
+    give way to them. ``slot_ms``: an hour on nodes; None: as the machine can, and a season begins at the pace that the
+    one before came to.
     """
     begun = time.monotonic()
     _make_room(directory)
@@ -45,11 +47,14 @@ def run_experiment(extent: Extent, directory: Path, slot_ms: int, command: str) 
     cores = os.cpu_count() or 1
     aside = ThreadPoolExecutor(max_workers=1, initializer=os.nice, initargs=(GENTLE,))
     lived: list[Lived] = []
+    pace = FIRST_MS if slot_ms is None else slot_ms
     try:
         with _bars(["in one process", *(f"on nodes, {season}" for season in extent.on_nodes[0])]) as tells:
             replaying = aside.submit(replay, extent, tells[0], cores)
             for season, tell in zip(extent.on_nodes[0], tells[1:], strict=True):
-                lived.append(live(week_run(extent, season), directory / NODES_NAME / season, slot_ms, tell))
+                run, place = week_run(extent, season), directory / NODES_NAME / season
+                lived.append(live(run, place, pace, tell, may_slow_down=slot_ms is None))
+                pace = lived[-1].slot_ms
             found = replaying.result()
     except BaseException:
         for child in multiprocessing.active_children():

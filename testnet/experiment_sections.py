@@ -249,7 +249,7 @@ def spread(material: Material) -> Section:
     )
     return Section(
         "Seasons, strategies, seeds, and the assumption that matters most",
-        (),
+        (material.figures.noise_words,) if material.figures.noise_words else (),
         (
             Chart("By season", _seasons(material.figures), charts.spreads([year, *material.figures.seasons], goal)),
             Chart("Strategies", says, charts.spreads(cases, goal)),

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+import click
 import msgspec
 
 from cli.output import print_table
@@ -36,19 +37,33 @@ def table(figures: Figures) -> str:
     lines = [
         took,
         "",
+        *([figures.noise_words, ""] if figures.noise_words else []),
         _line(HEADS),
         _line(["---"] + ["---:"] * (len(HEADS) - 1)),
         *(_line(row) for row in rows(figures)),
         "",
     ]
-    heads = ("week on nodes", "blocks", "transactions", "late orders", "least spare, ms", "bills equal", "nodes agree")
+    heads = (
+        "week on nodes",
+        "ms an hour",
+        "blocks",
+        "transactions",
+        "late orders",
+        "least spare, ms",
+        "bills equal",
+        "nodes agree",
+    )
     lines += [_line(heads), _line(["---"] + ["---:"] * (len(heads) - 1))]
     lines += [_line(_week(week)) for week in figures.weeks]
+    if figures.busy_words:
+        lines += ["", f"On nodes, {figures.busy_words}."]
     return "\n".join(lines) + "\n"
 
 
 def print_table_of(figures: Figures) -> None:
     """On the terminal."""
+    if figures.noise_words:
+        click.echo(figures.noise_words)
     print_table("What it came to", list(HEADS), [list(row) for row in rows(figures)])
 
 
@@ -73,6 +88,7 @@ def _row(case: Case) -> tuple[str, ...]:
 def _week(week: Week) -> tuple[str, ...]:
     return (
         f"{week.season}, {week.first_day}",
+        str(week.slot_ms),
         f"{week.blocks:,}",
         f"{week.transactions:,}",
         f"{week.late} of {week.groups:,}",

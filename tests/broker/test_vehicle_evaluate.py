@@ -10,6 +10,7 @@ from broker.vehicles.evaluate import METHODS, SHORTAGE_PRICES, Year, evaluate
 from broker.vehicles.fleet import MAKES
 from broker.vehicles.hold import hold
 from broker.vehicles.vehicles_command import vehicles
+from cli import output
 
 
 @pytest.fixture(scope="module")
@@ -62,3 +63,13 @@ def test_the_command_prints_a_table_and_json() -> None:
     assert {"known", "new", "need_wh", "method", "make"} <= set(answer["forecast"][0])
     assert set(answer["forecast"][0]["known"]["dear_cost"]) == {"mean", "spread"}
     assert CliRunner().invoke(vehicles, ["--seeds", "0"]).exit_code == 2
+
+
+def test_on_a_narrow_terminal_no_word_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At 80 columns the figures that matter stay, and what is left out is named."""
+    monkeypatch.setattr(output, "PIPE_WIDTH", 80)
+    lines = CliRunner().invoke(vehicles, ["--seeds", "1", "--days", "28"]).output.splitlines()
+    heads = [line for line in lines if line.startswith("make")]
+    assert len(heads) == 2 and all(len(line) <= 80 for line in heads)
+    assert "method" in heads[0] and "error of median" in heads[0]
+    assert sum("a wider terminal" in line for line in lines) == 1

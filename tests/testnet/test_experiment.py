@@ -139,6 +139,18 @@ def test_the_page_says_what_is_late(community: Community) -> None:
     good, late = (page(experiment_study.material(community, late=late)) for late in (0, 3))
     assert "44 of 44" in good and "No order missed its auction" in good
     assert "42 of 44" in late and "6 of 192 groups of orders" in late
+    assert "busy machine: 6 of 192 orders late; bills differ for that reason" in late and "busy machine" not in good
+    assert all("2 of 2" in each and "chains with one state root" in each for each in (good, late))
+
+
+def test_short_rows_are_called_noise(community: Community, html: str) -> None:
+    """Where a season is two days; not where it is a week."""
+    figures = experiment_study.material(community).figures
+    assert figures.noise_words.startswith("Rows of 2 days are noise") and figures.noise_words in html
+    assert figures.noise_words in table(figures).split("| ---")[0]
+    week = tuple(msgspec.structs.replace(case, days=7) for case in (figures.year, *figures.seasons))
+    whole = msgspec.structs.replace(figures, year=week[0], seasons=week[1:])
+    assert not whole.noise_words and "noise" not in table(whole)
 
 
 def test_the_same_figures_make_the_same_page(community: Community, html: str) -> None:
