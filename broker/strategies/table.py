@@ -23,7 +23,15 @@ MOST: Final = 2**63
 def _found() -> dict[str, Strategy]:
     here = Path(__file__)
     names = sorted(path.stem for path in here.parent.glob("*.py") if path != here and path.stem != "__init__")
-    return {name: strategy_of(import_module(f"broker.strategies.{name}")) for name in names}
+    return {name: strategy_of(_loaded(here.with_name(f"{name}.py"))) for name in names}
+
+
+def _loaded(path: Path) -> ModuleType:
+    try:
+        return import_module(f"broker.strategies.{path.stem}")
+    except Exception as error:  # as one that does not parse, or imports what is not there
+        words = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ConfigError("bad-strategy", f"{path} cannot be loaded: {words}") from error
 
 
 def strategy_of(module: ModuleType) -> Strategy:
