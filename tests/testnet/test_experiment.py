@@ -164,6 +164,19 @@ def test_the_table_in_the_documentation_is_that_of_the_run() -> None:
     assert table(figures) in DOCS.read_text("utf-8")
 
 
+def test_the_documentation_has_a_place_for_the_table(community: Community, tmp_path: Path) -> None:
+    """What `make experiment` does at its end: nothing but the figures changes in the page."""
+    figures, page_ = tmp_path / "experiment.json", tmp_path / "experiment.md"
+    made = experiment_study.material(community).figures
+    figures.write_bytes(msgspec.json.encode(made))
+    old = DOCS.read_text("utf-8")
+    page_.write_text(old, "utf-8")
+    write_table(figures, page_)
+    new = page_.read_text("utf-8")
+    assert old.count(BEGIN) == old.count(END) == new.count(BEGIN) == new.count(END) == 1 and table(made) in new
+    assert new.partition(BEGIN)[0] == old.partition(BEGIN)[0] and new.partition(END)[2] == old.partition(END)[2]
+
+
 def test_a_new_table_takes_the_place_of_the_old(community: Community, tmp_path: Path) -> None:
     figures = experiment_study.material(community).figures
     file, page_ = tmp_path / "figures.json", tmp_path / "page.md"
