@@ -28,7 +28,7 @@ def experiment(directory: Path, quick: bool, days_on_nodes: int | None, slot_ms:
     """Let brokers trade for 17 measured homes and 5 shops on a real kind of grid, and report what it came to.
 
     Bills against the utility alone and against perfect foresight, with and without distance charge and line limits, for
-    a whole year; and a week of every season through four real nodes.
+    a whole year; and five days of every season through four real nodes.
 
     Example: watt testnet experiment --quick
     """

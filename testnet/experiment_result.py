@@ -15,7 +15,7 @@ TRIAL_BILL_PCT: Final = -9.0
 TRIAL_RENEWABLE_DRIVING_PCT: Final = 43.0
 TRIAL_CO2_PCT: Final = -38.0
 """Of the trial in Higashi-Fuji, 2019 to 2020."""
-WHOLE_DAYS: Final = 7
+WHOLE_DAYS: Final = 5
 """Of a season: fewer say nothing."""
 
 
@@ -95,8 +95,8 @@ class Week(msgspec.Struct, frozen=True):
 
 
 class Figures(msgspec.Struct, frozen=True):
-    """``year``: the chosen strategy; ``seasons``: a week of each with it; ``strategies``, ``variants`` (the first is as
-    it is): of a week of each season; ``weeks``: on nodes; ``weak_pct``: of the limits, what the weak grid has.
+    """``year``: the chosen strategy; ``seasons``: some days of each with it; ``strategies``, ``variants`` (the first is
+    as it is): of some days of each season; ``weeks``: on nodes; ``weak_pct``: of the limits, what the weak grid has.
     ``seconds``: what it took on ``cores``."""
 
     command: str
@@ -118,7 +118,7 @@ class Figures(msgspec.Struct, frozen=True):
 
     @property
     def noise_words(self) -> str:
-        """What to think of rows that are shorter than a week, "" if there are none."""
+        """What to think of rows that are shorter than that, "" if there are none."""
         days = min(case.days for case in (self.year, *self.seasons))
         if days >= WHOLE_DAYS:
             return ""

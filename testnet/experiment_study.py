@@ -1,8 +1,8 @@
 """Which runs the experiment is made of, and what is made of them.
 
-The chosen strategy lives a whole year, in parts side by side (``experiment_year.py``). It lives a week of each season
-with several seeds, and so does, with one, every other strategy, and it with every variant of grid and feed-in. The same
-weeks are lived on real nodes (``experiment_nodes.py``), and the bills compared.
+The chosen strategy lives a whole year, in parts side by side (``experiment_year.py``). It lives five days of each
+season with several seeds, and so does, with one, every other strategy, and it with every variant of grid and feed-in.
+The same days are lived on real nodes (``experiment_nodes.py``), and the bills compared.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -54,8 +54,8 @@ FULL: Final = Extent(
     seeds=(1, 2, 3),
     strategies=STRATEGIES,
     seasons=("winter", "spring", "summer", "autumn"),
-    days=7,
-    on_nodes=(("winter", "spring", "summer", "autumn"), 7),
+    days=5,
+    on_nodes=(("winter", "spring", "summer", "autumn"), 5),
 )
 QUICK: Final = Extent(
     name="a fortnight",

@@ -24,7 +24,7 @@ HEADS: Final = (
 
 
 def rows(figures: Figures) -> Iterator[tuple[str, ...]]:
-    """The year, then a week of each season, every strategy and variant of the weeks."""
+    """The year, then some days of each season, every strategy and variant of these."""
     yield _row(figures.year)
     yield from (_row(case) for case in figures.seasons)
     yield from (_row(case) for case in figures.strategies)
