@@ -31,7 +31,7 @@ help:
 	@echo "make random  auctions, books, whole days of the market and lives of budgets, RANDOM_TIMES=$(RANDOM_TIMES) as many as in make test"
 	@echo "make fuzz    every decoder under a coverage-guided fuzzer, FUZZ_SECONDS=$(FUZZ_SECONDS) each"
 	@echo "make mutants break the code on purpose, one way after another; something must notice each"
-	@echo "make bench   throughput, latency, auction, budgets, ledger, recovery, members, a community (about 40 minutes); results in bench/results"
+	@echo "make bench   throughput, latency, auction, budgets, plans, ledger, recovery, members, a community (about 40 minutes); results in bench/results"
 	@echo "make soak    SOAK_MINUTES=$(SOAK_MINUTES) of a member that floods the others: memory and latency"
 	@echo "make simbench  install the data of a real low-voltage grid (400 MB), for \`watt testnet up --grid simbench\`"
 	@echo "make proto   regenerate protos/*_pb2*"
@@ -119,6 +119,7 @@ bench: $(VENV)/.ready $(VENV)/.simbench
 	$(BIN)/watt bench recovery --json > bench/results/recovery.json
 	$(BIN)/watt bench retention --json > bench/results/retention.json
 	$(BIN)/watt bench scale --json > bench/results/scale.json
+	$(BIN)/watt bench plan --json > bench/results/plan.json
 	$(BIN)/watt bench statement --json > bench/results/statement.json
 	$(BIN)/watt bench community --json > bench/results/community.json
 
