@@ -29,8 +29,8 @@ DAYS = 1
 
 @pytest.fixture(scope="module")
 def homes_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two homes for eight days, as a stranger's table."""
-    found = backtest_homes.homes(DAYS, count=2)
+    """Two homes for eight days, one with panels, as a stranger's table."""
+    found = backtest_homes.homes(DAYS, count=2, panels=1)
     path = tmp_path_factory.mktemp("homes") / "homes.csv"
     rows = ["home,slot,load_wh,sun_wh,price,feed_in,battery_wh,battery_w"]
     for home in found.homes:
