@@ -27,6 +27,7 @@ TAG_RECEIPT = b"watt/receipt/1\0"
 TAG_EVENTS = b"watt/events/1\0"
 TAG_HOOK = b"watt/hook/1\0"
 TAG_READ = b"watt/read/1\0"
+TAG_SIGNED_READ = b"watt/signed-read/1\0"
 TAG_RECEIVED = b"watt/received/1\0"
 
 
