@@ -26,7 +26,7 @@ help:
 	@echo "make company a month of 12 shops with budgets for 384 devices on four nodes (about 8 minutes)"
 	@echo "make experiment  a year of brokers for 17 homes and 5 shops, with a report to look at (about half an hour)"
 	@echo "make test    check, then every test (the same as CI)"
-	@echo "make check   formatting, lint, types, import contract, generated code"
+	@echo "make check   formatting, lint, types, import contract, generated code, known weaknesses"
 	@echo "make sim     the simulator at length: SIM_SEEDS=$(SIM_SEEDS) (about an hour), and every small history"
 	@echo "make random  auctions, books, whole days of the market and lives of budgets, RANDOM_TIMES=$(RANDOM_TIMES) as many as in make test"
 	@echo "make fuzz    every decoder under a coverage-guided fuzzer, FUZZ_SECONDS=$(FUZZ_SECONDS) each"
@@ -92,6 +92,9 @@ check: $(VENV)/.ready proto-check
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/bandit -q -r -c pyproject.toml protos chaincode node cli
+	$(BIN)/bandit -q -r -s B101,B105,B311,B404,B603,B607 broker testnet bench
+	$(BIN)/python tests/advisories.py requirements/runtime.txt
 
 sim: $(VENV)/.ready
 	$(BIN)/watt sim small-scope --all
