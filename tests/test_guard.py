@@ -15,6 +15,7 @@ from node.limits import CALLS_BURST
 from protos import gateway_pb2 as pb
 from protos import gateway_pb2_grpc as pb_grpc
 
+CHAIN = bytes(32)
 BLOCK = pb.BlockEvents(height=1, transaction_ids=bytes(1_000_000)).SerializeToString()
 
 
@@ -47,7 +48,7 @@ def served(use: "Callable[[pb_grpc.GatewayAsyncStub, Misbehaving], Awaitable[Non
 
     async def scenario() -> None:
         service = Misbehaving()
-        server = grpc.aio.server(interceptors=(Guard(faults.append, patience_s=0.3),))
+        server = grpc.aio.server(interceptors=(Guard(faults.append, CHAIN, patience_s=0.3),))
         pb_grpc.add_GatewayServicer_to_server(service, server)
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()

@@ -22,6 +22,10 @@ RETRY_MS: Final = {
 
 _STATUS: Final = {
     "bad-signature": grpc.StatusCode.UNAUTHENTICATED,
+    "bad-read-signature": grpc.StatusCode.UNAUTHENTICATED,
+    "stale-read": grpc.StatusCode.UNAUTHENTICATED,
+    "sign-first": grpc.StatusCode.UNAUTHENTICATED,
+    "not-allowed": grpc.StatusCode.PERMISSION_DENIED,
     "wrong-chain": grpc.StatusCode.FAILED_PRECONDITION,
     "expired": grpc.StatusCode.FAILED_PRECONDITION,
     "nonce-used": grpc.StatusCode.FAILED_PRECONDITION,

@@ -2,12 +2,15 @@
 
 So the service's methods raise ``RefusedError`` and nothing else, and bytes that are no request never reach them.
 A client that takes no answer of a stream for a while is cut off, and one that asks too fast is told to wait.
+Who asks is known here and handed on as ``reader``: the key that signed the call (``node/model/read.py``).
 """
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, NoReturn, TypeAlias
+from contextvars import ContextVar
+from typing import Any, Final, NamedTuple, NoReturn, TypeAlias
 
 import grpc
 import grpc.aio
@@ -17,6 +20,8 @@ from node.errors import NodeFault, RefusedError
 from node.gateway.codes import abort
 from node.gateway.pace import Pace
 from node.limits import CALLS_BURST, CALLS_PER_SECOND, PACED_CONNECTIONS, SUBSCRIBER_PATIENCE_SECONDS
+from node.model.keys import verify
+from node.model.read import READ_KEY, SIGNED_CALLS, check_read
 
 log = logging.getLogger("watt.gateway")
 
@@ -26,14 +31,28 @@ PACED = ("Query", "Nonce", "Block", "Status", "List", "Chunk", "Blocks")
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
+reader: Final[ContextVar[bytes]] = ContextVar("reader", default=b"")
+"""The key that signed the call under way; empty if nobody did. Every call runs in a context of its own."""
+
 _MALFORMED = object()
 
 
-class Guard(grpc.aio.ServerInterceptor):
-    """Wraps the handlers of the gateway's services; others (health, reflection) pass unchanged."""
+class _Arrived(NamedTuple):
+    """A request of a call that may be signed: what it says, and the bytes that were signed."""
 
-    def __init__(self, failed: Callable[[NodeFault], None], patience_s: float = SUBSCRIBER_PATIENCE_SECONDS) -> None:
+    request: Any
+    data: bytes
+
+
+class Guard(grpc.aio.ServerInterceptor):
+    """Wraps the handlers of the gateway's services; others (health, reflection) pass unchanged. ``chain``: the id that
+    reads are signed for."""
+
+    def __init__(
+        self, failed: Callable[[NodeFault], None], chain: bytes, patience_s: float = SUBSCRIBER_PATIENCE_SECONDS
+    ) -> None:
         self._failed = failed
+        self._chain = chain
         self._patience_s = patience_s
         self._wrapped: dict[str, Handler] = {}
         self._pace = Pace(CALLS_PER_SECOND, CALLS_BURST, PACED_CONNECTIONS)
@@ -49,25 +68,27 @@ class Guard(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None or not method.startswith(PACKAGE):
             return handler
-        self._wrapped[method] = self._wrap(handler, method.rpartition("/")[2] in PACED)
+        self._wrapped[method] = self._wrap(handler, method)
         return self._wrapped[method]
 
-    def _wrap(self, handler: Handler, paced: bool) -> Handler:
-        reader = _tolerant(handler.request_deserializer)
+    def _wrap(self, handler: Handler, method: str) -> Handler:
+        parse = _tolerant(handler.request_deserializer, keep=method in SIGNED_CALLS)
         writer = _encoded_or(handler.response_serializer)
         if handler.stream_stream is not None:
-            return grpc.stream_stream_rpc_method_handler(self._streaming(handler.stream_stream), reader, writer)
+            return grpc.stream_stream_rpc_method_handler(self._streaming(handler.stream_stream, method), parse, writer)
         if handler.unary_stream is not None:
-            return grpc.unary_stream_rpc_method_handler(self._streaming(handler.unary_stream), reader, writer)
+            return grpc.unary_stream_rpc_method_handler(self._streaming(handler.unary_stream, method), parse, writer)
         assert handler.unary_unary is not None
-        return grpc.unary_unary_rpc_method_handler(self._unary(handler.unary_unary, paced), reader, writer)
+        return grpc.unary_unary_rpc_method_handler(self._unary(handler.unary_unary, method), parse, writer)
 
-    def _unary(self, behaviour: Callable[..., Any], paced: bool) -> Callable[..., Any]:
+    def _unary(self, behaviour: Callable[..., Any], method: str) -> Callable[..., Any]:
+        paced = method.rpartition("/")[2] in PACED
+
         async def call(request: Any, context: Context) -> Any:
             try:
                 if paced:
                     self._keep_pace(context.peer())
-                return await behaviour(_checked(request), context)
+                return await behaviour(_checked(self._heard(request, method, context)), context)
             except Exception as error:  # noqa: BLE001  # the edge: nothing that a client does may pass it
                 await self._refuse(error, context)
 
@@ -78,10 +99,25 @@ class Guard(grpc.aio.ServerInterceptor):
             raise RefusedError("too-fast", f"more than {CALLS_PER_SECOND} questions a second over one connection")
         self._pace.spend(peer, 1)
 
-    def _streaming(self, behaviour: Callable[..., Any]) -> Callable[..., Any]:
+    def _heard(self, request: Any, method: str, context: Context) -> Any:
+        """The request alone, after its ``reader`` is known. Raises RefusedError: see ``check_read``."""
+        if not isinstance(request, _Arrived):
+            return request
+        signed = [value for key, value in context.invocation_metadata() or () if key == READ_KEY]
+        if signed:
+            if len(signed) > 1 or not isinstance(signed[0], bytes):
+                raise RefusedError("bad-read-signature", "a read is signed once")
+            now_ms = time.time_ns() // 1_000_000
+            reader.set(check_read(signed[0], self._chain, method, request.data, now_ms, verify))
+        return request.request
+
+    def _streaming(self, behaviour: Callable[..., Any], method: str) -> Callable[..., Any]:
         async def call(request: Any, context: Context) -> None:
             try:
-                checked = _checked_all(request) if isinstance(request, AsyncIterator) else _checked(request)
+                if isinstance(request, AsyncIterator):
+                    checked = _checked_all(request)
+                else:
+                    checked = _checked(self._heard(request, method, context))
                 async for reply in behaviour(checked, context):
                     await self._write(reply, context)
             except Exception as error:  # noqa: BLE001  # the edge: nothing that a client does may pass it
@@ -106,14 +142,16 @@ class Guard(grpc.aio.ServerInterceptor):
         await abort(context, RefusedError("internal", "the node could not answer; its log says why"))
 
 
-def _tolerant(parse: Callable[[bytes], Any] | None) -> Callable[[bytes], Any]:
+def _tolerant(parse: Callable[[bytes], Any] | None, *, keep: bool) -> Callable[[bytes], Any]:
+    """``parse`` that marks what does not decode; with ``keep`` the bytes go along, as they arrived."""
     assert parse is not None
 
     def parse_or_mark(data: bytes) -> Any:
         try:
-            return parse(data)
+            request = parse(data)
         except DecodeError:
             return _MALFORMED
+        return _Arrived(request, data) if keep else request
 
     return parse_or_mark
 

@@ -105,7 +105,7 @@ class GatewayServer:
     def __init__(self, backend: Backend, listen: str) -> None:
         self._listen = listen
         self._server = grpc.aio.server(
-            interceptors=(Guard(backend.failed),),
+            interceptors=(Guard(backend.failed, backend.genesis.chain),),
             options=_SERVER_OPTIONS,
             maximum_concurrent_rpcs=MAX_CLIENT_CALLS,
         )

@@ -52,7 +52,7 @@ async def served(*services: SnapshotService) -> AsyncIterator[tuple[str, ...]]:
         addresses = []
         for service in services:
             faults: list[NodeFault] = []
-            server = grpc.aio.server(interceptors=(Guard(faults.append),))
+            server = grpc.aio.server(interceptors=(Guard(faults.append, service._chain),))
             pb_grpc.add_SnapshotsServicer_to_server(service, server)
             addresses.append(f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}")
             await server.start()
