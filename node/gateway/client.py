@@ -29,9 +29,10 @@ from node.gateway.answers import (
     node_info_of,
     tx_status,
 )
-from node.gateway.codes import UNREACHABLE, NotNowError, error_from
+from node.gateway.channel import open_channel
+from node.gateway.codes import UNREACHABLE, UNTRUSTED, NotNowError, error_from
 from node.model.codec import Value, sha256
-from node.model.keys import SIGNATURE_BYTES, TAG_TX_ID
+from node.model.keys import SIGNATURE_BYTES, TAG_TX_ID, Signer
 from protos import gateway_pb2 as pb
 from protos import gateway_pb2_grpc as pb_grpc
 
@@ -71,21 +72,32 @@ _SILENT = {UNREACHABLE: "does not answer", "stopping": "is stopping", "not-a-mem
 @dataclass(slots=True)
 class _Target:
     address: str
+    reader: Signer | None
+    chain: bytes | None
+    roots: bytes | None
     channel: grpc.aio.Channel | None = field(default=None)
 
     def stub(self) -> "pb_grpc.GatewayAsyncStub":
         if self.channel is None:
-            self.channel = grpc.aio.insecure_channel(self.address, options=_OPTIONS)
+            self.channel = open_channel(self.address, _OPTIONS, self.reader, self.chain, self.roots)
         return pb_grpc.GatewayStub(self.channel)
 
 
 class Client:
     """Use as ``async with Client("127.0.0.1:7401") as client``. ``targets``: gateway addresses, as
-    ``addresses_in`` takes them, in the order in which to try them."""
+    ``addresses_in`` takes them, in the order in which to try them. ``reader``: the key to read with, None: as a
+    stranger; ``roots``: certificates (PEM) of those who vouch for gateways, None: the gateways are plain; ``chain``:
+    the chain's id if it is known, which reads are signed for."""
 
-    def __init__(self, targets: str | Sequence[str]) -> None:
+    def __init__(
+        self,
+        targets: str | Sequence[str],
+        reader: Signer | None = None,
+        roots: bytes | None = None,
+        chain: bytes | None = None,
+    ) -> None:
         addresses = addresses_in([targets] if isinstance(targets, str) else targets)
-        self._targets = [_Target(address) for address in addresses]
+        self._targets = [_Target(address, reader, chain, roots) for address in addresses]
         self._current = 0
 
     async def __aenter__(self) -> Self:
@@ -208,7 +220,7 @@ class Client:
                     yield block
             except RefusedError as error:
                 behind = error.code == "no-block" and from_height is not None and next_height != from_height
-                if error.code not in (UNREACHABLE, "slow-subscriber", "stopping") and not behind:
+                if error.code not in (UNREACHABLE, UNTRUSTED, "slow-subscriber", "stopping") and not behind:
                     raise
                 await self._find_another(error)
 
@@ -263,7 +275,7 @@ class Client:
     ) -> T:
         """One call, at the first node that answers; ``failures`` collects what those said that did not."""
         failures = [] if failures is None else failures
-        start, absent = self._current, None
+        start, absent, foreign = self._current, None, False
         for offset in range(len(self._targets)):
             index = (start + offset) % len(self._targets)
             target = self._targets[index]
@@ -273,6 +285,8 @@ class Client:
                 error = error_from(failure)
                 if error.code == "below-base":  # it began later than this block: another may have it
                     absent = error
+                elif error.code == UNTRUSTED:
+                    foreign = True
                 elif error.code not in _SILENT:
                     self._current = index
                     raise error from failure
@@ -280,7 +294,7 @@ class Client:
             else:
                 self._current = index
                 return reply
-        raise absent or RefusedError(UNREACHABLE, "; ".join(failures))
+        raise absent or RefusedError(UNTRUSTED if foreign else UNREACHABLE, "; ".join(failures))
 
 
 def addresses_in(texts: Iterable[str]) -> list[str]:
@@ -303,11 +317,16 @@ def tx_id_of(raw: bytes) -> bytes:
     return sha256(TAG_TX_ID, raw[SIGNATURE_BYTES:])
 
 
-def run(targets: str | Sequence[str], use: Callable[[Client], Awaitable[T]]) -> T:
+def run(
+    targets: str | Sequence[str],
+    use: Callable[[Client], Awaitable[T]],
+    reader: Signer | None = None,
+    roots: bytes | None = None,
+) -> T:
     """For synchronous callers: open a client, await ``use(client)``, close it."""
 
     async def main() -> T:
-        async with Client(targets) as client:
+        async with Client(targets, reader, roots) as client:
             return await use(client)
 
     return asyncio.run(main())

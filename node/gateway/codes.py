@@ -10,6 +10,7 @@ from node.errors import RefusedError
 CODE_KEY: Final = "watt-code"
 RETRY_KEY: Final = "watt-retry-ms"
 UNREACHABLE: Final = "unreachable"
+UNTRUSTED: Final = "untrusted-node"
 
 RETRY_MS: Final = {
     "mempool-full": 250,
@@ -50,6 +51,16 @@ _FROM_STATUS: Final = {
 }
 """What a status without our code means: gRPC, or something on the way, answered instead of a node."""
 
+_DISTRUSTED: Final = {
+    "certificate has expired": "shows a certificate that has expired",
+    "certificate is not yet valid": "shows a certificate that is not valid yet; is the clock right?",
+    "is not in peer certificate": "shows a certificate for another address",
+    "CERTIFICATE_VERIFY_FAILED": "shows a certificate that nobody vouches for whom you trust",
+    "certificate signature failure": "shows a certificate that nobody vouches for whom you trust",
+    "WRONG_VERSION_NUMBER": "speaks no TLS",
+}
+"""Words of gRPC about a server that does not prove to be a node of ours, and what people read instead."""
+
 
 def status_of(code: str) -> grpc.StatusCode:
     """The gRPC status that a code travels under."""
@@ -75,13 +86,17 @@ class NotNowError(RefusedError):
 
 
 def error_from(failure: grpc.aio.AioRpcError) -> RefusedError:
-    """The refusal that a failed call stands for; code "unreachable" if no node answered it."""
+    """The refusal that a failed call stands for; code "unreachable" if no node answered it,
+    "untrusted-node" if what answered does not prove to be one."""
     metadata = {str(key): value for key, value in failure.trailing_metadata() or ()}
     code = metadata.get(CODE_KEY)
     message = failure.details() or failure.code().name
     if code is None and "larger than max" in message:
         return RefusedError("oversize", message)
     if code is None:
+        for words, what in _DISTRUSTED.items():
+            if failure.code() == grpc.StatusCode.UNAVAILABLE and words in message:
+                return RefusedError(UNTRUSTED, what)
         return RefusedError(_FROM_STATUS.get(failure.code(), "internal"), message)
     retry = str(metadata.get(RETRY_KEY, ""))
     if retry.isascii() and retry.isdecimal() and len(retry) <= 6:  # whoever answered need not be a node of ours

@@ -8,8 +8,10 @@ from typing import Self, TypeVar
 import grpc
 import grpc.aio
 
+from node.gateway.channel import open_channel
 from node.gateway.codes import NotNowError, error_from
 from node.limits import MAX_CHUNK_BYTES
+from node.model.keys import Signer
 from node.snapshot.fetch import AskChunk, AskList, Listing
 from node.snapshot.follow import AskBlocks, RawBlock
 from node.snapshot.offer import Offer
@@ -28,9 +30,16 @@ _OPTIONS = [
 
 
 class Remote:
-    """Nodes, by their gateways' addresses. Use as ``async with Remote() as remote``. Every call raises RefusedError."""
+    """Nodes, by their gateways' addresses. Use as ``async with Remote() as remote``. Every call raises RefusedError.
 
-    def __init__(self) -> None:
+    ``reader``: the key to ask with, for a node that joins its own; ``chain``: the id of the chain that it is to be;
+    ``roots``: certificates (PEM) of those who vouch for gateways, None: the gateways are plain.
+    """
+
+    def __init__(self, reader: Signer | None = None, chain: bytes | None = None, roots: bytes | None = None) -> None:
+        self._reader = reader
+        self._chain = chain
+        self._roots = roots
         self._channels: dict[str, grpc.aio.Channel] = {}
 
     async def __aenter__(self) -> Self:
@@ -61,7 +70,7 @@ class Remote:
 
     async def _ask(self, source: str, call: "Callable[[pb_grpc.SnapshotsAsyncStub], Awaitable[T]]") -> T:
         if source not in self._channels:
-            self._channels[source] = grpc.aio.insecure_channel(source, options=_OPTIONS)
+            self._channels[source] = open_channel(source, _OPTIONS, self._reader, self._chain, self._roots)
         stub: pb_grpc.SnapshotsAsyncStub = pb_grpc.SnapshotsStub(self._channels[source])
         patience_s = PATIENCE_S
         while True:
