@@ -13,7 +13,7 @@ Genesis settings, all optional (keys in hex, 64 digits):
 ``networks``: arrays ``[id, member, owner_key, bus]``; ``devices``: arrays ``[id, network, kind, key, meter_key, bus or
 null, import_w, export_w, critical, renewable]``.
 
-What is registered lies in ``identity_records.py``; callers find it here as well.
+Keys change in ``key_changes.py``. What is registered lies in ``identity_records.py``; callers find it here as well.
 
 State: ``device-fills/`` device -> last slot with a fill; ``device-moves/`` -> count; ``device-moves/`` index(4) ->
 (device, slot).
@@ -21,7 +21,7 @@ State: ``device-fills/`` device -> last slot with a fill; ``device-moves/`` -> c
 
 from typing import Final, cast
 
-from chaincode import grid, market_products, origin_cursor, roles, slots
+from chaincode import enrolments, grid, market_products, origin_cursor, roles, slots
 from chaincode.contract import Context, Contract, ContractError, Value, query, transaction
 from chaincode.identity_records import (
     KINDS,
@@ -202,16 +202,22 @@ class Identity(Contract):
         export_w: int,
         critical: bool,
         renewable: bool,
+        enrol_until: int = 0,
     ) -> Value:
         """A new device of ``network``, connected at ``bus`` from now on. By an admin, or the network's member.
 
-        Not by the owner: whoever registers a device vouches for its meter. Limits in W, 0 to 10^9.
+        Not by the owner: whoever registers a device vouches for its meter. Limits in W, 0 to 10^9. With a block time
+        ``enrol_until``, ``key`` is a one-time key by which the device enrols its own until then (``enrolments.py``).
         Raises ContractError: not-allowed, unknown-network, bad-id, bad-key, bad-kind, bad-limit, duplicate-id,
-        unknown-bus, too-many.
+        unknown-bus, too-many, key-in-use, bad-expiry (details: the latest time).
         """
         _require_registrar(ctx, "register-device", network_of(ctx, network).member)
+        roles.check_key(key)
         places = () if bus is None else ((slots.current(ctx), bus),)
-        add_device(ctx, Device(device, network, kind, key, meter_key, import_w, export_w, critical, renewable, places))
+        own = roles.NO_KEY if enrol_until else key
+        add_device(ctx, Device(device, network, kind, own, meter_key, import_w, export_w, critical, renewable, places))
+        if enrol_until:
+            enrolments.begin(ctx, enrolments.DEVICE, device, key, enrol_until)
         return None
 
     @transaction

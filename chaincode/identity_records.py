@@ -125,7 +125,8 @@ def add_network(ctx: Context, network: Network) -> None:
 def add_device(ctx: Context, device: Device) -> None:
     """Raises ContractError: as ``Identity.register_device`` says."""
     check_id(device.id)
-    check_key(device.key)
+    if device.key != roles.NO_KEY:
+        check_key(device.key)
     check_key(device.meter_key)
     if device.kind not in KINDS:
         raise ContractError("bad-kind", f"a device is one of {KINDS}")
@@ -142,7 +143,7 @@ def add_device(ctx: Context, device: Device) -> None:
         raise ContractError("too-many", f"a network has at most {MAX_DEVICES} devices")
     put_device(ctx, device)
     ctx.put(_NETWORK_DEVICES + network.id.encode() + b"\0" + network.devices.to_bytes(4, "big"), device.id)
-    ctx.put(_NETWORKS + network.id.encode(), tuple(network._replace(devices=network.devices + 1)))
+    put_network(ctx, network._replace(devices=network.devices + 1))
     roles.add_use(ctx, device.key, "device", device.id)
     roles.add_use(ctx, device.meter_key, "meter", device.id)
     ctx.emit("device-registered", (device.id, network.id), device.kind)
@@ -151,3 +152,8 @@ def add_device(ctx: Context, device: Device) -> None:
 def put_device(ctx: Context, device: Device) -> None:
     """Replace what is on record of a device."""
     ctx.put(_DEVICES + device.id.encode(), tuple(device))
+
+
+def put_network(ctx: Context, network: Network) -> None:
+    """Replace what is on record of a network."""
+    ctx.put(_NETWORKS + network.id.encode(), tuple(network))

@@ -22,6 +22,7 @@ from chaincode.contract import Context, Contract, ContractError, Value
 from chaincode.governance import Governance
 from chaincode.grid import Grid
 from chaincode.identity import Identity
+from chaincode.key_changes import KeyChanges
 from chaincode.market import Market
 from chaincode.origin import Origins
 from chaincode.overview import Overview
@@ -140,6 +141,7 @@ def default_registry() -> Registry:
             Accounts(),
             Grid(),
             Identity(),
+            KeyChanges(),
             Budget(),
             Overview(),
             Agreements(),

@@ -4,8 +4,11 @@ A key belongs to a member of the consortium, to the owner of a network, to a dev
 serve several of them. Which right a call needs, and who has it, stands in ``RIGHTS`` and nowhere else;
 ``identity.py`` knows the networks and devices that some of the rights are about, and checks those.
 
+Keys change (``key_changes.py``); what they act for stays. The key of whoever has none at present is ``NO_KEY``.
+
 State: ``role-admins/`` -> admin keys; ``role-member/`` member -> Member; ``role-single/`` role -> the member
-that has it; ``role-key/`` key(32) -> how many uses; ``role-key/`` key(32), index(4) -> (kind, id).
+that has it; ``role-key/`` key(32) -> how many uses; ``role-key/`` key(32), index(4) -> (kind, id); ``role-one-time/``
+key(32) -> what a one-time key enrols (``enrolments.py``).
 """
 
 from typing import Final, NamedTuple, cast
@@ -26,7 +29,7 @@ RIGHTS: Final[dict[str, tuple[str, ...]]] = {
     # right: who has it. "owner", "device" and "meter" are the keys of the network or device that the call is about,
     # "member" the key of the member that the network belongs to, or of the company itself, "validator-admin" one that
     # decides for a validator (``governance.py``), "feeder-meter" the one that the grid operator has named
-    # (``grid.py``); all others are roles of members.
+    # (``grid.py``), "one-time-key" one that enrols another one (``enrolments.py``); all others are roles of members.
     "register-member": (ADMIN,),
     "register-network": (ADMIN, "member"),
     "register-device": (ADMIN, "member"),
@@ -39,6 +42,12 @@ RIGHTS: Final[dict[str, tuple[str, ...]]] = {
     "report-feeder": ("feeder-meter",),
     "manage-budget": ("owner",),
     "agree": ("owner", "member"),
+    "change-device-key": ("device", "owner", "member"),
+    "change-owner-key": ("owner", "member"),
+    "change-meter-key": (ADMIN, "member"),
+    "change-member-key": ("member", ADMIN),
+    "change-admin-key": (ADMIN,),
+    "enrol": ("one-time-key",),
     "manage-company": ("member",),
     "release": (ADMIN,),
     "issue": (UTILITY,),
@@ -48,7 +57,13 @@ RIGHTS: Final[dict[str, tuple[str, ...]]] = {
     "govern": ("validator-admin",),
 }
 
+ENTRUSTED: Final = (VALIDATOR, AGGREGATOR)
+"""The roles that give no power over others. A member that has another one keeps its key from any single admin."""
+
 KEY_BYTES: Final = 32
+NO_KEY: Final = bytes(KEY_BYTES)
+"""Stands where a key was that has been lost, until another one is enrolled. Nobody can sign for it: it is a point of
+small order, which the one verifier of the network refuses."""
 MAX_USES_OF_A_KEY: Final = 4096
 MAX_ID: Final = 48
 
@@ -58,6 +73,7 @@ _ADMINS: Final = b"role-admins/"
 _MEMBERS: Final = b"role-member/"
 _SINGLES: Final = b"role-single/"
 _KEYS: Final = b"role-key/"
+_ONE_TIME: Final = b"role-one-time/"
 
 
 class Member(NamedTuple):
@@ -76,9 +92,11 @@ def check_id(name: str) -> None:
 
 
 def check_key(key: bytes) -> None:
-    """A public key is 32 bytes. Raises ContractError("bad-key")."""
+    """A public key is 32 bytes, and somebody's. Raises ContractError("bad-key")."""
     if len(key) != KEY_BYTES:
         raise ContractError("bad-key", f"a public key is {KEY_BYTES} bytes, not {len(key)}")
+    if key == NO_KEY:
+        raise ContractError("bad-key", "this is the key of nobody")
 
 
 def set_admins(ctx: Context, keys: tuple[bytes, ...]) -> None:
@@ -111,8 +129,49 @@ def member_of(ctx: Context, member: str) -> Member:
     return Member(*cast("tuple[str, bytes, tuple[str, ...]]", value))
 
 
+def change_member_key(ctx: Context, member: Member, key: bytes) -> None:
+    """Another key for ``member``, or NO_KEY. Who may, ``key_changes.py`` has seen to."""
+    ctx.put(_MEMBERS + member.id.encode(), tuple(member._replace(key=key)))
+
+
+def is_guarded(member: Member) -> bool:
+    """Whether it has a role that gives power over others."""
+    return any(role not in ENTRUSTED for role in member.roles)
+
+
+def change_admin_key(ctx: Context, old: bytes, new: bytes) -> None:
+    """Another key for one of the admins of the genesis. Raises ContractError: not-allowed if ``old`` is none's,
+    duplicate-key."""
+    admins = cast("tuple[bytes, ...]", ctx.get(_ADMINS) or ())
+    if old not in admins:
+        raise ContractError("not-allowed", "not the key of an admin of the genesis")
+    if new in admins:
+        raise ContractError("duplicate-key", "this is the key of an admin already")
+    ctx.put(_ADMINS, tuple([new if key == old else key for key in admins]))
+
+
+def set_one_time(ctx: Context, key: bytes, enrols: tuple[str, str, int] | None) -> None:
+    """What a one-time key enrols, and until which block time; None: it is dead."""
+    if enrols is None:
+        ctx.delete(_ONE_TIME + key)
+    else:
+        ctx.put(_ONE_TIME + key, enrols)
+
+
+def one_time_of(ctx: Context, key: bytes) -> tuple[str, str, int] | None:
+    """(kind, id, block time until which it may) of what a one-time key enrols; None if it is none, or dead."""
+    return cast("tuple[str, str, int] | None", ctx.get(_ONE_TIME + key))
+
+
 def add_use(ctx: Context, key: bytes, kind: str, name: str) -> None:
-    """Note that ``key`` acts for ``name``; kind: "member", "network", "device", "meter"."""
+    """Note that ``key`` acts for ``name``; kind: "member", "network", "device", "meter".
+
+    Raises ContractError: too-many; key-in-use for a one-time key, which acts for nothing.
+    """
+    if key == NO_KEY:
+        return
+    if one_time_of(ctx, key) is not None:
+        raise ContractError("key-in-use", "a one-time key enrols another one, and acts for nothing")
     count = cast("int | None", ctx.get(_KEYS + key)) or 0
     if count >= MAX_USES_OF_A_KEY:
         raise ContractError("too-many", f"one key acts for at most {MAX_USES_OF_A_KEY}")
@@ -120,8 +179,24 @@ def add_use(ctx: Context, key: bytes, kind: str, name: str) -> None:
     ctx.put(_KEYS + key, count + 1)
 
 
+def drop_use(ctx: Context, key: bytes, kind: str, name: str) -> None:
+    """``key`` acts for ``name`` no longer: the last of its uses takes the place of this one."""
+    if key == NO_KEY:
+        return
+    last = cast("int", ctx.get(_KEYS + key)) - 1
+    place = next(i for i in range(last + 1) if ctx.get(_KEYS + key + i.to_bytes(4, "big")) == (kind, name))
+    end = _KEYS + key + last.to_bytes(4, "big")
+    if place != last:
+        ctx.put(_KEYS + key + place.to_bytes(4, "big"), ctx.get(end))
+    ctx.delete(end)
+    if last:
+        ctx.put(_KEYS + key, last)
+    else:
+        ctx.delete(_KEYS + key)
+
+
 def uses_of(ctx: Context, key: bytes) -> tuple[tuple[str, str], ...]:
-    """What ``key`` acts for: (kind, id), oldest first."""
+    """What ``key`` acts for: (kind, id)."""
     check_key(key)
     count = cast("int | None", ctx.get(_KEYS + key)) or 0
     uses = [ctx.get(_KEYS + key + index.to_bytes(4, "big")) for index in range(count)]

@@ -185,7 +185,7 @@ def test_the_keys_of_a_device_are_told_apart() -> None:
 
 
 def test_every_right_names_roles_that_exist() -> None:
-    known = {*roles.MEMBER_ROLES, "member", "owner", "device", "meter", "validator-admin", "feeder-meter"}
+    known = {*roles.MEMBER_ROLES, "member", "owner", "device", "meter", "validator-admin", "feeder-meter", "one-time-key"}
     for right, holders in roles.RIGHTS.items():
         assert holders and set(holders) <= known, right
 

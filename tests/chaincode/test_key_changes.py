@@ -1,0 +1,366 @@
+"""Keys that are rotated, lost and enrolled: exactly the present ones may act, and what they act for stays."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chaincode import enrolments, identity, roles, slots
+from chaincode.accounts import Accounts
+from chaincode.budget import Budget
+from chaincode.contract import ContractError
+from chaincode.grid import Grid
+from chaincode.identity import Identity
+from chaincode.key_changes import KeyChanges
+from node.model.codec import sha256
+from node.model.keys import SigningKey, verify
+from tests.chaincode import neighbourhood
+from tests.chaincode.neighbourhood import DEVICES, STRANGER, key_of
+from tests.chaincode.world import CHAIN, World
+
+EV = "home-1/ev"
+DAY_S = 24 * 3600
+SUBJECTS = (("device", EV), ("device", "home-2/load"), ("meter", EV), ("network", "home-1"), ("member", "club"))
+ROTATE = {"device": "device", "meter": "meter", "network": "owner", "member": "member"}
+
+
+def signer(name: str) -> SigningKey:
+    return SigningKey(sha256(b"signer", name.encode()))
+
+
+ADMIN, CLUB, UTILITY = signer("admin"), signer("club"), signer("utility")
+OWNER_1, OWNER_2 = signer("owner-1"), signer("owner-2")
+
+
+def world_of_signers() -> World:
+    """The neighbourhood with real keys, so that what is signed can be checked."""
+    given = neighbourhood.settings()
+    known = {key_of(name).hex(): signer(name).public_key.hex() for name in _NAMES}
+
+    def real(value: object) -> object:
+        if isinstance(value, tuple):
+            return tuple(real(each) for each in value)
+        return known.get(value, value) if isinstance(value, str) else value
+
+    given["identity"] = {name: real(rows) for name, rows in given["identity"].items()}
+    world = World([Accounts(), Grid(), Identity(), KeyChanges(), Budget()], given)
+    with world.transaction() as ctx:
+        slots.configure(ctx, neighbourhood.SLOT_S)
+    return world
+
+
+_OF_DEVICES = (*DEVICES, "home-2/load")
+_PEOPLE = ("admin", "club", "utility", "operator", "owner-1", "owner-2")
+_NAMES = (*_PEOPLE, *_OF_DEVICES, *(f"meter of {device}" for device in _OF_DEVICES))
+
+
+def proof(kind: str, name: str, by: bytes, new: SigningKey) -> bytes:
+    return new.sign(enrolments.possession_message(CHAIN, kind, name, by, new.public_key))
+
+
+def rotation(kind: str, name: str, by: SigningKey, new: SigningKey) -> dict[str, Any]:
+    subject = {"network": "network", "member": "member"}.get(kind, "device")
+    return {subject: name, "key": new.public_key, "proof": proof(kind, name, by.public_key, new)}
+
+
+def rotate(world: World, kind: str, name: str, by: SigningKey, new: SigningKey) -> None:
+    world.call(by.public_key, "keys", f"rotate_{ROTATE[kind]}_key", **rotation(kind, name, by, new))
+
+
+def reset(world: World, kind: str, name: str, by: SigningKey, one_time: SigningKey, until: int = DAY_S) -> None:
+    subject = {"network": "network", "member": "member"}.get(kind, "device")
+    args = {subject: name, "one_time_key": one_time.public_key, "until": until}
+    world.call(by.public_key, "keys", f"reset_{ROTATE[kind]}_key", **args)
+
+
+def enrol(world: World, kind: str, name: str, one_time: SigningKey, new: SigningKey) -> None:
+    signed = proof(kind, name, one_time.public_key, new)
+    assert world.call(one_time.public_key, "keys", "enrol", key=new.public_key, proof=signed) == (kind, name)
+
+
+def may_trade(world: World, device: str, key: SigningKey) -> bool:
+    try:
+        with world.transaction(key.public_key) as ctx:
+            identity.require_device_key(ctx, device)
+    except ContractError as error:
+        assert error.code == "wrong-key"
+        return False
+    return True
+
+
+def uses(world: World, key: SigningKey) -> set[tuple[str, str]]:
+    found = world.query("identity", "whoami", key=key.public_key)
+    assert isinstance(found, tuple) and len(set(found)) == len(found)
+    return set(found)  # type: ignore[arg-type]
+
+
+def knows(world: World, key: SigningKey) -> bool:
+    with world.transaction() as ctx:
+        return world.registry.knows(ctx, key.public_key)
+
+
+def refused(world: World, by: SigningKey, method: str, **args: Any) -> str:
+    return world.refused(by.public_key, "keys", method, **args)
+
+
+def test_a_device_gets_another_key_and_keeps_its_money() -> None:
+    world, new = world_of_signers(), signer("new")
+    utility = UTILITY.public_key
+    world.call(utility, "budget", "issue", network="home-1", period=0, amount=100, reference=b"1")
+    world.call(OWNER_1.public_key, "budget", "allocate", network="home-1", period=0, amounts=((EV, 60),))
+    before = world.query("accounts", "account", account=f"device:{EV}:0")
+    rotate(world, "device", EV, OWNER_1, new)
+    assert world.query("accounts", "account", account=f"device:{EV}:0") == before == 60
+    assert may_trade(world, EV, new) and not may_trade(world, EV, signer(EV))
+    assert uses(world, new) == {("device", EV)} and uses(world, signer(EV)) == set()
+    assert not knows(world, signer(EV)) and knows(world, new)
+    event = world.events[-1]
+    assert (event.topic, event.keys, event.data) == ("key-changed", (EV, "home-1"), ("device", EV, "rotated"))
+
+
+def test_who_may_rotate_what() -> None:
+    """The table: for each kind of key, each of all who sign."""
+    everybody = {"device": signer(EV), "meter": signer(f"meter of {EV}"), "owner": OWNER_1, "member": CLUB}
+    everybody |= {"admin": ADMIN, "utility": UTILITY, "other owner": OWNER_2, "other device": signer("home-1/load")}
+    subjects = {"device": EV, "meter": EV, "network": "home-1", "member": "club"}
+    allowed = {
+        "device": {"device", "owner", "member"},
+        "meter": {"member", "admin"},
+        "network": {"owner", "member"},
+        "member": {"member", "admin"},
+    }
+    for kind, name in subjects.items():
+        for who, key in everybody.items():
+            world, new = world_of_signers(), signer("new")
+            if who in allowed[kind]:
+                rotate(world, kind, name, key, new)
+                assert (kind, name) in uses(world, new)
+            else:
+                args = rotation(kind, name, key, new)
+                assert refused(world, key, f"rotate_{ROTATE[kind]}_key", **args) == "wrong-key", (kind, who)
+                subject = {"network": "network", "member": "member"}.get(kind, "device")
+                code = {subject: name, "one_time_key": new.public_key, "until": DAY_S}
+                assert refused(world, key, f"reset_{ROTATE[kind]}_key", **code) == "wrong-key", (kind, who)
+
+
+def test_one_admin_does_not_become_the_utility() -> None:
+    world, new = world_of_signers(), signer("new")
+    assert refused(world, ADMIN, "rotate_member_key", **rotation("member", "utility", ADMIN, new)) == "wrong-key"
+    code = {"member": "utility", "one_time_key": new.public_key, "until": DAY_S}
+    assert refused(world, ADMIN, "reset_member_key", **code) == "wrong-key"
+    rotate(world, "member", "utility", UTILITY, new)
+    issue = {"network": "home-1", "period": 0, "amount": 1, "reference": b"1"}
+    assert world.refused(UTILITY.public_key, "budget", "issue", **issue) == "not-allowed"
+    world.call(new.public_key, "budget", "issue", **issue)
+
+
+def test_an_admin_of_the_genesis_changes_its_own_key() -> None:
+    world, new = world_of_signers(), signer("new")
+    given = {"key": new.public_key, "proof": proof("admin", "", ADMIN.public_key, new)}
+    assert refused(world, CLUB, "rotate_admin_key", **given) == "bad-signature"
+    stolen = {"key": new.public_key, "proof": proof("admin", "", CLUB.public_key, new)}
+    assert refused(world, CLUB, "rotate_admin_key", **stolen) == "not-allowed"
+    world.call(ADMIN.public_key, "keys", "rotate_admin_key", **given)
+    member = {"member": "shop", "key": STRANGER, "roles": ()}
+    assert world.refused(ADMIN.public_key, "identity", "register_member", **member) == "not-allowed"
+    world.call(new.public_key, "identity", "register_member", **member)
+    again = {"key": new.public_key, "proof": proof("admin", "", new.public_key, new)}
+    assert refused(world, new, "rotate_admin_key", **again) == "duplicate-key"
+
+
+@pytest.mark.parametrize(
+    ("key", "signed", "code"),
+    [
+        (bytes(31), b"", "bad-key"),
+        (roles.NO_KEY, b"", "bad-key"),
+        (signer("new").public_key, b"", "bad-signature"),
+        (signer("new").public_key, proof("device", EV, OWNER_2.public_key, signer("new")), "bad-signature"),
+        (signer("new").public_key, proof("meter", EV, OWNER_1.public_key, signer("new")), "bad-signature"),
+        (signer("new").public_key, proof("device", "home-1/pv", OWNER_1.public_key, signer("new")), "bad-signature"),
+        (signer(EV).public_key, proof("device", EV, OWNER_1.public_key, signer(EV)), "no-change"),
+    ],
+)
+def test_a_key_that_does_not_agree_is_not_taken(key: bytes, signed: bytes, code: str) -> None:
+    world = world_of_signers()
+    assert refused(world, OWNER_1, "rotate_device_key", device=EV, key=key, proof=signed) == code
+    assert may_trade(world, EV, signer(EV)) and uses(world, signer(EV)) == {("device", EV)}
+
+
+def test_the_key_of_nobody_takes_no_signature() -> None:
+    """Not even the signature that a verifier without a list of small-order points takes for any message."""
+    for r in (bytes(32), bytes([1, *[0] * 31])):
+        assert not verify(roles.NO_KEY, b"anything", r + bytes(32))
+
+
+def test_a_lost_device_enrols_a_key_made_on_the_new_one() -> None:
+    world, once, new = world_of_signers(), signer("once"), signer("new")
+    reset(world, "device", EV, OWNER_1, once)
+    assert not may_trade(world, EV, signer(EV)) and uses(world, signer(EV)) == set()
+    assert world.query("keys", "enrolment", one_time_key=once.public_key) == ("device", EV, DAY_S)
+    assert world.query("keys", "waiting", kind="device", name=EV) == DAY_S
+    assert knows(world, once) and not may_trade(world, EV, once) and uses(world, once) == set()
+    enrol(world, "device", EV, once, new)
+    assert may_trade(world, EV, new) and uses(world, new) == {("device", EV)}
+    assert not knows(world, once), "a key that is dead fills no mempool"
+    assert world.query("keys", "enrolment", one_time_key=once.public_key) is None
+    assert world.query("keys", "waiting", kind="device", name=EV) is None
+    again = proof("device", EV, once.public_key, signer("thief"))
+    assert refused(world, once, "enrol", key=signer("thief").public_key, proof=again) == "no-enrolment"
+    assert [event.data for event in world.events if event.topic == "key-changed"] == [
+        ("device", EV, "reset"),
+        ("device", EV, "enrolled"),
+    ]
+
+
+def test_a_code_is_over_when_its_time_is() -> None:
+    world, once, new = world_of_signers(), signer("once"), signer("new")
+    latest = world.time + enrolments.MAX_ENROLMENT_S
+    for until in (world.time, latest + 1, -1):
+        code = {"device": EV, "one_time_key": once.public_key, "until": until}
+        assert refused(world, OWNER_1, "reset_device_key", **code) == "bad-expiry"
+    assert may_trade(world, EV, signer(EV)), "nothing has happened"
+    reset(world, "device", EV, OWNER_1, once, 100)
+    world.next_block(100)
+    assert knows(world, once)
+    world.next_block(101)
+    assert not knows(world, once)
+    signed = {"key": new.public_key, "proof": proof("device", EV, once.public_key, new)}
+    assert refused(world, once, "enrol", **signed) == "enrolment-over"
+    other = signer("another code")
+    reset(world, "device", EV, OWNER_1, other, 200)
+    assert refused(world, once, "enrol", **signed) == "no-enrolment", "replaced"
+    enrol(world, "device", EV, other, new)
+    assert may_trade(world, EV, new)
+
+
+def test_a_one_time_key_enrols_one_thing_and_does_nothing_else() -> None:
+    world, once = world_of_signers(), signer("once")
+    code = {"one_time_key": once.public_key, "until": DAY_S}
+    assert refused(world, OWNER_1, "reset_device_key", device=EV, **code | {"one_time_key": OWNER_2.public_key}) == (
+        "key-in-use"
+    )
+    reset(world, "device", EV, OWNER_1, once)
+    assert refused(world, OWNER_1, "reset_device_key", device="home-1/pv", **code) == "key-in-use"
+    itself = {"key": once.public_key, "proof": proof("device", EV, once.public_key, once)}
+    assert refused(world, once, "enrol", **itself) == "no-change"
+    assert refused(world, once, "rotate_device_key", device=EV, **itself) == "wrong-key"
+    taken = rotation("device", "home-1/pv", OWNER_1, once)
+    assert refused(world, OWNER_1, "rotate_device_key", **taken) == "key-in-use"
+    network = {"network": "home-9", "member": "club", "owner_key": once.public_key, "bus": "b1"}
+    assert world.refused(CLUB.public_key, "identity", "register_network", **network) == "key-in-use"
+    issue = {"network": "home-1", "period": 0, "amounts": ((EV, 0),)}
+    assert world.refused(once.public_key, "budget", "allocate", **issue) == "wrong-key"
+
+
+def test_a_device_is_registered_with_a_code_instead_of_a_key() -> None:
+    world, once, new = world_of_signers(), signer("once"), signer("new")
+    device: dict[str, Any] = {
+        "device": "home-2/ev",
+        "network": "home-2",
+        "kind": "ev",
+        "meter_key": key_of("meter"),
+        "bus": None,
+    }
+    device |= {"import_w": 7_000, "export_w": 0, "critical": False, "renewable": False}
+    for bad, code in ((bytes(32), "bad-key"), (CLUB.public_key, "key-in-use")):
+        call = {**device, "key": bad, "enrol_until": DAY_S}
+        assert world.refused(CLUB.public_key, "identity", "register_device", **call) == code
+    assert world.refused(CLUB.public_key, "identity", "register_device", **device, key=bytes(32)) == "bad-key"
+    world.call(
+        CLUB.public_key, "identity", "register_device", **device, key=once.public_key, enrol_until=world.time + 60
+    )
+    assert not may_trade(world, "home-2/ev", once)
+    enrol(world, "device", "home-2/ev", once, new)
+    assert may_trade(world, "home-2/ev", new) and may_trade(world, "home-2/ev", OWNER_2)
+
+
+def test_an_owner_who_lost_everything_and_a_member_that_changes() -> None:
+    world, once, new = world_of_signers(), signer("once"), signer("new")
+    reset(world, "network", "home-1", CLUB, once)
+    call = {"network": "home-1", "period": 0, "amounts": ((EV, 0),)}
+    assert world.refused(OWNER_1.public_key, "budget", "allocate", **call) == "wrong-key"
+    enrol(world, "network", "home-1", once, new)
+    assert may_trade(world, EV, new) and not may_trade(world, EV, OWNER_1)
+    assert uses(world, OWNER_1) == set()
+    other = signer("club's next")
+    rotate(world, "member", "club", CLUB, other)
+    assert refused(world, CLUB, "rotate_owner_key", **rotation("network", "home-1", CLUB, OWNER_1)) == "wrong-key"
+    rotate(world, "network", "home-1", other, OWNER_1)
+
+
+def test_a_key_of_many_uses_loses_one_of_them() -> None:
+    """Whoever has most uses: the last one fills the gap, and the others stay."""
+    world, new = world_of_signers(), signer("new")
+    for name in ("home-1/battery", EV, "home-1/load"):
+        rotate(world, "device", name, OWNER_1, OWNER_1)
+    everything = {("network", "home-1"), ("device", "home-1/battery"), ("device", EV), ("device", "home-1/load")}
+    assert uses(world, OWNER_1) == everything
+    rotate(world, "device", "home-1/battery", OWNER_1, new)
+    assert uses(world, OWNER_1) == everything - {("device", "home-1/battery")}
+    rotate(world, "network", "home-1", OWNER_1, new)
+    assert uses(world, new) == {("device", "home-1/battery"), ("network", "home-1")}
+    rotate(world, "device", EV, new, new)
+    rotate(world, "device", "home-1/load", new, new)
+    assert uses(world, OWNER_1) == set() and not knows(world, OWNER_1)
+
+
+_CHANGES = st.lists(
+    st.tuples(st.sampled_from(("rotate", "reset", "enrol")), st.integers(0, len(SUBJECTS) - 1), st.integers(0, 3)),
+    max_size=24,
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(_CHANGES)
+def test_after_any_changes_exactly_the_present_keys_act(changes: list[tuple[str, int, int]]) -> None:
+    """A model of who holds which key; the ledger agrees on each key's uses, whatever was done in which order."""
+    world = world_of_signers()
+    pool = [signer(f"pool {number}") for number in range(4)]
+    holder: dict[tuple[str, str], SigningKey | None] = {subject: signer(_name(subject)) for subject in SUBJECTS}
+    codes: dict[tuple[str, str], SigningKey] = {}
+    made = 0
+    for what, index, number in changes:
+        subject, key = SUBJECTS[index], pool[number]
+        by = next((each for each in _above(subject, holder) if each is not None), None)
+        if what == "enrol":
+            if subject in codes:
+                enrol(world, *subject, codes.pop(subject), key)
+                holder[subject] = key
+        elif by is None:
+            continue
+        elif what == "reset":
+            codes[subject] = signer(f"once {made}")
+            made += 1
+            reset(world, *subject, by, codes[subject])
+            holder[subject] = None
+        elif holder[subject] is key:
+            args = rotation(*subject, by, key)
+            assert refused(world, by, f"rotate_{ROTATE[subject[0]]}_key", **args) == "no-change"
+        else:
+            rotate(world, *subject, by, key)
+            codes.pop(subject, None)
+            holder[subject] = key
+    for key in (*pool, *(signer(_name(subject)) for subject in SUBJECTS)):
+        held = {subject for subject, present in holder.items() if present and present.public_key == key.public_key}
+        assert uses(world, key) == held
+        assert knows(world, key) == bool(held)
+        owned = {("device", EV), ("network", "home-1")} & held
+        assert may_trade(world, EV, key) == bool(owned)
+    assert all(knows(world, code) for code in codes.values())
+
+
+def _name(subject: tuple[str, str]) -> str:
+    kind, name = subject
+    return {"meter": f"meter of {name}", "network": "owner-1"}.get(kind, name)
+
+
+def _above(subject: tuple[str, str], holder: dict[tuple[str, str], SigningKey | None]) -> list[SigningKey | None]:
+    """Who may change the key of ``subject``, in the model."""
+    kind, name = subject
+    if kind == "member":
+        return [holder[subject], ADMIN]
+    if kind == "device":
+        owner = holder["network", "home-1"] if name == EV else OWNER_2
+        return [holder[subject], owner, holder["member", "club"]]
+    return [holder["member", "club"], holder[subject] if kind == "network" else ADMIN]
