@@ -12,16 +12,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from chaincode.registry import default_registry
 from cli.advice import advised
+from cli.backup import backup, restore
 from cli.doctor import doctor
 from cli.evidence import verify_evidence
 from cli.join import join, snapshot
 from cli.new_keys import new_keys
+from cli.operating import log_level, systemd
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
-from cli.session import node_option
+from cli.session import ask, node_option
 from node.config import load_config
 from node.errors import ConfigError
-from node.gateway.client import Client, NodeInfo
-from node.gateway.client import run as run_client
+from node.gateway.client import NodeInfo
 from node.keyfile import read_passphrase
 from node.ledger.store import LevelStore
 from node.logs import start_log
@@ -94,7 +95,7 @@ def run(config_path: Path, passphrase_file: Path | None) -> None:
     Example: watt node run --config utility/node.toml
     """
     config = advised(load_config)(config_path)
-    start_log(config.path(config.log_file) if config.log_file else None)
+    start_log(config.path(config.log_file) if config.log_file else None, config.log.level, config.log.format)
     if passphrase_file is None and config.passphrase_file:
         passphrase_file = config.path(config.passphrase_file)
     passphrase = _passphrase(passphrase_file, f"Passphrase of {config.key_file}", is_new=False)
@@ -113,10 +114,7 @@ def status(nodes: tuple[str, ...], as_json: bool) -> None:
     Example: watt node status --node 127.0.0.1:7401
     """
 
-    async def ask(client: Client) -> NodeInfo:
-        return await client.node_info()
-
-    info = run_client(nodes, ask)
+    info = ask(nodes, lambda client: client.node_info())
     values = {name: getattr(info, name) for name in NodeInfo.__dataclass_fields__}
     if as_json:
         print_json(values)
@@ -175,10 +173,14 @@ def verify(
         print_table(f"{data} holds", ["what", "value"], [(k, _shown(v)) for k, v in report._asdict().items()])
 
 
+node.add_command(backup)
 node.add_command(doctor)
 node.add_command(join)
+node.add_command(log_level)
 node.add_command(new_keys)
+node.add_command(restore)
 node.add_command(snapshot)
+node.add_command(systemd)
 
 
 def _run_to_end(opened: Opened) -> int:

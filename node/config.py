@@ -9,6 +9,7 @@ import msgspec
 
 from node.errors import ConfigError
 from node.limits import MEMPOOL_TRANSACTIONS
+from node.logs import FORMATS, LEVELS, TEXT
 
 
 class PeerSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -28,6 +29,13 @@ class MetricsSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``listen``: host:port for whoever scrapes metrics, plain HTTP; empty: nowhere."""
 
     listen: str = ""
+
+
+class LogSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``level``: what is logged from the start (``watt node log`` changes it); ``format``: "text" or "json"."""
+
+    level: str = "info"
+    format: str = TEXT
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -52,6 +60,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     log_file: str = ""
     limits: Limits = Limits()
     metrics: MetricsSection = MetricsSection()
+    log: LogSection = LogSection()
     directory: str = ""
     """Where the file lies; not a key of the file."""
 
@@ -135,6 +144,10 @@ def config_fault(config: Config) -> str | None:
         return "`peer.listen` and `gateway.listen` are the same address"
     if config.metrics.listen in (config.peer.listen, config.gateway.listen):
         return "`metrics.listen` is the address of another port of this node"
+    if config.log.level not in LEVELS:
+        return f"`log.level` is one of {', '.join(LEVELS)}"
+    if config.log.format not in FORMATS:
+        return f"`log.format` is one of {', '.join(FORMATS)}"
     if not 1 <= config.limits.mempool_transactions <= 1_000_000:
         return "`limits.mempool_transactions` is between 1 and 1000000"
     if not 1 <= config.limits.verify_workers <= 64:

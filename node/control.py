@@ -2,7 +2,7 @@
 
 One JSON document a line goes in, one comes back: ``{"command": "links", "drop_to": ["north"]}`` and
 ``{"result": ...}`` or ``{"code": ..., "message": ...}``. Requests, connections and waiting are bounded; a handler is
-a plain call in the node's event loop, so it is quick. Nothing here can make a node vote: it shows, and it cuts links.
+a plain call in the node's event loop, so it is quick. Nothing here can make a node vote: it shows, cuts links, copies.
 """
 
 import asyncio
@@ -41,7 +41,22 @@ class Links(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="
     drop_from: tuple[str, ...] | None = None
 
 
-Request: TypeAlias = Diagnose | Links
+class LogLevel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="command", tag="log"):
+    """Log of ``room`` ("" for all) what is of ``level`` or graver; "" changes nothing. The answer says what holds now:
+    room to level."""
+
+    room: str = ""
+    level: str = ""
+
+
+class MakeBackup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="command", tag="backup"):
+    """Begin a backup into ``directory``, which must not be there; without one, tell how the last stands: the answer is
+    a ``node/backup.py`` Status."""
+
+    directory: str = ""
+
+
+Request: TypeAlias = Diagnose | Links | LogLevel | MakeBackup
 Handlers: TypeAlias = Mapping[type[Request], Callable[[Any], object]]
 """What to do for each kind of request. A handler raises RefusedError if it refuses."""
 

@@ -133,6 +133,11 @@ def out_of_reach(report: Report) -> list[str]:
     return [link.peer for link in member_links(report) if not link.up or link.cut_to]
 
 
+def unready(report: Report) -> tuple[str, ...]:
+    """Why clients should ask another node, as codes of findings: nothing comes, or old news; none if it is well."""
+    return tuple([finding.code for finding in findings(report) if finding.level == STALLED or finding.code == "behind"])
+
+
 def is_stalled(report: Report) -> bool:
     """Whether a block should have come and did not."""
     busy = (

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeAlias
 
+from node.backup import Backups
 from node.config import is_loopback
 from node.consensus.messages import Evidence, Message
 from node.driver import Driver
@@ -40,6 +41,8 @@ from node.verifier import Verifier
 from node.watch import Watch
 
 log = logging.getLogger("watt.node")
+tx_log = logging.getLogger("watt.tx")
+"""What became of each transaction, at level debug (``watt node log``)."""
 
 EVIDENCE_NAME = "evidence"
 TICK_S = TICK_MS / 1000
@@ -121,7 +124,8 @@ class Node:
             failed=self._fail,
         )
         self._gateway = GatewayServer(backend, config.gateway.listen)
-        parts = (self._driver, self._transport, verifier, self._evidence, shelf)
+        self._backups = Backups(opened.store, opened.ledger, identity.genesis, config.member)
+        parts = (self._driver, self._transport, verifier, self._evidence, shelf, self._backups)
         self._watch = Watch(config, identity.genesis, *parts, lambda: len(self._inbox))
         opened.vote_log.around_sync = self._watch.metrics.sync
 
@@ -146,6 +150,7 @@ class Node:
             await self._transport.stop()
             await self._verifier.stop()
             await self._maker.stop()
+            await asyncio.to_thread(self._backups.stop)
             self._opened.vote_log.close()
             self._opened.store.close()
         if isinstance(fault, ConfigError):
@@ -168,9 +173,13 @@ class Node:
         return time.time_ns() // 1_000_000
 
     def committed(self, execution: Execution, certificate: Certificate) -> None:
+        height = execution.block.header.height
         self._feed.committed(execution)
         self._maker.committed()
         self._watch.stored(len(execution.transactions))
+        if tx_log.isEnabledFor(logging.DEBUG):
+            for receipt in execution.receipts:
+                tx_log.debug("executed tx=%s height=%d code=%s", receipt.tx_id.hex(), height, receipt.code)
 
     def signer(self, epoch: Epoch) -> Signer | None:
         seat = self._seat(epoch)
@@ -235,6 +244,7 @@ class Node:
             self._do(self._driver.tick)
             if tick % TICKS_PER_SECOND == 0:
                 seen = self._tell_changes(seen)
+                await self._gateway.tell_ready(not self._watch.unready())
 
     def _tell_changes(self, before: DriverStatus) -> DriverStatus:
         """Log what an operator wants to know of the last second."""

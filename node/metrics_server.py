@@ -1,11 +1,15 @@
-"""Serves ``GET /metrics`` over HTTP/1.1, in the node's own event loop: few connections, short requests, short patience.
+"""Serves ``/metrics``, ``/healthz`` and ``/readyz`` over HTTP/1.1, in the node's own event loop: few connections, short
+requests, short patience.
+
+``/healthz`` answers as long as the loop turns: if it does not, the process is to be started anew. ``/readyz`` says
+whether clients should ask this node: 503 with the reasons while blocks do not come, or it is far behind.
 
 Not a web server: one request a connection, and everything else is refused with its status.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
@@ -20,11 +24,12 @@ _REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Al
 
 
 class MetricsServer:
-    """Listens at ``listen``, host:port."""
+    """Listens at ``listen``, host:port. ``unready``: why clients should not ask this node, codes; none if they may."""
 
-    def __init__(self, listen: str, registry: CollectorRegistry) -> None:
+    def __init__(self, listen: str, registry: CollectorRegistry, unready: Callable[[], Sequence[str]]) -> None:
         self._listen = listen
         self._registry = registry
+        self._unready = unready
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
 
@@ -72,8 +77,14 @@ class MetricsServer:
             return _response(400, "not a request\n")
         if words[0] != "GET":
             return _response(405, "GET only\n")
-        if words[1].partition("?")[0] != "/metrics":
-            return _response(404, "look at /metrics\n")
+        page = words[1].partition("?")[0]
+        if page == "/healthz":
+            return _response(200, "alive\n")
+        if page == "/readyz":
+            because = self._unready()
+            return _response(503, f"not ready: {', '.join(because)}\n") if because else _response(200, "ready\n")
+        if page != "/metrics":
+            return _response(404, "look at /metrics, /healthz or /readyz\n")
         headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
         encode: Callable[[CollectorRegistry], bytes]
         encode, content_type = choose_encoder(headers.get("accept", ""))

@@ -7,13 +7,15 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
+from node.backup import Backups, Status
 from node.config import Config, is_loopback
-from node.control import ControlServer, Diagnose, Links
-from node.diagnosis import Link, Report, Wait
+from node.control import ControlServer, Diagnose, Handlers, Links, LogLevel, MakeBackup
+from node.diagnosis import Link, Report, Wait, unready
 from node.driver import Driver
 from node.errors import ConfigError
 from node.evidence import EvidenceFiles
 from node.limits import TICK_MS
+from node.logs import set_level
 from node.metrics import Metrics
 from node.metrics_server import MetricsServer
 from node.model.genesis import Genesis
@@ -29,7 +31,7 @@ DAMAGED = "*.damaged-*"
 
 
 class Watch:
-    """Looks at the parts of a node; changes nothing but which links are cut.
+    """Looks at the parts of a node; changes nothing but which links are cut, and what is logged.
 
     ``inbox``: how many messages of peers wait to be looked at.
     """
@@ -43,6 +45,7 @@ class Watch:
         verifier: Verifier,
         evidence: EvidenceFiles,
         shelf: Shelf,
+        backups: Backups,
         inbox: Callable[[], int],
     ) -> None:
         self._config = config
@@ -58,9 +61,16 @@ class Watch:
         self._shelf = shelf
         self._version = version("wattledger")
         self.metrics = Metrics(self.report)
-        self._control = ControlServer(self._data, {Diagnose: lambda _: self.report(), Links: self._cut})
+        self._backups = backups
+        handlers: Handlers = {
+            Diagnose: lambda _: self.report(),
+            Links: self._cut,
+            LogLevel: self._log_level,
+            MakeBackup: self._back_up,
+        }
+        self._control = ControlServer(self._data, handlers)
         listen = config.metrics.listen
-        self._metrics_server = MetricsServer(listen, self.metrics.registry) if listen else None
+        self._metrics_server = MetricsServer(listen, self.metrics.registry, self.unready) if listen else None
 
     async def start(self) -> None:
         """Open the socket and, if it is configured, the metrics' port. Raises ConfigError("port-in-use")."""
@@ -140,6 +150,10 @@ class Watch:
             snapshot_height=next((manifest.height for manifest in self._shelf.kept), None),
         )
 
+    def unready(self) -> tuple[str, ...]:
+        """Why clients should ask another node now; none if they may ask this one."""
+        return unready(self.report())
+
     def _links(self, now: float) -> tuple[Link, ...]:
         cut, clocks, scale = self._transport.control, self._driver.clocks, self._genesis.time_scale
         return tuple(
@@ -171,6 +185,15 @@ class Watch:
         control = self._transport.control
         control.cut([link.peer for link in self._transport.links()], request.drop_to, request.drop_from)
         return {"drop_to": sorted(control.drop_to), "drop_from": sorted(control.drop_from)}
+
+    def _log_level(self, request: LogLevel) -> dict[str, str]:
+        levels = set_level(request.room, request.level)
+        if request.level:
+            log.warning("log-level room=%s level=%s: as the operator wants", request.room or "all", request.level)
+        return levels
+
+    def _back_up(self, request: MakeBackup) -> Status:
+        return self._backups.start(Path(request.directory)) if request.directory else self._backups.status()
 
 
 def damaged_files(data: Path) -> tuple[str, ...]:

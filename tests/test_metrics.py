@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from node import metrics_server
 from node.config import split_address
-from node.diagnosis import Report
+from node.diagnosis import Report, unready
 from node.errors import ConfigError
 from node.limits import METRICS_CONNECTIONS
 from node.metrics import Metrics
@@ -37,12 +37,12 @@ def shown(report: Report = HEALTHY) -> Samples:
     return samples(prometheus_client.generate_latest(Metrics(lambda: report).registry).decode())
 
 
-def with_server(scenario: Callable[[str], Awaitable[None]]) -> None:
+def with_server(scenario: Callable[[str], Awaitable[None]], because: tuple[str, ...] = ()) -> None:
     """Run a scenario beside a server, which must still answer afterwards."""
 
     async def run() -> None:
         address = f"127.0.0.1:{free_ports(1)[0]}"
-        server = MetricsServer(address, Metrics(lambda: HEALTHY).registry)
+        server = MetricsServer(address, Metrics(lambda: HEALTHY).registry, lambda: because)
         await server.start()
         try:
             await scenario(address)
@@ -159,7 +159,26 @@ def test_silence_costs_nothing_lasting(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_port_in_use_is_named() -> None:
     async def scenario(address: str) -> None:
         with pytest.raises(ConfigError) as caught:
-            await MetricsServer(address, Metrics(lambda: HEALTHY).registry).start()
+            await MetricsServer(address, Metrics(lambda: HEALTHY).registry, tuple).start()
         assert caught.value.code == "port-in-use"
 
     with_server(scenario)
+
+
+def test_health_and_readiness_are_told_apart() -> None:
+    async def well(address: str) -> None:
+        assert await raw(address, b"GET /healthz HTTP/1.1\r\n\r\n") == b"HTTP/1.1 200 OK"
+        assert await raw(address, b"GET /readyz HTTP/1.1\r\n\r\n") == b"HTTP/1.1 200 OK"
+
+    async def stalled(address: str) -> None:
+        assert await raw(address, b"GET /healthz HTTP/1.1\r\n\r\n") == b"HTTP/1.1 200 OK"
+        assert await raw(address, b"GET /readyz HTTP/1.1\r\n\r\n") == b"HTTP/1.1 503 Service Unavailable"
+
+    with_server(well)
+    with_server(stalled, ("no-quorum",))
+
+
+def test_a_node_is_unready_when_blocks_do_not_come_or_it_is_far_behind() -> None:
+    assert unready(HEALTHY) == ()
+    assert unready(msgspec.structs.replace(HEALTHY, quiet_ms=60_000)) == ("no-progress",)
+    assert unready(msgspec.structs.replace(HEALTHY, best_peer_height=HEALTHY.height + 100)) == ("behind",)

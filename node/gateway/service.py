@@ -113,6 +113,7 @@ class GatewayServer:
         joins = SnapshotService(backend.genesis.chain, backend.ledger, backend.shelf)
         pb_grpc.add_SnapshotsServicer_to_server(joins, self._server)
         self._health = HealthServicer()
+        self._is_ready = True
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (SERVICE, SNAPSHOTS, "grpc.health.v1.Health", reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
@@ -123,6 +124,13 @@ class GatewayServer:
         await self._server.start()
         for name in ("", SERVICE):
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+
+    async def tell_ready(self, is_ready: bool) -> None:
+        """Tell health checks of the gateway whether clients should ask this node; the process itself is well anyway."""
+        if is_ready != self._is_ready:
+            self._is_ready = is_ready
+            states = health_pb2.HealthCheckResponse
+            await self._health.set(SERVICE, states.SERVING if is_ready else states.NOT_SERVING)
 
     async def stop(self) -> None:
         """Tell health checks, then end every call, for good."""

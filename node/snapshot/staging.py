@@ -13,7 +13,7 @@ for, and without one the node does not vote until that is safe.
 import fcntl
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -135,6 +135,14 @@ class Staging:
             encode_header(target.header), encode_certificate(target.certificate), target.depth, listed(target.upper)
         )
         Shelf(self._place / SNAPSHOTS_NAME).add(self._draft, offer, target.height)
+        return Ledger.open(store, self._genesis, self._registry)
+
+    def from_entries(self, batches: Iterable[Mapping[bytes, bytes | None]]) -> Ledger:
+        """A ledger made of a database's own entries, as a backup has them."""
+        self._forget()
+        store = self._new_store()
+        for batch in batches:
+            store.write(batch)
         return Ledger.open(store, self._genesis, self._registry)
 
     def finish(self) -> None:
