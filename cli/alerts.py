@@ -10,8 +10,7 @@ from cli.alert_words import cause_of, giver_name, proof_line, reference_shown
 from cli.answers import ALERT, PROOF, Reader, all_records, record, records
 from cli.asking import Source, source_of
 from cli.output import json_option, plain, print_json, print_table, refusals_to_exit_codes
-from cli.receipts import receipt_option
-from cli.session import ask, done, genesis_option, node_option, passphrase_option, transact
+from cli.session import ask, done, genesis_option, may_sign_options, transact
 from cli.statement_words import Token
 from cli.units import Count, clock, kwh
 from cli.verify import slot_seconds_of
@@ -28,10 +27,7 @@ from node.gateway.client import Client
 @click.option(
     "--acknowledge", "seen", metavar="N", type=Count(), help="Note that this alert was seen; the owner signs."
 )
-@click.option("--key", "key_file", type=click.Path(path_type=Path), envvar="WATT_KEY", help="The owner's key file.")
-@passphrase_option
-@receipt_option
-@node_option
+@may_sign_options
 @genesis_option
 @json_option
 @refusals_to_exit_codes

@@ -9,6 +9,7 @@ import msgspec
 
 from cli.output import EXIT_REFUSED, json_option, print_json, print_table, refusals_to_exit_codes
 from cli.outside import look
+from cli.session import ca_option
 from node.config import Config, load_config
 from node.control import Diagnose, ask
 from node.diagnosis import (
@@ -47,6 +48,7 @@ LOG_NAME = "node.log"
     help="Where the node's output went, if no log file is configured; else node.log beside the configuration.",
 )
 @click.option("--node", "gateway", metavar="HOST:PORT", help="A node elsewhere, by its gateway: that shows far less.")
+@ca_option
 @json_option
 @refusals_to_exit_codes
 def doctor(config_path: Path, log_file: Path | None, gateway: str | None, as_json: bool) -> None:

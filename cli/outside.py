@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from cli.session import ask
 from node.consensus.quorum import quorum
 from node.diagnosis import BUSY_QUIET_MS, NOTE, PROBLEM, STALLED, Finding, seconds
-from node.gateway.client import Client, NodeInfo, run
+from node.gateway.client import Client, NodeInfo
 
 LOOK_AGAIN_S: Final = BUSY_QUIET_MS / 1000
 
@@ -16,7 +17,7 @@ def look(nodes: Sequence[str]) -> tuple[NodeInfo, list[Finding]]:
 
     Raises RefusedError("unreachable").
     """
-    return run(nodes, _look)
+    return ask(nodes, _look)
 
 
 async def _look(client: Client) -> tuple[NodeInfo, list[Finding]]:

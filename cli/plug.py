@@ -9,6 +9,8 @@ at the start for what holds then. It is run without a shell; the event is in its
     WATT_HEIGHT  the block that says so
     WATT_TIME    its time, in seconds since 1970
 
+and what is in this program's, but for the passphrase.
+
 A command that fails, or takes longer than it may, is run again, TRIES times in all; then it is reported and given up,
 and the next event is waited for. What it prints goes to standard error.
 
@@ -21,12 +23,13 @@ snapshot), the present state is applied, if it is another one, and followed from
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from cli.answers import DEVICE_NOW, record
 from node.errors import RefusedError
 from node.gateway.client import BlockEvents, Client
+from node.keyfile import PASSPHRASE_VARIABLE
 
 CURTAIL: Final = "curtail"
 RESTORE: Final = "restore"
@@ -37,8 +40,8 @@ QUIET_S: Final = 30.0
 GRACE_S: Final = 2.0
 """How long a command that is to end may take to clean up."""
 _TRY_AGAIN: Final = (
-    "unreachable", "slow-subscriber", "stopping", "not-a-member", "busy", "too-fast", "too-many-subscribers",
-    "no-block", "below-base",
+    "unreachable", "untrusted-node", "slow-subscriber", "stopping", "not-a-member", "busy", "too-fast",
+    "too-many-subscribers", "no-block", "below-base",
 )  # fmt: skip
 _BLOCK_GONE: Final = "below-base"
 
@@ -94,7 +97,7 @@ class Plug:
                 *self._command,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=2,
-                env={**os.environ, **switch.environment},
+                env={**_without_secrets(os.environ), **switch.environment},
                 start_new_session=True,  # so that what it has started ends with it
             )
         except OSError as error:
@@ -107,6 +110,11 @@ class Plug:
             if process.returncode is None:
                 await _end(process)
         return f"the command ended with {code}" if code else ""
+
+
+def _without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
+    """What a command may know of this one: all but the passphrase of the key that is read with."""
+    return {name: value for name, value in environment.items() if name != PASSPHRASE_VARIABLE}
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +13,7 @@ from cli.receipts import keep_receipt, receipt_option
 from cli.refusals import explain
 from cli.units import clock
 from node.errors import RefusedError
+from node.gateway.channel import load_roots
 from node.gateway.client import Client, TxStatus, addresses_in
 from node.gateway.client import run as run_client
 from node.gateway.proven import ProvenReader
@@ -29,6 +30,11 @@ EXPIRES_S = 3_600
 T = TypeVar("T")
 C = TypeVar("C", bound=Callable[..., Any])
 
+_KEY = "watt.key-file"
+_PASSPHRASE = "watt.passphrase-file"
+_ROOTS = "watt.ca-file"
+_OPENED = "watt.opened-keys"
+
 
 def _addresses(_: click.Context, param: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
     try:
@@ -37,7 +43,17 @@ def _addresses(_: click.Context, param: click.Parameter, value: tuple[str, ...])
         raise click.BadParameter(error.message, param=param) from None
 
 
-node_option = click.option(
+def _noted(name: str) -> Callable[[click.Context, click.Parameter, Path | None], Path | None]:
+    """Keeps what a command was told for ``ask``, whether or not the command has a use for it itself."""
+
+    def note(context: click.Context, _: click.Parameter, value: Path | None) -> Path | None:
+        context.meta[name] = value
+        return value
+
+    return note
+
+
+_nodes_option = click.option(
     "--node",
     "nodes",
     multiple=True,
@@ -48,35 +64,95 @@ node_option = click.option(
     callback=_addresses,
     help="A node's gateway; several are tried in turn. Also WATT_NODE, separated by spaces.",
 )
+ca_option = click.option(
+    "--ca",
+    "ca_file",
+    type=click.Path(path_type=Path),
+    envvar="WATT_CA",
+    expose_value=False,
+    callback=_noted(_ROOTS),
+    help="Certificates (PEM) of those who vouch for gateways: TLS, and no others are asked. Also WATT_CA.",
+)
 genesis_option = click.option(
     "--genesis",
     "genesis_file",
     type=click.Path(path_type=Path),
     help="Your own copy of the network's genesis.json: trust no node, check every answer's proof.",
 )
-key_option = click.option(
-    "--key",
-    "key_file",
-    type=click.Path(path_type=Path),
-    required=True,
-    envvar="WATT_KEY",
-    help="The key file to sign with. Also WATT_KEY.",
-)
-passphrase_option = click.option(
-    "--passphrase-file",
-    type=click.Path(path_type=Path),
-    help="Read the passphrase from this file's first line; else WATT_PASSPHRASE, else a prompt.",
-)
+
+
+def _key_option(help_text: str, *, required: bool = False, exposed: bool = True) -> Callable[[C], C]:
+    return click.option(
+        "--key",
+        "key_file",
+        type=click.Path(path_type=Path),
+        required=required,
+        envvar="WATT_KEY",
+        expose_value=exposed,
+        callback=_noted(_KEY),
+        help=f"{help_text} Also WATT_KEY.",
+    )
+
+
+def _passphrase_option(*, exposed: bool = True) -> Callable[[C], C]:
+    return click.option(
+        "--passphrase-file",
+        type=click.Path(path_type=Path),
+        expose_value=exposed,
+        callback=_noted(_PASSPHRASE),
+        help="Read the passphrase from this file's first line; else WATT_PASSPHRASE, else a prompt.",
+    )
+
+
+key_option = _key_option("The key file to sign with.", required=True)
+passphrase_option = _passphrase_option()
+
+
+def node_option(command: C) -> C:
+    """A command that reads: --node, --ca, and --key with --passphrase-file, which ``ask`` uses."""
+    reading = _key_option("The key file to read with: what is not public is told to those who may know.", exposed=False)
+    return _nodes_option(ca_option(reading(_passphrase_option(exposed=False)(command))))
 
 
 def signing_options(command: C) -> C:
-    """A command that signs: --node, --key, --passphrase-file and --receipt."""
-    return node_option(key_option(passphrase_option(receipt_option(command))))
+    """A command that signs: --node, --ca, --key, --passphrase-file and --receipt."""
+    return _nodes_option(ca_option(key_option(passphrase_option(receipt_option(command)))))
 
 
-def ask(nodes: tuple[str, ...], use: Callable[[Client], Awaitable[T]]) -> T:
-    """Open a client, await ``use(client)``, close it."""
-    return run_client(nodes, use)
+def may_sign_options(command: C) -> C:
+    """A command that reads, or signs if it is told to do something: the same, and --key may be left out."""
+    key = _key_option("The key file to read with, or to sign with.")
+    return _nodes_option(ca_option(key(passphrase_option(receipt_option(command)))))
+
+
+def ask(nodes: Sequence[str], use: Callable[[Client], Awaitable[T]]) -> T:
+    """Open a client that reads with the command's key, await ``use(client)``, close it.
+
+    Raises RefusedError: what ``use`` does, and of the key and the certificates that the command was told.
+    """
+    reader, roots = _reader(), _roots()
+    try:
+        return run_client(nodes, use, reader, roots)
+    except RefusedError as error:
+        if error.code not in _READ_ADVICE:
+            raise
+        raise RefusedError(error.code, f"{error.message}; {_READ_ADVICE[error.code]}") from error
+
+
+def _reader() -> Signer | None:
+    key_file = _told().get(_KEY)
+    return None if key_file is None else open_key(key_file, _told().get(_PASSPHRASE))
+
+
+def _roots() -> bytes | None:
+    path = _told().get(_ROOTS)
+    return None if path is None else load_roots(path)
+
+
+def _told() -> dict[str, Any]:
+    """What the running command was told and has opened; nothing if none runs."""
+    context = click.get_current_context(silent=True)
+    return {} if context is None else context.meta
 
 
 def transact(
@@ -108,8 +184,11 @@ def done(status: TxStatus, as_json: bool) -> None:
 
 
 def open_key(key_file: Path, passphrase_file: Path | None) -> SigningKey:
-    """The key in the file, its passphrase from a file, the environment or a prompt."""
-    return load_key(key_file, read_passphrase_or_ask(passphrase_file, str(key_file)))
+    """The key in the file, its passphrase from a file, the environment or a prompt: asked for once in a command."""
+    opened: dict[Path, SigningKey] = _told().setdefault(_OPENED, {})
+    if key_file not in opened:
+        opened[key_file] = load_key(key_file, read_passphrase_or_ask(passphrase_file, str(key_file)))
+    return opened[key_file]
 
 
 def read_passphrase_or_ask(passphrase_file: Path | None, what: str) -> str:
@@ -210,3 +289,9 @@ class Account:
 
 
 _NONCE_CODES = ("nonce-used", "nonce-out-of-window")
+_READ_ADVICE = {
+    "sign-first": "name a key that may see it with --key FILE or WATT_KEY",
+    "not-allowed": "read with its own, its owner's, its member's or an auditor's key (--key FILE or WATT_KEY), or have "
+    "one of these let yours see it: `watt wallet grant --help`",
+}
+"""What whoever may not read can do about it."""

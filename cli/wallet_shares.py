@@ -12,7 +12,7 @@ from cli.alert_words import giver_name, why_words
 from cli.answers import SHARE, all_records
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes, tokens
 from cli.periods import period_option, period_or_current
-from cli.session import ask, node_option, passphrase_option, transact
+from cli.session import ask, may_sign_options, transact
 from cli.units import TOKENS, base_units, clock
 from cli.verify import slot_seconds_of
 from node.gateway.client import Client
@@ -27,9 +27,7 @@ _CHARGES = (b"settle ", b"correct ")
 @click.argument("amount", type=TOKENS, required=False)
 @click.option("--list", "network", metavar="NETWORK", help="Instead of sharing, list the shares within a network.")
 @period_option
-@click.option("--key", "key_file", type=click.Path(path_type=Path), envvar="WATT_KEY", help="The owner's key file.")
-@passphrase_option
-@node_option
+@may_sign_options
 @json_option
 @refusals_to_exit_codes
 def share(

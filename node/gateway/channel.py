@@ -9,17 +9,21 @@ another chain gets reads that serve on that one for some minutes, and no answer 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import grpc
 import grpc.aio
+from cryptography import x509
 
+from node.errors import ConfigError
 from node.model.keys import Signer
 from node.model.read import READ_KEY, SIGNED_CALLS, sign_read
 from protos import gateway_pb2 as pb
 from protos import gateway_pb2_grpc as pb_grpc
 
 INFO_TIMEOUT_S = 10.0
+MAX_ROOTS_BYTES = 1024 * 1024
 
 
 def open_channel(
@@ -41,6 +45,21 @@ def open_channel(
     if stamp is not None:
         stamp.channel = channel
     return channel
+
+
+def load_roots(path: Path) -> bytes:
+    """A file of certificates for ``roots``. Raises ConfigError("bad-ca") if it is none."""
+    try:
+        with path.open("rb") as file:
+            pem = file.read(MAX_ROOTS_BYTES + 1)
+        if len(pem) > MAX_ROOTS_BYTES:
+            raise ConfigError("bad-ca", f"{path}: larger than any file of certificates")
+        x509.load_pem_x509_certificates(pem)
+    except OSError as error:
+        raise ConfigError("bad-ca", f"{path}: {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigError("bad-ca", f"{path} holds no certificates in PEM form") from error
+    return pem
 
 
 class _Stamp:
