@@ -15,8 +15,8 @@ from chaincode.contract import Context, ContractError, State, Value
 from chaincode.registry import Registry
 from node.epochs import header_fault
 from node.errors import CodecError, RefusedError, WattError
-from node.ledger.merkle import verify_proof
 from node.ledger.state import WorldState
+from node.light import verify_proof
 from node.model.block import Header
 from node.model.certificate import Certificate
 from node.model.codec import decode, encode
@@ -219,4 +219,5 @@ def answer_of(
             entries[key] = None if value is None else decode(value)
         except CodecError as error:
             raise RefusedError("bad-proof", f"the entry {entry_name(key)} holds no value: {error}") from error
-    return run_query(registry, header, _ProvenState(entries), contract, method, args, sender)
+    state = _ProvenState(entries)
+    return run_query(registry.at(state.get), header, state, contract, method, args, sender)

@@ -10,11 +10,12 @@ an inner node, and at which a single entry. An inner child is its node's hash (3
 SHA-256(key) || SHA-256(value), 64 bytes. Which of the two stands where is thus itself hashed. A node other
 than the root has at least two entries below it; a tree without entries is the node without children.
 
-A proof, of presence or absence, is the nodes from the root down to the one where the key's path ends.
+A proof, of presence or absence, is the nodes from the root down to the one where the key's path ends; it is checked
+where clients do it, in ``node/light.py``.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from itertools import pairwise
 from typing import NamedTuple
@@ -143,24 +144,6 @@ def entries_of(node: bytes) -> list[bytes]:
     """The single entries that stand in a node, 64 bytes each, in ascending order."""
     children = [child_of(node, digit) for digit in DIGITS]
     return [child for child in children if len(child) == ENTRY_BYTES]
-
-
-def verify_proof(root: bytes, key: bytes, value: bytes | None, proof: Sequence[bytes]) -> bool:
-    """Whether ``proof`` shows that under ``root`` the key's encoded value is ``value``; None: that it has none."""
-    key_hash = sha256(key).digest()
-    path = key_hash.hex()
-    expected = root
-    for depth, node in enumerate(proof[: len(path)]):
-        if len(node) < HEAD_BYTES or sha256(node).digest() != expected:
-            return False
-        expected = child_of(node, path[depth])
-        if len(expected) != HASH_BYTES:
-            if depth != len(proof) - 1:
-                return False
-            if value is None:
-                return expected[:HASH_BYTES] != key_hash
-            return expected == key_hash + sha256(value).digest()
-    return False
 
 
 def child_of(node: bytes, digit: str) -> bytes:

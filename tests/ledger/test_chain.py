@@ -8,10 +8,10 @@ import pytest
 from node.errors import ConfigError, NodeFault
 from node.ledger import layout
 from node.ledger.chain import Ledger
-from node.ledger.merkle import verify_proof
 from node.ledger.nonces import NONCES
 from node.ledger.store import LevelStore, MemoryStore
 from node.ledger.tree import ROUND_BLOCKS
+from node.light import verify_proof
 from node.model.block import NULL_DIGEST
 from node.model.codec import encode
 from tests.chaincode.samples import COUNTS

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from node.errors import StoreFault
 from node.ledger import tree as tree_module
 from node.ledger.layout import CHANGED, NODE, STATE, after_prefix
-from node.ledger.merkle import EMPTY_ROOT, verify_proof
+from node.ledger.merkle import EMPTY_ROOT
 from node.ledger.store import MemoryStore
 from node.ledger.tree import ROUND_BLOCKS, Tree
+from node.light import verify_proof
 
 # A few hundred keys, among them some whose paths share up to four digits, so that entries move up and down.
 KEYS = [b"key/%d" % number for number in range(300)]
