@@ -253,7 +253,7 @@ class _Scratch:
 
 def _genesis(facts: Facts) -> dict[str, dict[str, Any]]:
     """A consortium of this network alone; nobody signs anything in it."""
-    key = bytes(32).hex()
+    key = (bytes(31) + b"\1").hex()
     devices = tuple(
         (device, facts.network, kind, key, key, None, 0, 0, critical, False) for device, kind, critical in facts.devices
     )
