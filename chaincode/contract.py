@@ -261,6 +261,9 @@ class Contract:
     """The tables (``chaincode/keys.py``) whose keys are kept sorted in memory, values decoded: for what is
     scanned on every call and does not grow for ever, such as the open orders. Other tables are read from disk."""
 
+    standing: ClassVar[tuple[bytes, ...]] = ()
+    """The tables that the answers of ``knows`` and ``whose`` hang on: until one of them changes, nodes need not ask."""
+
     def genesis(self, ctx: Context, settings: dict[str, Value]) -> None:
         """Write the contract's first state from its part of the genesis document."""
 
@@ -273,6 +276,10 @@ class Contract:
     def knows(self, ctx: Context, key: bytes) -> bool:
         """Whether ``key`` acts for anybody. Nodes take in transactions of keys alone that some contract knows."""
         return True
+
+    def whose(self, ctx: Context, key: bytes) -> str:
+        """With whom nodes count what ``key`` sends, so that they share out their room; "" if the contract cannot say."""
+        return ""
 
     def next_event(self, ctx: Context) -> int | None:
         """The block time at which ``begin_block`` next has something to do; None if nothing is due."""

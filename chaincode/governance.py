@@ -57,6 +57,7 @@ class Governance(Contract):
     """Proposing, approving and withdrawing changes of the membership."""
 
     name = "governance"
+    standing = (_ADMINS,)
 
     def genesis(self, ctx: Context, settings: dict[str, Value]) -> None:
         if not settings:
@@ -131,7 +132,7 @@ class Governance(Contract):
             ctx.emit("membership-approval-withdrawn", (name,), (proposal, len(left.approvals)))
         return None
 
-    @query
+    @query(of=public)
     def proposals(self, ctx: Context) -> Value:
         """All open proposals that have not lapsed, each in full: (number, digest, kind, name, public key, certificate,
         admin key, address, first height, last height at which it can be decided, proposer's key, validators that
@@ -145,7 +146,7 @@ class Governance(Contract):
             rows.append((*own, found.first_height - NOTICE, found.proposer, yes, no, missing))
         return tuple(rows)
 
-    @query
+    @query(of=public)
     def epochs(self, ctx: Context, *, first: int = 0) -> Value:
         """Epochs from number ``first`` on, at most 100: ((number, first height, how many validators), ...)."""
         if first < 0:
@@ -154,7 +155,7 @@ class Governance(Contract):
         heads = [(number, *epoch_head(ctx.get, number)) for number in range(first, count)]
         return tuple([(number, first_height, len(seats)) for number, first_height, seats in heads])
 
-    @query
+    @query(of=public)
     def validators(self, ctx: Context, *, epoch: int | None = None) -> Value:
         """The validators of an epoch, by default of the one in force: (number, first height, ((name, public key,
         certificate, admin key, address), ...)). Raises ContractError: no-governance, unknown-epoch."""

@@ -161,6 +161,7 @@ class Grid(Contract):
     """Publishing and reading the grid."""
 
     name = "grid"
+    standing = (_FEEDER,)
 
     def genesis(self, ctx: Context, settings: dict[str, Value]) -> None:
         if not settings:
@@ -230,23 +231,23 @@ class Grid(Contract):
         ctx.emit("feeder-meter-set", (), key)
         return None
 
-    @query
+    @query(of=public)
     def version(self, ctx: Context) -> Value:
         """The number of the newest version."""
         return current_version(ctx)
 
-    @query
+    @query(of=public)
     def tree(self, ctx: Context, *, version: int | None = None) -> Value:
         """(version, root, rate, lines) of a version, the newest if none is named; a line is as in the settings."""
         number = current_version(ctx) if version is None else version
         return (number, *_version(ctx, number))
 
-    @query
+    @query(of=public)
     def drafted(self, ctx: Context) -> Value:
         """How many lines are drafted."""
         return ctx.get(_DRAFT) or 0
 
-    @query
+    @query(of=public)
     def feeder(self, ctx: Context) -> Value:
         """The public key of the meter at the root; None if it has none."""
         return feeder_meter(ctx)

@@ -41,6 +41,7 @@ from chaincode.identity_records import (
     put_device,
 )
 from chaincode.roles import RIGHTS, Member, has_role, member_of, require_right
+from chaincode.standing import TABLES, member_behind
 
 __all__ = [
     "KINDS",
@@ -143,6 +144,7 @@ class Identity(Contract):
     """Registering members, networks and devices, and moving devices about the grid."""
 
     name = "identity"
+    standing = TABLES
 
     def genesis(self, ctx: Context, settings: dict[str, Value]) -> None:
         rows = {name: cast("tuple[tuple[Value, ...], ...]", settings.get(name, ())) for name in _GENESIS_COLUMNS}
@@ -165,6 +167,9 @@ class Identity(Contract):
 
     def knows(self, ctx: Context, key: bytes) -> bool:
         return roles.acts(ctx, key)
+
+    def whose(self, ctx: Context, key: bytes) -> str:
+        return member_behind(ctx, key)
 
     @transaction
     def register_member(self, ctx: Context, *, member: str, key: bytes, roles: tuple[str, ...]) -> Value:
@@ -236,34 +241,34 @@ class Identity(Contract):
         _move(ctx, device, "", slot)
         return None
 
-    @query
+    @query(of=public)
     def member(self, ctx: Context, *, member: str) -> Value:
         """(id, key, roles)."""
         return tuple(member_of(ctx, member))
 
-    @query
+    @query(of=network(REGISTRY))
     def network(self, ctx: Context, *, network: str) -> Value:
         """(id, member, owner key, bus, number of devices)."""
         return tuple(network_of(ctx, network))
 
-    @query
+    @query(of=consortium(REGISTRY))
     def networks(self, ctx: Context, *, first: int = 0) -> Value:
         """The ids of the networks from number ``first`` on, at most 500, in the order of their registration."""
         if first < 0:
             raise ContractError("bad-args", "the first number of a list is 0")
         return networks_of(ctx, first, MAX_LISTED)
 
-    @query
+    @query(of=device(REGISTRY))
     def device(self, ctx: Context, *, device: str) -> Value:
         """(id, network, kind, key, meter key, import_w, export_w, critical, renewable, ((from slot, bus), ...))."""
         return tuple(device_of(ctx, device))
 
-    @query
+    @query(of=network(REGISTRY))
     def devices(self, ctx: Context, *, network: str) -> Value:
         """The ids of a network's devices."""
         return devices_of(ctx, network)
 
-    @query
+    @query(of=_of_key)
     def whoami(self, ctx: Context, *, key: bytes) -> Value:
         """What a key acts for: ((kind, id), ...), kind "member", "network", "device" or "meter"."""
         return roles.uses_of(ctx, key)

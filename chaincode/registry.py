@@ -69,6 +69,8 @@ class Registry:
             self._methods[contract.name] = _methods_of(contract)
         self.indexed: tuple[bytes, ...] = tuple(table for contract in contracts for table in contract.indexed)
         """The tables that the state keeps sorted in memory."""
+        self.standing: tuple[bytes, ...] = tuple(table for contract in contracts for table in contract.standing)
+        """The tables that ``knows`` and ``whose`` hang on."""
         for table in self.indexed:
             if not _TABLE.match(table) or self.indexed.count(table) > 1:
                 raise ValueError(f"{table!r} is no table of one contract")
@@ -122,6 +124,13 @@ class Registry:
         """Whether ``key`` acts for anybody; without a contract that could say no, every key may."""
         knowing = [contract for contract in self.contracts if type(contract).knows is not Contract.knows]
         return not knowing or any(contract.knows(ctx, key) for contract in knowing)
+
+    def whose(self, ctx: Context, key: bytes) -> str | None:
+        """With whom nodes count what ``key`` sends: as a contract says, else with all others that are known; None if
+        nobody knows it."""
+        if not self.knows(ctx, key):
+            return None
+        return next(filter(None, (contract.whose(ctx, key) for contract in self.contracts)), "")
 
     def _method(self, contract: str, method: str, kind: Kind) -> _Method:
         methods = self._methods.get(contract)

@@ -74,6 +74,8 @@ _MEMBERS: Final = b"role-member/"
 _SINGLES: Final = b"role-single/"
 _KEYS: Final = b"role-key/"
 _ONE_TIME: Final = b"role-one-time/"
+STANDING: Final = (_ADMINS, _KEYS, _ONE_TIME)
+"""The tables that say which keys act for anybody."""
 
 
 class Member(NamedTuple):

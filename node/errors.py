@@ -2,6 +2,7 @@
 
     WattError                     everything of ours; has a stable ``code`` and a one-line ``message``
     +-- RefusedError              the request or input is at fault: say so, change nothing, go on
+    |   +-- NoRoomError           there is no room for it now; it is told how much has to go before
     |   +-- CodecError            bytes that are not what they claim to be
     |   +-- ConfigError           a configuration, key file or genesis that cannot be used
     +-- PeerError                 a peer broke the protocol: drop what it sent, log it, go on
@@ -24,6 +25,15 @@ class WattError(Exception):
 
 class RefusedError(WattError):
     """The input is refused and nothing was changed."""
+
+
+class NoRoomError(RefusedError):
+    """There is no room for a transaction now, code "mempool-full"; ``ahead``: how many have to leave before it is worth
+    trying again."""
+
+    def __init__(self, message: str, ahead: int) -> None:
+        super().__init__("mempool-full", message)
+        self.ahead = ahead
 
 
 class CodecError(RefusedError):

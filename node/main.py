@@ -39,6 +39,7 @@ from node.succession import neighbours
 from node.transport.links import Transport, TransportSettings
 from node.verifier import Verifier
 from node.watch import Watch
+from node.whose import Whose
 
 log = logging.getLogger("watt.node")
 tx_log = logging.getLogger("watt.tx")
@@ -93,7 +94,8 @@ class Node:
         seat = self._seat(opened.ledger.epoch_at(opened.ledger.head.height + 1))
         self._transport = Transport(settings, self._keys.tls(seat), (), self._take_in)
         executor = Executor(opened.ledger, opened.registry, identity.genesis)
-        pool = Mempool(opened.ledger, max_transactions=config.limits.mempool_transactions, knows=executor.knows)
+        self._whose = Whose(opened.ledger, lambda: opened.registry)
+        pool = Mempool(opened.ledger, max_transactions=config.limits.mempool_transactions, whose=self._whose)
         self._driver = Driver(
             identity.genesis,
             config.member,
@@ -174,6 +176,7 @@ class Node:
 
     def committed(self, execution: Execution, certificate: Certificate) -> None:
         height = execution.block.header.height
+        self._whose.committed(execution.changes)
         self._feed.committed(execution)
         self._maker.committed()
         self._watch.stored(len(execution.transactions))

@@ -1,21 +1,32 @@
-"""Transactions that wait for a block: bounded, in nonce order per sender, fair between senders.
+"""Transactions that wait for a block: bounded, in nonce order per sender, fair between members and their senders.
 
 The pool holds a transaction until a block includes it, it expires, or its nonce is used up by another. Taking
 transactions for a batch marks them and keeps them: if a view change loses the batch, ``untake`` offers them again.
-Senders take turns, one transaction each, so that one who floods delays only itself.
+Members take turns, and so do the senders of each (``node/turns.py``): who floods delays only itself, and one who has
+thousands of keys only its member. The room is shared likewise. A member may hold twice what is free: alone it fills two
+thirds, and there is always room for one who comes; of what its member has left, a sender may hold as much again. Each
+may hold a little always.
 
 Signatures are checked before anything is added here.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from heapq import heapify, heappop, heappush
 from itertools import islice
 from typing import Final, Protocol
 
-from node.errors import RefusedError
-from node.limits import MEMPOOL_BYTES, MEMPOOL_PER_SENDER, MEMPOOL_TRANSACTIONS
+from node.errors import NoRoomError, RefusedError
+from node.limits import (
+    MEMBER_SHARE_OF_FREE,
+    MEMBER_SURE_BYTES,
+    MEMBER_SURE_TRANSACTIONS,
+    MEMPOOL_BYTES,
+    MEMPOOL_PER_SENDER,
+    MEMPOOL_TRANSACTIONS,
+    SENDER_SURE_TRANSACTIONS,
+)
 from node.model.transaction import Transaction
+from node.turns import Entry, Member, Sender, Turns
 
 PENDING: Final = "pending"
 UNKNOWN: Final = "unknown"
@@ -31,29 +42,10 @@ class Nonces(Protocol):
     def highest_nonce(self, sender: bytes) -> int: ...
 
 
-class _Entry:
-    __slots__ = ("taken", "tx")
-
-    def __init__(self, tx: Transaction) -> None:
-        self.tx = tx
-        self.taken = False
-
-
-class _Sender:
-    """One sender's transactions by nonce. ``free``: a heap of the nonces not taken; it may name some that are gone."""
-
-    __slots__ = ("entries", "free", "in_turn")
-
-    def __init__(self) -> None:
-        self.entries: dict[int, _Entry] = {}
-        self.free: list[int] = []
-        self.in_turn = False
-
-
 class Mempool:
     """The pool. Times are block times in seconds; a transaction is includable up to and including ``not_after``.
 
-    ``knows``: which keys may send anything at all.
+    ``whose``: the member that a key's transactions are counted with, None for a key that may send nothing at all.
     """
 
     def __init__(
@@ -63,19 +55,23 @@ class Mempool:
         max_transactions: int = MEMPOOL_TRANSACTIONS,
         max_bytes: int = MEMPOOL_BYTES,
         max_per_sender: int = MEMPOOL_PER_SENDER,
-        knows: Callable[[bytes], bool] = lambda _: True,
+        whose: Callable[[bytes], str | None] = lambda _: "",
     ) -> None:
         self._nonces = nonces
-        self._knows = knows
+        self._whose = whose
         self.max_transactions = max_transactions
         self._max_bytes = max_bytes
         self._max_per_sender = max_per_sender
-        self._by_id: dict[bytes, _Entry] = {}
-        self._senders: dict[bytes, _Sender] = {}
-        self._turns: OrderedDict[bytes, None] = OrderedDict()
+        self._by_id: dict[bytes, Entry] = {}
+        self._senders: dict[bytes, Sender] = {}
+        self._members: dict[str, Member] = {}
+        """Those who have sent anything since the start, with what they have been given: no more than are registered."""
+        self._turns = Turns()
         self._expiry: list[tuple[int, bytes]] = []
         self._bytes = 0
         self._taken = 0
+        self.gone = 0
+        """How many have left since the start: how fast there is room again."""
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -113,7 +109,8 @@ class Mempool:
             raise RefusedError("duplicate", "this transaction is waiting already")
         if payload.not_after < now:
             raise RefusedError("expired", f"not_after {payload.not_after} has passed, block time is {now}")
-        if payload.sender not in self._senders and not self._knows(payload.sender):
+        name = self.member_of(payload.sender)
+        if name is None:
             raise RefusedError("unknown-sender", "this key acts for no member, network, device or meter")
         if not self._nonces.nonce_acceptable(payload.sender, payload.nonce):
             raise self._nonce_refusal(payload.sender, payload.nonce)
@@ -122,9 +119,32 @@ class Mempool:
             if payload.nonce in sender.entries:
                 raise RefusedError("nonce-used", f"another transaction with nonce {payload.nonce} is waiting")
             if len(sender.entries) >= self._max_per_sender:
-                raise RefusedError("mempool-full", f"{self._max_per_sender} transactions of this sender are waiting")
-        if len(self._by_id) >= self.max_transactions or self._bytes + len(tx.raw) > self._max_bytes:
-            raise RefusedError("mempool-full", f"{len(self._by_id)} transactions are waiting")
+                text = f"{self._max_per_sender} transactions of this sender are waiting"
+                raise NoRoomError(text, len(sender.entries) // 2)
+        self._require_room(len(tx.raw), self._members.get(name), sender)
+
+    def member_of(self, key: bytes) -> str | None:
+        """The member that the key's transactions are counted with; None for a key that may send nothing."""
+        sender = self._senders.get(key)
+        return self._whose(key) if sender is None else sender.member.name
+
+    def waiting_of(self) -> dict[str, int]:
+        """How many transactions of each member are held."""
+        return {name: member.count for name, member in self._members.items() if member.count}
+
+    def _require_room(self, size: int, member: Member | None, sender: Sender | None) -> None:
+        free, free_bytes = self.max_transactions - len(self._by_id), self._max_bytes - self._bytes
+        if free <= 0 or size > free_bytes:
+            raise NoRoomError(f"{len(self._by_id)} transactions are waiting", 1)
+        if member is None:
+            return
+        room = max(MEMBER_SURE_TRANSACTIONS, MEMBER_SHARE_OF_FREE * free) - member.count
+        room_bytes = max(MEMBER_SURE_BYTES, MEMBER_SHARE_OF_FREE * free_bytes) - member.size_bytes
+        if room <= 0 or room_bytes < size:
+            text = f"{member.count} transactions of {member.name or 'this kind'} are waiting: that is its share"
+            raise NoRoomError(text, 1 - min(0, room))
+        if sender is not None and len(sender.entries) >= max(SENDER_SURE_TRANSACTIONS, room):
+            raise NoRoomError(f"{len(sender.entries)} transactions of this sender are waiting: that is its share", 1)
 
     def add(self, tx: Transaction, now: int) -> None:
         """Take in a transaction whose signature was checked. ``now``: block time in seconds.
@@ -134,42 +154,33 @@ class Mempool:
         """
         self.check(tx, now)
         payload = tx.payload
-        sender = self._senders.get(payload.sender)
-        if sender is None:
-            sender = self._senders[payload.sender] = _Sender()
-        entry = _Entry(tx)
+        sender = self._senders.get(payload.sender) or self._new_sender(payload.sender)
+        entry = Entry(tx)
         self._by_id[tx.id] = sender.entries[payload.nonce] = entry
         self._bytes += len(tx.raw)
+        sender.member.count += 1
+        sender.member.size_bytes += len(tx.raw)
         heappush(self._expiry, (payload.not_after, tx.id))
-        self._offer(sender, payload.sender, payload.nonce)
+        self._turns.offer(sender, payload.nonce)
 
     def take(self, max_bytes: int, max_items: int) -> list[Transaction]:
-        """The next transactions for a batch, senders in turn; they are marked, and stay until ``committed``.
+        """The next transactions for a batch, in turn; they are marked, and stay until ``committed``.
 
         The last one may go beyond ``max_items``: one that asks for more than a batch should is not left out for ever.
         """
         chosen: list[Transaction] = []
         size = items = 0
-        while self._turns and items < max_items:
-            key, _ = self._turns.popitem(last=False)
-            sender = self._senders[key]
-            entry = _first_free(sender)
-            if entry is None:
-                sender.in_turn = False
-                continue
-            if size + len(entry.tx.raw) > max_bytes:
-                self._turns[key] = None
-                self._turns.move_to_end(key, last=False)
+        while items < max_items:
+            found = self._turns.next()
+            if found is None:
                 break
-            heappop(sender.free)
-            entry.taken = True
-            size += len(entry.tx.raw)
-            items += entry.tx.items
-            chosen.append(entry.tx)
-            if sender.free:
-                self._turns[key] = None
-            else:
-                sender.in_turn = False
+            tx = found[1].tx
+            if size + len(tx.raw) > max_bytes:
+                break
+            self._turns.give(*found)
+            size += len(tx.raw)
+            items += tx.items
+            chosen.append(tx)
         self._taken += len(chosen)
         return chosen
 
@@ -188,20 +199,23 @@ class Mempool:
             if entry is not None and entry.taken:
                 entry.taken = False
                 self._taken -= 1
-                payload = entry.tx.payload
-                self._offer(self._senders[payload.sender], payload.sender, payload.nonce)
+                self._turns.offer(self._senders[entry.tx.payload.sender], entry.tx.payload.nonce)
 
     def untake(self) -> None:
         """Offer everything again, in the order of arrival: whatever batches were on their way may be lost."""
         self._taken = 0
         self._turns.clear()
+        for member in self._members.values():
+            member.turns.clear()
+            member.in_turn = False
+            member.tag = member.served = 0
         for sender in self._senders.values():
             sender.free.clear()
             sender.in_turn = False
+            sender.tag = 0
         for entry in self._by_id.values():
             entry.taken = False
-            payload = entry.tx.payload
-            self._offer(self._senders[payload.sender], payload.sender, payload.nonce)
+            self._turns.offer(self._senders[entry.tx.payload.sender], entry.tx.payload.nonce)
 
     def includable(self, tx: Transaction, now: int) -> bool:
         """Whether a block of time ``now`` on the committed state could still include it with effect."""
@@ -243,35 +257,30 @@ class Mempool:
             return RefusedError("nonce-out-of-window", f"nonce {nonce} is too far above the highest used, {highest}")
         return RefusedError("nonce-used", f"nonce {nonce} is used, or too far below the highest used, {highest}")
 
-    def _offer(self, sender: _Sender, key: bytes, nonce: int) -> None:
-        heappush(sender.free, nonce)
-        if not sender.in_turn:
-            sender.in_turn = True
-            self._turns[key] = None
+    def _new_sender(self, key: bytes) -> Sender:
+        name = self._whose(key) or ""
+        member = self._members.get(name)
+        if member is None:
+            member = self._members[name] = Member(name)
+        member.senders += 1
+        sender = self._senders[key] = Sender(member)
+        return sender
 
-    def _remove(self, entry: _Entry) -> None:
+    def _remove(self, entry: Entry) -> None:
         tx = entry.tx
         key = tx.payload.sender
         sender = self._senders[key]
         del self._by_id[tx.id], sender.entries[tx.payload.nonce]
         self._bytes -= len(tx.raw)
         self._taken -= entry.taken
-        if not sender.entries:
+        self.gone += 1
+        sender.member.count -= 1
+        sender.member.size_bytes -= len(tx.raw)
+        if sender.entries:
+            sender.tidy()
+        else:
             del self._senders[key]
-            self._turns.pop(key, None)
-        elif len(sender.free) > 2 * len(sender.entries) + 16:
-            sender.free = [nonce for nonce, other in sender.entries.items() if not other.taken]
-            heapify(sender.free)
+            sender.member.senders -= 1
         if len(self._expiry) > 2 * len(self._by_id) + 1024:
             self._expiry = [(other.tx.payload.not_after, tx_id) for tx_id, other in self._by_id.items()]
             heapify(self._expiry)
-
-
-def _first_free(sender: _Sender) -> _Entry | None:
-    """The sender's entry of the lowest nonce that is not taken; what is gone or taken is dropped on the way."""
-    while sender.free:
-        entry = sender.entries.get(sender.free[0])
-        if entry is not None and not entry.taken:
-            return entry
-        heappop(sender.free)
-    return None

@@ -67,7 +67,7 @@ def test_refusals_have_stable_codes() -> None:
 
 
 def test_a_key_that_nobody_knows_sends_nothing() -> None:
-    pool = Mempool(UsedNonces(), knows=lambda key: key == tx(1, 1).payload.sender)
+    pool = Mempool(UsedNonces(), whose=lambda key: "" if key == tx(1, 1).payload.sender else None)
     pool.add(tx(1, 1), now=0)
     assert refusal(pool, tx(2, 1)) == "unknown-sender" and len(pool) == 1
 
