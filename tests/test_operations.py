@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from node.config import Config, GatewaySection, Limits, MetricsSection, PeerSection
+from node.config import Config, GatewaySection, Limits, LogSection, MetricsSection, PeerSection
 from node.model.genesis import Genesis
 
 ROOT = Path(__file__).parent.parent
@@ -41,10 +41,11 @@ def test_every_key_of_the_configuration_is_explained() -> None:
         ("gateway.", GatewaySection),
         ("limits.", Limits),
         ("metrics.", MetricsSection),
+        ("log.", LogSection),
     ]
     for prefix, section in sections:
         for name in section.__struct_fields__:
-            if name not in ("peer", "gateway", "limits", "metrics", "directory"):
+            if name not in ("peer", "gateway", "limits", "metrics", "log", "directory"):
                 assert f"`{prefix}{name}`" in PAGE
     for name in Genesis.__struct_fields__:
         assert f"`{name}`" in PAGE
