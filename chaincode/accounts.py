@@ -26,7 +26,7 @@ reason, reference), which the block's events keep in order.
 This module does not ask who calls it; ``identity.py`` does that. It has no transactions of its own.
 """
 
-from typing import Final
+from typing import Any, Final
 
 from chaincode.account_books import (
     CONGESTION,
@@ -58,7 +58,8 @@ from chaincode.account_books import (
     supply,
     take_plain,
 )
-from chaincode.contract import Context, Contract, ContractError, Value, query
+from chaincode.contract import Context, Contract, ContractError, Subject, Value, query
+from chaincode.subjects import BUDGET, DEVICE, EVERYBODY, MEMBER, NETWORK, public
 
 __all__ = [
     "CONGESTION",
@@ -342,22 +343,29 @@ def set_stopped(ctx: Context, device: str, period: int, stopped: bool) -> None:
     put_device(ctx, device, period, device_book(ctx, device, period)._replace(stopped=int(stopped)))
 
 
+def _of_account(ctx: Context, args: dict[str, Any]) -> tuple[Subject, ...]:
+    """Whose account it is; what lies outside of networks, devices and companies is summed over all."""
+    kind, owner, _ = parse(args["account"])
+    holder = {"device": DEVICE, "reserved": DEVICE, "pool": NETWORK, "company": MEMBER}.get(kind)
+    return (EVERYBODY,) if holder is None else (Subject(holder, owner, BUDGET),)
+
+
 class Accounts(Contract):
     """Reading accounts. Money moves only as a part of what the other contracts do."""
 
     name = "accounts"
 
-    @query
+    @query(of=_of_account)
     def account(self, ctx: Context, *, account: str) -> Value:
         """The balance of one account, by name."""
         return balance(ctx, account)
 
-    @query
+    @query(of=public)
     def supply(self, ctx: Context) -> Value:
         """(issued, redeemed) in base units."""
         return supply(ctx)
 
-    @query
+    @query(of=public)
     def audit(self, ctx: Context) -> Value:
         """(issued, redeemed, sum of all balances): the first two differ by the third, always. Reads all accounts."""
         return (*supply(ctx), sum_of_balances(ctx))

@@ -8,7 +8,7 @@ An agreement that has ended gives nothing further. What was given stays, and wha
 spent. One whose last slot is over has *lapsed*: it makes room for others without anybody ending it.
 """
 
-from typing import Final
+from typing import Any, Final
 
 from chaincode import (
     accounts,
@@ -25,8 +25,9 @@ from chaincode import (
 from chaincode.agreement_book import FOR_EVER, KINDS, OPEN, PROPOSED, SALE, SHARE, Agreement, Movement
 from chaincode.budget_outside import rule_of
 from chaincode.budget_share import BY_HAND, MAX_BY_HAND, OTHER, POOL, Share
-from chaincode.contract import Context, Contract, ContractError, Value, query, transaction
+from chaincode.contract import Context, Contract, ContractError, Subject, Value, query, transaction
 from chaincode.network_classes import are_alike
+from chaincode.subjects import BUDGET, NETWORK, a_network, closed
 
 MAX_CAP: Final = 2**58
 """Base units: as many as may be issued and not redeemed."""
@@ -37,6 +38,12 @@ MAX_AGREED: Final = 64
 MAX_ASKED: Final = 16
 """Proposals of one network that wait for an answer."""
 MAX_LISTED: Final = 100
+
+
+def parties(ctx: Context, args: dict[str, Any]) -> tuple[Subject, ...]:
+    """The audience of what concerns an agreement: both sides."""
+    terms = agreement_book.agreement_of(ctx, args["agreement"])
+    return Subject(NETWORK, terms.giver, BUDGET), Subject(NETWORK, terms.taker, BUDGET)
 
 
 class Agreements(Contract):
@@ -151,7 +158,7 @@ class Agreements(Contract):
         budget_charge.pay_owed(ctx, found.taker, target, ctx.tx_id)
         return target
 
-    @query
+    @query(of=parties)
     def agreement(self, ctx: Context, *, agreement: int) -> Value:
         """(number, giver, taker, kind, cap, automatic, same_class, rank, price, first slot, end slot or 0, state,
         proposer, slot of the last change, whether in force now, the giver's period now, what was given in it).
@@ -161,7 +168,7 @@ class Agreements(Contract):
         """
         return _row(ctx, agreement)
 
-    @query
+    @query(of=closed)
     def agreements(self, ctx: Context, *, first: int = 0) -> Value:
         """All agreements from the ``first``-th on (0: the oldest), at most 100, as ``agreement`` gives them."""
         if first < 0:
@@ -169,7 +176,7 @@ class Agreements(Contract):
         end = min(agreement_book.count(ctx), first + MAX_LISTED)
         return tuple([_row(ctx, number) for number in range(first + 1, end + 1)])
 
-    @query
+    @query(of=a_network(BUDGET))
     def of_network(self, ctx: Context, *, network: str, after: int = 0) -> Value:
         """The agreements of a network with numbers above ``after``, at most 100, as ``agreement`` gives them."""
         identity.network_of(ctx, network)
@@ -177,7 +184,7 @@ class Agreements(Contract):
             raise ContractError("bad-args", "numbers of agreements are above 0")
         return tuple([_row(ctx, number) for number in agreement_book.numbers_of(ctx, network, after, MAX_LISTED)])
 
-    @query
+    @query(of=parties)
     def movements(self, ctx: Context, *, agreement: int, first: int = 0) -> Value:
         """The shares under an agreement from the ``first``-th on, at most 100, oldest first: (giver, its period,
         taker, its period, receiving device or "" for the pool, amount, returned, why, rule, reference, slot, tx id).
@@ -193,7 +200,7 @@ class Agreements(Contract):
             rows.append((*sides, *moved))
         return tuple(rows)
 
-    @query
+    @query(of=parties)
     def left(self, ctx: Context, *, agreement: int, period: int) -> Value:
         """(what was given under the agreement in the giver's ``period``, what may still be given of it by hand)."""
         found = agreement_book.agreement_of(ctx, agreement)

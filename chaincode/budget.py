@@ -35,6 +35,7 @@ from chaincode.budget_hold import hold, hold_all, hold_of, post, release, settle
 from chaincode.budget_needs import resolve_needs
 from chaincode.budget_state import Settings
 from chaincode.contract import MAX_AMOUNT, Context, Contract, ContractError, Value, query, transaction
+from chaincode.subjects import BUDGET, REGISTRY, a_device, a_network, public
 
 __all__ = [
     "Budget",
@@ -238,7 +239,7 @@ class Budget(Contract):
         budget_alerts.acknowledge(ctx, network, alert)
         return None
 
-    @query
+    @query(of=a_device(BUDGET))
     def budget(self, ctx: Context, *, device: str, period: int) -> Value:
         """(state, available, reserved, allocated, earned, spent, lent, borrowed, owed, forecast, used, used_wh)."""
         network = identity.device_of(ctx, device).network
@@ -249,7 +250,7 @@ class Budget(Contract):
         owed = sum([claim.amount for claim in claims if (claim.device, claim.period) == (device, period)])
         return (budget_state.state_of(ctx, device, period), *book[:7], owed, *watch[:3])
 
-    @query
+    @query(of=a_network(BUDGET))
     def network_budget(self, ctx: Context, *, network: str, period: int) -> Value:
         """(status of the period, issued, earned, pool, available, reserved, spent, owed, carried in, received, sent,
         sold, returned, redeemed, carried out).
@@ -260,26 +261,26 @@ class Budget(Contract):
         totals = budget_audit.totals_of(ctx, network, period)
         return (status, *totals[:6], budget_state.debt_of(ctx, network), *totals[6:])
 
-    @query
+    @query(of=a_network(BUDGET))
     def books(self, ctx: Context, *, network: str, period: int) -> Value:
         """The books of a network's devices: ((device, the fields of ``accounts.DeviceBook``), ...)."""
         budget_state.require_period(ctx, network, period)
         devices = identity.devices_of(ctx, network)
         return tuple([(device, tuple(accounts.device_book(ctx, device, period))) for device in devices])
 
-    @query
+    @query(of=public)
     def settings(self, ctx: Context) -> Value:
         """The fields of ``budget_state.Settings``."""
         return tuple(budget_state.settings_of(ctx))
 
-    @query
+    @query(of=a_network(BUDGET))
     def alerts(self, ctx: Context, *, network: str, first: int = 0) -> Value:
         """Alerts from number ``first`` on, at most 500, the fields of ``budget_alerts.Alert``."""
         identity.network_of(ctx, network)
         found = budget_alerts.alerts_of(ctx, network, _at_least_0(first), MAX_LISTED)
         return tuple([budget_alerts.row_of(alert) for alert in found])
 
-    @query
+    @query(of=a_network(BUDGET))
     def shares(self, ctx: Context, *, network: str, period: int, first: int = 0) -> Value:
         """Shares from number ``first`` on, at most 500, oldest first:
         (giver, receiver, amount, returned, reference, slot, tx id, why, rule), see ``budget_share.Share``.
@@ -289,7 +290,7 @@ class Budget(Contract):
         found = budget_share.shares_of(ctx, network, period, _at_least_0(first), MAX_LISTED)
         return tuple([tuple(share) for share in found])
 
-    @query
+    @query(of=a_network(BUDGET))
     def policy(self, ctx: Context, *, network: str, slot: int | None = None) -> Value:
         """((proceeds, pool_helps, pool_floor, carry_cap, carry_periods, excess, sale, allocation), ((device, rank,
         floor, gives, limit or None, amount, share), ...)), devices with terms of their own, as they are, or as they
@@ -301,7 +302,7 @@ class Budget(Contract):
             return (tuple(policy), rows)
         return (tuple(budget_policy.policy_of(ctx, network)), budget_policy.rows_of(ctx, network))
 
-    @query
+    @query(of=a_network(REGISTRY))
     def period(self, ctx: Context, *, network: str, slot: int) -> Value:
         """(a network's period of the slot, its first slot, first slot of the next, "planned", "active", "closing" or
         "closed").
@@ -310,7 +311,7 @@ class Budget(Contract):
         first, end = budget_calendar.slots_of(ctx, network, period)
         return (period, first, end, budget_state.status_of(ctx, network, period))
 
-    @query
+    @query(of=public)
     def common_period(self, ctx: Context, *, slot: int) -> Value:
         """(the consortium's period of the slot, its first slot, first slot of the next)."""
         period = common_period(ctx, slot)

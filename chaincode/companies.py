@@ -37,6 +37,7 @@ from chaincode import (
 from chaincode.budget_share import MAX_BY_HAND
 from chaincode.budget_supply import COMPANY
 from chaincode.contract import MAX_AMOUNT, Context, Contract, ContractError, Value, query, transaction
+from chaincode.subjects import BUDGET, REGISTRY, a_company
 
 MAX_CLASS: Final = 32
 MAX_LISTED: Final = 50
@@ -156,7 +157,7 @@ class Companies(Contract):
         ctx.emit("network-classified", (network,), class_name)
         return None
 
-    @query
+    @query(of=a_company(REGISTRY))
     def period(self, ctx: Context, *, member: str, slot: int) -> Value:
         """(a company's period of the slot, its first slot, first slot of the next, "planned", "active", "closing" or
         "closed").
@@ -166,13 +167,13 @@ class Companies(Contract):
         slots_of = budget_calendar.company_slots_of(ctx, member, period)
         return (period, *slots_of, budget_supply.company_status(ctx, member, period))
 
-    @query
+    @query(of=a_company(BUDGET))
     def company(self, ctx: Context, *, member: str, period: int) -> Value:
         """(status of the period, the fields of ``accounts.NetworkBook``): a company's book of a period of its own."""
         roles.member_of(ctx, member)
         return (budget_supply.company_status(ctx, member, period), *accounts.company_book(ctx, member, period))
 
-    @query
+    @query(of=a_company(BUDGET))
     def networks(self, ctx: Context, *, member: str, period: int, first: int = 0) -> Value:
         """The networks of a company from number ``first`` on, at most 50, in the order of their registration:
         (network, class, limit or None, its period that ``assign`` would take, and in that: what it has of the company,

@@ -12,7 +12,7 @@ the runtime checks them exactly before the call and refuses with ``bad-args``. W
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, TypeAlias, TypeVar
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias, TypeVar, overload
 
 Value: TypeAlias = "bool | int | str | bytes | tuple[Value, ...] | None"
 
@@ -258,6 +258,18 @@ class Contract:
 
     name: ClassVar[str]
     indexed: ClassVar[tuple[bytes, ...]] = ()
+class Subject(NamedTuple):
+    """Whose data something is. ``kind`` and ``data``, the class of the data: see ``chaincode/subjects.py``."""
+
+    kind: str
+    name: str
+    data: str
+
+
+Of: TypeAlias = Callable[[Context, dict[str, Any]], tuple[Subject, ...]]
+"""The subjects of a query's answer, by its arguments."""
+
+
     """The tables (``chaincode/keys.py``) whose keys are kept sorted in memory, values decoded: for what is
     scanned on every call and does not grow for ever, such as the open orders. Other tables are read from disk."""
 
@@ -295,7 +307,25 @@ def transaction(method: Method) -> Method:
     return method
 
 
-def query(method: Method) -> Method:
-    """Marks a method that reads: called outside blocks, its writes are refused."""
-    method.chaincode_kind = "query"  # type: ignore[attr-defined]
-    return method
+@overload
+def query(method: Method) -> Method: ...
+
+
+@overload
+def query(*, of: Of, proven: Of | None = None) -> Callable[[Method], Method]: ...
+
+
+def query(method: Method | None = None, *, of: Of | None = None, proven: Of | None = None) -> Any:
+    """Marks a method that reads: called outside blocks, its writes are refused.
+
+    ``of``: whose data it answers with (``chaincode/subjects.py``); none: only who sees everything may ask. ``proven``:
+    the same of all entries that it reads, which go along with a proven answer, if they tell more than the answer does.
+    """
+
+    def mark(marked: Method) -> Method:
+        marked.chaincode_kind = "query"  # type: ignore[attr-defined]
+        marked.chaincode_of = of  # type: ignore[attr-defined]
+        marked.chaincode_proven = proven or of  # type: ignore[attr-defined]
+        return marked
+
+    return mark if method is None else mark(method)

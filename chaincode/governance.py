@@ -21,6 +21,7 @@ from typing import Final, TypeAlias, cast
 from chaincode import ballot
 from chaincode.ballot import MAX_AHEAD, MAX_OPEN_PER_ADMIN, NOTICE, Ballot, Proposal
 from chaincode.contract import Context, Contract, ContractError, Value, query, transaction
+from chaincode.subjects import public
 from chaincode.validators import (
     EpochRow,
     Seat,

@@ -32,6 +32,7 @@ from chaincode.validators import hex_key
 
 LineSettings: TypeAlias = tuple[str, str, int, int, int | None, int | None]
 """From (parent), to (child), metres, step in base units per Wh, limit_down_w, limit_up_w."""
+from chaincode.subjects import public
 
 MAX_LINES: Final = 2_000
 MAX_METRES: Final = 1_000_000

@@ -19,10 +19,10 @@ State: ``device-fills/`` device -> last slot with a fill; ``device-moves/`` -> c
 (device, slot).
 """
 
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from chaincode import enrolments, grid, market_products, origin_cursor, roles, slots
-from chaincode.contract import Context, Contract, ContractError, Value, query, transaction
+from chaincode.contract import Context, Contract, ContractError, Subject, Value, query, transaction
 from chaincode.identity_records import (
     KINDS,
     MAX_DEVICES,
@@ -42,6 +42,7 @@ from chaincode.identity_records import (
 )
 from chaincode.roles import RIGHTS, Member, has_role, member_of, require_right
 from chaincode.standing import TABLES, member_behind
+from chaincode.subjects import CONSORTIUM, KEY, REGISTRY, a_device, a_network, public, the_consortium
 
 __all__ = [
     "KINDS",
@@ -138,6 +139,10 @@ def take_moves(ctx: Context) -> tuple[tuple[str, int], ...]:
     if count:
         ctx.delete(_MOVES)
     return tuple(moves)
+
+
+def _of_key(ctx: Context, args: dict[str, Any]) -> tuple[Subject, ...]:
+    return Subject(KEY, args["key"].hex(), REGISTRY), Subject(CONSORTIUM, "", REGISTRY)
 
 
 class Identity(Contract):
@@ -246,24 +251,24 @@ class Identity(Contract):
         """(id, key, roles)."""
         return tuple(member_of(ctx, member))
 
-    @query(of=network(REGISTRY))
+    @query(of=a_network(REGISTRY))
     def network(self, ctx: Context, *, network: str) -> Value:
         """(id, member, owner key, bus, number of devices)."""
         return tuple(network_of(ctx, network))
 
-    @query(of=consortium(REGISTRY))
+    @query(of=the_consortium(REGISTRY))
     def networks(self, ctx: Context, *, first: int = 0) -> Value:
         """The ids of the networks from number ``first`` on, at most 500, in the order of their registration."""
         if first < 0:
             raise ContractError("bad-args", "the first number of a list is 0")
         return networks_of(ctx, first, MAX_LISTED)
 
-    @query(of=device(REGISTRY))
+    @query(of=a_device(REGISTRY))
     def device(self, ctx: Context, *, device: str) -> Value:
         """(id, network, kind, key, meter key, import_w, export_w, critical, renewable, ((from slot, bus), ...))."""
         return tuple(device_of(ctx, device))
 
-    @query(of=network(REGISTRY))
+    @query(of=a_network(REGISTRY))
     def devices(self, ctx: Context, *, network: str) -> Value:
         """The ids of a network's devices."""
         return devices_of(ctx, network)

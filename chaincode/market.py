@@ -46,7 +46,7 @@ State: ``market_products``, ``market_orders``, ``market_bulk``, ``market_book``,
 """
 
 from collections.abc import Iterable
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from chaincode import (
     grid,
@@ -60,18 +60,25 @@ from chaincode import (
     market_rules,
     market_trading,
     pruned,
+    subjects,
     tariffs,
 )
-from chaincode.contract import Context, Contract, ContractError, Value, query, transaction
+from chaincode.contract import Context, Contract, ContractError, Subject, Value, query, transaction
 from chaincode.market_calendar import MARKET, OPEN, Entry
 from chaincode.market_orders import SIDE_NAMES, Order
 from chaincode.market_products import Product
+from chaincode.subjects import DEVICE, NETWORK, a_device, closed, public
 
 Row: TypeAlias = tuple[str, int, int, int, str, bool, bytes]
 """An order of a list: side, slot, energy_wh, price, until, renewable, reference."""
 
 MAX_ROWS: Final = 10_000
 """A query's answer has at most so many rows; of trades and auctions the newest."""
+
+
+def _of_order(ctx: Context, args: dict[str, Any]) -> tuple[Subject, ...]:
+    order = market_orders.require_order(ctx, args["order"])
+    return Subject(DEVICE, order.device, subjects.MARKET), Subject(NETWORK, order.network, subjects.MARKET)
 
 
 class Market(Contract):
@@ -163,12 +170,12 @@ class Market(Contract):
         market_trading.cancel(ctx, order)
         return None
 
-    @query
+    @query(of=public)
     def settings(self, ctx: Context) -> Value:
         """The rules as they are now, the fields of ``market_products.Settings``."""
         return tuple(market_products.settings_of(ctx))
 
-    @query
+    @query(of=public)
     def tariff(self, ctx: Context, *, slot: int) -> Value:
         """(retail, feed-in) of a slot in base units per Wh: what its product has pinned, or as it would be now."""
         product = market_products.find(ctx, slot)
@@ -176,7 +183,7 @@ class Market(Contract):
             return product.retail, product.feed_in
         return tariffs.tariff_at(ctx, market_products.settings_of(ctx), slot)
 
-    @query
+    @query(of=public, proven=closed)
     def products(self, ctx: Context) -> Value:
         """The rows of ``product`` for every slot that is open or not yet final, ascending."""
         end = market_products.next_to_open(ctx) or 0
@@ -184,21 +191,21 @@ class Market(Contract):
         rows = [(slot, market_products.find(ctx, slot)) for slot in range(first, end)]
         return tuple([_product_row(ctx, slot, product) for slot, product in rows if product is not None])
 
-    @query
+    @query(of=public)
     def span(self, ctx: Context) -> Value:
         """(the chain's first slot, the first that has not opened yet), between which all products lie, but that one
         which could not be opened is left out; None before the first block.
         """
         return market_products.span(ctx)
 
-    @query
+    @query(of=public, proven=closed)
     def product(self, ctx: Context, *, slot: int) -> Value:
         """(slot, state, opens, starts, ends, gate, metered by, final at, grid version, retail, feed-in, period,
         tick_s, internal price, mix_permille, auctions, trades, energy_wh, paid, received, tolls, rent).
         """
         return _product_row(ctx, slot, market_products.require(ctx, slot))
 
-    @query
+    @query(of=closed)
     def book(self, ctx: Context, *, slot: int) -> Value:
         """The resting orders by price: ((bus, side, price, energy_wh, orders), ...), buys first, best first."""
         levels: list[tuple[str, str, int, int, int]] = []
@@ -211,7 +218,7 @@ class Market(Contract):
                 levels.append((*level, entry.left_wh, 1))
         return tuple(levels)
 
-    @query
+    @query(of=public, proven=closed)
     def prices(self, ctx: Context, *, slot: int) -> Value:
         """The last auction's (number, time, ((bus, price), ...)); None before the first."""
         product = market_products.require(ctx, slot)
@@ -222,14 +229,14 @@ class Market(Contract):
         buses = grid.pinned(ctx, product.grid_version).buses
         return number, auction.time, tuple(zip(buses, auction.prices, strict=True))
 
-    @query
+    @query(of=_of_order)
     def order(self, ctx: Context, *, order: bytes) -> Value:
         """(id, device, network, slot, bus, side, energy_wh, price, until, renewable, placed, age, state, filled_wh,
         money).
         """
         return _order_row(order, market_orders.require_order(ctx, order))
 
-    @query
+    @query(of=a_device(subjects.MARKET))
     def orders(self, ctx: Context, *, device: str, slot: int | None = None) -> Value:
         """The rows of ``order`` for a device's orders in a slot, newest first; without one, in all open slots."""
         rows: list[Value] = []
@@ -239,7 +246,7 @@ class Market(Contract):
             rows += [_order_row(*found) for found in market_orders.orders_of(ctx, device, each, MAX_ROWS - len(rows))]
         return tuple(rows)
 
-    @query
+    @query(of=a_device(subjects.MARKET))
     def position(self, ctx: Context, *, device: str, slot: int) -> Value:
         """(network, bus, bought_wh, sold_wh, open_buy_wh, open_sell_wh, open orders, orders, last order, paid, tolls,
         proceeds) or None."""
@@ -247,7 +254,7 @@ class Market(Contract):
         position = market_orders.find_position(ctx, device, slot)
         return None if position is None else tuple(position)
 
-    @query
+    @query(of=closed)
     def trades(self, ctx: Context, *, slot: int) -> Value:
         """((auction, buy order, sell order, energy_wh, buyer price, seller price, toll), ...) in order of auctions."""
         rows: list[Value] = []
@@ -259,7 +266,7 @@ class Market(Contract):
                 break
         return tuple(reversed(rows[:MAX_ROWS]))
 
-    @query
+    @query(of=a_device(subjects.MARKET))
     def device_trades(self, ctx: Context, *, device: str, slot: int) -> Value:
         """A device's trades in a slot: ((auction, side, order, other order, energy_wh, price, other's price, toll),
         ...).
@@ -278,14 +285,14 @@ class Market(Contract):
                     rows.append((number, "sell", sell, buy, wh, seller_price, buyer_price, toll))
         return tuple(rows[:MAX_ROWS])
 
-    @query
+    @query(of=public, proven=closed)
     def auctions(self, ctx: Context, *, slot: int) -> Value:
         """((number, time, grid version, orders, trades, energy_wh, paid, received, tolls, rent, welfare), ...)."""
         end = market_products.totals_of(ctx, slot).auctions
         first = max(0, end - MAX_ROWS)
         return tuple([(number, *market_certificate.read(ctx, slot, number)[:10]) for number in range(first, end)])
 
-    @query
+    @query(of=closed)
     def auction(self, ctx: Context, *, slot: int, number: int, first: int = 0) -> Value:
         """One auction's certificate: (record, orders, trades), the fields of ``market_certificate.Auction``,
         ``OrderRow`` and ``chaincode.auction.Trade``; ``market_certificate.check`` proves it.
@@ -300,7 +307,7 @@ class Market(Contract):
         orders, trades = market_certificate.read_orders(ctx, *page), market_certificate.read_trades(ctx, *page)
         return tuple(auction), tuple([tuple(row) for row in orders]), tuple([tuple(trade) for trade in trades])
 
-    @query
+    @query(of=public)
     def pruned(self, ctx: Context, *, slot: int) -> Value:
         """What is left of a slot whose details have been deleted: ((name, entries, digest), ...), the fields of
         ``pruned.Part``; None while all is there.

@@ -16,6 +16,7 @@ from typing import Final
 from chaincode import identity, market_products, origin_cursor, origin_events, origin_state, pruned
 from chaincode.contract import Context, Contract, ContractError, Value, query
 from chaincode.origin_assign import Origin
+from chaincode.subjects import READINGS, a_device, a_network, public
 
 MAX_ROWS: Final = 500
 MAX_SLOTS: Final = 3_000
@@ -33,7 +34,7 @@ class Origins(Contract):
     def next_event(self, ctx: Context) -> int | None:
         return origin_events.due(ctx)
 
-    @query
+    @query(of=a_network(READINGS))
     def slot(self, ctx: Context, *, network: str, slot: int) -> Value:
         """(final, used_wh, renewable_wh, bought_wh, own_wh, undelivered_wh, utility_wh, generated_wh,
         generated_renewable_wh, sold_wh, shared_wh, fed_wh), as in ``origin_state.Sums``.
@@ -43,7 +44,7 @@ class Origins(Contract):
         final, origin = _origin(ctx, network, slot)
         return final, *origin_state.sums(origin.used, origin.given)
 
-    @query
+    @query(of=a_device(READINGS))
     def device(self, ctx: Context, *, device: str, slot: int) -> Value:
         """The same for one device. Raises ContractError: unknown-device, no-product, pruned."""
         final, origin = _origin(ctx, identity.device_of(ctx, device).network, slot)
@@ -51,7 +52,7 @@ class Origins(Contract):
         given = [row for row in origin.given if row.device == device]
         return final, *origin_state.sums(used, given)
 
-    @query
+    @query(of=a_network(READINGS))
     def lots(self, ctx: Context, *, network: str, slot: int, first: int = 0) -> Value:
         """(final, ((device, how, source, wh, renewable_wh), ...)): what each device used, at most 500 rows from row
         ``first`` on.
@@ -65,7 +66,7 @@ class Origins(Contract):
         final, origin = _origin(ctx, network, slot)
         return final, tuple([tuple(part) for part in origin.used[first : first + MAX_ROWS]])
 
-    @query
+    @query(of=a_network(READINGS))
     def given(self, ctx: Context, *, network: str, slot: int) -> Value:
         """(final, ((device, generated_wh, renewable_wh, sold_wh, shared_wh, fed_wh), ...)).
 
@@ -74,7 +75,7 @@ class Origins(Contract):
         final, origin = _origin(ctx, network, slot)
         return final, tuple([tuple(row) for row in origin.given])
 
-    @query
+    @query(of=a_network(READINGS))
     def slots(self, ctx: Context, *, network: str, first_slot: int, last_slot: int) -> Value:
         """(slots, used_wh, ... as in ``slot``): the sums over the slots of the range that are known for good, and kept.
 
@@ -90,7 +91,7 @@ class Origins(Contract):
                 added, slots = added.plus(sums), slots + 1
         return slots, *added
 
-    @query
+    @query(of=a_network(READINGS))
     def period(self, ctx: Context, *, network: str, period: int) -> Value:
         """(slots, used_wh, ... as in ``slot``): the sums over a period's slots that are known for good; never deleted.
 
@@ -102,7 +103,7 @@ class Origins(Contract):
         slots, sums = origin_state.period_sums(ctx, network, period)
         return slots, *sums
 
-    @query
+    @query(of=a_device(READINGS))
     def store(self, ctx: Context, *, device: str) -> Value:
         """(Wh, renewable Wh) that charged a battery, a car or a charger and were not given out again, after the last
         slot assigned. Raises ContractError("unknown-device").
@@ -110,7 +111,7 @@ class Origins(Contract):
         identity.device_of(ctx, device)
         return origin_state.store_of(ctx, device, -1)
 
-    @query
+    @query(of=public)
     def assigned(self, ctx: Context) -> Value:
         """The first slot whose origins are not known for good; None before the first block."""
         cursor = origin_cursor.cursor_of(ctx)
@@ -125,6 +126,6 @@ def _origin(ctx: Context, network: str, slot: int) -> tuple[bool, Origin]:
     origin = origin_state.read(ctx, network, slot)
     if origin is not None:
         return True, origin
-    pruned.require_kept(ctx, slot)
+    pruned.require_kept(ctx, slot, network)
     product = market_products.require(ctx, slot)
     return False, origin_state.origin_of(ctx, network, slot, product, origin_state.followed(ctx, slot))

@@ -29,6 +29,7 @@ from chaincode import (
 )
 from chaincode.budget_alerts import Watch
 from chaincode.contract import Context, Contract, ContractError, Value, query
+from chaincode.subjects import BUDGET, REGISTRY, a_company, a_device, a_network
 
 MAX_LISTED: Final = 64
 """Devices of one answer: so many that it can be proven."""
@@ -48,7 +49,7 @@ class Overview(Contract):
     def next_event(self, ctx: Context) -> int | None:
         return budget_plug.next_turn(ctx)
 
-    @query
+    @query(of=a_network(BUDGET))
     def devices(self, ctx: Context, *, network: str, period: int | None = None, first: int = 0) -> Value:
         """(period, its first slot, first slot of the next, how many devices the network has, rows): 64 devices from
         number ``first`` on, in the order of their registration; by default of the period under way.
@@ -68,7 +69,7 @@ class Overview(Contract):
         rows = [_row(ctx, device, number, bounds, owed.get(device, 0)) for device in names[first : first + MAX_LISTED]]
         return number, *bounds, len(names), tuple(rows)
 
-    @query
+    @query(of=a_device(BUDGET))
     def device(self, ctx: Context, *, device: str) -> Value:
         """A device now: (height, time, network, period, state, since, available, reserved, budget, owed, cut).
 
@@ -95,7 +96,7 @@ class Overview(Contract):
             None if cut is None else (cut.period, cut.time, cut.height, cut.tx_id),
         )
 
-    @query
+    @query(of=a_company(REGISTRY))
     def networks(self, ctx: Context, *, member: str, first: int = 0) -> Value:
         """The ids of a member's networks from number ``first`` on, at most 500, in the order of their registration.
 
@@ -106,7 +107,7 @@ class Overview(Contract):
         roles.member_of(ctx, member)
         return identity.networks_of_member(ctx, member, first, MAX_NETWORKS)
 
-    @query
+    @query(of=a_network(BUDGET))
     def alert(self, ctx: Context, *, network: str, number: int) -> Value:
         """One alert by its number, the fields of ``budget_alerts.Alert``.
 
@@ -118,7 +119,7 @@ class Overview(Contract):
             raise ContractError("unknown-alert", f"{network} has no alert {number}")
         return budget_alerts.row_of(found[0])
 
-    @query
+    @query(of=a_network(BUDGET))
     def share(self, ctx: Context, *, network: str, period: int, number: int) -> Value:
         """The share with this number in the list of a network and period, the fields of ``budget_share.Share``.
 

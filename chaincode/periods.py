@@ -34,6 +34,7 @@ from chaincode import (
     slots,
 )
 from chaincode.contract import Context, Contract, ContractError, Value, query, transaction
+from chaincode.subjects import BUDGET, REGISTRY, a_company, a_network
 
 MAX_DAYS: Final = 92
 MAX_COMMON_PERIODS: Final = 100
@@ -103,7 +104,7 @@ class Periods(Contract):
         ctx.emit("period-planned", (member,), (number, first_slot, lengths))
         return number
 
-    @query
+    @query(of=a_network(REGISTRY))
     def calendar(self, ctx: Context, *, network: str) -> Value:
         """(whose calendar the network has: "network", "company" or "consortium", the stretches from the one under way
         on, or a little earlier: (number of its first period, its first slot, slots of a period), ...).
@@ -114,7 +115,7 @@ class Periods(Contract):
         whose = scope.partition(b"\0")[0].decode() or "consortium"
         return whose, tuple([tuple(stretch) for stretch in budget_calendar.stretches_of(ctx, scope)])
 
-    @query
+    @query(of=a_company(REGISTRY))
     def company_calendar(self, ctx: Context, *, member: str) -> Value:
         """The same of a company: "company" or "consortium". Raises ContractError("unknown-member")."""
         roles.member_of(ctx, member)
@@ -124,7 +125,7 @@ class Periods(Contract):
         stretches = budget_calendar.stretches_of(ctx, scope)
         return "company" if scope else "consortium", tuple([tuple(stretch) for stretch in stretches])
 
-    @query
+    @query(of=a_network(REGISTRY))
     def period(self, ctx: Context, *, network: str, period: int) -> Value:
         """(status, first slot, first slot of the next, when it begins, when it ends, slots that are not over, closing).
 
@@ -136,7 +137,7 @@ class Periods(Contract):
         extent = _extent(ctx, *budget_calendar.slots_of(ctx, network, period))
         return (status, *extent, _closing(ctx, "pool", network, period))
 
-    @query
+    @query(of=a_company(REGISTRY))
     def company_period(self, ctx: Context, *, member: str, period: int) -> Value:
         """The same of a company. Raises ContractError: unknown-member, unknown-period."""
         roles.member_of(ctx, member)
@@ -144,7 +145,7 @@ class Periods(Contract):
         extent = _extent(ctx, *budget_calendar.company_slots_of(ctx, member, period))
         return (status, *extent, _closing(ctx, "company", member, period))
 
-    @query
+    @query(of=a_network(BUDGET))
     def lots(self, ctx: Context, *, network: str, period: int) -> Value:
         """What was carried into a period that is not closed: (the period in which it was fresh, how often it has been
         carried, amount), oldest first. Raises ContractError: unknown-network, unknown-period.

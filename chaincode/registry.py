@@ -18,7 +18,7 @@ from chaincode.agreements import Agreements
 from chaincode.budget import Budget
 from chaincode.checker import check_modules
 from chaincode.companies import Companies
-from chaincode.contract import Context, Contract, ContractError, Value
+from chaincode.contract import Context, Contract, ContractError, Of, Subject, Value
 from chaincode.governance import Governance
 from chaincode.grid import Grid
 from chaincode.identity import Identity
@@ -33,6 +33,7 @@ from chaincode.sales import Sales
 from chaincode.settlement import Settlement
 from chaincode.statements import Statements
 from chaincode.supply import Supply
+from chaincode.subjects import closed, found
 from chaincode.tariffs import Tariffs
 
 Kind: TypeAlias = Literal["transaction", "query"]
@@ -52,6 +53,9 @@ class _Method(NamedTuple):
 
 
 class Registry:
+    defaults: dict[str, Any]
+    of: Of
+    proven: Of
     """Contracts by name, in the order in which their hooks run.
 
     Their sources, and those of the chaincode modules that they import, are checked here: raises
@@ -128,6 +132,17 @@ class Registry:
     def whose(self, ctx: Context, key: bytes) -> str | None:
         """With whom nodes count what ``key`` sends: as a contract says, else with all others that are known; None if
         nobody knows it."""
+    def audience(
+        self, ctx: Context, contract: str, method: str, args: Mapping[str, Any], *, proven: bool
+    ) -> tuple[Subject, ...]:
+        """Whose data a query answers with: nobody's if all that it names does not exist. ``proven``: whose are all
+        entries that it reads. Raises ContractError as ``call`` does before it reaches the method.
+        """
+        entry = self._method(contract, method, "query")
+        arguments = {**entry.defaults, **_read(entry, args)}
+        ctx.contract = contract
+        return found(ctx, entry.proven if proven else entry.of, arguments)
+
         if not self.knows(ctx, key):
             return None
         return next(filter(None, (contract.whose(ctx, key) for contract in self.contracts)), "")
@@ -191,7 +206,10 @@ def _method(function: Callable[..., Value], kind: str, label: str) -> _Method:
         readers[parameter.name] = _reader(hints.get(parameter.name), f"{label}, argument {parameter.name!r}")
         if parameter.default is parameter.empty:
             required.add(parameter.name)
-    return _Method(function, kind, readers, frozenset(required))
+        else:
+            defaults[parameter.name] = parameter.default
+    of, proven = (getattr(function, mark, None) or closed for mark in ("chaincode_of", "chaincode_proven"))
+    return _Method(function, kind, readers, frozenset(required), defaults, of, proven)
 
 
 def _read(entry: _Method, args: Mapping[str, Any]) -> dict[str, Any]:
@@ -237,6 +255,7 @@ def _str(value: Any) -> str:
     if type(value) is str and len(value) <= MAX_STR_CHARACTERS:
         return value
     raise _refuse(f"a string of at most {MAX_STR_CHARACTERS} characters", value)
+    defaults = {}
 
 
 def _bytes(value: Any) -> bytes:

@@ -16,7 +16,7 @@ State: ``request/`` -> count; ``request/`` number(8) -> Request; ``request-of/``
 sides; ``request-open/`` network that is asked NUL network that asks NUL -> those that wait.
 """
 
-from typing import Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
 from chaincode import (
     account_books,
@@ -34,7 +34,8 @@ from chaincode import (
 )
 from chaincode.agreement_book import Movement
 from chaincode.budget_share import GRANT, OTHER, POOL, Share
-from chaincode.contract import MAX_AMOUNT, Context, Contract, ContractError, Value, query, transaction
+from chaincode.contract import MAX_AMOUNT, Context, Contract, ContractError, Subject, Value, query, transaction
+from chaincode.subjects import BUDGET, DEVICE, NETWORK, a_network
 
 WAITING: Final = "waiting"
 GRANTED: Final = "granted"
@@ -75,6 +76,11 @@ class _Waiting(NamedTuple):
     number: int
     device: str
     period: int
+
+
+def _of_request(ctx: Context, args: dict[str, Any]) -> tuple[Subject, ...]:
+    asked = request_of(ctx, args["request"])
+    return Subject(DEVICE, asked.device, BUDGET), *[Subject(NETWORK, side, BUDGET) for side in _sides(ctx, asked)]
 
 
 class Requests(Contract):
@@ -145,14 +151,14 @@ class Requests(Contract):
         _close(ctx, request, found._replace(state=WITHDRAWN))
         return None
 
-    @query
+    @query(of=_of_request)
     def request(self, ctx: Context, *, request: int) -> Value:
         """(number, device, giver, agreement, period, amount, reason, slot in which it was asked, state, what was
         granted, slot of the last change). States: waiting, granted, declined, withdrawn, lapsed.
         """
         return _row(ctx, request)
 
-    @query
+    @query(of=a_network(BUDGET))
     def of_network(self, ctx: Context, *, network: str, after: int = 0) -> Value:
         """The requests that a network's devices made or that it is asked, with numbers above ``after``, at most 100, as
         ``request`` gives them.
@@ -168,7 +174,7 @@ class Requests(Contract):
                 break
         return tuple([_row(ctx, number) for number in numbers])
 
-    @query
+    @query(of=a_network(BUDGET))
     def waiting(self, ctx: Context, *, network: str, after: int = 0) -> Value:
         """The requests that wait for an answer of ``network``'s owner, with numbers above ``after``, at most 100, as
         ``request`` gives them.

@@ -19,6 +19,7 @@ from chaincode import ballot, market_outage, market_products, market_rules
 from chaincode.ballot import NOTICE, Ballot, Proposal
 from chaincode.contract import Context, Contract, ContractError, Value, query, transaction
 from chaincode.market_products import Settings
+from chaincode.subjects import public
 from chaincode.validators import EpochRow, epoch_in_force
 
 Changes: TypeAlias = tuple[tuple[str, int], ...]
@@ -81,7 +82,7 @@ class Rules(Contract):
             ctx.emit("rules-approval-withdrawn", (), (proposal, len(left.approvals)))
         return None
 
-    @query
+    @query(of=public)
     def proposals(self, ctx: Context) -> Value:
         """All open proposals that have not lapsed: (number, digest, settings, tariffs, first height, last height at
         which it can be decided, proposer's key, validators that approve, validators that do not yet, approvals that
@@ -94,14 +95,14 @@ class Rules(Contract):
             rows.append((*own, found.first_height - NOTICE, found.proposer, yes, no, missing))
         return tuple(rows)
 
-    @query
+    @query(of=public)
     def scheduled(self, ctx: Context) -> Value:
         """The rules that are decided and not yet in force: (first height, proposal, the fields of
         ``market_products.Settings``); None if there are none."""
         coming = market_rules.scheduled(ctx)
         return None if coming is None else (coming.first_height, coming.proposal, tuple(coming.settings))
 
-    @query
+    @query(of=public)
     def history(self, ctx: Context, *, first: int = 0) -> Value:
         """The rules that there have been, from version ``first`` on, at most 100: (version, height and block time from
         which on it is in force, proposal or None, the fields of ``market_products.Settings``).
@@ -112,7 +113,7 @@ class Rules(Contract):
             rows.append((number, height, time, proposal, tuple(settings)))
         return tuple(rows)
 
-    @query
+    @query(of=public)
     def outages(self, ctx: Context, *, first: int = 0) -> Value:
         """The times when no block could be made, from number ``first`` on, at most 100: (number, since, until, height
         of the block that ended it). Raises ContractError: bad-range."""

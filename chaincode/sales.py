@@ -23,7 +23,7 @@ State: ``sale/`` -> count; ``sale/`` number(8) -> Sale; ``sale-of/`` agreement(8
 agreement(8) -> the numbers of its offers that wait.
 """
 
-from typing import Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
 from chaincode import (
     accounts,
@@ -37,7 +37,7 @@ from chaincode import (
     slots,
 )
 from chaincode.agreement_book import SALE, Agreement
-from chaincode.contract import MAX_AMOUNT, Context, Contract, ContractError, Value, query, transaction
+from chaincode.contract import MAX_AMOUNT, Context, Contract, ContractError, Subject, Value, query, transaction
 from chaincode.network_classes import are_alike
 
 OFFERED: Final = "offered"
@@ -75,6 +75,10 @@ class Sale(NamedTuple):
     payment: bytes
     slot: int
     tx_id: bytes
+
+
+def _of_sale(ctx: Context, args: dict[str, Any]) -> tuple[Subject, ...]:
+    return agreements.parties(ctx, {"agreement": sale_of(ctx, args["sale"]).agreement})
 
 
 class Sales(Contract):
@@ -153,7 +157,7 @@ class Sales(Contract):
         _put(ctx, sale, found._replace(state=PAID))
         return None
 
-    @query
+    @query(of=_of_sale)
     def sale(self, ctx: Context, *, sale: int) -> Value:
         """(number, seller, buyer, agreement, the seller's period, amount, price in thousandths of par, what is due,
         state, the buyer's period or -1, payment reference, slot of the last change, tx id of what moved the tokens).
@@ -162,7 +166,7 @@ class Sales(Contract):
         """
         return _row(ctx, sale)
 
-    @query
+    @query(of=agreements.parties)
     def sales(self, ctx: Context, *, agreement: int, after: int = 0) -> Value:
         """The sales under an agreement with numbers above ``after``, at most 100, as ``sale`` gives them."""
         agreement_book.agreement_of(ctx, agreement)

@@ -50,6 +50,7 @@ from chaincode.market_calendar import SETTLEMENT
 from chaincode.settlement_checks import Claim
 from chaincode.settlement_ledger import Settled
 from chaincode.settlement_metering import CollectedRow, DayRow
+from chaincode.subjects import READINGS, REGISTRY, a_device, a_network, a_role, closed, the_consortium
 
 MAX_BILL_SLOTS: Final = 10_000
 MAX_LISTED: Final = 500
@@ -171,36 +172,36 @@ class Settlement(Contract):
         settlement_parking.release(ctx, index)
         return None
 
-    @query
+    @query(of=a_device(READINGS))
     def reading(self, ctx: Context, *, device: str, slot: int) -> Value:
         """What holds for a device in a slot, the fields of ``settlement_readings.Reading``; None before. Raises
         ContractError("pruned").
         """
         reading = settlement_readings.find(ctx, device, slot)
         if reading is None:
-            pruned.require_kept(ctx, slot)
+            pruned.require_kept(ctx, slot, *_holders(ctx, device))
             return None
         return tuple(reading)
 
-    @query
+    @query(of=a_device(READINGS))
     def readings(self, ctx: Context, *, device: str, slot: int) -> Value:
         """The same with all that it replaced, newest first. Raises ContractError("pruned")."""
         return _history(ctx, device, slot)
 
-    @query
+    @query(of=a_role(roles.GRID_OPERATOR, READINGS))
     def feeder_readings(self, ctx: Context, *, slot: int) -> Value:
         """What the feeder's meter says of a slot, and what that replaced, newest first. Raises
         ContractError("pruned").
         """
         return _history(ctx, settlement_feeder.FEEDER, slot)
 
-    @query
+    @query(of=a_device(READINGS))
     def estimates(self, ctx: Context, *, device: str, period: int) -> Value:
         """(how many estimates of a device stand in a billing period, whether it may sell there)."""
         count = settlement_readings.estimates(ctx, device, period)
         return count, settlement_readings.may_sell(ctx, device, period)
 
-    @query
+    @query(of=a_network(READINGS))
     def settled(self, ctx: Context, *, network: str, slot: int) -> Value:
         """A network's settlement of a slot: (sums, entries, blocks), the fields of ``settlement_ledger.Settled`` and
         ``Entry``; None before.
@@ -210,7 +211,7 @@ class Settlement(Contract):
         """
         settled = settlement_ledger.settled_of(ctx, network, slot)
         if settled is None:
-            pruned.require_kept(ctx, slot)
+            pruned.require_kept(ctx, slot, network)
             return None
         entries = settlement_ledger.entries_of(ctx, network, slot)
         return (
@@ -219,7 +220,7 @@ class Settlement(Contract):
             settlement_ledger.blocks_of(ctx, network, slot),
         )
 
-    @query
+    @query(of=the_consortium(REGISTRY))
     def parked(self, ctx: Context, *, first: int = 0) -> Value:
         """What could not be settled, from number ``first`` on, at most 500, oldest first: (network, slot, code, time,
         unit, time of its release or 0); network "": the slot itself. The units: ``settlement_parking``.
@@ -230,7 +231,7 @@ class Settlement(Contract):
             raise ContractError("bad-range", "the first number of a list is 0")
         return tuple([row[:6] for row in settlement_parking.parked(ctx, first, MAX_LISTED)])
 
-    @query
+    @query(of=a_network(READINGS))
     def bill(self, ctx: Context, *, network: str, first_slot: int, last_slot: int) -> Value:
         """A network's sums over slots, both included: (slots settled, cost, utility-only cost, the other fields of
         ``Settled``).
@@ -246,13 +247,13 @@ class Settlement(Contract):
         for slot in range(first_slot, last_slot + 1):
             settled = settlement_ledger.settled_of(ctx, network, slot)
             if settled is None:
-                pruned.require_kept(ctx, slot)
+                pruned.require_kept(ctx, slot, network)
             else:
                 slots_settled += 1
                 sums = sums.plus(settled)
         return (slots_settled, sums.cost(), sums.utility_only, *sums)
 
-    @query
+    @query(of=a_network(READINGS))
     def bill_of_period(self, ctx: Context, *, network: str, period: int) -> Value:
         """A network's sums over what is settled of a billing period: (slots settled, cost, utility-only cost, rent that
         came back, the fields of ``Settled``). They stay when the details of slots are gone. Rent: of the consortium's
@@ -267,7 +268,7 @@ class Settlement(Contract):
         rent = sum([settlement_ledger.rent_part(ctx, network, common).rent for common in within])
         return (of.slots, of.sums.cost(), of.sums.utility_only, rent, *of.sums)
 
-    @query
+    @query(of=closed)
     def rent(self, ctx: Context, *, period: int, first: int = 0) -> Value:
         """The congestion rent of a period of the consortium: (state, rent, carried from the period before, tolls that
         count, returned, rows), in base units. State: "collecting", "returning", "returned", or "carried" to the next
@@ -286,7 +287,7 @@ class Settlement(Contract):
                 rows.append((network, *part))
         return (of.state, of.rent, of.carried, of.tolls, of.returned, tuple(rows))
 
-    @query
+    @query(of=a_role(roles.GRID_OPERATOR, READINGS))
     def feeder(self, ctx: Context, *, slot: int) -> Value:
         """The feeder check of a slot, the fields of ``settlement_losses.Check``: Wh in and out at the feeder's meter,
         in and out at the homes', lost between, readings estimated, networks settled. None without a feeder's reading.
@@ -309,5 +310,11 @@ def _history(ctx: Context, subject: str, slot: int) -> Value:
     """The rows of a device's slot, or of the feeder's, as they are answered."""
     rows = settlement_readings.history(ctx, subject, slot)
     if not rows:
-        pruned.require_kept(ctx, slot)
+        pruned.require_kept(ctx, slot, *_holders(ctx, subject))
     return tuple([tuple(row) for row in rows])
+
+
+def _holders(ctx: Context, device: str) -> tuple[str, ...]:
+    """Who may have asked for its readings to be erased: the device itself and its network; none for the feeder."""
+    known = "" if device == settlement_feeder.FEEDER else device
+    return (device, identity.device_of(ctx, device).network) if known and identity.is_device(ctx, device) else ()

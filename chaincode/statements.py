@@ -30,6 +30,7 @@ from chaincode.auction_types import BUY, Trade
 from chaincode.contract import Context, Contract, ContractError, Value, query
 from chaincode.market_certificate import PAGE_ROWS
 from chaincode.market_orders import MAX_AUCTIONS, Order
+from chaincode.subjects import READINGS, a_device, a_network
 
 MAX_WORK: Final = 12_000
 """An answer reads about so many rows: at most 600 entries, each of which may have to be proven."""
@@ -42,7 +43,7 @@ class Statements(Contract):
 
     name = "statements"
 
-    @query
+    @query(of=a_network(READINGS))
     def period(self, ctx: Context, *, network: str, period: int) -> Value:
         """(status, first slot, first slot of the next period, seconds of a slot, first slot that has not opened, owed,
         slots settled, sums, rents, slots assigned, origin).
@@ -65,7 +66,7 @@ class Statements(Contract):
         known = (of_period.slots, tuple(of_period.sums), rents, assigned, tuple(origin))
         return status, first, end, slots.seconds(ctx), opened, owed, *known
 
-    @query
+    @query(of=a_network(READINGS))
     def slots(self, ctx: Context, *, network: str, first_slot: int, end_slot: int) -> Value:
         """A network's settled slots from ``first_slot`` on, before ``end_slot``: (where to go on or None, rows).
 
@@ -87,7 +88,7 @@ class Statements(Contract):
             if product is None:
                 continue
             over = product.state in (market_products.SETTLED, market_products.FINAL)
-            note = "pruned" if over and pruned.parts_of(ctx, slot) is not None else ""
+            note = "pruned" if over and pruned.is_gone(ctx, slot, network) else ""
             settled = None if note else settlement_ledger.settled_of(ctx, network, slot)
             entries: tuple[Value, ...] = ()
             if settled is not None:
@@ -101,7 +102,7 @@ class Statements(Contract):
             rows.append((*terms, note, sums, entries, blocks))
         return None, tuple(rows)
 
-    @query
+    @query(of=a_network(READINGS))
     def origins(self, ctx: Context, *, network: str, first_slot: int, end_slot: int) -> Value:
         """What a network used from ``first_slot`` on, before ``end_slot``, by origin, as far as it is known for good:
         (where to go on or None, ((slot, parts), ...)), the fields of ``origin_assign.Used`` each.
@@ -122,7 +123,7 @@ class Statements(Contract):
                 work += len(origin.used)
         return None, tuple(rows)
 
-    @query
+    @query(of=a_device(READINGS))
     def contracts(
         self,
         ctx: Context,

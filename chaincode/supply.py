@@ -7,13 +7,25 @@ less what was redeemed (``accounts.supply``).
 ``kind`` is "network" or "company" in every call; ``name`` is the network's, or the member's.
 """
 
-from typing import Final
+from typing import Any, Final
 
 from chaincode import budget_supply, identity, roles
 from chaincode.budget_supply import COMPANY, Redemption
-from chaincode.contract import Context, Contract, ContractError, Value, query, transaction
+from chaincode.contract import Context, Contract, ContractError, Subject, Value, query, transaction
+from chaincode.subjects import BUDGET, MEMBER, NETWORK, ROLE, a_role, public
 
 MAX_LISTED: Final = 500
+
+
+def _of_holder(ctx: Context, args: dict[str, Any]) -> tuple[Subject, ...]:
+    """The holder of tokens, and the utility that issues and redeems them."""
+    kind = MEMBER if args["kind"] == COMPANY else NETWORK
+    return Subject(kind, args["name"], BUDGET), Subject(ROLE, roles.UTILITY, BUDGET)
+
+
+def _of_redemption(ctx: Context, args: dict[str, Any]) -> tuple[Subject, ...]:
+    found = budget_supply.redemption_of(ctx, args["number"])
+    return _of_holder(ctx, {"kind": found.kind, "name": found.name})
 
 
 class Supply(Contract):
@@ -96,31 +108,31 @@ class Supply(Contract):
         budget_supply.give_back(ctx, kind, name, period, amount, reference)
         return None
 
-    @query
+    @query(of=_of_holder)
     def cap(self, ctx: Context, *, kind: str, name: str, period: int) -> Value:
         """(the period's own cap, the cap of every period, what is issued in the period); None where there is no cap."""
         budget_supply.require_holder(ctx, kind, name)
         caps = budget_supply.caps_of(ctx, kind, name, _period(period))
         return (*caps, budget_supply.issued_to(ctx, kind, name, period))
 
-    @query
+    @query(of=public)
     def prices(self, ctx: Context) -> Value:
         """The redemption prices, ((from slot, permille of par), ...): the one in force first, then those to come."""
         return budget_supply.prices(ctx)
 
-    @query
+    @query(of=_of_holder)
     def redemptions(self, ctx: Context, *, kind: str, name: str, first: int = 0) -> Value:
         """What a holder has redeemed, from its ``first`` on, oldest first, at most 500: (number, the fields of
         ``budget_supply.Redemption``)."""
         budget_supply.require_holder(ctx, kind, name)
         return _rows(budget_supply.redemptions_of(ctx, kind, name, _at_least_0(first), MAX_LISTED))
 
-    @query
+    @query(of=a_role(roles.UTILITY, BUDGET))
     def open_redemptions(self, ctx: Context, *, first: int = 0) -> Value:
         """What is not credited yet, from number ``first`` on, oldest first, at most 500; rows as of ``redemptions``."""
         return _rows(budget_supply.open_redemptions(ctx, _at_least_0(first), MAX_LISTED))
 
-    @query
+    @query(of=_of_redemption)
     def redemption(self, ctx: Context, *, number: int) -> Value:
         """The row of ``redemptions`` with this number. Raises ContractError("unknown-redemption")."""
         return (number, *budget_supply.redemption_of(ctx, number))

@@ -26,6 +26,7 @@ from chaincode import market_products, roles, slots
 from chaincode.contract import Context, Contract, ContractError, Value, query, transaction
 from chaincode.keys import uint
 from chaincode.market_products import DAY_S, MAX_SLOT, Settings
+from chaincode.subjects import public
 
 Rows: TypeAlias = tuple[tuple[int, int, int], ...]
 """(second of the UTC day, retail, feed-in) each, in base units per Wh, ascending, the first from 0."""
@@ -94,13 +95,13 @@ class Tariffs(Contract):
             _require_bounds(settings, rows)
         return _publish(ctx, from_slot, rows)
 
-    @query
+    @query(of=public)
     def published(self, ctx: Context) -> Value:
         """The versions that hold for slots that have not opened: ((number, from slot, block time at which it was
         published, rows), ...) by slot; no rows: the voted tariffs."""
         return tuple([(number, *_version(ctx, number)) for number, _ in _needed(ctx)])
 
-    @query
+    @query(of=public)
     def earliest(self, ctx: Context) -> Value:
         """The first slot from which on tariffs may be published now."""
         return earliest(ctx)
