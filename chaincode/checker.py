@@ -8,13 +8,16 @@ The checker is a fence for honest authors, not a sandbox: contracts are reviewed
 import ast
 import importlib
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from chaincode.checker_rules import Finding, findings
 
 RUNTIME = frozenset({"chaincode.registry", "chaincode.checker", "chaincode.checker_rules"})
 """The modules that run contracts; they are not contracts."""
+
+BUNDLES = "chaincode.upgrade_"
+"""What the packages of upgrades are called, before their digests; see ``check_bundle``."""
 
 ALLOWED_IMPORTS: dict[str, frozenset[str] | None] = {
     "__future__": None,
@@ -70,6 +73,27 @@ def check_modules(names: Sequence[str]) -> None:
     _refuse_recursion(reached)
 
 
+def check_bundle(sources: Mapping[str, tuple[str, str]]) -> None:
+    """Check the modules of an upgrade, before any of them is run: name to (path, text). They may import one another
+    (``from . import rates``), and of ``chaincode`` what contracts may. Raises CheckError.
+    """
+    try:
+        for name, (path, text) in sources.items():
+            _checked[name] = check_source(name, path, text)
+        check_modules(list(sources))
+    except CheckError:
+        _forget(sources)
+        raise
+    except (ImportError, SyntaxError, ValueError, RecursionError) as error:
+        _forget(sources)
+        raise CheckError(f"it cannot be read: {error}") from error
+
+
+def _forget(names: Iterable[str]) -> None:
+    for name in names:
+        _checked.pop(name, None)
+
+
 def check_source(name: str, path: str, source: str) -> _Module:
     """Check one module by itself: its imports, its statements and expressions. Raises CheckError."""
     tree = ast.parse(source, path)
@@ -84,16 +108,25 @@ def check_source(name: str, path: str, source: str) -> _Module:
                 names[alias.asname or alias.name] = alias.name
                 uses.append(alias.name)
         elif isinstance(node, ast.ImportFrom):
-            module = node.module or ""
-            if node.level:
-                raise _refusal(path, Finding(node.lineno, "a relative import"))
+            package = name.rpartition(".")[0] if name.startswith(BUNDLES) else ""
+            module = _absolute(path, package, node)
             for alias in node.names:
                 _check_import(path, node, module, alias.name)
                 names[alias.asname or alias.name] = f"{module}.{alias.name}"
-                uses.append(f"{module}.{alias.name}" if module == "chaincode" else module)
+                uses.append(f"{module}.{alias.name}" if module in ("chaincode", package) else module)
     for finding in findings(tree, names, ALLOWED_IMPORTS):
         raise _refusal(path, finding)
     return _Module(name, path, tree, tuple(use for use in uses if use.startswith("chaincode.")), names)
+
+
+def _absolute(path: str, package: str, node: ast.ImportFrom) -> str:
+    """The module that is imported from; within an upgrade's ``package`` its own may be named relatively."""
+    module = node.module or ""
+    if node.level == 1 and package:
+        return f"{package}.{module}" if module else package
+    if node.level:
+        raise _refusal(path, Finding(node.lineno, "a relative import"))
+    return module
 
 
 def _refusal(path: str, finding: Finding) -> CheckError:
@@ -113,6 +146,8 @@ def _is_contract(node: ast.ClassDef) -> bool:
 
 
 def _check_import(path: str, node: ast.stmt, module: str, name: str | None) -> None:
+    if f"{module}.{name}".startswith(BUNDLES) and not (isinstance(node, ast.ImportFrom) and node.level):
+        raise _refusal(path, Finding(node.lineno, "imports an upgrade, which need not be there"))
     if module == "chaincode" or module.startswith("chaincode."):
         if module in RUNTIME or f"{module}.{name}" in RUNTIME:
             raise _refusal(path, Finding(node.lineno, f"imports {module}, which runs contracts"))

@@ -32,9 +32,11 @@ from chaincode.rules import Rules
 from chaincode.sales import Sales
 from chaincode.settlement import Settlement
 from chaincode.statements import Statements
-from chaincode.supply import Supply
 from chaincode.subjects import closed, found
+from chaincode.supply import Supply
 from chaincode.tariffs import Tariffs
+from chaincode.upgrades import Active, Find, active
+from chaincode.validators import Get
 
 Kind: TypeAlias = Literal["transaction", "query"]
 Reader: TypeAlias = Callable[[Any], Any]
@@ -50,12 +52,12 @@ class _Method(NamedTuple):
     kind: str
     readers: dict[str, Reader]
     required: frozenset[str]
-
-
-class Registry:
     defaults: dict[str, Any]
     of: Of
     proven: Of
+
+
+class Registry:
     """Contracts by name, in the order in which their hooks run.
 
     Their sources, and those of the chaincode modules that they import, are checked here: raises
@@ -63,9 +65,15 @@ class Registry:
     that is none, a marked method whose arguments are not keyword-only or not of a type that can be checked.
     """
 
-    def __init__(self, contracts: Sequence[Contract]) -> None:
+    def __init__(self, contracts: Sequence[Contract], find: Find | None = None) -> None:
+        """``find``: gives the bundles of upgrades that are installed here."""
         check_modules([type(contract).__module__ for contract in contracts])
         self.contracts = tuple(contracts)
+        self.find = find or _nothing
+        self.missing: dict[str, Active] = {}
+        """The contracts whose code is not here, by name: their upgrade is active and its bundle is not installed."""
+        self._first = self
+        self._later: dict[tuple[Active, ...], Registry] = {}
         self._methods: dict[str, dict[str, _Method]] = {}
         for contract in contracts:
             if contract.name in self._methods:
@@ -78,6 +86,33 @@ class Registry:
         for table in self.indexed:
             if not _TABLE.match(table) or self.indexed.count(table) > 1:
                 raise ValueError(f"{table!r} is no table of one contract")
+
+    def at(self, get: Get) -> "Registry":
+        """The contracts by a state, whose entries ``get`` gives: these, and what upgrades have made of them.
+
+        Upgrades that are not installed here are ``missing``: calls of their contracts end with "upgrade-missing".
+        """
+        rows = active(get)
+        if not rows:
+            return self._first
+        known = self._first._later.get(rows)
+        if known is None:
+            known = self._first._upgraded(rows)
+            if not known.missing:
+                self._first._later[rows] = known
+        return known
+
+    def _upgraded(self, rows: tuple[Active, ...]) -> "Registry":
+        contracts = {contract.name: contract for contract in self.contracts}
+        missing: dict[str, Active] = {}
+        for row in rows:
+            bundle = self.find(row.digest)
+            own = () if bundle is None else bundle.contracts
+            contracts.update({contract.name: contract for contract in own if contract.name in row.contracts})
+            missing.update(dict.fromkeys(row.contracts, row) if bundle is None else {})
+        later = Registry(tuple(contracts.values()), self.find)
+        later.missing, later._first = missing, self
+        return later
 
     def call(
         self, ctx: Context, contract: str, method: str, args: Mapping[str, Any], kind: Kind = "transaction"
@@ -95,6 +130,17 @@ class Registry:
     def check_call(self, contract: str, method: str, args: Mapping[str, Any], kind: Kind = "transaction") -> None:
         """Whether ``call`` would reach the method. Raises ContractError as it would."""
         _read(self._method(contract, method, kind), args)
+
+    def audience(
+        self, ctx: Context, contract: str, method: str, args: Mapping[str, Any], *, proven: bool
+    ) -> tuple[Subject, ...]:
+        """Whose data a query answers with: nobody's if all that it names does not exist. ``proven``: whose are all
+        entries that it reads. Raises ContractError as ``call`` does before it reaches the method.
+        """
+        entry = self._method(contract, method, "query")
+        arguments = {**entry.defaults, **_read(entry, args)}
+        ctx.contract = contract
+        return found(ctx, entry.proven if proven else entry.of, arguments)
 
     def genesis(self, ctx: Context, settings: Mapping[str, Mapping[str, Value]]) -> None:
         """Let every contract write its first state. ``settings``: by contract name, none for those not named."""
@@ -132,22 +178,13 @@ class Registry:
     def whose(self, ctx: Context, key: bytes) -> str | None:
         """With whom nodes count what ``key`` sends: as a contract says, else with all others that are known; None if
         nobody knows it."""
-    def audience(
-        self, ctx: Context, contract: str, method: str, args: Mapping[str, Any], *, proven: bool
-    ) -> tuple[Subject, ...]:
-        """Whose data a query answers with: nobody's if all that it names does not exist. ``proven``: whose are all
-        entries that it reads. Raises ContractError as ``call`` does before it reaches the method.
-        """
-        entry = self._method(contract, method, "query")
-        arguments = {**entry.defaults, **_read(entry, args)}
-        ctx.contract = contract
-        return found(ctx, entry.proven if proven else entry.of, arguments)
-
         if not self.knows(ctx, key):
             return None
         return next(filter(None, (contract.whose(ctx, key) for contract in self.contracts)), "")
 
     def _method(self, contract: str, method: str, kind: Kind) -> _Method:
+        if contract in self.missing:
+            raise ContractError("upgrade-missing", f"{_named(self.missing[contract])} made {contract} what it is")
         methods = self._methods.get(contract)
         if methods is None:
             raise ContractError("unknown-contract", f"there is no contract {contract!r}")
@@ -159,7 +196,13 @@ class Registry:
 
 @functools.cache
 def default_registry() -> Registry:
-    """Every contract of wattledger, in the order in which their hooks run: at genesis, whoever is named comes first."""
+    """Every contract of wattledger; of upgrades none is there."""
+    return registry_with(_nothing)
+
+
+def registry_with(find: Find) -> Registry:
+    """Every contract of wattledger, in the order in which their hooks run: at genesis, whoever is named comes first.
+    ``find``: gives the bundles of upgrades that are installed."""
     return Registry(
         [
             Accounts(),
@@ -181,8 +224,17 @@ def default_registry() -> Registry:
             Statements(),
             Governance(),
             Rules(),
-        ]
+        ],
+        find,
     )
+
+
+def _nothing(digest: bytes) -> None:
+    """No bundle is installed."""
+
+
+def _named(upgrade: Active) -> str:
+    return f"the upgrade {upgrade.name} with digest {upgrade.digest.hex()}, which is not installed here,"
 
 
 def _methods_of(contract: Contract) -> dict[str, _Method]:
@@ -198,6 +250,7 @@ def _method(function: Callable[..., Value], kind: str, label: str) -> _Method:
     hints = typing.get_type_hints(function)
     readers: dict[str, Reader] = {}
     required = set()
+    defaults = {}
     for position, parameter in enumerate(inspect.signature(function).parameters.values()):
         if position == 0:
             continue  # the context
@@ -255,7 +308,6 @@ def _str(value: Any) -> str:
     if type(value) is str and len(value) <= MAX_STR_CHARACTERS:
         return value
     raise _refuse(f"a string of at most {MAX_STR_CHARACTERS} characters", value)
-    defaults = {}
 
 
 def _bytes(value: Any) -> bytes:

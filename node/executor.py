@@ -7,7 +7,11 @@ The way of a block, in order:
    is a set, and its proposer cannot gain by its order;
 3. ``end_block`` of every contract; then the table of nonces, the Merkle root, the header.
 
-A null batch has none of the first three. A transaction of another chain, expired, or with a nonce that is used or
+Before all that, in the first block at or after its height, an upgrade of contracts becomes active, or is recorded as
+failed (``chaincode/upgrades.py``). A node that has not got its bundle, or that of one that is active, cannot execute:
+NodeFault("upgrade-missing").
+
+A null batch has none of this but the table. A transaction of another chain, expired, or with a nonce that is used or
 out of the window is not executed at all (``ledger.chain.UNUSED_CODES``). Any other uses its nonce and runs by
 itself: what it wrote and emitted is undone if it fails. ContractError is a refusal by the rules and gives the receipt
 its code; any other exception of a contract is a mistake in it, the code is "internal" and the log has the
@@ -33,7 +37,7 @@ from node.ledger.state import Overlay, require_value
 from node.model.block import NULL_BATCH, NULL_DIGEST, DecodedBatch, decode_batch
 from node.model.codec import sha256
 from node.model.genesis import Genesis
-from node.model.keys import TAG_HOOK, verify
+from node.model.keys import SIGNATURE_BYTES, TAG_HOOK, verify
 from node.model.merkle_list import EMPTY_ROOT
 from node.model.receipt import OK, Receipt, encode_event, encode_receipt
 from node.model.transaction import Transaction
@@ -61,16 +65,43 @@ class Executor:
 
     def __init__(self, ledger: Ledger, registry: Registry, genesis: Genesis) -> None:
         self._ledger = ledger
-        self._registry = registry
+        self._first = registry
+        self._now = registry
         self._chain = genesis.chain
         self._next_event: tuple[bytes, int | None] | None = None
         self._failed: tuple[bytes, frozenset[str]] = (b"", frozenset())
+
+    @property
+    def registry(self) -> Registry:
+        """The contracts by the state after the head."""
+        now = self._first.at(self._ledger.state.get)
+        if now is not self._now:
+            self._ledger.state.index(now.indexed)
+            self._now = now
+        return now
+
+    def require_upgrades(self) -> None:
+        """Whether this node can execute the next block. Raises NodeFault("upgrade-missing")."""
+        self._ready_for(self._ledger.head.height + 1)
+
+    def _ready_for(self, height: int) -> tuple[Registry, tuple[Scheduled, Bundle] | None]:
+        """The contracts at the beginning of a block, and what is to become active in it."""
+        registry = self.registry
+        for missing in registry.missing.values():
+            raise _missing(missing.name, missing.digest, f"it is active since block {missing.height}")
+        coming = scheduled(self._ledger.state.get)
+        if coming is None or height < coming.first_height:
+            return registry, None
+        bundle = registry.find(coming.digest)
+        if bundle is None:
+            raise _missing(coming.name, coming.digest, f"it becomes active in block {coming.first_height}")
+        return registry, (coming, bundle)
 
     def execute(self, height: int, body: bytes, decoded: DecodedBatch | None = None) -> Execution:
         """Execute ``body`` (an encoded batch, or NULL_BATCH) on top of the head; ``decoded``: the same, if at hand.
 
         Raises NodeFault: "wrong-height" if ``height`` does not follow the head, "bad-batch" if the body is none
-        (consensus never agrees on one), "machine" and StoreFault if the machine fails.
+        (consensus never agrees on one), "upgrade-missing", "machine" and StoreFault if the machine fails.
         """
         head = self._ledger.head
         if height != head.height + 1:
@@ -83,10 +114,13 @@ class Executor:
         overlay = self._ledger.state.overlay()
         time = head.time if decoded is None else max(head.time, decoded.batch.time)
         transactions = () if decoded is None else decoded.transactions
-        run = _BlockRun(self._registry, overlay, self._chain, height, time, head.time)
+        registry, upgrade = self._ready_for(height)
+        run = _BlockRun(registry, overlay, self._chain, height, time, head.time)
         if decoded is None:
             receipts: tuple[tuple[Receipt, bytes], ...] = ()
         else:
+            if upgrade is not None:
+                run.upgrade(*upgrade)
             run.hooks("begin_block")
             receipts = run.transactions(transactions, self._ledger.head_hash)
             run.hooks("end_block")
@@ -124,7 +158,7 @@ class Executor:
 
     def _earliest_event(self, failed: frozenset[str]) -> int | None:
         due = []
-        for contract in self._registry.contracts:
+        for contract in self.registry.contracts:
             if contract.name in failed or type(contract).next_event is Contract.next_event:
                 continue
             ctx = query_context(self._ledger.head, ReadOnlyState(self._ledger.state), b"")
@@ -139,7 +173,7 @@ class Executor:
     def knows(self, key: bytes) -> bool:
         """Whether the state after the head knows ``key`` as somebody's: a nonce entry for a stranger would be there for
         ever, for nothing."""
-        return self._registry.knows(query_context(self._ledger.head, ReadOnlyState(self._ledger.state), key), key)
+        return self.registry.knows(query_context(self._ledger.head, ReadOnlyState(self._ledger.state), key), key)
 
     def query(
         self,
@@ -158,7 +192,7 @@ class Executor:
         "internal", or what the query raises.
         """
         state = ReadOnlyState(self._ledger.state, rows)
-        return run_query(self._registry, self._ledger.head, state, contract, method, args, sender, steps)
+        return run_query(self.registry, self._ledger.head, state, contract, method, args, sender, steps)
 
     def query_proven(
         self,
@@ -178,7 +212,8 @@ class Executor:
         state = RecordingState(self._ledger.state, rows)
         value: Value = None
         try:
-            value = run_query(self._registry, self._ledger.head, state, contract, method, args, sender, steps)
+            registry = self._first.at(state.get)  # so that the answer's proofs say whose code it is by
+            value = run_query(registry, self._ledger.head, state, contract, method, args, sender, steps)
         except ContractError as error:
             if error.code in UNPROVEN_REFUSALS:
                 raise
@@ -287,12 +322,21 @@ class _BlockRun:
         except (OSError, MemoryError) as error:
             raise NodeFault("machine", f"the machine failed in block {self._height}: {error!r}") from error
         except Exception:
-            _logger.exception("block %d: a mistake in contract %r", self._height, ctx.contract)
+            what = (ctx.tx_id.hex(), self._height, ctx.contract)
+            _logger.exception("internal tx=%s height=%d contract=%s: a mistake in the contract", *what)
             overlay.undo()
             return _failed(ctx.tx_id, INTERNAL, ())
         overlay.keep()
         self.events.extend(events)
         return receipt, encoded
+
+
+def _failed_upgrade(coming: Scheduled, code: str, ctx: Context) -> None:
+    fail(ctx, coming, code)
+
+
+def _missing(name: str, digest: bytes, why: str) -> NodeFault:
+    return NodeFault("upgrade-missing", f"the upgrade {name} with digest {digest.hex()} is not installed here: {why}")
 
 
 def _failed_contracts(events: Sequence[Event]) -> frozenset[str]:

@@ -50,12 +50,20 @@ class WorldState:
         self._sorted: dict[bytes, SortedList] = {}
         self._young: dict[bytes, Value] = {}
         self._old: dict[bytes, Value] = {}
-        for table in indexed:
+        self.index(indexed)
+
+    def index(self, tables: Iterable[bytes]) -> None:
+        """Keep these tables in memory from now on, their keys sorted, besides those that are already. What is read
+        stays the same: an upgrade may have brought a contract that scans them in every block."""
+        for table in tables:
+            if table in self._sorted:
+                continue
             self._sorted[table] = SortedList()
             start = STATE + table
-            for key, data in store.scan(start, after_prefix(start)):
+            for key, data in self._store.scan(start, after_prefix(start)):
                 self._values[key[1:]] = _stored(data)
                 self._sorted[table].add(key[1:])
+            self._young, self._old = {}, {}  # they may hold entries of the table
 
     def get(self, key: bytes) -> Value:
         """The value at ``key``, or None."""
