@@ -29,6 +29,7 @@ from typing import Any
 
 from chaincode.contract import Context, Contract, ContractError, Event, Value
 from chaincode.registry import Registry
+from chaincode.upgrades import Bundle, Scheduled, activate, fail, scheduled
 from node.errors import CodecError, NodeFault
 from node.ledger import nonces
 from node.ledger.chain import Ledger
@@ -233,6 +234,25 @@ class _BlockRun:
         self._time = time
         self._previous_time = previous_time
         self.events: list[tuple[Event, bytes]] = []
+
+    def upgrade(self, coming: Scheduled, bundle: Bundle) -> None:
+        """Let an upgrade become active, by itself: what follows in this block is done by its contracts, if it could."""
+        receipt = self._step(partial(self._migrated, coming, bundle))
+        if receipt.code == OK:
+            self._registry = self._registry.at(self._overlay.get)
+            _logger.info("upgrade-active name=%s digest=%s height=%d", coming.name, coming.digest.hex(), self._height)
+            return
+        _logger.error("upgrade-failed name=%s digest=%s code=%s", coming.name, coming.digest.hex(), receipt.code)
+        self._step(partial(_failed_upgrade, coming, receipt.code))
+
+    def _migrated(self, coming: Scheduled, bundle: Bundle, ctx: Context) -> None:
+        activate(ctx, coming, bundle)
+        self._registry.at(self._overlay.get)  # whether they can stand beside the others
+
+    def _step(self, work: Callable[[Context], None]) -> Receipt:
+        ctx = self._context(b"", sha256(TAG_HOOK, b"upgrade", self._height.to_bytes(8, "big")), HOOK_STEPS)
+        ctx.contract = "motions"
+        return self._attempt(ctx, partial(work, ctx), HOOK_VALUE_BYTES, HOOK_EVENTS_BYTES)[0]
 
     def hooks(self, hook: str) -> None:
         """Run "begin_block" or "end_block" of every contract that has one, each by itself."""
