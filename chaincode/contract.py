@@ -87,6 +87,7 @@ class Context:
         "_state",
         "_steps_left",
         "_verifier",
+        "blind",
         "chain",
         "contract",
         "height",
@@ -108,6 +109,7 @@ class Context:
         tx_id: bytes,
         step_limit: int,
         verifier: Verifier,
+        blind: bytes = b"",
     ) -> None:
         self._state = state
         self._verifier = verifier
@@ -124,6 +126,9 @@ class Context:
         """The public key that signed; empty in hooks and in unsigned queries."""
         self.tx_id = tx_id
         """The transaction's id; in hooks a digest of the hook's name and the height."""
+        self.blind = blind
+        """What nobody can guess who has not seen the chain's signatures, another in each call; to hide a value of few
+        possibilities beside it. Empty in queries and at genesis."""
         self.contract = ""
         """The name of the contract being called: the source of emitted events."""
 
@@ -253,11 +258,6 @@ def _after_prefix(prefix: bytes) -> bytes:
     return stripped[:-1] + bytes([stripped[-1] + 1])
 
 
-class Contract:
-    """Base of all contracts. Instances hold nothing; hooks do nothing unless a contract has a calendar."""
-
-    name: ClassVar[str]
-    indexed: ClassVar[tuple[bytes, ...]] = ()
 class Subject(NamedTuple):
     """Whose data something is. ``kind`` and ``data``, the class of the data: see ``chaincode/subjects.py``."""
 
@@ -270,6 +270,11 @@ Of: TypeAlias = Callable[[Context, dict[str, Any]], tuple[Subject, ...]]
 """The subjects of a query's answer, by its arguments."""
 
 
+class Contract:
+    """Base of all contracts. Instances hold nothing; hooks do nothing unless a contract has a calendar."""
+
+    name: ClassVar[str]
+    indexed: ClassVar[tuple[bytes, ...]] = ()
     """The tables (``chaincode/keys.py``) whose keys are kept sorted in memory, values decoded: for what is
     scanned on every call and does not grow for ever, such as the open orders. Other tables are read from disk."""
 
