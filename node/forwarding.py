@@ -14,9 +14,13 @@ Whatever is in the pool is told to everyone in the end, not only what own client
 client may have died, and who told this one may have told nobody else.
 
 All waiting starts again when the view changes: a new primary owes nothing yet.
+
+What members' keys have sent is told in turn, so that one member's flood does not hold up what others gave to the same
+gateway; and so much in a tick as a peer surely listens to (``node/intake.py``).
 """
 
-from collections.abc import Iterable, Sequence
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
 from heapq import heapify, heappop, heappush
 from itertools import islice
 from typing import Final
@@ -27,6 +31,8 @@ from node.limits import (
     FORWARD_RETRY_MAX_TICKS,
     FORWARD_RETRY_TICKS,
     FORWARD_TRANSACTIONS,
+    FORWARD_UNITS_BURST,
+    FORWARD_UNITS_PER_TICK,
     FORWARDS_PER_TICK,
     TICKS_PER_SECOND,
 )
@@ -43,6 +49,51 @@ _SLACK = 4096
 """How many entries of transactions that are gone are not worth a cleaning."""
 
 
+def units_of(count: int, size_bytes: int) -> int:
+    """What so many transactions of so many bytes count for in a limit: each one, or each KiB if that is more."""
+    return max(count, size_bytes >> 10)
+
+
+class _Untold:
+    """Ids that the primary was not told of, by member; members in turn, each one's in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._of: OrderedDict[str, dict[bytes, None]] = OrderedDict()
+        self._where: dict[bytes, str] = {}
+
+    def __len__(self) -> int:
+        return len(self._where)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._where)
+
+    def add(self, tx_id: bytes, member: str) -> None:
+        """Once more changes nothing."""
+        if tx_id not in self._where:
+            self._where[tx_id] = member
+            self._of.setdefault(member, {})[tx_id] = None
+
+    def discard(self, tx_id: bytes) -> None:
+        member = self._where.pop(tx_id, None)
+        if member is not None:
+            ids = self._of[member]
+            del ids[tx_id]
+            if not ids:
+                del self._of[member]
+
+    def next(self) -> bytes | None:
+        """Whose turn it is; ``pop`` ends the turn."""
+        return next(iter(next(iter(self._of.values()))), None) if self._of else None
+
+    def pop(self) -> bytes:
+        """What ``next`` says, and the turn passes on."""
+        member = next(iter(self._of))
+        tx_id = next(iter(self._of[member]))
+        self._of.move_to_end(member)
+        self.discard(tx_id)
+        return tx_id
+
+
 class Forwarding:
     """Watches the pool's transactions. What is held here is in the pool too, or was not long ago: bounded with it."""
 
@@ -55,16 +106,18 @@ class Forwarding:
         """Not in a block yet; timed from then on, oldest first but for the time that some have more."""
         self._granted: set[bytes] = set()
         """Seen in a batch of this view, and waited for a while longer because of it."""
-        self._untold: dict[bytes, None] = {}
+        self._untold = _Untold()
         """Given by this node's own clients, and the primary of this view not told yet."""
         self._told: list[tuple[int, int, bytes]] = []
         """A heap (when to tell everyone, delay before that, id) of those that the primary was told of."""
         self._heard: list[tuple[int, int, bytes]] = []
         """The same of those that peers forwarded; their own nodes come first."""
+        self._allowed = FORWARD_UNITS_BURST
+        """What may be told just now, in units."""
 
     def submitted(self, tx_id: bytes) -> None:
         """A client's transaction entered the pool here; it is timed from when everyone is told."""
-        self._untold[tx_id] = None
+        self._tell(tx_id)
         self._since[tx_id] = self._clock + FORWARD_RETRY_TICKS
 
     def received(self, tx_id: bytes) -> None:
@@ -85,7 +138,7 @@ class Forwarding:
         self._last_was_full = full
         for tx in transactions:
             self._since.pop(tx.id, None)
-            self._untold.pop(tx.id, None)
+            self._untold.discard(tx.id)
             self._granted.discard(tx.id)
         worth = max(1, self._pool.max_transactions // POOL_TICKS)
         if full:
@@ -95,7 +148,10 @@ class Forwarding:
     def view_changed(self) -> None:
         """A new primary: it must be told, and then be given its time."""
         self._since = dict.fromkeys(self._pool.ids(), self._clock)
-        self._untold = dict.fromkeys([tx_id for _, _, tx_id in self._told if tx_id in self._pool] + list(self._untold))
+        untold = [tx_id for _, _, tx_id in self._told if tx_id in self._pool] + list(self._untold)
+        self._untold = _Untold()
+        for tx_id in untold:
+            self._tell(tx_id)
         for tx_id in self._untold:
             if tx_id in self._since:
                 self._since[tx_id] += FORWARD_RETRY_TICKS
@@ -107,6 +163,7 @@ class Forwarding:
 
     def tick(self) -> None:
         """One tick has passed."""
+        self._allowed = min(FORWARD_UNITS_BURST, self._allowed + FORWARD_UNITS_PER_TICK)
         if not self._last_was_full:
             self._clock += 1
         held = len(self._since) + len(self._untold) + len(self._told) + len(self._heard) + len(self._granted)
@@ -131,7 +188,7 @@ class Forwarding:
     def for_primary(self) -> list[tuple[bytes, ...]]:
         """Raw transactions that the primary was not told of, in bounded messages; the rest waits for the next call."""
         messages: list[tuple[bytes, ...]] = []
-        while self._untold and len(messages) < FORWARDS_PER_TICK:
+        while self._untold and len(messages) < FORWARDS_PER_TICK and self._allowed > 0:
             messages.append(self._next_message())
         return [message for message in messages if message]
 
@@ -139,31 +196,42 @@ class Forwarding:
         """There is none to tell. If that lasts, as for a node that left a view alone, everyone is told in time."""
         for tx_id in self._untold:
             heappush(self._told, (self._clock + FORWARD_RETRY_TICKS, FORWARD_RETRY_TICKS, tx_id))
-        self._untold.clear()
+        self._untold = _Untold()
 
     def for_everyone(self) -> tuple[bytes, ...]:
         """Raw transactions that the primary was told of in vain, one message; each again due after twice the delay."""
         message: list[bytes] = []
         size = 0
+        most = min(FORWARD_TRANSACTIONS, self._allowed)
         for waiting in (self._told, self._heard):
-            while waiting and waiting[0][0] <= self._clock and len(message) < FORWARD_TRANSACTIONS:
+            while waiting and waiting[0][0] <= self._clock and len(message) < most:
                 _, delay, tx_id = waiting[0]
                 tx = self._pool.get(tx_id)
                 if tx is not None and self._since.get(tx_id, self._clock + 1) <= self._clock:
                     if size + len(tx.raw) > FORWARD_BYTES:
-                        return tuple(message)
+                        return self._said(message, size)
                     size += len(tx.raw)
                     message.append(tx.raw)
                     delay = min(2 * delay, FORWARD_RETRY_MAX_TICKS)
                 heappop(waiting)
                 if tx is not None:
                     heappush(waiting, (self._clock + delay, delay, tx_id))
+        return self._said(message, size)
+
+    def _tell(self, tx_id: bytes) -> None:
+        tx = self._pool.get(tx_id)
+        if tx is not None:
+            self._untold.add(tx_id, self._pool.member_of(tx.payload.sender) or "")
+
+    def _said(self, message: list[bytes], size: int) -> tuple[bytes, ...]:
+        self._allowed -= units_of(len(message), size)
         return tuple(message)
 
     def _forget_what_the_pool_forgot(self) -> None:
         pool = self._pool
         self._since = {tx_id: since for tx_id, since in self._since.items() if tx_id in pool}
-        self._untold = {tx_id: None for tx_id in self._untold if tx_id in pool}
+        for tx_id in [tx_id for tx_id in self._untold if tx_id not in pool]:
+            self._untold.discard(tx_id)
         self._told = [told for told in self._told if told[2] in pool]
         heapify(self._told)
         self._heard = [heard for heard in self._heard if heard[2] in pool]
@@ -172,9 +240,11 @@ class Forwarding:
 
     def _next_message(self) -> tuple[bytes, ...]:
         message: list[bytes] = []
-        told: list[bytes] = []
         size = 0
-        for tx_id in islice(self._untold, FORWARD_TRANSACTIONS):
+        for _ in range(FORWARD_TRANSACTIONS):
+            tx_id = self._untold.next()
+            if tx_id is None:
+                break
             tx = self._pool.get(tx_id)
             if tx is not None:
                 if size + len(tx.raw) > FORWARD_BYTES:
@@ -182,7 +252,5 @@ class Forwarding:
                 size += len(tx.raw)
                 message.append(tx.raw)
                 heappush(self._told, (self._clock + FORWARD_RETRY_TICKS, FORWARD_RETRY_TICKS, tx_id))
-            told.append(tx_id)
-        for tx_id in told:
-            del self._untold[tx_id]
-        return tuple(message)
+            self._untold.pop()
+        return self._said(message, size)

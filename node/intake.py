@@ -1,15 +1,28 @@
 """Transactions from peers: their signatures are checked once, and a peer that sends bad ones is not listened to.
 
+A peer is listened to so much a second, in transactions and bytes, and no more than it may have unchecked at a time;
+what is beyond that is dropped, and a correct peer forwards it again. Signatures are checked peer by peer in turn: one
+that forwards a flood delays what it forwards itself, and nobody else's.
+
 ``Verified`` remembers by digest, signature included, whose signature was found good; so a transaction that came through
 a gateway, a forward or a proposal is checked once on its way into a block.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from node.errors import CodecError, PeerError, RefusedError
-from node.forwarding import Forwarding
-from node.limits import FORWARD_TRANSACTIONS, PEER_BAN_TICKS, PEER_UNVERIFIED_TRANSACTIONS, VERIFIED_GENERATION
+from node.forwarding import Forwarding, units_of
+from node.limits import (
+    FORWARD_TRANSACTIONS,
+    FORWARDS_CHECKED_AT_ONCE,
+    PEER_BAN_TICKS,
+    PEER_UNITS_BURST,
+    PEER_UNITS_PER_TICK,
+    PEER_UNVERIFIED_UNITS,
+    VERIFIED_GENERATION,
+)
 from node.mempool import Mempool
 from node.model.transaction import Transaction, decode_transaction
 
@@ -49,6 +62,30 @@ class Verified:
             self.add(digest)
 
 
+class _Peer:
+    """What is known of one peer. ``allowed``: what it may still send now, in units, as of ``tick``."""
+
+    __slots__ = ("allowed", "banned_until", "dropped", "jobs", "tick", "unverified", "unverified_units")
+
+    def __init__(self, tick: int) -> None:
+        self.allowed = PEER_UNITS_BURST
+        self.tick = tick
+        self.banned_until = 0
+        self.unverified = 0
+        self.unverified_units = 0
+        self.dropped = 0
+        self.jobs: deque[tuple[list[Transaction], Callable[[list[bool]], None]]] = deque()
+
+    def pays(self, units: int, tick: int) -> bool:
+        """Whether it may send so much at this tick; what it has is overdrawn by one message at most."""
+        self.allowed = min(PEER_UNITS_BURST, self.allowed + (tick - self.tick) * PEER_UNITS_PER_TICK)
+        self.tick = tick
+        if self.allowed <= 0:
+            return False
+        self.allowed -= units
+        return True
+
+
 class Intake:
     """Puts what peers forward into the pool; peers are known by name."""
 
@@ -60,51 +97,87 @@ class Intake:
         self._verified = verified
         self._chain = chain
         self._check = check
-        self._unverified: dict[str, int] = {}
-        self._banned_until: dict[str, int] = {}
+        self._peers: dict[str, _Peer] = {}
+        self._turns: deque[_Peer] = deque()
+        """Those who have something to be checked."""
+        self._being_checked = 0
+        self._is_giving = False
 
     @property
     def unverified(self) -> int:
         """How many forwarded transactions wait for their signatures to be checked."""
-        return sum(self._unverified.values())
+        return sum(peer.unverified for peer in self._peers.values())
 
-    def forwarded(self, peer: str, raws: Sequence[bytes], tick: int, now: int, changed: Callable[[], None]) -> None:
-        """Take in what ``peer`` forwarded; ``changed`` is called if something is added after this has returned.
+    def dropped(self) -> dict[str, int]:
+        """How many transactions of each peer were not listened to since the start, for more than its share."""
+        return {name: peer.dropped for name, peer in self._peers.items() if peer.dropped}
+
+    def forwarded(self, name: str, raws: Sequence[bytes], tick: int, now: int, changed: Callable[[], None]) -> None:
+        """Take in what the peer ``name`` forwarded; ``changed`` is called if something is added after this has
+        returned.
 
         Raises PeerError: "forward-too-long", "bad-transaction"; the peer is then not listened to for a while.
         """
-        if self._banned_until.get(peer, 0) > tick:
+        peer = self._peers.get(name)
+        if peer is None:
+            peer = self._peers[name] = _Peer(tick)
+        if peer.banned_until > tick:
             return
         if len(raws) > FORWARD_TRANSACTIONS:
-            raise self._ban(peer, tick, "forward-too-long", f"{len(raws)} transactions in one message")
-        if self._unverified.get(peer, 0) + len(raws) > PEER_UNVERIFIED_TRANSACTIONS:
+            raise _ban(peer, tick, "forward-too-long", f"{len(raws)} transactions in one message")
+        units = units_of(len(raws), sum(map(len, raws)))
+        if peer.unverified_units + units > PEER_UNVERIFIED_UNITS or not peer.pays(units, tick):
+            peer.dropped += len(raws)
             return  # it forwards again what it still holds
         unverified: list[Transaction] = []
         for raw in raws:
             try:
                 tx = decode_transaction(raw)
             except CodecError as error:
-                raise self._ban(peer, tick, "bad-transaction", str(error)) from error
+                raise _ban(peer, tick, "bad-transaction", str(error)) from error
             if tx.payload.chain != self._chain:
-                raise self._ban(peer, tick, "bad-transaction", "it is of another chain")
+                raise _ban(peer, tick, "bad-transaction", "it is of another chain")
             if tx.digest in self._verified:
                 self._add(tx, now)
             elif tx.id not in self._pool and self._pool.includable(tx, now):
                 unverified.append(tx)
         if unverified:
-            self._unverified[peer] = self._unverified.get(peer, 0) + len(unverified)
 
             def checked(answers: list[bool]) -> None:
-                self._unverified[peer] -= len(unverified)
+                peer.unverified -= len(unverified)
+                peer.unverified_units -= units
+                self._being_checked -= len(unverified)
                 for tx, good in zip(unverified, answers, strict=True):
                     if good:
                         self._verified.add(tx.digest)
                         self._add(tx, now)
                 if not all(answers):
-                    self._banned_until[peer] = tick + PEER_BAN_TICKS
+                    peer.banned_until = tick + PEER_BAN_TICKS
                 changed()
+                self._give()
 
-            self._check(unverified, checked)
+            peer.unverified += len(unverified)
+            peer.unverified_units += units
+            if not peer.jobs:
+                self._turns.append(peer)
+            peer.jobs.append((unverified, checked))
+            self._give()
+
+    def _give(self) -> None:
+        """Have checked what may be, peers in turn; an answer that comes at once leaves the rest to the outer call."""
+        if self._is_giving:
+            return
+        self._is_giving = True
+        try:
+            while self._turns and self._being_checked < FORWARDS_CHECKED_AT_ONCE:
+                peer = self._turns.popleft()
+                transactions, done = peer.jobs.popleft()
+                if peer.jobs:
+                    self._turns.append(peer)
+                self._being_checked += len(transactions)
+                self._check(transactions, done)
+        finally:
+            self._is_giving = False
 
     def _add(self, tx: Transaction, now: int) -> None:
         try:
@@ -113,6 +186,7 @@ class Intake:
             return  # known, used up, or no room: the node that it came from keeps it
         self._forwarding.received(tx.id)
 
-    def _ban(self, peer: str, tick: int, code: str, message: str) -> PeerError:
-        self._banned_until[peer] = tick + PEER_BAN_TICKS
-        return PeerError(code, message)
+
+def _ban(peer: _Peer, tick: int, code: str, message: str) -> PeerError:
+    peer.banned_until = tick + PEER_BAN_TICKS
+    return PeerError(code, message)

@@ -41,8 +41,16 @@ FORWARD_RETRY_TICKS = TICKS_PER_SECOND // 2
 FORWARD_HEARD_TICKS = 4 * TICKS_PER_SECOND
 FORWARD_RETRY_MAX_TICKS = 16 * TICKS_PER_SECOND
 
+# What a node forwards in a tick, in units (a transaction is one, or as many as it has KiB), and what it listens to of a
+# peer: somewhat more, so that a correct one is never cut short. So many are checked at once, peers in turn.
+FORWARD_UNITS_PER_TICK = 400
+FORWARD_UNITS_BURST = 8_000
+PEER_UNITS_PER_TICK = 500
+PEER_UNITS_BURST = 10_000
+FORWARDS_CHECKED_AT_ONCE = 1_000
+
 # What a peer may have under way here.
-PEER_UNVERIFIED_TRANSACTIONS = 8_000
+PEER_UNVERIFIED_UNITS = 8_000
 PEER_BAN_TICKS = 10 * TICKS_PER_SECOND
 
 # What members say of the next epoch before it has begun here, and how long a removed one stays for the others.

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 
 from node.consensus.settings import most_held
-from node.limits import MEMPOOL_TRANSACTIONS, PEER_UNVERIFIED_TRANSACTIONS
+from node.limits import MEMPOOL_TRANSACTIONS, PEER_UNVERIFIED_UNITS
 from testnet.sim_node import LOG_REWRITE_BYTES, SimNode
 
 
@@ -34,7 +34,7 @@ def bounds_fault(node: SimNode, count: int) -> str | None:
     status = node.driver.status
     if status.mempool_transactions > MEMPOOL_TRANSACTIONS:
         return f"{node.name} holds {status.mempool_transactions} transactions"
-    if status.unverified_transactions > PEER_UNVERIFIED_TRANSACTIONS * count:
+    if status.unverified_transactions > PEER_UNVERIFIED_UNITS * count:
         return f"{node.name} has {status.unverified_transactions} transactions to check"
     if status.consensus_items > most_held(count):
         return f"{node.name} holds {status.consensus_items} messages and batches"
