@@ -51,6 +51,10 @@ _SHOWN_BYTES: Final = 128
 _logger = logging.getLogger(__name__)
 
 
+class LeftOutError(RefusedError):
+    """Something that an answer needs is missing from what the node sends: it is no answer, and not a wrong one."""
+
+
 class ReadOnlyState:
     """The state after the head, for a query: its writes are refused with "read-only".
 
@@ -134,7 +138,7 @@ class _ProvenState(ReadOnlyState):
 
     def get(self, key: bytes) -> Value:
         if key not in self._entries:
-            raise RefusedError("bad-proof", "the query reads what the node has not proven")
+            raise LeftOutError("bad-proof", f"the query reads {entry_name(key)}, which the node leaves out")
         return self._entries[key]
 
     def scan(self, start: bytes, end: bytes, reverse: bool = False) -> Iterator[tuple[bytes, Value]]:

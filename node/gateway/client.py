@@ -55,8 +55,10 @@ T = TypeVar("T")
 CALL_TIMEOUT_S = 10.0
 RETRY_PAUSE_S = 0.2
 MAX_PORT = 65_535
+MAX_REPLY_BYTES = 64 * 1024 * 1024
+"""A node that sends more at once is not read to the end; no honest answer comes near it."""
 _OPTIONS = [
-    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_receive_message_length", MAX_REPLY_BYTES),
     ("grpc.max_send_message_length", -1),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 200),
@@ -114,6 +116,16 @@ class Client:
             if target.channel is not None:
                 await target.channel.close()
                 target.channel = None
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The nodes that may be asked."""
+        return tuple(target.address for target in self._targets)
+
+    @property
+    def address(self) -> str:
+        """The node that answered last, or the one to be asked first."""
+        return self._targets[self._current].address
 
     def turn_away(self) -> None:
         """Ask the next node first from now on: the present one answers, but is behind, or silent."""

@@ -1,26 +1,51 @@
-"""Queries whose answer needs no trust in the node that gives it."""
+"""Queries whose answer needs no trust in the node that gives it, and what becomes of a node that deserves none.
 
+The node sends what the query read, with proofs and the certificate of its head (``node/witness.py``); all of it is
+checked by ``node/light.py``, and the query is run here. What a node does wrong has a code, and the node is named:
+
+| code | the node |
+| --- | --- |
+| lying-node | sends what its proofs or signatures do not show, or refuses what the rules do not |
+| truncating-node | leaves out entries that the query reads, or who the members are |
+| stale-node | shows a block older than one that was seen before, or older than is accepted |
+| other-chain | is of another chain than the genesis document |
+| forked-chain | shows a certified block where another certified one was seen: the members have broken the chain |
+"""
+
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from chaincode.contract import ContractError, Value
 from chaincode.registry import Registry
-from node.epochs import next_epoch
-from node.errors import CodecError, RefusedError
+from node.errors import RefusedError
 from node.gateway.client import Client, Evidence
-from node.gateway.codes import RETRY_MS, UNREACHABLE
+from node.gateway.codes import RETRY_MS, UNREACHABLE, UNTRUSTED
+from node.light import Epoch, LightChain, LightError, read_header
 from node.model.block import Header, decode_header
-from node.model.certificate import decode_certificate
-from node.model.epoch import Epoch, decode_boundary
-from node.model.genesis import Genesis
-from node.model.keys import verify
-from node.witness import UNPROVEN_REFUSALS, proven_answer
+from node.model.genesis import Genesis, dump_genesis
+from node.witness import MAX_PROVEN_READS, UNPROVEN_REFUSALS, LeftOutError, answer_of
 
-_NOT_BY_THE_RULES = UNPROVEN_REFUSALS.union(
-    RETRY_MS, (UNREACHABLE, "stopping", "malformed", "oversize", "out-of-range", "no-block", "unknown-call")
+_UNREAD: Final = frozenset(("not-allowed", "sign-first", "stale-read", "bad-read-signature"))
+"""What a node refuses with that does not let the reader read: its word, and no proof of anything."""
+_NOT_BY_THE_RULES: Final = UNPROVEN_REFUSALS.union(
+    RETRY_MS,
+    _UNREAD,
+    (UNREACHABLE, UNTRUSTED, "stopping", "malformed", "oversize", "out-of-range", "no-block", "unknown-call"),
 )
-MAX_EPOCHS = 10_000
-"""More changes of members than a client believes in: a node could send boundaries without end, but for this."""
+_FAULTS: Final = {
+    "bad-proof": "lying-node",
+    "bad-epochs": "lying-node",
+    "bad-answer": "lying-node",
+    "stale": "stale-node",
+    "other-chain": "other-chain",
+    "forked": "forked-chain",
+}
+"""What is wrong with an answer -> what that makes of the node that sent it."""
+_NEVER_ASKED_AGAIN: Final = frozenset((UNREACHABLE, UNTRUSTED, *RETRY_MS))
+STALE_PATIENCE_S: Final = 2.0
+"""So long a node may take to get to a block that was seen elsewhere."""
+_STALE_PAUSE_S: Final = 0.25
 
 
 Keep: TypeAlias = Callable[[str, str, Mapping[str, Any], Evidence, Sequence[bytes]], None]
@@ -34,61 +59,128 @@ class Proven(NamedTuple):
     header: Header
 
 
+class RuledError(RefusedError):
+    """What the rules refuse with, proven as an answer is."""
+
+
 class KnownEpochs:
-    """Who the members were and are, learnt from whichever node answers, proven from the genesis on, and remembered."""
+    """What is known of a chain, ``light``, and how more is learnt of whichever node answers: proven from the genesis
+    on, or from what was known before. ``not_before``: the block time from which on blocks are accepted."""
 
-    def __init__(self, client: Client, genesis: Genesis) -> None:
+    def __init__(
+        self, client: Client, genesis: Genesis, light: LightChain | None = None, not_before: int | None = None
+    ) -> None:
         self._client = client
-        self._chain = genesis.chain
-        self._epochs: tuple[Epoch, ...] = (genesis.epoch,)
+        self._not_before = not_before
         self._has_asked = False
-        self.boundaries: list[bytes] = []
-        """What proves them, the first one epoch 1."""
+        self.light = LightChain(dump_genesis(genesis)) if light is None else light
 
-    async def up_to(self, number: int) -> tuple[Epoch, ...]:
+    @property
+    def boundaries(self) -> list[bytes]:
+        """What proves the epochs, the first one epoch 1."""
+        return self.light.boundaries
+
+    async def up_to(self, number: int) -> Sequence[Epoch]:
         """The epochs as far as they are known, ``number`` among them; at the first call, all that there are.
 
-        Raises RefusedError("bad-epochs") if the node does not prove them.
+        Raises RefusedError("bad-epochs"); LeftOutError if the node says too little of them.
         """
-        while not self._has_asked or number >= len(self._epochs):
-            answer = await self._client.boundaries(len(self._epochs))
+        epochs = self.light.epochs
+        while not self._has_asked or number >= len(epochs):
+            answer = await self._client.boundaries(len(epochs))
             for data in answer:
-                self._learn(data)
-            if not answer and number >= len(self._epochs):
-                raise RefusedError("bad-epochs", f"the node does not prove who the members of epoch {number} are")
+                try:
+                    self.light.add_epoch(data)
+                except LightError as error:
+                    code = error.code if error.code in _FAULTS else "bad-epochs"
+                    raise RefusedError(code, f"epoch {len(epochs)} is not proven: {error.message}") from error
+            if not answer and number >= len(epochs):
+                raise LeftOutError("bad-epochs", f"the node does not prove who the members of epoch {number} are")
             self._has_asked = self._has_asked or not answer
-        return self._epochs
+        return epochs
 
-    def _learn(self, data: bytes) -> None:
-        if len(self._epochs) >= MAX_EPOCHS:
-            raise RefusedError("bad-epochs", f"the node names more than {MAX_EPOCHS} epochs")
+    async def accepted(self, header: bytes, certificate: bytes) -> Header:
+        """The header that the certificate proves. Raises RefusedError: "bad-proof", "stale", "other-chain", "forked",
+        and as ``up_to`` does."""
         try:
-            boundary = decode_boundary(data)
-        except CodecError as error:
-            raise RefusedError("bad-epochs", f"the node proves no epoch: {error.message}") from error
-        self._epochs += (next_epoch(self._chain, self._epochs, boundary, verify),)
-        self.boundaries.append(data)
+            shown = read_header(header)
+            if shown.chain == self.light.chain:
+                await self.up_to(shown.epoch)
+            self.light.accept(header, certificate, self._not_before)
+        except LightError as error:
+            code = error.code if error.code in _FAULTS else "bad-proof"
+            raise RefusedError(code, error.message) from error
+        return decode_header(header)
 
 
 class ProvenReader:
-    """Reads as ``query_proven`` does, for whoever asks many questions. ``oldest``: the lowest of the blocks that the
-    answers are true of, None before the first; ``keep``: is given all evidence."""
+    """Reads as ``query_proven`` does, for whoever asks many questions. A node whose answer does not hold is named, to
+    ``tell`` if the next one in the client's list can answer, else in the error. ``oldest``: the lowest of the blocks
+    that the answers are true of, None before the first; ``keep``: is given all evidence."""
 
-    def __init__(self, client: Client, genesis: Genesis, registry: Registry, keep: Keep | None = None) -> None:
+    def __init__(
+        self,
+        client: Client,
+        genesis: Genesis,
+        registry: Registry,
+        keep: Keep | None = None,
+        known: KnownEpochs | None = None,
+        tell: Callable[[RefusedError], None] | None = None,
+    ) -> None:
         self._client = client
         self._keep = keep
+        self._tell = tell
         self._genesis = genesis
         self._registry = registry
-        self._epochs = KnownEpochs(client, genesis)
+        self._known = known or KnownEpochs(client, genesis)
         self.oldest: Header | None = None
 
     async def __call__(self, contract: str, method: str, args: Mapping[str, Any]) -> Value:
-        """The answer. Raises RefusedError as ``query_proven`` does."""
-        called = (contract, method, args)
-        proven = await query_proven(self._client, self._genesis, self._registry, *called, self._epochs, self._keep)
+        """The answer. Raises RefusedError: a code of the module's table, if no node in the list deserves trust; what
+        the rules refuse with; what every node refuses to answer with."""
+        tried = 0
+        while True:
+            try:
+                proven = await self._patiently(contract, method, args)
+            except RuledError:
+                raise
+            except RefusedError as error:
+                tried += 1
+                fault = await self._named(error) if error.code in _FAULTS else error
+                is_word = error.code in _NOT_BY_THE_RULES and error.code not in _NEVER_ASKED_AGAIN
+                if not (is_word or fault is not error) or tried >= len(self._client.addresses):
+                    raise fault from error
+                if fault is not error and self._tell is not None:
+                    self._tell(fault)
+                self._client.turn_away()
+            else:
+                break
         if self.oldest is None or proven.header.height < self.oldest.height:
             self.oldest = proven.header
         return proven.value
+
+    async def _patiently(self, contract: str, method: str, args: Mapping[str, Any]) -> Proven:
+        """One question; a node that is behind may catch up."""
+        called = (self._client, self._genesis, self._registry, contract, method, args, self._known, self._keep)
+        patience_s = STALE_PATIENCE_S
+        while True:
+            try:
+                return await query_proven(*called)
+            except RefusedError as error:
+                if error.code != "stale" or isinstance(error, RuledError) or patience_s <= 0:
+                    raise
+            await asyncio.sleep(_STALE_PAUSE_S)
+            patience_s -= _STALE_PAUSE_S
+
+    async def _named(self, error: RefusedError) -> RefusedError:
+        """The fault with the node's address and the name that it gives itself, of which there is no proof here."""
+        address = self._client.address
+        try:
+            name = f"{address}, which says it is {(await self._client.node_info()).member[:48]}"
+        except RefusedError:
+            name = address
+        code = "truncating-node" if isinstance(error, LeftOutError) else _FAULTS[error.code]
+        return RefusedError(code, f"{name}: {error.message}")
 
 
 async def query_proven(
@@ -105,33 +197,30 @@ async def query_proven(
     its head; the query is run here, on that. ``genesis``: the caller's own copy; ``epochs``: what an earlier call with
     the same genesis has learnt; ``keep``: is given the evidence, of a refusal too.
 
-    Raises RefusedError: "bad-proof"; "bad-epochs"; "not-provable" for queries that scan; "no-block" before block 1;
-    what the node is too busy for; and what the rules refuse with, of which the node's word is no proof: the query
-    refuses here.
+    Raises RefusedError: "bad-proof" and "bad-epochs" (LeftOutError if something is missing); "stale", "other-chain",
+    "forked";
+    "not-provable" for queries that scan; "no-block" before block 1; what the node is too busy for, or does not let the
+    reader know; and what the rules refuse with, of which the node's word is no proof: the query refuses here.
     """
     try:
         answer = await client.query_evidence(contract, method, args)
     except RefusedError as error:
         if error.code in _NOT_BY_THE_RULES:
             raise
-        raise RefusedError("bad-proof", f"the node refuses with {error.code}, and does not prove it") from error
+        raise RefusedError("bad-proof", f"it refuses with {error.code[:48]}, and does not prove it") from error
     if not answer.certificate:
         raise RefusedError("no-block", "the node has no block with a certificate yet")
-    try:
-        header, certificate = decode_header(answer.header), decode_certificate(answer.certificate)
-    except CodecError as error:
-        raise RefusedError("bad-proof", f"no header or certificate: {error.message}") from error
-    epochs = epochs or KnownEpochs(client, genesis)
-    known = await epochs.up_to(header.epoch)
+    if len(answer.reads) > MAX_PROVEN_READS:
+        raise RefusedError("bad-proof", f"the answer has {len(answer.reads)} entries")
+    known = epochs or KnownEpochs(client, genesis)
+    header = await known.accepted(answer.header, answer.certificate)
     refusal = None
     try:
-        value = proven_answer(
-            registry, genesis.chain, known, header, certificate, answer.reads, contract, method, args or {}
-        )
+        value = answer_of(registry, header, answer.reads, contract, method, args or {})
     except ContractError as error:
         refusal = error
     if keep is not None:
-        keep(contract, method, args or {}, answer, epochs.boundaries)
+        keep(contract, method, args or {}, answer, known.boundaries)
     if refusal is not None:
-        raise RefusedError(refusal.code, refusal.message) from refusal
+        raise RuledError(refusal.code, refusal.message) from refusal
     return Proven(value, header)
