@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from node.gateway.client import Client, Receipt
-from node.gateway.proven import MAX_EPOCHS
+from node.light import MAX_EPOCHS
 from node.model.transaction import decode_transaction
 from node.received import make_receipt, write_receipt
 
