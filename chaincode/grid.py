@@ -5,6 +5,10 @@ product stay what they were. A new version holds every bus of the one before: me
 
 A line's toll is the rate times its metres, plus a step of its own, as a transformer has one.
 
+Where the validators' admins vote, tolls are theirs to raise (``motions.py``): a version that the operator publishes by
+itself has no line that costs more than in the version whose tolls were *voted*, at first the genesis', and none that is
+new costs more than the voted rate and the highest voted step make. Limits, lines and lower tolls are the operator's.
+
 One transaction holds some thousand lines. The first lines of a larger grid are handed in before, as the operator's
 draft; ``publish`` takes them.
 
@@ -19,7 +23,8 @@ base units per Wh, power limits in W from parent to child and from child to pare
 State: ``grid/`` -> the newest version's number; ``grid/`` version(4) -> (root, rate, number of lines); ``grid/``
 version(4), part(2) -> at most ``LINES_OF_A_PART`` lines as in the settings; ``grid-bus/`` bus -> the version that
 brought it; ``grid-draft/`` -> number of lines drafted; ``grid-draft/`` part(2) -> lines; ``grid-feeder/`` -> the feeder
-meter's key; ``grid-feeder/since`` -> the block time at which it was named, if another had been before.
+meter's key; ``grid-feeder/since`` -> the block time at which it was named, if another had been before; ``grid-voted/``
+-> the version whose tolls are the voted ones, once there is more than one version.
 """
 
 import functools
@@ -27,12 +32,12 @@ from typing import Final, NamedTuple, TypeAlias, cast
 
 from chaincode import roles, slots
 from chaincode.contract import Context, Contract, ContractError, Value, query, transaction
+from chaincode.subjects import public
 from chaincode.tree import GridError, Line, Tree
-from chaincode.validators import hex_key
+from chaincode.validators import epoch_count, hex_key
 
 LineSettings: TypeAlias = tuple[str, str, int, int, int | None, int | None]
 """From (parent), to (child), metres, step in base units per Wh, limit_down_w, limit_up_w."""
-from chaincode.subjects import public
 
 MAX_LINES: Final = 2_000
 MAX_METRES: Final = 1_000_000
@@ -51,6 +56,7 @@ _BUSES: Final = b"grid-bus/"
 _DRAFT: Final = b"grid-draft/"
 _FEEDER: Final = b"grid-feeder/"
 _FEEDER_SINCE: Final = b"grid-feeder/since"
+_VOTED: Final = b"grid-voted/"
 
 
 class Pinned(NamedTuple):
@@ -158,6 +164,35 @@ def check_line(line: LineSettings) -> None:
         raise of.fault("bad-limit", f"a limit is 0 to {MAX_LIMIT_W} W, or none")
 
 
+def with_tolls(
+    ctx: Context, rate: int | None, steps: tuple[tuple[str, str, int], ...]
+) -> tuple[str, int, tuple[LineSettings, ...]]:
+    """(root, rate, lines) of the newest version with another rate, None leaves it, and other steps of lines (from, to).
+
+    Raises ContractError: not-configured, unknown-line (also for one that is named twice), no-change, and what ``check``
+    raises.
+    """
+    root, old_rate, lines = _version(ctx, current_version(ctx))
+    named = {(parent, child): step for parent, child, step in steps}
+    unknown = [ends for ends in named if ends not in [(line[0], line[1]) for line in lines]]
+    if unknown or len(named) < len(steps):
+        parent, child = unknown[0] if unknown else steps[0][:2]
+        raise ContractError("unknown-line", f"{parent[:60]!r} to {child[:60]!r} is no line, or one is named twice")
+    after = tuple([(*line[:3], named.get((line[0], line[1]), line[3]), *line[4:]) for line in lines])
+    after_rate = old_rate if rate is None else rate
+    if (after_rate, after) == (old_rate, lines):
+        raise ContractError("no-change", "these are the tolls already")
+    check(root, after_rate, after)
+    return root, after_rate, after
+
+
+def set_tolls(ctx: Context, rate: int | None, steps: tuple[tuple[str, str, int], ...]) -> None:
+    """A version with tolls that were voted. Raises ContractError as ``with_tolls``."""
+    number = current_version(ctx) + 1
+    _publish(ctx, number, *with_tolls(ctx, rate, steps))
+    ctx.put(_VOTED, number)
+
+
 class Grid(Contract):
     """Publishing and reading the grid."""
 
@@ -203,7 +238,8 @@ class Grid(Contract):
         """A new version, for products that open from now on; returns its number. Grid operator only.
 
         ``drafted``: so many lines of the draft come before ``lines``, all that there are; the draft is gone then.
-        Raises ContractError: not-allowed, wrong-draft, missing-bus, and what ``check`` raises.
+        Raises ContractError: not-allowed, wrong-draft, missing-bus, toll-too-high (details: the line's toll, and the
+        highest that it may have), and what ``check`` raises.
         """
         roles.require_right(ctx, "publish-grid")
         lines = _drafted(ctx, drafted) + lines
@@ -215,6 +251,9 @@ class Grid(Contract):
             raise ContractError("missing-bus", f"a new version keeps every bus; {missing[0]} is gone")
         if drafted:
             _forget_draft(ctx)
+        check(root, rate, lines)
+        if epoch_count(ctx.get):
+            _require_voted(ctx, before, rate, lines)
         _publish(ctx, before + 1, root, rate, lines)
         return before + 1
 
@@ -252,6 +291,22 @@ class Grid(Contract):
     def feeder(self, ctx: Context) -> Value:
         """The public key of the meter at the root; None if it has none."""
         return feeder_meter(ctx)
+
+
+def _require_voted(ctx: Context, before: int, rate: int, lines: tuple[LineSettings, ...]) -> None:
+    """Whether no line, by the bus that it leads to, costs more than was voted.
+
+    Raises ContractError("toll-too-high").
+    """
+    if ctx.get(_VOTED) is None:
+        ctx.put(_VOTED, before)
+    _, voted_rate, voted = _version(ctx, cast("int", ctx.get(_VOTED)))
+    tolls = {line[1]: voted_rate * line[2] + line[3] for line in voted}
+    highest = max([line[3] for line in voted], default=0)
+    for parent, child, metres, step, *_ in lines:
+        toll, most = rate * metres + step, tolls.get(child, voted_rate * metres + highest)
+        if toll > most:
+            raise ContractError("toll-too-high", f"from {parent} to {child} {most} was voted, not {toll}", (toll, most))
 
 
 def _version(ctx: Context, version: int) -> tuple[str, int, tuple[LineSettings, ...]]:

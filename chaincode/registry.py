@@ -19,11 +19,13 @@ from chaincode.budget import Budget
 from chaincode.checker import check_modules
 from chaincode.companies import Companies
 from chaincode.contract import Context, Contract, ContractError, Of, Subject, Value
+from chaincode.erasure import Erasure
 from chaincode.governance import Governance
 from chaincode.grid import Grid
 from chaincode.identity import Identity
 from chaincode.key_changes import KeyChanges
 from chaincode.market import Market
+from chaincode.motions import Motions
 from chaincode.origin import Origins
 from chaincode.overview import Overview
 from chaincode.periods import Periods
@@ -208,6 +210,7 @@ def registry_with(find: Find) -> Registry:
             Accounts(),
             Grid(),
             Identity(),
+            Motions(),
             KeyChanges(),
             Budget(),
             Overview(),
@@ -222,6 +225,7 @@ def registry_with(find: Find) -> Registry:
             Periods(),
             Origins(),
             Statements(),
+            Erasure(),
             Governance(),
             Rules(),
         ],

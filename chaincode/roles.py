@@ -24,6 +24,8 @@ MEMBER_ROLES: Final = (ADMIN, UTILITY, GRID_OPERATOR, VALIDATOR, AGGREGATOR)
 """The roles that a member may be given."""
 SINGLE_ROLES: Final = (UTILITY, GRID_OPERATOR)
 """Roles with an account of their own, so one member's each."""
+AUDITOR: Final = "auditor"
+"""May read everything. Given by vote alone (``auditors.py``), so it is none of MEMBER_ROLES."""
 
 RIGHTS: Final[dict[str, tuple[str, ...]]] = {
     # right: who has it. "owner", "device" and "meter" are the keys of the network or device that the call is about,
@@ -129,6 +131,16 @@ def member_of(ctx: Context, member: str) -> Member:
     if value is None:
         raise ContractError("unknown-member", f"there is no member {member[:MAX_ID]!r}")
     return Member(*cast("tuple[str, bytes, tuple[str, ...]]", value))
+
+
+def find_member(ctx: Context, member: str) -> Member | None:
+    """The member of this name, if there is one."""
+    return None if ctx.get(_MEMBERS + member.encode()) is None else member_of(ctx, member)
+
+
+def set_roles(ctx: Context, member: Member, names: tuple[str, ...]) -> None:
+    """Other roles for ``member``, of which none is one of SINGLE_ROLES that it has not got."""
+    ctx.put(_MEMBERS + member.id.encode(), tuple(member._replace(roles=names)))
 
 
 def change_member_key(ctx: Context, member: Member, key: bytes) -> None:

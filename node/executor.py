@@ -29,9 +29,9 @@ from typing import Any
 
 from chaincode.contract import Context, Contract, ContractError, Event, Value
 from chaincode.registry import Registry
-from chaincode.upgrades import Bundle, Scheduled, activate, fail, scheduled
+from chaincode.upgrades import ACTIVE, Bundle, Scheduled, activate, fail, scheduled
 from node.errors import CodecError, NodeFault
-from node.ledger import nonces
+from node.ledger import blinding, nonces
 from node.ledger.chain import Ledger
 from node.ledger.execution import Execution, Position, finish
 from node.ledger.state import Overlay, require_value
@@ -213,11 +213,11 @@ class Executor:
         state = RecordingState(self._ledger.state, rows)
         value: Value = None
         try:
-            registry = self._first.at(state.get)  # so that the answer's proofs say whose code it is by
-            value = run_query(registry, self._ledger.head, state, contract, method, args, sender, steps)
+            value = run_query(self.registry, self._ledger.head, state, contract, method, args, sender, steps)
         except ContractError as error:
             if error.code in UNPROVEN_REFUSALS:
                 raise
+        state.reads[ACTIVE] = None  # whose code the answer is by, whoever checks it has to know
         return value, tuple([(key, *self._ledger.prove(key)) for key in state.reads])
 
 
@@ -233,6 +233,7 @@ class _BlockRun:
         self._height = height
         self._time = time
         self._previous_time = previous_time
+        self._blind = blinding.read(overlay.get(blinding.BLIND))
         self.events: list[tuple[Event, bytes]] = []
 
     def upgrade(self, coming: Scheduled, bundle: Bundle) -> None:
@@ -290,6 +291,9 @@ class _BlockRun:
         for sender in senders:
             if sender in used:
                 self._overlay.put(nonces.NONCES + sender, nonces.written(entries[sender]))
+        if batch:
+            signatures = sorted([tx.raw[:SIGNATURE_BYTES] for tx in batch])
+            self._overlay.put(blinding.BLIND, blinding.stirred(self._blind, signatures))
         self._overlay.keep()
         return tuple([receipts[tx.id] for tx in batch])
 
@@ -317,6 +321,7 @@ class _BlockRun:
             tx_id=tx_id,
             step_limit=steps,
             verifier=verify,
+            blind=blinding.of_call(self._blind, tx_id),
         )
 
     def _attempt(

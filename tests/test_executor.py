@@ -268,7 +268,9 @@ def test_a_proven_answer_needs_nobodys_word() -> None:
         key, data, proof = reads[0]
         for forged in [(), ((key, b"\x09", proof),), ((key, None if data else b"\x01", proof),), ((key, data, ()),)]:
             with pytest.raises(RefusedError, match="bad-proof"):
-                ask(reads=forged)
+                ask(reads=(*forged, *reads[1:]))
+        with pytest.raises(RefusedError, match="bad-proof"):
+            ask(reads=reads[:-1])  # without it nobody knows by whose code the answer is
         with pytest.raises(RefusedError) as refused:
             ask(reads=((key, data, ()),))
         assert refused.value.message == f"the entry {entry_name(key)} is not proven"
