@@ -13,6 +13,7 @@ COMMANDS: Final[Commands] = {
     "budgets": ("bench.budgets:budgets", "Spends, settled readings, shares, the end of a period, bytes on the ledger."),
     "ledger": ("bench.ledger:ledger", "Decode, execution, root and commit of real orders."),
     "metering": ("bench.metering:metering", "Full blocks of readings that a collector brings."),
+    "proofs": ("bench.proofs:proofs", "Bytes and microseconds of proofs in a state of a million keys."),
     "recovery": ("bench.recovery:recovery", "Seconds without commits after a crash, a partition, a restart of all."),
     "retention": ("bench.retention:retention", "The state that homes leave behind, kept for ever and pruned."),
     "scale": ("bench.scale:scale", "Throughput and latency by the number of members, with f dead too."),

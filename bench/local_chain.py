@@ -1,9 +1,10 @@
-"""A real ledger in one process, for benchmarks without a network: real contracts, blocks certified by one key."""
+"""A real ledger in one process, for benchmarks without a network: real contracts, blocks certified by keys at hand."""
 
 import time
+from collections.abc import Sequence
 from typing import Any, Final
 
-from chaincode.registry import default_registry
+from chaincode.registry import Registry, default_registry
 from node.executor import Executor
 from node.ledger.chain import Ledger
 from node.ledger.store import MemoryStore
@@ -21,11 +22,16 @@ FOREVER: Final = 2**40
 class LocalChain:
     """A chain in memory. ``slowest_s`` and ``all_s``: processor time of its slowest block and of all, to execute."""
 
-    def __init__(self, genesis: Genesis) -> None:
+    def __init__(
+        self, genesis: Genesis, members: Sequence[SigningKey] = (KEY,), registry: Registry | None = None
+    ) -> None:
+        """``members``: who certify blocks, all of them, by index; ``registry``: all contracts if none is given."""
+        registry = registry or default_registry()
         self.genesis = genesis
         self.store = MemoryStore()
-        self.ledger = Ledger.open(self.store, genesis, default_registry())
-        self.executor = Executor(self.ledger, default_registry(), genesis)
+        self.ledger = Ledger.open(self.store, genesis, registry)
+        self.executor = Executor(self.ledger, registry, genesis)
+        self._members = members
         self.slowest_s = self.all_s = 0.0
         self._nonce = 0
 
@@ -43,7 +49,7 @@ class LocalChain:
         self.slowest_s, self.all_s = max(self.slowest_s, took), self.all_s + took
         header = execution.block.header
         signed = commit_bytes(header.chain, header.epoch, 0, header.height, execution.block_hash)
-        votes = ((0, KEY.sign(signed)),)
+        votes = tuple([(index, member.sign(signed)) for index, member in enumerate(self._members)])
         self.ledger.commit(execution, Certificate(header.epoch, 0, header.height, execution.block_hash, votes))
 
     def go_to(self, at: int) -> None:

@@ -7,14 +7,12 @@ when seven days of its slots may still be corrected, and when all of it is final
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
-from random import Random
-from typing import Any, Final, NamedTuple, TypeVar, cast
+from typing import Final, NamedTuple, cast
 
 import click
 
-from bench.local_chain import KEY, LocalChain
-from chaincode.contract import ContractError
+from bench.local_chain import LocalChain
+from bench.month import FINAL_S, SLOT_S, CountedNode, Month
 from chaincode.registry import default_registry
 from cli.answers import Reader
 from cli.output import json_option, print_json, print_table
@@ -22,29 +20,10 @@ from cli.statement import Statement, make_statement
 from cli.statement_facts import gather_facts
 from cli.statement_files import statement_csv
 from cli.statement_words import Token
-from node.errors import RefusedError
-from node.gateway.client import Client, Evidence
+from node.gateway.client import Client
 from node.gateway.proven import ProvenReader
-from node.limits import QUERY_ROWS, QUERY_STEPS
-from node.model.block import encode_header
-from node.model.certificate import encode_certificate
-from node.model.codec import Value, encode
-from node.model.genesis import Genesis, Member
-from node.model.genesis import Token as GenesisToken
 
-SLOT_S: Final = 1_800
-SLOTS_PER_DAY: Final = 48
-RETAIL: Final = 1_000_000
-FEED_IN: Final = 300_000
-FINAL_S: Final = 8 * 86_400
-"""After the last slot's end: its windows are over, and the origin of what was used in it is known for good."""
-DEVICES: Final = {"load": (10_000, 0), "pv": (0, 10_000), "battery": (5_000, 5_000), "ev": (8_000, 8_000)}
-"""W in and out."""
-TRADES_PERCENT: Final = 90
-"""How often a device that may trade in a slot does."""
 HOME: Final = "home-0"
-
-T = TypeVar("T")
 
 
 class Figures(NamedTuple):
@@ -65,102 +44,6 @@ class Figures(NamedTuple):
     all_s: float
 
 
-class _Month(LocalChain):
-    """So many homes on a line of buses, half of which buy in a slot and half sell."""
-
-    def __init__(self, homes: int, days: int) -> None:
-        self.homes = [f"home-{number}" for number in range(homes)]
-        self._registers = {f"{home}/{kind}": [0, 0] for home in self.homes for kind in DEVICES}
-        super().__init__(_genesis(self.homes, days))
-        for home in self.homes:
-            of = {"network": home, "period": 0}
-            amounts = [[f"{home}/{kind}", 10**14] for kind in DEVICES]
-            self.block(
-                0,
-                ("budget", "issue", {**of, "amount": 10**15, "reference": b"bench"}),
-                ("budget", "allocate", {**of, "amounts": amounts}),
-            )
-
-    def slot(self, slot: int, last: int, rng: Random) -> None:
-        """Orders of the next slot come in two auctions; then all meters report the slot before."""
-        self.go_to(slot * SLOT_S)
-        for part in range(2) if slot < last else ():
-            self.block(slot * SLOT_S + 60 * part, *self._orders(slot + 1, part, rng))
-            self.go_to(slot * SLOT_S + 60 * part + 30)
-        if slot:
-            self.block(slot * SLOT_S + 180, *[self._reading(device, slot - 1, rng) for device in self._registers])
-
-    def _orders(self, slot: int, part: int, rng: Random) -> list[tuple[str, str, dict[str, Any]]]:
-        orders = []
-        for number, home in enumerate(self.homes):
-            side, column = ("sell", 1) if (number + slot) % 2 else ("buy", 0)
-            for kind, powers in DEVICES.items():
-                if powers[column] and rng.randrange(100) < TRADES_PERCENT and rng.randrange(2) == part:
-                    wanted = {"energy_wh": rng.randint(100, 2_000), "price": rng.randint(FEED_IN, RETAIL)}
-                    orders.append(
-                        ("market", "place", {"device": f"{home}/{kind}", "side": side, "slot": slot, **wanted})
-                    )
-        return orders
-
-    def _reading(self, device: str, slot: int, rng: Random) -> tuple[str, str, dict[str, Any]]:
-        import_w, export_w = DEVICES[device.partition("/")[2]]
-        flows = [rng.randint(0, min(most // 2, 1_500)) for most in (import_w, export_w)]
-        if all(flows):
-            flows[rng.randrange(2)] = 0
-        registers = self._registers[device]
-        registers[:] = [before + flow for before, flow in zip(registers, flows, strict=True)]
-        names = ("import_wh", "export_wh", "import_register", "export_register")
-        figures = dict(zip(names, (*flows, *registers), strict=True))
-        return "settlement", "report", {"device": device, "slot": slot, **figures}
-
-
-class _Node:
-    """What a client asks of a node, answered in this process with a node's bounds, and counted."""
-
-    def __init__(self, chain: LocalChain) -> None:
-        self._chain = chain
-        self.queries = self.entries = self.bytes = self.largest = 0
-        self.all_s = self.slowest_s = 0.0
-
-    async def boundaries(self, first: int) -> tuple[bytes, ...]:
-        return ()
-
-    async def query(self, contract: str, method: str, args: Mapping[str, Any]) -> Value:
-        return self._timed(lambda: self._plain(contract, method, args))
-
-    async def query_evidence(self, contract: str, method: str, args: Mapping[str, Any] | None) -> Evidence:
-        return self._timed(lambda: self._proven(contract, method, args or {}))
-
-    def _plain(self, contract: str, method: str, args: Mapping[str, Any]) -> Value:
-        value = self._chain.executor.query(contract, method, args, steps=QUERY_STEPS, rows=QUERY_ROWS)
-        self._count(len(encode(value)))
-        return value
-
-    def _proven(self, contract: str, method: str, args: Mapping[str, Any]) -> Evidence:
-        ledger = self._chain.ledger
-        _, reads = self._chain.executor.query_proven(contract, method, args, steps=QUERY_STEPS, rows=QUERY_ROWS)
-        assert ledger.head_certificate is not None, "no block"
-        header, certificate = encode_header(ledger.head), encode_certificate(ledger.head_certificate)
-        self.entries += len(reads)
-        length = sum(len(key) + len(value or b"") + sum(map(len, proof)) for key, value, proof in reads)
-        self._count(len(header) + len(certificate) + length)
-        return Evidence(header, certificate, reads)
-
-    def _count(self, length: int) -> None:
-        self.bytes, self.largest = self.bytes + length, max(self.largest, length)
-
-    def _timed(self, answer: Callable[[], T]) -> T:
-        self.queries += 1
-        began = time.process_time()
-        try:
-            return answer()
-        except ContractError as error:
-            raise RefusedError(error.code, error.message) from error
-        finally:
-            took = time.process_time() - began
-            self.all_s, self.slowest_s = self.all_s + took, max(self.slowest_s, took)
-
-
 @click.command()
 @click.option("--days", default=30, show_default=True, type=click.IntRange(1, 31), help="Days of the billing period.")
 @click.option("--homes", default=4, show_default=True, type=click.IntRange(2, 100), help="Homes, four devices each.")
@@ -170,9 +53,8 @@ def statement(days: int, homes: int, as_json: bool) -> None:
 
     Example: watt bench statement --days 30 --homes 4
     """
-    chain, rng, last = _Month(homes, days), Random(1), days * SLOTS_PER_DAY
-    for slot in range(last + 1):
-        chain.slot(slot, last - 1, rng)
+    chain = Month(homes, days)
+    last = chain.live(days)
     rows = []
     for ends in (last * SLOT_S + 7_200, last * SLOT_S + FINAL_S):
         chain.go_to(ends)
@@ -183,7 +65,7 @@ def statement(days: int, homes: int, as_json: bool) -> None:
 
 
 def _measured(chain: LocalChain, *, proven: bool) -> Figures:
-    node = _Node(chain)
+    node = CountedNode(chain)
     read: Reader = node.query
     if proven:
         read = ProvenReader(cast("Client", node), chain.genesis, default_registry())
@@ -195,24 +77,3 @@ def _measured(chain: LocalChain, *, proven: bool) -> Figures:
     seconds = (round(node.all_s, 2), round(node.slowest_s, 3), round(took, 2))
     asked = (node.queries, node.entries, node.bytes, node.largest)
     return Figures(how, made.final, items, *asked, *seconds)
-
-
-def _genesis(homes: list[str], days: int) -> Genesis:
-    key = KEY.public_key.hex()
-    buses = [f"bus-{number}" for number in range(len(homes))]
-    contracts: dict[str, dict[str, Any]] = {
-        "identity": {
-            "admins": [key],
-            "members": [["utility", key, ["utility", "grid-operator", "aggregator"]]],
-            "networks": [[home, "utility", key, bus] for home, bus in zip(homes, buses, strict=True)],
-            "devices": [
-                [f"{home}/{kind}", home, kind, key, key, bus, *DEVICES[kind], False, kind == "pv"]
-                for home, bus in zip(homes, buses, strict=True)
-                for kind in DEVICES
-            ],
-        },
-        "grid": {"root": "root", "lines": [["root", bus, 40, 2_000, None, None] for bus in buses]},
-        "market": {"tariffs": [[0, RETAIL, FEED_IN]], "outage_s": FINAL_S},
-        "budget": {"period_slots": days * SLOTS_PER_DAY},
-    }
-    return Genesis(1, "bench", GenesisToken("WATT", 9, RETAIL), (Member("bench", key, ""),), 0, 0, 1, contracts)
