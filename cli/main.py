@@ -16,6 +16,7 @@ GROUPS: Commands = {
     "testnet": ("testnet.commands:testnet", "A local network of real processes."),
     "node": ("cli.node:node", "A member's node."),
     "admin": ("cli.admin:admin", "What members, owners and the utility decide."),
+    "keys": ("cli.keys:keys", "Keys that other programs hold, such as a token's."),
     "wallet": ("cli.wallet:wallet", "Keys, orders, budgets and alerts of people and devices."),
     "meter": ("cli.meter:meter", "Readings: one by one, a day, collected, corrected; the feeder's."),
     "market": ("cli.market:market", "Products, books, prices; clear and verify auctions."),

@@ -2,13 +2,17 @@
 
 The passphrase goes through argon2id, the secret into a secretbox (XSalsa20-Poly1305), both from libsodium. The
 argon2 limits stand in the file, so a file made with other limits still opens. Nothing unsealed is ever
-written; files are readable by their owner only.
+written; files are readable by their owner only, and one that is not is told of. There is no agent: a process that
+needs a secret unseals it itself, and leaves no core file from then on.
 """
 
 import base64
+import logging
 import os
+import stat
+from functools import cache
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 import nacl.exceptions
@@ -18,6 +22,9 @@ import nacl.utils
 
 from node.errors import ConfigError
 from node.model.keys import SEED_BYTES, SigningKey
+from node.secrecy import close_memory
+
+log = logging.getLogger("watt.keys")
 
 KEY_FILE_FORMAT = 1
 KIND_SIGNING_KEY = "ed25519"
@@ -26,6 +33,8 @@ PASSPHRASE_VARIABLE = "WATT_PASSPHRASE"
 MAX_KEY_FILE_BYTES = 64 * 1024
 MAX_MEMORY_BYTES = 1 << 30
 MAX_OPERATIONS = 16
+OTHERS: Final = 0o077
+"""The permissions that nobody but its owner should have of a key file."""
 
 
 class Limits(NamedTuple):
@@ -53,20 +62,50 @@ class KeyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     box: str
 
 
+class _Claim(msgspec.Struct, frozen=True):
+    """What every kind of key file says."""
+
+    public_key: str
+
+
 def seal(path: Path, kind: str, secret: bytes, passphrase: str, *, public_key: bytes = b"", limits: Limits) -> None:
     """Write ``secret`` to a new file. Raises ConfigError("key-exists") rather than overwrite one."""
+    close_memory()
+    write_private(path, _sealed(kind, secret, passphrase, public_key.hex(), limits))
+
+
+def reseal(path: Path, passphrase: str, new_passphrase: str, limits: Limits = STRONG) -> KeyFile:
+    """Seal what the file holds under another passphrase; at every moment the file opens with one of the two.
+
+    Copies of the file still open with the one before. Raises ConfigError: "no-key-file", "bad-key-file",
+    "wrong-passphrase", "cannot-write"; "key-exists" if a copy is there, left over by a change that was interrupted.
+    """
+    before = read_key_file(path)
+    secret = unseal(path, before.kind, passphrase)
+    copy = path.with_name(path.name + ".new")
+    write_private(copy, _sealed(before.kind, secret, new_passphrase, before.public_key, limits))
+    try:
+        copy.replace(path)
+    except OSError as error:
+        copy.unlink(missing_ok=True)
+        raise ConfigError("cannot-write", f"{path}: {error.strerror}") from error
+    return before
+
+
+def _sealed(kind: str, secret: bytes, passphrase: str, public_key: str, limits: Limits) -> bytes:
+    """The bytes of a key file."""
     salt = nacl.utils.random(nacl.pwhash.argon2id.SALTBYTES)
     box = nacl.secret.SecretBox(_stretch(passphrase, salt, limits)).encrypt(secret)
     document = KeyFile(
         KEY_FILE_FORMAT,
         kind,
-        public_key.hex(),
+        public_key,
         limits.operations,
         limits.memory_bytes,
         base64.b64encode(salt).decode(),
         base64.b64encode(bytes(box)).decode(),
     )
-    write_private(path, msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
+    return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
 
 
 def unseal(path: Path, kind: str, passphrase: str) -> bytes:
@@ -75,6 +114,7 @@ def unseal(path: Path, kind: str, passphrase: str) -> bytes:
     Raises ConfigError: "no-key-file", "bad-key-file" (not one, or of another kind), "wrong-passphrase" (or the
     sealed part was tampered with: the two look the same).
     """
+    close_memory()
     document = read_key_file(path)
     if document.kind != kind:
         raise ConfigError("bad-key-file", f"{path}: holds a {document.kind}, not a {kind}")
@@ -95,24 +135,43 @@ def read_key_file(path: Path) -> KeyFile:
 
     Raises ConfigError: "no-key-file", "bad-key-file".
     """
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_KEY_FILE_BYTES + 1)
-    except OSError as error:
-        raise ConfigError("no-key-file", f"{path}: {error.strerror}") from error
-    if len(data) > MAX_KEY_FILE_BYTES:
-        raise ConfigError("bad-key-file", f"{path}: larger than any key file")
-    try:
-        document = msgspec.json.decode(data, type=KeyFile)
-    except UnicodeDecodeError as error:
-        raise ConfigError("bad-key-file", f"{path}: not UTF-8 text") from error
-    except msgspec.MsgspecError as error:
-        raise ConfigError("bad-key-file", f"{path}: {error}") from error
+    document = decode_key_file(path, KeyFile)
     if document.format != KEY_FILE_FORMAT:
         raise ConfigError("bad-key-file", f"{path}: format {document.format}, this program reads {KEY_FILE_FORMAT}")
     if not (0 < document.operations <= MAX_OPERATIONS and 0 < document.memory_bytes <= MAX_MEMORY_BYTES):
         raise ConfigError("bad-key-file", f"{path}: argon2 limits out of range")
     return document
+
+
+_File = TypeVar("_File", bound=msgspec.Struct)
+
+
+def decode_key_file(path: Path, form: type[_File]) -> _File:
+    """A key file of the kind whose ``form`` it has; one that others than its owner can read is told of, once.
+
+    Raises ConfigError: "no-key-file", "bad-key-file".
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_KEY_FILE_BYTES + 1)
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+    except OSError as error:
+        raise ConfigError("no-key-file", f"{path}: {error.strerror}") from error
+    if len(data) > MAX_KEY_FILE_BYTES:
+        raise ConfigError("bad-key-file", f"{path}: larger than any key file")
+    if mode & OTHERS:
+        _tell_open(path, mode)
+    try:
+        return msgspec.json.decode(data, type=form)
+    except UnicodeDecodeError as error:
+        raise ConfigError("bad-key-file", f"{path}: not UTF-8 text") from error
+    except msgspec.MsgspecError as error:
+        raise ConfigError("bad-key-file", f"{path}: {error}") from error
+
+
+@cache
+def _tell_open(path: Path, mode: int) -> None:
+    log.warning("key-file-open %s: mode %03o, others can read it or replace it: chmod 600", path, mode)
 
 
 def save_key(path: Path, key: SigningKey, passphrase: str, limits: Limits = STRONG) -> None:
@@ -131,7 +190,7 @@ def load_key(path: Path, passphrase: str) -> SigningKey:
 def public_key_of(path: Path) -> bytes:
     """The public key that a file claims, without opening it. Raises ConfigError: "no-key-file", "bad-key-file"."""
     try:
-        return bytes.fromhex(read_key_file(path).public_key)
+        return bytes.fromhex(decode_key_file(path, _Claim).public_key)
     except ValueError as error:
         raise ConfigError("bad-key-file", f"{path}: its public_key is not hex") from error
 
@@ -144,6 +203,8 @@ def read_passphrase(path: Path | None) -> str | None:
     if path is None:
         return os.environ.get(PASSPHRASE_VARIABLE)
     try:
+        if path.stat().st_mode & OTHERS:
+            _tell_open(path, stat.S_IMODE(path.stat().st_mode))
         lines = path.read_text("utf-8").splitlines()
     except OSError as error:
         raise ConfigError("no-passphrase", f"{path} cannot be read: {error.strerror}") from error

@@ -15,9 +15,10 @@ from typing import Final, TypeVar
 
 from node.config import Config
 from node.errors import ConfigError
-from node.keyfile import KIND_TLS_KEY, load_key, unseal
+from node.keyfile import KIND_TLS_KEY, load_key, public_key_of, unseal
 from node.model.epoch import Validator
-from node.model.keys import SigningKey
+from node.model.keys import Signer
+from node.signer import NODE_SIGN_S, ExternalSigner, Pen, is_external
 from node.transport.tls import TlsIdentity, certificate_der, matches
 
 log = logging.getLogger("watt.node")
@@ -40,11 +41,11 @@ class KeyRing:
         self._certificate_file = config.path(config.tls_certificate)
         self._passphrase = passphrase
         self._reading = Lock()
-        self._keys: dict[str, SigningKey] = {}
+        self._keys: dict[str, Signer] = {}
         self._tls: dict[str, TlsIdentity] = {}
         self._load()
 
-    def look_for(self, member: Validator) -> SigningKey | None:
+    def look_for(self, member: Validator) -> Signer | None:
         """``signer``, from the files if need be: next keys may have been made. What cannot be read is logged.
 
         To unseal takes seconds: if another thread reads them, wait for it. What is known already is not read again, as
@@ -57,12 +58,12 @@ class KeyRing:
                     log.error("keys-unreadable code=%s: %s", error.code, error.message)
         return self.signer(member)
 
-    def signer(self, member: Validator) -> SigningKey | None:
+    def signer(self, member: Validator) -> Signer | None:
         """The key that ``member`` is known by, or None if it is not here."""
         return next((key for key in self._keys.values() if key.public_key.hex() == member.public_key), None)
 
     @property
-    def main(self) -> SigningKey:
+    def main(self) -> Signer:
         """The key in the file that the configuration names."""
         return next(iter(self._keys.values()))
 
@@ -89,6 +90,14 @@ class KeyRing:
         except OSError as error:  # they are used under the names that they have
             log.error("keys-not-renamed: %s: %s", error.filename, error.strerror)
 
+    def _signer_in(self, path: Path) -> Signer:
+        """The key of a file, which may be with another program; the one that runs already is kept."""
+        if not is_external(path):
+            return load_key(path, self._passphrase)
+        claimed = public_key_of(path)
+        running = next((key for key in self._keys.values() if key.public_key == claimed), None)
+        return running or Pen(ExternalSigner.open(path, NODE_SIGN_S))
+
     def _tls_of(self, member: Validator, *ends: str) -> TlsIdentity | None:
         wanted = certificate_der(member.tls_certificate)
         for end in ends or ("", NEXT):
@@ -98,7 +107,7 @@ class KeyRing:
         return None
 
     def _load(self) -> None:
-        keys = _opened(self._key_file, lambda path: load_key(path, self._passphrase))
+        keys = _opened(self._key_file, self._signer_in)
         secrets = _opened(self._tls_key_file, lambda path: unseal(path, KIND_TLS_KEY, self._passphrase))
         tls: dict[str, TlsIdentity] = {}
         for end, certificate in _opened(self._certificate_file, _read).items():

@@ -28,7 +28,7 @@ from node.limits import TICK_MS, TICKS_PER_SECOND, VERIFY_QUEUE_TRANSACTIONS
 from node.mempool import Mempool
 from node.model.certificate import Certificate
 from node.model.epoch import Epoch, Validator
-from node.model.keys import Signer, SigningKey, verify
+from node.model.keys import Signer, verify
 from node.model.transaction import Transaction
 from node.opening import Opened
 from node.ports import DriverStatus
@@ -90,7 +90,7 @@ class Node:
         self._received = 0
         settings = TransportSettings(identity.genesis.chain, config.member, config.peer.listen)
         self._keys = identity.keys
-        self._unsealing: asyncio.Task[SigningKey | None] | None = None
+        self._unsealing: asyncio.Task[Signer | None] | None = None
         seat = self._seat(opened.ledger.epoch_at(opened.ledger.head.height + 1))
         self._transport = Transport(settings, self._keys.tls(seat), (), self._take_in)
         executor = Executor(opened.ledger, opened.registry, identity.genesis)

@@ -7,10 +7,11 @@ import msgspec
 
 from node.config import Config
 from node.errors import ConfigError
-from node.keyfile import KIND_TLS_KEY, STRONG, Limits, load_key, save_key, seal, write_private
+from node.keyfile import KIND_TLS_KEY, STRONG, Limits, load_key, public_key_of, save_key, seal, unseal, write_private
 from node.keyring import NEXT
 from node.model.genesis import Member
 from node.model.keys import generate_key
+from node.signer import is_external
 from node.transport.tls import make_certificate
 
 ENTRY_NAME: Final = "member.next.json"
@@ -23,7 +24,7 @@ def make_next_keys(config: Config, passphrase: str, key_limits: Limits = STRONG)
     rotate`; one that names the key in use has done its work, and makes room. Raises ConfigError: "key-exists" if next
     ones are there already (propose these, or remove them), "cannot-write", and what ``load_key`` raises.
     """
-    in_use = load_key(config.path(config.key_file), passphrase).public_key.hex()
+    in_use = _public_key_in_use(config, passphrase).hex()
     names = (config.key_file, config.tls_key_file, config.tls_certificate)
     key_file, tls_key_file, certificate_file = (next_path(config.path(name)) for name in names)
     entry_file = config.path(ENTRY_NAME)
@@ -42,6 +43,15 @@ def make_next_keys(config: Config, passphrase: str, key_limits: Limits = STRONG)
     member = Member(config.member, key.public_key.hex(), certificate.decode())
     write_private(entry_file, msgspec.json.format(msgspec.json.encode(member), indent=2) + b"\n")
     return member
+
+
+def _public_key_in_use(config: Config, passphrase: str) -> bytes:
+    """Of a key that is with another program, the passphrase is that of the TLS key."""
+    path = config.path(config.key_file)
+    if not is_external(path):
+        return load_key(path, passphrase).public_key
+    unseal(config.path(config.tls_key_file), KIND_TLS_KEY, passphrase)
+    return public_key_of(path)
 
 
 def _names(entry_file: Path, public_key: str) -> bool:

@@ -47,13 +47,16 @@ class Signer(Protocol):
 
 
 class SigningKey:
-    """An Ed25519 key pair made from a 32-byte seed."""
+    """An Ed25519 key pair made from a 32-byte seed. What prints it shows the public half."""
 
     __slots__ = ("_secret", "public_key", "seed")
 
     def __init__(self, seed: bytes) -> None:
         self.seed = seed
         self.public_key, self._secret = sodium.crypto_sign_seed_keypair(seed)
+
+    def __repr__(self) -> str:
+        return f"<SigningKey {self.public_key.hex()}>"
 
     def sign(self, message: bytes) -> bytes:
         """The 64-byte detached signature of ``message``."""
