@@ -44,7 +44,7 @@ class Load:
 
     def __init__(self, world: World, clock: Clock, gateways: Sequence[str]) -> None:
         self.tally = Tally()
-        self.sender = Sender(clock, gateways)
+        self.sender = Sender(clock, gateways, collector_key())
         self._world = world
         self._clock = clock
         self._meters = [Meter(world, home, clock.genesis.chain) for home in world.homes]

@@ -10,7 +10,6 @@ from typing import Any, Final
 
 import msgspec
 
-from node.gateway.client import Client
 from node.model.keys import SigningKey
 from node.model.transaction import Transaction, sign_transaction
 from testnet.genesis import Network, build_network
@@ -73,7 +72,7 @@ def build(directory: Path, nodes: int) -> Network:
 
 async def fund(network: Network) -> None:
     """Give every device of a buying network a budget for each period that an order may fall into."""
-    async with Client(network.gateways) as client:
+    async with network.client() as client:
         for batch in funding(network.genesis.chain, (await client.node_info()).now):
             for _, code in await client.submit_many([tx.raw for tx in batch]):
                 if code != "ok":

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from cli.answers import record
 from cli.output import count
 from cli.session import Account
 from node.errors import ConfigError, RefusedError
+from node.gateway.channel import load_roots
 from node.gateway.client import Client, NodeInfo
 from node.keyfile import load_key
 from node.model.genesis import Genesis, load_genesis
@@ -44,22 +45,23 @@ class Keyed:
 
 async def run(sites: Sequence[Keyed]) -> None:
     """Trade for all of them until the last slot of each, or for ever. Sites on one ledger that name the same gateways
-    share a connection. If one ledger's cannot go on that is told, and the others' do; it is raised when all have ended.
+    and are traded for with one key share a connection, which reads with that key. If one cannot go on that is told, and
+    the others do; it is raised when all have ended.
 
     Raises ConfigError: "wrong-network" if the gateways serve another ledger, what ``find_site``, ``Journal`` and
     ``read_history`` raise, and "too-many-sites".
     """
     if len(sites) > MOST_SITES:
         raise ConfigError("too-many-sites", f"{len(sites)} sites: a process trades for at most {MOST_SITES}")
-    groups: dict[tuple[tuple[str, ...], bytes], list[Keyed]] = {}
+    groups: dict[tuple[tuple[str, ...], bytes, bytes], list[Keyed]] = {}
     for site in sites:
-        groups.setdefault((site.file.gateways, site.chain), []).append(site)
+        groups.setdefault((site.file.gateways, site.chain, site.key.public_key), []).append(site)
     await _to_their_ends(
-        {", ".join(site.file.network for site in group): _run_group(group) for group in groups.values()}
+        [(", ".join(site.file.network for site in group), _run_group(group)) for group in groups.values()]
     )
 
 
-async def _to_their_ends(runs: Mapping[str, Coroutine[Any, Any, None]]) -> None:
+async def _to_their_ends(runs: Sequence[tuple[str, Coroutine[Any, Any, None]]]) -> None:
     """Run all side by side until each has ended. One that fails ends no other; the first failure is raised last."""
     failures: list[Exception] = []
 
@@ -72,7 +74,7 @@ async def _to_their_ends(runs: Mapping[str, Coroutine[Any, Any, None]]) -> None:
             failures.append(error)
 
     async with asyncio.TaskGroup() as group:
-        for name, running in runs.items():
+        for name, running in runs:
             group.create_task(told(name, running))
     if failures:
         raise failures[0]
@@ -81,7 +83,8 @@ async def _to_their_ends(runs: Mapping[str, Coroutine[Any, Any, None]]) -> None:
 async def _run_group(group: Sequence[Keyed]) -> None:
     first = group[0]
     journals: list[Journal] = []
-    async with Client(first.file.gateways) as client:
+    roots = load_roots(first.file.path(first.file.ca_file)) if first.file.ca_file else None
+    async with Client(first.file.gateways, first.key, roots, first.chain) as client:
         try:
             info = await _reach(client)
             if info.chain != first.chain:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from broker.decision import Budget, Terms
 from broker.site_view import Reading
 from chaincode import budget_state
-from cli.answers import OVERVIEW, PRODUCT, record, records
+from cli.answers import BUDGET, PRODUCT, record, records
 from node.errors import RefusedError
 from node.gateway.client import Client
 
@@ -64,25 +64,14 @@ async def period_of(client: Client, network: str, slot: int) -> Period:
     raise RefusedError("bad-answer", "the node's answer is no billing period: another version?")
 
 
-async def budget(
-    client: Client, network: str, devices: Iterable[str], period: Period, now: int, slot_seconds: int
-) -> Budget:
+async def budget(client: Client, devices: Iterable[str], period: Period, now: int, slot_seconds: int) -> Budget:
     """The tokens of the devices in the period; none of those that may not buy."""
-    wanted = frozenset(devices)
     available: dict[str, int] = {}
-    allocated = listed = 0
-    count = 1
-    while listed < count:
-        args = {"network": network, "period": period.number, "first": listed}
-        match await client.query("overview", "devices", args):
-            case (_, _, _, int(count), tuple(rows)) if rows:
-                listed += len(rows)
-                for row in records(rows, OVERVIEW):
-                    if row["device"] in wanted:
-                        available[row["device"]] = 0 if row["state"] in CUT_OFF else row["available"]
-                        allocated += row["allocated"]
-            case _:
-                break
+    allocated = 0
+    for device in devices:
+        row = record(await client.query("budget", "budget", {"device": device, "period": period.number}), BUDGET)
+        available[device] = 0 if row["state"] in CUT_OFF else row["available"]
+        allocated += row["allocated"]
     left = 1000 * sum(available.values()) // allocated if allocated else 0
     length = max(1, (period.end - period.first) * slot_seconds)
     time_left = 1000 * max(0, period.end * slot_seconds - now) // length

@@ -89,6 +89,7 @@ class SiteFile(msgspec.Struct, frozen=True):
     genesis: str = ""
     chain: str = ""
     passphrase_file: str = ""
+    ca_file: str = ""
     journal: str = "journal"
     strategy: str = "truthful"
     decide_every: int = 300

@@ -46,8 +46,8 @@ PRICES_AT_ONCE: Final = 48
 MOST_PRICED: Final = 4_096
 CLOCK_TOLERANCE_S: Final = 30
 TRY_AGAIN: Final = frozenset({
-    "unreachable", "slow-subscriber", "stopping", "not-a-member", "busy", "too-fast", "too-many-subscribers",
-    "no-block", "below-base",
+    "unreachable", "untrusted-node", "slow-subscriber", "stopping", "not-a-member", "busy", "too-fast",
+    "too-many-subscribers", "no-block", "below-base",
 })  # fmt: skip
 ASK_ANEW: Final = frozenset({"unknown-order", "not-open", "own-cross", "over-capacity", "bad-energy", "too-many"})
 """Refusals that say that the ledger does not look as it is thought to."""
@@ -289,7 +289,7 @@ class Trading:
         if not site.period.first <= slot < site.period.end:
             site.period = await asked.period_of(self._client, network, slot)
         devices, seconds = site.agent.site.devices, self._settings.slot_seconds
-        return await asked.budget(self._client, network, devices, site.period, now, seconds)
+        return await asked.budget(self._client, devices, site.period, now, seconds)
 
     async def _learn_past(self, now: int) -> None:
         """Have those slots' prices asked for that have closed while nothing was followed."""

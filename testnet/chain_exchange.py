@@ -24,7 +24,7 @@ from node.errors import RefusedError
 from node.gateway.client import BlockEvents, Client, tx_id_of
 from node.limits import MEMPOOL_PER_SENDER
 from node.model.genesis import Genesis
-from node.model.keys import SigningKey
+from node.model.keys import Signer, SigningKey
 from node.model.transaction import sign_transaction
 from testnet.sender import Clock
 
@@ -73,14 +73,18 @@ class Traffic(NamedTuple):
 
 
 class ChainExchange:
-    """An ``Exchange`` over the nodes behind ``gateways``. Use as a context; ``keys``: by their public key.
+    """An ``Exchange`` over the nodes behind ``gateways``. Use as a context; ``keys``: by their public key; ``reader``:
+    one that may see everything.
 
     Raises RefusedError from every call if no node answers ("unreachable"), or no block has a transaction after WAIT_S
     ("timed-out").
     """
 
-    def __init__(self, genesis: Genesis, gateways: Sequence[str], keys: Mapping[bytes, SigningKey]) -> None:
+    def __init__(
+        self, genesis: Genesis, gateways: Sequence[str], keys: Mapping[bytes, SigningKey], reader: Signer
+    ) -> None:
         self._genesis = genesis
+        self._reader = reader
         self._clock = Clock(genesis)
         self._keys = keys
         self._gateways = list(gateways)
@@ -145,7 +149,7 @@ class ChainExchange:
 
     async def _connect(self) -> None:
         orders = (self._gateways[index:] + self._gateways[:index] for index in range(len(self._gateways)))
-        self._clients = [Client(order) for order in orders]
+        self._clients = [Client(order, self._reader) for order in orders]
         match await self._clients[0].query("rules", "history"):
             case ((_, _, _, None, tuple(fields)), *_) if len(fields) == len(Settings._fields):
                 self._rules = Settings(*fields)  # type: ignore[arg-type]

@@ -73,7 +73,8 @@ def company(directory: Path, days: int, day_seconds: int, as_json: bool) -> None
     try:
         cluster.start_all()
         cluster.wait_ready(READY_S)
-        sender = Sender(Clock(world.network.genesis), world.network.gateways[:2], wait_s=VALID_S / scale + GRACE_S)
+        clock, network = Clock(world.network.genesis), world.network
+        sender = Sender(clock, network.gateways[:2], network.reader, wait_s=VALID_S / scale + GRACE_S)
         lived = asyncio.run(_live(world, sender, console))
         agreement = cluster.agreement()
         report = asyncio.run(make_report(world, lived, sender, agreement, time.monotonic() - begun, day_seconds))

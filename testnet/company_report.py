@@ -123,7 +123,7 @@ async def make_report(
 ) -> CompanyReport:
     """Read the ledger. ``seconds``: how long all of it took."""
     period, company = lived.agreed.period, world.company
-    async with Client(world.network.gateways) as client:
+    async with world.network.client() as client:
         networks: dict[str, NetworkResult] = {}
         devices: list[dict[str, Any]] = []
         for network in company.all_networks:

@@ -15,7 +15,6 @@ from cli.output import json_option
 from cli.statement_words import Token
 from cli.wallet_statement import page_of, read_statement
 from node.errors import RefusedError
-from node.gateway.client import Client
 from testnet.cluster import Cluster
 from testnet.commands import refusals
 from testnet.community import Community, load_community
@@ -97,7 +96,7 @@ def _run(world: World, cluster: Cluster, community: Community, console: Console,
 
 async def _write_bill(world: World) -> None:
     """The day's bill of one home, as its household gets it."""
-    async with Client(world.network.gateways) as client:
+    async with world.network.client() as client:
         made = await read_statement(client.query, POOR_EV, world.period)
         info = await client.node_info()
     token = Token(info.token_symbol, info.token_decimals)
@@ -112,7 +111,7 @@ async def _write_bill(world: World) -> None:
 async def _pass_the_day(
     world: World, cluster: Cluster, community: Community, processes: Processes, console: Console
 ) -> Outage | None:
-    async with Client(world.network.gateways) as client:
+    async with world.network.client() as client:
         await fund(client, world, community)
     first = world.first_slot * (DAY_S // 48)
     with telling(console, first, DAY_S + 3 * 1800, TOLD_EVERY_S) as tell:

@@ -141,7 +141,7 @@ class Day:
         """Until the last slot is settled and the killed node is back. Raises RefusedError if anything fails."""
         outage = asyncio.create_task(self._have_an_outage())
         try:
-            async with Client(self._world.network.gateways) as client:
+            async with self._world.network.client() as client:
                 while not await self._is_over(client) or not outage.done():
                     self._processes.check()
                     self._check_nodes()

@@ -1,16 +1,17 @@
 """The demo's homes, a process of its own: their devices run, their meters report. `python -m testnet.demo_meters DIR`.
 
-It sees the ledger through a gateway, as a stranger would: at the end of every slot it looks up what each device has
-contracted, lets the home's devices run on the measured load and sun, as the home's broker has written down for the slot
-(``plant.py``), and has the meters sign what flowed. What is in battery and EV then it tells the broker by the home's
-state file. A reading that is in no block after a while is handed in again, the same bytes, through whichever gateway
-answers.
+It sees the ledger through a gateway, each home's part of it with the key of the home's devices: at the end of every
+slot it looks up what each device has contracted, lets the home's devices run on the measured load and sun, as the
+home's broker has written down for the slot (``plant.py``), and has the meters sign what flowed. What is in battery and
+EV then it tells the broker by the home's state file. A reading that is in no block after a while is handed in again,
+the same bytes, through whichever gateway answers.
 """
 
 import asyncio
 import json
 import logging
 import sys
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from cli.output import UNREACHABLE_CODE
@@ -41,10 +42,12 @@ REPEAT_S = 1.5
 class Meters:
     """One home: its plant, its controller, and its meters with their registers."""
 
-    def __init__(self, world: World, home: Home, account: Account) -> None:
+    def __init__(self, world: World, home: Home, client: Client, account: Account) -> None:
+        """``client``: reads with the devices' key; ``account``: signs with the meters'."""
         self._world = world
         self._home = home
         self._site = site_of(home)
+        self._client = client
         self._account = account
         self._directory = world.site_directory(home)
         self._plant = first_plant(home)
@@ -62,9 +65,9 @@ class Meters:
             points = {kinds[name]: Setpoint(row["wh"], row["value"]) for name, row in said["devices"].items()}
             self._told = slot, points
 
-    async def read(self, client: Client, slot: int, not_after: int) -> list[bytes]:
+    async def read(self, slot: int, not_after: int) -> list[bytes]:
         """Run the slot and sign a reading for every device."""
-        contracts = {kind: await _contract(client, device(self._home.name, kind), slot) for kind in KINDS}
+        contracts = {kind: await _contract(self._client, device(self._home.name, kind), slot) for kind in KINDS}
         index = slot - self._world.first_slot
         points = self._told[1] if self._told[0] == slot else {}
         now = Slot(index, *tariff(index), contracts, points)
@@ -137,14 +140,17 @@ class Outbox:
 
 async def run(world: World, homes: tuple[Home, ...]) -> None:
     """The whole day, slot by slot."""
-    async with Client(world.network.gateways) as client:
-        chain = (await client.node_info()).chain
-        meters = [Meters(world, home, Account(client, world.key(f"{home.name}.meter"), chain)) for home in homes]
+    gateways, chain = world.network.gateways, world.network.genesis.chain
+    async with Client(gateways) as client, AsyncExitStack() as opened:
+        meters = []
+        for home in homes:
+            own = await opened.enter_async_context(Client(gateways, world.key(f"{home.name}.broker"), chain=chain))
+            meters.append(Meters(world, home, own, Account(client, world.key(f"{home.name}.meter"), chain)))
         outbox = Outbox(client)
         helpers = [asyncio.create_task(outbox.follow()), asyncio.create_task(outbox.repeat())]
         for slot in range(world.first_slot, world.end_slot):
             info = await _slot_over(client, slot, meters)
-            raws = [raw for home in meters for raw in await home.read(client, slot, info.now + 2 * SLOT_S)]
+            raws = [raw for home in meters for raw in await home.read(slot, info.now + 2 * SLOT_S)]
             await outbox.send(raws)
         await outbox.drained()
         for helper in helpers:

@@ -104,8 +104,8 @@ def _lived(
 
 def _exchange(world: World, network: Network, keys: SecretKeys, slot_ms: int, is_rehearsed: bool) -> ChainExchange:
     if is_rehearsed:
-        return Rehearsal(network.genesis, network.gateways, keys.by_public, world, slot_ms)
-    return ChainExchange(network.genesis, network.gateways, keys.by_public)
+        return Rehearsal(network.genesis, network.gateways, keys.by_public, network.reader, world, slot_ms)
+    return ChainExchange(network.genesis, network.gateways, keys.by_public, network.reader)
 
 
 def _started(world: World, directory: Path, slot_ms: int) -> Cluster:

@@ -12,7 +12,7 @@ from typing import Final
 from broker.exchange import Answer, Call
 from broker.world import DAY_S, World
 from node.model.genesis import Genesis
-from node.model.keys import SigningKey
+from node.model.keys import Signer, SigningKey
 from testnet.chain_exchange import ChainExchange
 
 FIRST_MS: Final = 1_500
@@ -40,9 +40,15 @@ class Rehearsal(ChainExchange):
     TooQuickError; at SLOWEST_MS and beyond none does."""
 
     def __init__(
-        self, genesis: Genesis, gateways: Sequence[str], keys: dict[bytes, SigningKey], world: World, slot_ms: int
+        self,
+        genesis: Genesis,
+        gateways: Sequence[str],
+        keys: dict[bytes, SigningKey],
+        reader: Signer,
+        world: World,
+        slot_ms: int,
     ) -> None:
-        super().__init__(genesis, gateways, keys)
+        super().__init__(genesis, gateways, keys, reader)
         self._slot_ms = slot_ms
         self._lead_ms = slot_ms * world.windows.tick_s // world.slot_seconds
         self._until = world.start + DAY_S if slot_ms < SLOWEST_MS else world.start

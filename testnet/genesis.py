@@ -11,16 +11,18 @@ import secrets
 import shutil
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
 from chaincode.registry import default_registry
 from node.config import Config, load_config
 from node.errors import ConfigError
-from node.keyfile import TESTNET, save_key, write_private
+from node.gateway.client import Client
+from node.keyfile import TESTNET, load_key, save_key, write_private
 from node.ledger.chain import Ledger
 from node.ledger.store import MemoryStore
 from node.model.genesis import (
@@ -33,7 +35,7 @@ from node.model.genesis import (
     load_genesis,
     parse_genesis,
 )
-from node.model.keys import generate_key
+from node.model.keys import SigningKey, generate_key
 from node.setup import CONFIG_NAME, NodeFiles, init_node
 
 GENESIS_NAME = "genesis.json"
@@ -84,6 +86,17 @@ class Network:
     def gateways(self) -> list[str]:
         """All gateways, host:port."""
         return [node.gateway for node in self.nodes]
+
+    @cached_property
+    def reader(self) -> SigningKey:
+        """The key of the first node, which holds all there is: what looks at the whole network reads with it."""
+        node = self.nodes[0]
+        passphrase = (node.directory / PASSPHRASE_NAME).read_text("utf-8").strip()
+        return load_key(node.config.path(node.config.key_file), passphrase)
+
+    def client(self, gateways: str | Sequence[str] | None = None) -> Client:
+        """One that may see everything; ``gateways``: by default all, the first node's first."""
+        return Client(gateways or self.gateways, self.reader, chain=self.genesis.chain)
 
 
 def build_network(

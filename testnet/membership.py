@@ -80,7 +80,7 @@ async def rotate(network: Network, node: NetworkNode) -> int:
 async def hurry(network: Network, height: int) -> None:
     """Make blocks until there is one of ``height``, each with a transaction that asks for nothing there is."""
     key = admin_key(network.nodes[0])
-    async with Client(network.gateways) as client:
+    async with network.client() as client:
         while (await client.node_info()).height < height:
             await _send(client, key, "approve", {"proposal": 0, "digest": b""})
 
@@ -91,7 +91,7 @@ def _keys(member: Member) -> dict[str, Any]:
 
 async def _change(network: Network, kind: str, name: str, args: Mapping[str, Any]) -> int:
     """Propose, and approve with as many admins as it takes. Raises RefusedError with the code of whoever refuses."""
-    async with Client(network.gateways) as client:
+    async with network.client() as client:
         admins = await _admins(client, network)
         first_height = (await client.node_info()).height + HEIGHTS_TO_APPROVE + NOTICE
         change = {"kind": kind, "name": name, "first_height": first_height, **args}

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from cli.grid_file import GridVersion
-from node.gateway.client import Client
 from node.keyfile import load_key, read_passphrase, write_private
 from node.model.keys import SigningKey
 from node.model.transaction import sign_transaction
@@ -93,7 +92,7 @@ async def fund(network: Network) -> None:
 
     Raises RefusedError if a node refuses it or it takes too long.
     """
-    async with Client(network.gateways) as client:
+    async with network.client() as client:
         info = await client.node_info()
         period = info.now // 1800 // PERIOD_SLOTS
         utility = neighbourhood_key(network.directory, UTILITY)

@@ -96,7 +96,7 @@ async def make_report(
     world: World, community: Community, agreement: Agreement, outage: Outage | None, begun: float
 ) -> Report:
     """Read the ledger. ``begun``: monotonic time at which the demo began."""
-    async with Client(world.network.gateways) as client:
+    async with world.network.client() as client:
         names = [home.name for home in community.homes]
         limits = await _limits(client)
         chain = await chain_result(client, world.network, agreement)

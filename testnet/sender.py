@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from node.errors import RefusedError
 from node.gateway.client import Client, TxStatus
 from node.model.genesis import Genesis
-from node.model.keys import SigningKey
+from node.model.keys import Signer, SigningKey
 from node.model.transaction import sign_transaction
 
 VALID_S: Final = 12 * 3_600
@@ -44,17 +44,19 @@ class Clock(NamedTuple):
 
 
 class Sender:
-    """Signs with any key and hands in at several gateways in turn; waits ``wait_s`` real seconds for a block.
+    """Signs with any key and hands in at several gateways in turn; waits ``wait_s`` real seconds for a block. What came
+    of it is read with the key ``reader``.
 
     ``committed``: transactions that did what they should, by kind; ``refused``: those that did not, by code;
     ``refused_rows``: rows of those that were taken without these, by code.
     """
 
-    def __init__(self, clock: Clock, gateways: Sequence[str], *, wait_s: float = WAIT_S) -> None:
+    def __init__(self, clock: Clock, gateways: Sequence[str], reader: Signer, *, wait_s: float = WAIT_S) -> None:
         self.committed: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
         self.refused_rows: Counter[str] = Counter()
-        self.clients = [Client((gateway, *(other for other in gateways if other != gateway))) for gateway in gateways]
+        orders = [(gateway, *(other for other in gateways if other != gateway)) for gateway in gateways]
+        self.clients = [Client(order, reader) for order in orders]
         self._clock = clock
         self._wait_s = wait_s
         self._turn = 0

@@ -30,7 +30,7 @@ def test_a_budget_is_what_is_free_of_it() -> None:
     def read() -> Any:
         period = asyncio.run(asked.period_of(client, network, 1))
         assert period.first <= 1 < period.end
-        return asyncio.run(asked.budget(client, network, own, period, world.time, SLOT_S))
+        return asyncio.run(asked.budget(client, own, period, world.time, SLOT_S))
 
     fresh = read()
     assert fresh.available == dict.fromkeys(own, ALLOCATED) and fresh.budget_permille == 1000

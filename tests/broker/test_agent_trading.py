@@ -151,7 +151,7 @@ def test_one_ledgers_failure_does_not_end_anothers_sites(caplog: pytest.LogCaptu
         ended.append("home-2")
 
     with pytest.raises(RefusedError, match="another ledger"):
-        asyncio.run(_to_their_ends({"home-1": fails(), "home-2": goes_on()}))
+        asyncio.run(_to_their_ends([("home-1", fails()), ("home-2", goes_on())]))
     assert ended == ["home-2"] and "home-1: no longer traded for" in caplog.text
 
 
@@ -162,7 +162,9 @@ def test_a_billing_period_is_asked_for_once_however_many_slots_are_traded(tmp_pa
         await trading._round(await gateway.node_info())
         (decision,) = told(tmp_path, "home-1", "decision")
         assert len(decision["slots"]) == 4
-        assert gateway.asked.count("overview.devices") == 2, "once for each of the sites"
+        devices = [device for site in trading._sites for device in site.agent.site.devices]
+        assert gateway.asked.count("budget.budget") == len(devices), "once for each of the sites' devices"
+        assert gateway.asked.count("budget.period") == len(trading._sites) == 2
 
     asyncio.run(case())
 

@@ -41,6 +41,7 @@ def test_a_day_on_nodes_costs_what_it_costs_in_one_process(tmp_path: Path) -> No
 
 def test_without_nodes_nothing_is_waited_for(tmp_path: Path) -> None:
     network = build_neighbourhood(tmp_path / "net", nodes=4, base_port=None)
-    with pytest.raises(RefusedError) as refused, ChainExchange(network.genesis, network.gateways, {}) as exchange:
+    nodes = ChainExchange(network.genesis, network.gateways, {}, network.reader)
+    with pytest.raises(RefusedError) as refused, nodes as exchange:
         exchange.submit([Call(bytes(32), "market", "cancel", {"order": bytes(32)})])
     assert refused.value.code == "unreachable"
