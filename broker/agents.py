@@ -21,14 +21,16 @@ from cli.session import Account
 from node.errors import ConfigError, RefusedError
 from node.gateway.channel import load_roots
 from node.gateway.client import Client, NodeInfo
-from node.keyfile import load_key
 from node.model.genesis import Genesis, load_genesis
-from node.model.keys import SigningKey
+from node.model.keys import Signer
+from node.signer import open_signer
 
 log = logging.getLogger("watt.broker")
 
 MOST_SITES: Final = 64
 """Of one process."""
+SIGN_S: Final = 2.0
+"""For a signature by another program: all sites of a process wait for it."""
 TX_HEX: Final = 64
 """The length of a transaction's id in the journal."""
 
@@ -38,7 +40,7 @@ class Keyed:
 
     def __init__(self, file: SiteFile, passphrase: str) -> None:
         self.file = file
-        self.key: SigningKey = load_key(file.path(file.key_file), passphrase)
+        self.key: Signer = open_signer(file.path(file.key_file), passphrase, SIGN_S)
         self.genesis: Genesis | None = load_genesis(file.path(file.genesis)) if file.genesis else None
         self.chain = self.genesis.chain if self.genesis is not None else bytes.fromhex(file.chain)
 

@@ -15,7 +15,7 @@ from cli.session import Account, ask, done, open_key, signing_options, transact
 from cli.supply import company_option, holder_period
 from cli.units import TOKENS, base_units
 from node.gateway.client import Client
-from node.model.keys import SigningKey
+from node.model.keys import Signer
 
 
 class DeviceAmount(click.ParamType[tuple[str, Decimal]]):
@@ -190,7 +190,7 @@ def forecast(
     done(transact(nodes, key_file, passphrase_file, "budget", "set_forecast", args), as_json)
 
 
-def _by_policy(network: str, period: int | None, nodes: tuple[str, ...], key: SigningKey, as_json: bool) -> None:
+def _by_policy(network: str, period: int | None, nodes: tuple[str, ...], key: Signer, as_json: bool) -> None:
     """Allocate by policy, MAX_GIVEN devices in a transaction, until nobody lacks anything."""
 
     async def use(client: Client) -> tuple[int, list[tuple[str, int]], int]:

@@ -19,7 +19,7 @@ from node.errors import RefusedError
 from node.gateway.client import Client, TxStatus
 from node.model.codec import Value
 from node.model.genesis import load_genesis
-from node.model.keys import SigningKey
+from node.model.keys import Signer
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _SLOT_SECONDS: Final = 1_800
@@ -173,7 +173,7 @@ def collect(
     _told(*ask(nodes, lambda client: _collect(client, key, rows)), as_json, "settlement.collect")
 
 
-async def _collect(client: Client, key: SigningKey, rows: Sequence[Collected]) -> tuple[int, list[Refused]]:
+async def _collect(client: Client, key: Signer, rows: Sequence[Collected]) -> tuple[int, list[Refused]]:
     chain = (await client.node_info()).chain
     account = Account(client, key, chain)
     keys: dict[str, bytes | None] = {}
@@ -270,7 +270,7 @@ def feeder(
 
 
 def _correct(
-    file: Path, subject: dict[str, Any], method: str, nodes: tuple[str, ...], key: SigningKey, as_json: bool
+    file: Path, subject: dict[str, Any], method: str, nodes: tuple[str, ...], key: Signer, as_json: bool
 ) -> None:
     """Send a correction for each run of slots in the file, and say what has changed."""
 

@@ -17,9 +17,10 @@ from node.gateway.channel import load_roots
 from node.gateway.client import Client, TxStatus, addresses_in
 from node.gateway.client import run as run_client
 from node.gateway.proven import ProvenReader
-from node.keyfile import load_key, read_passphrase
-from node.model.keys import Signer, SigningKey
+from node.keyfile import read_passphrase
+from node.model.keys import Signer
 from node.model.transaction import sign_transaction
+from node.signer import is_external, open_signer
 
 DEFAULT_NODE = "127.0.0.1:7401"
 WAIT_S = 30.0
@@ -183,11 +184,14 @@ def done(status: TxStatus, as_json: bool) -> None:
     click.echo(f"done in block {status.height}")
 
 
-def open_key(key_file: Path, passphrase_file: Path | None) -> SigningKey:
-    """The key in the file, its passphrase from a file, the environment or a prompt: asked for once in a command."""
-    opened: dict[Path, SigningKey] = _told().setdefault(_OPENED, {})
+def open_key(key_file: Path, passphrase_file: Path | None) -> Signer:
+    """The key in the file, its passphrase from a file, the environment or a prompt: asked for once in a command. Or the
+    one that the program holds which the file names (``node/signer.py``)."""
+    opened: dict[Path, Signer] = _told().setdefault(_OPENED, {})
     if key_file not in opened:
-        opened[key_file] = load_key(key_file, read_passphrase_or_ask(passphrase_file, str(key_file)))
+        is_here = not is_external(key_file)
+        passphrase = read_passphrase_or_ask(passphrase_file, str(key_file)) if is_here else ""
+        opened[key_file] = open_signer(key_file, passphrase)
     return opened[key_file]
 
 
