@@ -150,6 +150,12 @@ def _roots() -> bytes | None:
     return None if path is None else load_roots(path)
 
 
+def use_ca(path: Path) -> None:
+    """The certificates of those who vouch for gateways, for a command that was told none."""
+    if _told().get(_ROOTS) is None:
+        _told()[_ROOTS] = path
+
+
 def _told() -> dict[str, Any]:
     """What the running command was told and has opened; nothing if none runs."""
     context = click.get_current_context(silent=True)

@@ -1,0 +1,281 @@
+"""The wallet's home: what a wallet keeps, so that it believes proofs instead of nodes.
+
+A directory for its owner alone: ``genesis.json``, the network's own document; ``ca.pem``, if its gateways are closed by
+TLS; ``nodes``, which to ask; ``trust``, what has been proven since: every change of the members, and the newest block
+seen, with its certificate. The trust file is checked from the genesis on whenever it is read, so whoever changes it can
+make the wallet forget, and nothing else.
+"""
+
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import wraps
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import msgpack
+
+from chaincode.registry import default_registry
+from cli.output import plain, refusals_to_exit_codes
+from cli.session import use_ca
+from node.errors import RefusedError, WattError
+from node.gateway.client import Client, addresses_in
+from node.gateway.proven import KnownEpochs, ProvenReader
+from node.light import LightChain, LightError, read_header
+from node.model.genesis import Genesis, load_genesis, parse_genesis
+
+DEFAULT_HOME: Final = "~/.watt"
+MAX_FILE_BYTES: Final = 64 * 1024 * 1024
+GENESIS: Final = "genesis.json"
+CA: Final = "ca.pem"
+NODES: Final = "nodes"
+TRUST: Final = "trust"
+
+_SLOT_SECONDS: Final = 1_800
+"""Of a genesis document that does not say."""
+_OLDEST_SLOTS: Final = 2
+_OLDEST_CLOCK_S: Final = 60
+
+
+class Home:
+    """A wallet's directory. Files are replaced whole, or stay as they were."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def create(self, genesis: bytes, ca: bytes | None, nodes: tuple[str, ...], light: LightChain) -> None:
+        """Write a new home. Raises RefusedError("wallet-exists") if there is one of another chain, "cannot-write"."""
+        if (self.path / GENESIS).exists() and self.genesis().chain != light.chain:
+            raise RefusedError("wallet-exists", f"{self.path} is the home of a wallet of another network")
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.path.chmod(0o700)
+        except OSError as error:
+            raise RefusedError("cannot-write", f"{self.path}: {error.strerror}") from error
+        if ca is not None:
+            self._write(CA, ca)
+        self._write(NODES, "".join(f"{node}\n" for node in nodes).encode())
+        self.save(light)
+        self._write(GENESIS, genesis)  # last: now it is a home
+
+    def genesis(self) -> Genesis:
+        """The network's document. Raises RefusedError: "no-wallet", "bad-wallet"."""
+        data = self._read(GENESIS)
+        if data is None:
+            raise RefusedError("no-wallet", f"{self.path} is no wallet's home")
+        try:
+            return parse_genesis(data, str(self.path / GENESIS))
+        except WattError as error:
+            raise RefusedError("bad-wallet", error.message) from error
+
+    def light(self) -> LightChain:
+        """What is believed: the genesis document and all that was proven since. Raises RefusedError: "no-wallet",
+        "bad-wallet" if a file is damaged, or others than the owner may write here."""
+        self._require_own()
+        self.genesis()  # says what is wrong with it
+        light = LightChain(self._read(GENESIS) or b"")
+        data = self._read(TRUST)
+        if data is not None:
+            try:
+                _restore(light, data)
+            except LightError as error:
+                advice = "remove it, and the wallet forgets which blocks it has seen"
+                raise RefusedError("bad-wallet", f"{self.path / TRUST}: {error.message}; {advice}") from error
+        return light
+
+    def nodes(self) -> tuple[str, ...]:
+        """The gateways to ask. Raises RefusedError("bad-wallet")."""
+        try:
+            return tuple(addresses_in([(self._read(NODES) or b"").decode()]))
+        except (RefusedError, UnicodeDecodeError) as error:
+            raise RefusedError("bad-wallet", f"{self.path / NODES} names no gateways") from error
+
+    def save(self, light: LightChain) -> None:
+        """Write down what is believed, unless another program has written down more. Raises
+        RefusedError("cannot-write")."""
+        kept = self._read(TRUST)
+        if kept is not None and light.newest is not None:
+            with suppress(LightError, ValueError, TypeError, msgpack.UnpackException):
+                if read_header(msgpack.unpackb(kept)[2]).height > light.newest.height:
+                    return
+        trust = (light.chain, tuple(light.boundaries), light.header, light.certificate)
+        self._write(TRUST, msgpack.packb(trust))
+
+    def _require_own(self) -> None:
+        for path in (self.path, self.path / GENESIS):
+            with suppress(FileNotFoundError):
+                if path.stat().st_mode & 0o022:
+                    raise RefusedError("bad-wallet", f"others may write {path}: `chmod go-w {path}`")
+
+    def _read(self, name: str) -> bytes | None:
+        try:
+            with (self.path / name).open("rb") as file:
+                data = file.read(MAX_FILE_BYTES + 1)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise RefusedError("bad-wallet", f"{self.path / name}: {error.strerror}") from error
+        if len(data) > MAX_FILE_BYTES:
+            raise RefusedError("bad-wallet", f"{self.path / name} is larger than any such file")
+        return data
+
+    def _write(self, name: str, data: bytes) -> None:
+        part = None
+        try:
+            descriptor, part = tempfile.mkstemp(prefix=f".{name}-", dir=self.path)  # for its owner alone
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(part).replace(self.path / name)
+        except OSError as error:
+            if part is not None:
+                Path(part).unlink(missing_ok=True)
+            raise RefusedError("cannot-write", f"{self.path / name}: {error.strerror}") from error
+
+
+class Trust:
+    """What a command was told to believe in: a wallet's home, a genesis document, or the node. Nothing is read before
+    ``opened``."""
+
+    def __init__(self, genesis_file: Path | None, home: Path, trusts_node: bool, any_age: bool) -> None:
+        self.home = None if trusts_node or genesis_file is not None else Home(home)
+        self._genesis_file = genesis_file
+        self._trusts_node = trusts_node
+        self._any_age = any_age
+        self._light: LightChain | None = None
+        self._kept: tuple[int, bytes] | None = None
+
+    def reader(self, client: Client) -> tuple[ProvenReader, Genesis] | None:
+        """What asks a node and checks what it says; None if the node is to be believed. Raises RefusedError:
+        "no-wallet", "bad-wallet", and ConfigError of a genesis file."""
+        if self._trusts_node:
+            return None
+        if self.home is not None:
+            try:
+                genesis = self.home.genesis()
+            except RefusedError as error:
+                if error.code != "no-wallet":
+                    raise
+                raise RefusedError("no-wallet", f"{error.message}: {_ADVICE}") from error
+            light = self.home.light()
+        else:
+            assert self._genesis_file is not None
+            genesis = load_genesis(self._genesis_file)
+            light = LightChain(self._genesis_file.read_bytes())
+        self._light, self._kept = light, (len(light.boundaries), light.header)
+        oldest = None if self._any_age else oldest_accepted(genesis, time.time_ns() // 1_000_000)
+        known = KnownEpochs(client, genesis, light, oldest)
+        return ProvenReader(client, genesis, default_registry(), known=known, tell=_warn), genesis
+
+    def save(self) -> None:
+        """Keep what was learnt. That it cannot be kept is said, and no reason to refuse an answer."""
+        light = self._light
+        if self.home is None or light is None or self._kept == (len(light.boundaries), light.header):
+            return
+        try:
+            self.home.save(light)
+        except RefusedError as error:
+            _warn(error)
+
+
+def trust_options(command: Callable[..., None]) -> Callable[..., None]:
+    """A command that reads, and believes proofs: --genesis, --wallet, --trust-node and --any-age come to it as
+    ``trust``. Below ``node_option``: of a wallet's home it takes the nodes and the CA if it is not told others."""
+
+    @refusals_to_exit_codes
+    @wraps(command)
+    def gathered(
+        genesis_file: Path | None, wallet_home: Path | None, trusts_node: bool, any_age: bool, **options: Any
+    ) -> None:
+        home = (wallet_home or Path(DEFAULT_HOME)).expanduser()
+        trust = Trust(None if wallet_home_is_named() else genesis_file, home, trusts_node, any_age)
+        if trust.home is not None:
+            take_defaults(trust.home, options)
+        try:
+            command(trust=trust, **options)
+        finally:
+            trust.save()
+
+    described: Callable[..., None] = gathered
+    for option in (
+        click.option("--any-age", is_flag=True, help="Accept the newest block however old: the network stands still."),
+        click.option(
+            "--trust-node", "trusts_node", is_flag=True, help="Believe the node: nothing that it says is checked."
+        ),
+        wallet_option,
+        click.option(
+            "--genesis",
+            "genesis_file",
+            type=click.Path(path_type=Path),
+            envvar="WATT_GENESIS",
+            help="Your own copy of the network's genesis.json, instead of a wallet's home. Also WATT_GENESIS.",
+        ),
+    ):
+        described = option(described)
+    return described
+
+
+wallet_option = click.option(
+    "--wallet",
+    "wallet_home",
+    type=click.Path(path_type=Path),
+    envvar="WATT_WALLET",
+    help=f"The wallet's home, as `watt wallet init` makes it; default {DEFAULT_HOME}. Also WATT_WALLET.",
+)
+
+
+def wallet_home_is_named() -> bool:
+    """Whether --wallet was typed: that is meant, whatever the environment says of a genesis document."""
+    source = click.get_current_context().get_parameter_source("wallet_home")
+    return source is click.core.ParameterSource.COMMANDLINE
+
+
+def take_defaults(home: Home, options: dict[str, Any]) -> None:
+    """A home's nodes and CA, for a command that was told no others."""
+    context = click.get_current_context()
+    if not (home.path / GENESIS).exists():
+        return
+    if context.get_parameter_source("nodes") is click.core.ParameterSource.DEFAULT:
+        options["nodes"] = home.nodes()
+    if (home.path / CA).exists():
+        use_ca(home.path / CA)
+
+
+def oldest_accepted(genesis: Genesis, clock_ms: int) -> int | None:
+    """The block time from which on a head is recent. The market's calendar makes a block in every slot, so a running
+    network's head is not two slots old, and a minute of the clock for what goes wrong; None without a market."""
+    market = genesis.contracts.get("market")
+    if not market:
+        return None
+    slot_seconds = market.get("slot_seconds", _SLOT_SECONDS)
+    allowed = _OLDEST_SLOTS * (slot_seconds if type(slot_seconds) is int else _SLOT_SECONDS)
+    return genesis.block_time(clock_ms) - allowed - _OLDEST_CLOCK_S * genesis.time_scale
+
+
+_ADVICE: Final = (
+    "make one with `watt wallet init --genesis FILE --node HOST:PORT`, or give --genesis FILE; --trust-node believes "
+    "whatever the node says"
+)
+
+
+def _restore(light: LightChain, data: bytes) -> None:
+    try:
+        chain, boundaries, header, certificate = msgpack.unpackb(data)
+        if chain != light.chain:
+            raise LightError("bad-trust", "it is of another chain")
+        for boundary in boundaries:
+            light.add_epoch(boundary)
+        if header or certificate:
+            light.accept(header, certificate)
+    except LightError:
+        raise
+    except (ValueError, TypeError, msgpack.UnpackException) as error:
+        raise LightError("bad-trust", "it is not [chain, boundaries, header, certificate]") from error
+
+
+def _warn(error: WattError) -> None:
+    click.echo(f"watt: {error.code}: {plain(' '.join(error.message.split()))}", err=True)
