@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from node.errors import ConfigError
-from node.limits import MEMPOOL_TRANSACTIONS
+from node.limits import MEMBER_TRANSACTIONS_PER_SECOND, MEMPOOL_TRANSACTIONS, SENDER_TRANSACTIONS_PER_SECOND
 from node.logs import FORMATS, LEVELS, TEXT
 
 
@@ -20,15 +20,20 @@ class PeerSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class GatewaySection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``listen``: host:port for clients, without TLS."""
+    """``listen``: host:port for clients; ``certificate``: what they are shown, of the member's CA, and its sealed
+    ``key_file``; without, the gateway is plain, and on loopback alone."""
 
     listen: str
+    certificate: str = ""
+    key_file: str = ""
 
 
 class MetricsSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``listen``: host:port for whoever scrapes metrics, plain HTTP; empty: nowhere."""
+    """``listen``: host:port for operators: metrics, health and readiness; empty: nowhere. ``operators``: the file of
+    authorities below which their certificates are; without, it is plain HTTP, and on loopback alone."""
 
     listen: str = ""
+    operators: str = ""
 
 
 class LogSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -39,10 +44,14 @@ class LogSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``mempool_transactions``: how many may wait; ``verify_workers``: processes that check signatures."""
+    """``mempool_transactions``: how many may wait; ``verify_workers``: processes that check signatures.
+    ``sender_transactions_per_second``, ``member_transactions_per_second``: what a key, and all keys of a member, may
+    hand in at this gateway (``docs/admission.md``)."""
 
     mempool_transactions: int = MEMPOOL_TRANSACTIONS
     verify_workers: int = 1
+    sender_transactions_per_second: int = SENDER_TRANSACTIONS_PER_SECOND
+    member_transactions_per_second: int = MEMBER_TRANSACTIONS_PER_SECOND
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -114,12 +123,17 @@ def dump_config(config: Config, comment: str) -> str:
         lines.append(f"{name} = {_quoted(getattr(config, name))}")
     lines += [f"{n} = {_quoted(getattr(config, n))}" for n in ("passphrase_file", "log_file") if getattr(config, n)]
     if config.metrics.listen:
-        lines += ["", "[metrics]", f"listen = {_quoted(config.metrics.listen)}"]
+        lines += ["", "[metrics]", *_given(config.metrics)]
     lines += ["", "[peer]", f"listen = {_quoted(config.peer.listen)}", "", "[peer.addresses]"]
     lines += [f"{_quoted(name)} = {_quoted(address)}" for name, address in config.peer.addresses.items()]
-    lines += ["", "[gateway]", f"listen = {_quoted(config.gateway.listen)}", "", "[limits]"]
+    lines += ["", "[gateway]", *_given(config.gateway), "", "[limits]"]
     lines += [f"{name} = {getattr(config.limits, name)}" for name in Limits.__struct_fields__]
     return "\n".join(lines) + "\n"
+
+
+def _given(section: GatewaySection | MetricsSection) -> list[str]:
+    values = {name: getattr(section, name) for name in section.__struct_fields__}
+    return [f"{name} = {_quoted(value)}" for name, value in values.items() if value]
 
 
 def _quoted(text: str) -> str:
@@ -144,6 +158,10 @@ def config_fault(config: Config) -> str | None:
         return "`peer.listen` and `gateway.listen` are the same address"
     if config.metrics.listen in (config.peer.listen, config.gateway.listen):
         return "`metrics.listen` is the address of another port of this node"
+    if bool(config.gateway.certificate) != bool(config.gateway.key_file):
+        return "`gateway.certificate` and `gateway.key_file` go together"
+    if config.metrics.operators and not (config.metrics.listen and config.gateway.certificate):
+        return "`metrics.operators` needs `metrics.listen`, and `gateway.certificate` to show"
     if config.log.level not in LEVELS:
         return f"`log.level` is one of {', '.join(LEVELS)}"
     if config.log.format not in FORMATS:

@@ -25,6 +25,7 @@ QUIET_MS: Final = 2 * HEARTBEAT_TICKS * TICK_MS
 BUSY_QUIET_MS: Final = 3_000
 """With work waiting, a block comes within a second."""
 DISK_ADVICE: Final = "a node that cannot write stops; make room, then start it again: nothing is lost"
+RENEWAL_ADVICE: Final = "`watt ca renew`, then `watt node install-certificate`; blocks are made all the same"
 LOW_DISK_BYTES: Final = 1024 * 1024 * 1024
 NO_DISK_BYTES: Final = 64 * 1024 * 1024
 MANY_BAD_MESSAGES: Final = 16
@@ -60,6 +61,15 @@ class Wait(msgspec.Struct, frozen=True):
     members: tuple[str, ...]
     have: tuple[str, ...]
     for_ms: int
+
+
+class CertificateEnd(msgspec.Struct, frozen=True):
+    """A certificate of this node that ends at ``ends_ms``, and of which that is to be said from ``warns_ms`` on; both
+    in milliseconds since 1970, UTC. ``use``: what it is for."""
+
+    use: str
+    ends_ms: int
+    warns_ms: int
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,6 +114,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     damaged: tuple[str, ...]
     """Files that were set aside."""
     snapshot_height: int | None = None
+    certificates: tuple[CertificateEnd, ...] = ()
+    stale_lists: tuple[str, ...] = ()
+    """The organisations whose revocation lists, which operators are checked by, are past their time."""
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -119,6 +132,7 @@ class Finding(msgspec.Struct, frozen=True):
 def findings(report: Report) -> list[Finding]:
     """All that there is to say, the gravest first."""
     found = [*_voting(report), *_progress(report), *_links(report), *_clocks(report), *_disk(report), *_peers(report)]
+    found += _certificates(report)
     return sorted(found, key=lambda finding: (STALLED, PROBLEM, NOTE).index(finding.level))
 
 
@@ -297,6 +311,21 @@ def _peers(report: Report) -> Iterator[Finding]:
         yield Finding(NOTE, "view-change", text)
 
 
+def _certificates(report: Report) -> Iterator[Finding]:
+    for certificate in report.certificates:
+        left_ms = certificate.ends_ms - report.now_ms
+        if left_ms <= 0:
+            gone = f"the {certificate.use}'s certificate ended {_days(-left_ms)} ago: clients refuse it"
+            text = f"{gone}; {RENEWAL_ADVICE}"
+            yield Finding(PROBLEM, "certificate-expired", text, -left_ms)
+        elif report.now_ms >= certificate.warns_ms:
+            text = f"the {certificate.use}'s certificate ends in {_days(left_ms)}: {RENEWAL_ADVICE}"
+            yield Finding(PROBLEM, "certificate-ends", text)
+    if report.stale_lists:
+        text = f"the revocation list of {', '.join(report.stale_lists)} is past its time: ask its CA for a new one"
+        yield Finding(NOTE, "revocations-stale", text)
+
+
 def seconds(ms: int) -> str:
     """``0.3 s``, ``17 s``, ``4 min``, ``3 h``."""
     if ms < 10_000:
@@ -304,6 +333,11 @@ def seconds(ms: int) -> str:
     if ms < 600_000:
         return f"{ms // 1000} s"
     return f"{ms // 60_000} min" if ms < 36_000_000 else f"{ms // 3_600_000} h"
+
+
+def _days(ms: int) -> str:
+    days = ms // 86_400_000
+    return f"{days} days" if days > 2 else seconds(ms)
 
 
 def megabytes(count: int) -> str:

@@ -15,12 +15,12 @@ from functools import partial
 from typing import TypeAlias
 
 from node.backup import Backups
-from node.config import is_loopback
 from node.consensus.messages import Evidence, Message
 from node.driver import Driver
 from node.errors import ConfigError, NodeFault
 from node.evidence import EvidenceFiles
 from node.executor import Executor
+from node.gateway.admission import Admission
 from node.gateway.feed import Feed
 from node.gateway.service import Backend, GatewayServer
 from node.ledger.execution import Execution
@@ -94,7 +94,7 @@ class Node:
         seat = self._seat(opened.ledger.epoch_at(opened.ledger.head.height + 1))
         self._transport = Transport(settings, self._keys.tls(seat), (), self._take_in)
         executor = Executor(opened.ledger, opened.registry, identity.genesis)
-        self._whose = Whose(opened.ledger, lambda: opened.registry)
+        self._whose = Whose(opened.ledger, lambda: executor.registry)
         pool = Mempool(opened.ledger, max_transactions=config.limits.mempool_transactions, whose=self._whose)
         self._driver = Driver(
             identity.genesis,
@@ -109,6 +109,7 @@ class Node:
         )
         shelf = Shelf(config.path(config.data_dir) / SNAPSHOTS_NAME)
         self._maker = Maker(opened.store, opened.ledger, shelf, self._fail)
+        self._admission = Admission(pool, config.limits)
         backend = Backend(
             genesis=identity.genesis,
             name=config.member,
@@ -124,11 +125,13 @@ class Node:
             connected=self._transport.connected,
             shelf=shelf,
             failed=self._fail,
+            admission=self._admission,
         )
-        self._gateway = GatewayServer(backend, config.gateway.listen)
+        self._gateway = GatewayServer(backend, config.gateway.listen, opened.certificate)
         self._backups = Backups(opened.store, opened.ledger, identity.genesis, config.member)
         parts = (self._driver, self._transport, verifier, self._evidence, shelf, self._backups)
-        self._watch = Watch(config, identity.genesis, *parts, lambda: len(self._inbox))
+        closed_by = (opened.certificate, opened.operators)
+        self._watch = Watch(config, identity.genesis, *parts, lambda: len(self._inbox), *closed_by)
         opened.vote_log.around_sync = self._watch.metrics.sync
 
     async def run(self) -> None:
@@ -278,8 +281,6 @@ class Node:
 
     def _say_hello(self) -> None:
         config, head = self._opened.config, self._opened.ledger.head
-        if not is_loopback(config.gateway.listen):
-            log.warning("gateway-open address=%s: clients reach it without TLS", config.gateway.listen)
         log.info(
             "running member=%s chain=%s height=%d peers=%s gateway=%s",
             config.member,

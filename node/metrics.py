@@ -82,6 +82,13 @@ def _where_it_stands(report: Report) -> Iterator[Metric]:
     yield _gauge("watt_passive", "1 if this node follows and does not vote", bool(report.passive_because))
     yield _gauge("watt_evidence", "Members that this node holds evidence against", len(report.evidence))
     yield _gauge("watt_damaged_files", "Files that were set aside as damaged", len(report.damaged))
+    if report.certificates:
+        left = GaugeMetricFamily(
+            "watt_certificate_seconds", "Until a certificate ends; below 0: it has", labels=["use"]
+        )
+        for certificate in report.certificates:
+            left.add_metric([certificate.use], (certificate.ends_ms - report.now_ms) / 1000)
+        yield left
     if report.snapshot_height is not None:
         yield _gauge("watt_snapshot_height", "The newest snapshot for those who join", report.snapshot_height)
         yield _gauge("watt_snapshot_age_blocks", "Its age", report.height - report.snapshot_height)

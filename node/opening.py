@@ -16,8 +16,10 @@ from node.consensus.records import first_records
 from node.consensus.settings import Memory
 from node.errors import ConfigError
 from node.files import OsDirectory
+from node.gateway.certificate import GatewayCertificate, open_gateway_certificate, open_operators
 from node.ledger.chain import Ledger
 from node.ledger.store import LevelStore, Store
+from node.pki.serving import OperatorsPort
 from node.setup import DATABASE_NAME, VOTES_NAME, Identity, check_membership, open_identity
 from node.snapshot.shelf import require_joined
 from node.votelog import VoteLog
@@ -31,6 +33,8 @@ class Opened:
 
     config: Config
     identity: Identity
+    certificate: GatewayCertificate | None
+    operators: OperatorsPort | None
     registry: Registry
     store: Store
     ledger: Ledger
@@ -41,10 +45,12 @@ class Opened:
 def open_node(config: Config, passphrase: str) -> Opened:
     """Open a node's files; makes the database at the very first start.
 
-    Raises ConfigError (``node/setup.py``, ``require_joined``, ``LevelStore``, ``Ledger.open``; "db-missing" if it is
-    gone, though this node has run) and NodeFault (``VoteLog.open``).
+    Raises ConfigError (``node/setup.py``, ``node/gateway/certificate.py``, ``require_joined``, ``LevelStore``,
+    ``Ledger.open``; "db-missing" if it is gone, though this node has run) and NodeFault (``VoteLog.open``).
     """
     identity = open_identity(config, passphrase)
+    certificate = open_gateway_certificate(config, passphrase)
+    operators = open_operators(config, certificate)
     registry = default_registry()
     data = config.path(config.data_dir)
     require_joined(data)
@@ -56,7 +62,7 @@ def open_node(config: Config, passphrase: str) -> Opened:
     except BaseException:
         store.close()
         raise
-    return Opened(config, identity, registry, store, ledger, vote_log, records)
+    return Opened(config, identity, certificate, operators, registry, store, ledger, vote_log, records)
 
 
 def _open_store(data: Path) -> LevelStore:

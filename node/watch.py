@@ -1,5 +1,6 @@
 """What operators see of a running node: the control socket, the metrics, and the report that both are read from."""
 
+import datetime
 import logging
 import shutil
 import time
@@ -8,17 +9,20 @@ from importlib.metadata import version
 from pathlib import Path
 
 from node.backup import Backups, Status
-from node.config import Config, is_loopback
+from node.config import Config
 from node.control import ControlServer, Diagnose, Handlers, Links, LogLevel, MakeBackup
-from node.diagnosis import Link, Report, Wait, unready
+from node.diagnosis import CertificateEnd, Link, Report, Wait, unready
 from node.driver import Driver
 from node.errors import ConfigError
 from node.evidence import EvidenceFiles
+from node.gateway.certificate import GatewayCertificate
 from node.limits import TICK_MS
 from node.logs import set_level
 from node.metrics import Metrics
 from node.metrics_server import MetricsServer
 from node.model.genesis import Genesis
+from node.pki.serving import OperatorsPort
+from node.pki.trust import warns_from
 from node.setup import VOTES_NAME
 from node.snapshot.shelf import Shelf
 from node.transport.links import Transport
@@ -33,7 +37,8 @@ DAMAGED = "*.damaged-*"
 class Watch:
     """Looks at the parts of a node; changes nothing but which links are cut, and what is logged.
 
-    ``inbox``: how many messages of peers wait to be looked at.
+    ``inbox``: how many messages of peers wait to be looked at. ``certificate``, ``operators``: what its ports for
+    others are closed by, None if they are not.
     """
 
     def __init__(
@@ -47,7 +52,11 @@ class Watch:
         shelf: Shelf,
         backups: Backups,
         inbox: Callable[[], int],
+        certificate: GatewayCertificate | None = None,
+        operators: OperatorsPort | None = None,
     ) -> None:
+        self._certificate = certificate
+        self._operators = operators
         self._config = config
         self._genesis = genesis
         self._driver = driver
@@ -70,7 +79,7 @@ class Watch:
         }
         self._control = ControlServer(self._data, handlers)
         listen = config.metrics.listen
-        self._metrics_server = MetricsServer(listen, self.metrics.registry, self.unready) if listen else None
+        self._metrics_server = MetricsServer(listen, self.metrics.registry, self.unready, operators) if listen else None
 
     async def start(self) -> None:
         """Open the socket and, if it is configured, the metrics' port. Raises ConfigError("port-in-use")."""
@@ -80,8 +89,6 @@ class Watch:
             log.warning("no-control-socket code=%s: %s", error.code, error.message)
         if self._metrics_server is not None:
             await self._metrics_server.start()
-            if not is_loopback(self._config.metrics.listen):
-                log.warning("metrics-open address=%s: whoever reaches it may read them", self._config.metrics.listen)
 
     async def stop(self) -> None:
         """Close both."""
@@ -148,11 +155,21 @@ class Watch:
             evidence=self._evidence.members(),
             damaged=damaged_files(self._data),
             snapshot_height=next((manifest.height for manifest in self._shelf.kept), None),
+            certificates=self._certificates(),
+            stale_lists=()
+            if self._operators is None
+            else tuple(self._operators.trust.stale(datetime.datetime.now(datetime.UTC))),
         )
 
     def unready(self) -> tuple[str, ...]:
         """Why clients should ask another node now; none if they may ask this one."""
         return unready(self.report())
+
+    def _certificates(self) -> tuple[CertificateEnd, ...]:
+        if self._certificate is None:
+            return ()
+        facts = self._certificate.shown.facts
+        return (CertificateEnd("gateway", _ms(facts.ends.timestamp()), _ms(warns_from(facts).timestamp())),)
 
     def _links(self, now: float) -> tuple[Link, ...]:
         cut, clocks, scale = self._transport.control, self._driver.clocks, self._genesis.time_scale

@@ -23,11 +23,14 @@ from chaincode.registry import Registry
 from node.driver import Driver
 from node.errors import NodeFault, RefusedError
 from node.executor import Executor
-from node.gateway.codes import RETRY_MS
+from node.gateway.answers import put_reads
+from node.gateway.certificate import GatewayCertificate
+from node.gateway.admission import Admission
+from node.gateway.codes import NotNowError, retry_ms
 from node.gateway.edge import Accepted, Edge
 from node.gateway.feed import Feed
 from node.gateway.guard import Context, Guard
-from node.gateway.pace import Pace
+from node.gateway.pace import Pace, retry_ms_of
 from node.gateway.snapshots import SERVICE as SNAPSHOTS
 from node.gateway.snapshots import SnapshotService, require_above_base
 from node.ledger.chain import Ledger
@@ -40,13 +43,10 @@ from node.limits import (
     MAX_CLIENT_CALLS,
     MAX_REQUEST_BYTES,
     MAX_STATUS_WAIT_MS,
-    PACED_CONNECTIONS,
     QUERY_MS_BURST,
     QUERY_MS_PER_SECOND,
     QUERY_ROWS,
     QUERY_STEPS,
-    TRANSACTIONS_BURST,
-    TRANSACTIONS_PER_SECOND,
 )
 from node.mempool import Mempool
 from node.model.block import encode_header
@@ -81,7 +81,7 @@ _SERVER_OPTIONS = [
 class Backend:
     """The parts of a node that a gateway speaks to. ``name``: the member's; ``signer``: its key now; ``now``: block
     time by the node's clock, seconds; ``connected``: names of the members that its links have reached; ``shelf``: its
-    snapshots; ``failed``: the way to stop the node."""
+    snapshots; ``failed``: the way to stop the node; ``admission``: who may hand in how much."""
 
     genesis: Genesis
     name: str
@@ -97,13 +97,16 @@ class Backend:
     connected: Callable[[], Sequence[str]]
     shelf: Shelf
     failed: Callable[[NodeFault], None]
+    admission: Admission
 
 
 class GatewayServer:
-    """The gRPC server with the gateway, health and reflection services."""
+    """The gRPC server with the gateway, health and reflection services. ``certificate``: None if it is plain."""
 
-    def __init__(self, backend: Backend, listen: str) -> None:
+    def __init__(self, backend: Backend, listen: str, certificate: GatewayCertificate | None = None) -> None:
         self._listen = listen
+        self._certificate = certificate
+        self._watching: asyncio.Task[None] | None = None
         self._server = grpc.aio.server(
             interceptors=(Guard(backend.failed, backend.genesis.chain),),
             options=_SERVER_OPTIONS,
@@ -120,7 +123,11 @@ class GatewayServer:
 
     async def start(self) -> None:
         """Listen. Raises ConfigError("port-in-use")."""
-        bind(lambda: self._server.add_insecure_port(self._listen), self._listen)
+        if (shown := self._certificate) is None:
+            bind(lambda: self._server.add_insecure_port(self._listen), self._listen)
+        else:
+            bind(lambda: self._server.add_secure_port(self._listen, shown.credentials()), self._listen)
+            self._watching = asyncio.create_task(shown.watch(), name="gateway-certificate")
         await self._server.start()
         for name in ("", SERVICE):
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
@@ -134,6 +141,8 @@ class GatewayServer:
 
     async def stop(self) -> None:
         """Tell health checks, then end every call, for good."""
+        if self._watching is not None:
+            self._watching.cancel()
         await self._health.enter_graceful_shutdown()
         await self._server.stop(grace=0.2)
 
@@ -143,31 +152,37 @@ class GatewayService(pb_grpc.GatewayServicer):
 
     def __init__(self, backend: Backend) -> None:
         self._node = backend
+        self._admission = backend.admission
         self._edge = Edge(
-            backend.genesis, backend.registry, backend.mempool, backend.verifier, backend.driver, backend.now
+            backend.genesis,
+            backend.registry,
+            backend.mempool,
+            backend.verifier,
+            backend.driver,
+            backend.now,
+            backend.admission,
         )
         self._version = version("wattledger")
-        self._query_ms = Pace(QUERY_MS_PER_SECOND, QUERY_MS_BURST, 1)
-        self._transactions = Pace(TRANSACTIONS_PER_SECOND, TRANSACTIONS_BURST, PACED_CONNECTIONS)
+        self._query_ms: Pace[str] = Pace(QUERY_MS_PER_SECOND, QUERY_MS_BURST, 1)
 
     async def Submit(self, request: pb.SubmitRequest, context: Context) -> pb.SubmitReply:
-        self._take_transactions(context, 1)
-        accepted = await self._edge.accept([request.transaction])
+        await self._admission.call(context.peer(), [request.transaction])
+        accepted = await self._edge.accept([request.transaction], context.peer())
         if accepted.refused:
             raise accepted.refused[0]
         return pb.SubmitReply(id=accepted.transactions[0].id, received=self._received(accepted))
 
     async def SubmitMany(self, request: pb.SubmitManyRequest, context: Context) -> pb.SubmitManyReply:
-        self._take_transactions(context, len(request.transactions))
-        return await self._submit_many(request)
+        await self._admission.call(context.peer(), request.transactions)
+        return await self._submit_many(request, context.peer())
 
     async def SubmitStream(
         self, requests: AsyncIterator[pb.SubmitManyRequest], context: Context
     ) -> AsyncIterator[pb.SubmitManyReply]:
         async for request in requests:
-            await asyncio.sleep(self._transactions.delay_s(context.peer()))
-            self._transactions.spend(context.peer(), len(request.transactions))
-            yield await self._submit_many(request)
+            await asyncio.sleep(self._admission.delay_s(context.peer()))
+            self._admission.bring(context.peer(), request.transactions)
+            yield await self._submit_many(request, context.peer())
 
     async def Status(self, request: pb.StatusRequest, context: object) -> pb.StatusReply:
         reply = self._status(request.id)
@@ -178,8 +193,7 @@ class GatewayService(pb_grpc.GatewayServicer):
 
     async def Query(self, request: pb.QueryRequest, context: object) -> pb.QueryReply:
         args = _decode_args(request.args)
-        if self._query_ms.delay_s(""):
-            raise RefusedError("busy", "queries have taken their share of this second")
+        self._keep_query_pace()
         began = time.monotonic()
         try:
             return self._answer(request, args)
@@ -201,13 +215,14 @@ class GatewayService(pb_grpc.GatewayServicer):
             return pb.QueryReply(value=encode(value), height=ledger.head.height)
         value, reads = executor.query_proven(*called, steps=QUERY_STEPS, rows=QUERY_ROWS)
         certificate = ledger.head_certificate
-        return pb.QueryReply(
+        reply = pb.QueryReply(
             value=encode(value),
             height=ledger.head.height,
             header=encode_header(ledger.head),
             certificate=encode_certificate(certificate) if certificate is not None else b"",
-            reads=[pb.Read(key=key, value=value, proof=proof) for key, value, proof in reads],
         )
+        put_reads(reply, reads)
+        return reply
 
     async def Nonce(self, request: pb.NonceRequest, context: object) -> pb.NonceReply:
         if len(request.public_key) != 32:
@@ -228,8 +243,7 @@ class GatewayService(pb_grpc.GatewayServicer):
         )
 
     async def Epochs(self, request: pb.EpochsRequest, context: object) -> pb.EpochsReply:
-        if self._query_ms.delay_s(""):
-            raise RefusedError("busy", "queries have taken their share of this second")
+        self._keep_query_pace()
         began = time.monotonic()
         reply = pb.EpochsReply()
         for boundary in self._node.ledger.boundaries(min(max(1, request.first), 2**63), MAX_BOUNDARIES):
@@ -277,21 +291,21 @@ class GatewayService(pb_grpc.GatewayServicer):
             token_symbol=node.genesis.token.symbol,
         )
 
-    def _take_transactions(self, context: Context, count: int) -> None:
-        if self._transactions.delay_s(context.peer()):
-            raise RefusedError("too-fast", f"more than {TRANSACTIONS_PER_SECOND} transactions a second")
-        self._transactions.spend(context.peer(), count)
+    def _keep_query_pace(self) -> None:
+        delay_s = self._query_ms.delay_s("")
+        if delay_s:
+            raise NotNowError("busy", "queries have taken their share of this second", retry_ms_of(delay_s))
 
-    async def _submit_many(self, request: pb.SubmitManyRequest) -> pb.SubmitManyReply:
+    async def _submit_many(self, request: pb.SubmitManyRequest, peer: str) -> pb.SubmitManyReply:
         count = len(request.transactions)
         if count > MAX_BULK_TRANSACTIONS:
             raise RefusedError("oversize", f"{count} transactions in one request, at most {MAX_BULK_TRANSACTIONS}")
-        accepted = await self._edge.accept(request.transactions)
+        accepted = await self._edge.accept(request.transactions, peer)
         refused = sorted(accepted.refused.items())
         return pb.SubmitManyReply(
             refused=[pb.Refusal(index=index, code=error.code) for index, error in refused],
             received=self._received(accepted) if accepted.transactions else None,
-            retry_ms=max((RETRY_MS.get(error.code, 0) for _, error in refused), default=0),
+            retry_ms=max((retry_ms(error) for _, error in refused), default=0),
         )
 
     def _received(self, accepted: Accepted) -> pb.Received | None:
