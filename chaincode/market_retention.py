@@ -98,13 +98,13 @@ def go_on(ctx: Context, entry: Entry, work: int) -> int:
     """Delete details of a slot, about ``work`` entries; how many it was. What is left stays in the calendar."""
     market_calendar.remove(ctx, SETTLEMENT, entry.time, PRUNE, entry.slot)
     if not entry.cursor:
-        if _is_needed(ctx, entry.slot):
+        if is_needed(ctx, entry.slot):
             market_calendar.put(ctx, SETTLEMENT, entry._replace(time=entry.time + _AGAIN_S))
             return 1
         pruned.put_parts(ctx, entry.slot, ())
     run = _Run(ctx, entry.slot, _Cursor(*cast("tuple[int, int, int, int, bytes]", entry.cursor or ())), work)
     while run.cursor.table < len(_TABLES) and run.work > 0:
-        if run.cursor == _Cursor(_READINGS) and not _is_history_over(ctx, entry.slot):
+        if run.cursor == _Cursor(_READINGS) and not is_history_over(ctx, entry.slot):
             later = max(market_products.require(ctx, entry.slot).final_at + _HISTORY_S, entry.time + _AGAIN_S)
             market_calendar.put(ctx, SETTLEMENT, Entry(later, PRUNE, entry.slot, tuple(run.cursor)))
             return work - run.work + 1
@@ -167,7 +167,7 @@ class _Run:
                 self.cursor = self.cursor._replace(devices=number + 1)
             self.cursor = self.cursor._replace(networks=index + 1, devices=0)
         if kind == READINGS:
-            for key in _reading_keys(self._ctx, settlement_feeder.FEEDER, self._slot):
+            for key in reading_keys(self._ctx, settlement_feeder.FEEDER, self._slot):
                 self._delete(key)
         return True
 
@@ -176,7 +176,7 @@ class _Run:
             for order_id, _ in market_orders.orders_of(self._ctx, device, self._slot, market_trading.MAX_ORDERS):
                 yield table + order_id
         elif kind == READINGS:
-            yield from _reading_keys(self._ctx, device, self._slot)
+            yield from reading_keys(self._ctx, device, self._slot)
         else:
             yield table + text(device) + uint(self._slot)
 
@@ -210,7 +210,7 @@ class _Run:
             self.work -= 1
 
 
-def _is_needed(ctx: Context, slot: int) -> bool:
+def is_needed(ctx: Context, slot: int) -> bool:
     """Whether something is still to be done that the slot's details say."""
     origins = origin_cursor.cursor_of(ctx)
     if origins is not None and origins.slot <= slot:
@@ -218,7 +218,7 @@ def _is_needed(ctx: Context, slot: int) -> bool:
     return settlement_parking.in_slot(ctx, slot) > 0 or accounts.balance(ctx, f"escrow:{slot}") > 0
 
 
-def _is_history_over(ctx: Context, slot: int) -> bool:
+def is_history_over(ctx: Context, slot: int) -> bool:
     """Whether nothing can still be worked out from the slot's readings: a reading of an older slot, which may be open
     for longer if the rules were others then, or an estimate of a later one."""
     if slot - settlement_readings.MAX_GAP_SLOTS <= market_products.oldest_unfinished(ctx) <= slot:
@@ -228,7 +228,7 @@ def _is_history_over(ctx: Context, slot: int) -> bool:
     return all(market_products.is_final(ctx, slot + day * slots_per_day) for day in days)
 
 
-def _reading_keys(ctx: Context, device: str, slot: int) -> Iterator[bytes]:
+def reading_keys(ctx: Context, device: str, slot: int) -> Iterator[bytes]:
     """The rows of a slot that can go; and those that had to stay when it was the turn of the slot a longest gap ago."""
     last = settlement_readings.last_read(ctx, device)
     if last is None or (slot < last and not _is_in_open_gap(ctx, device, slot)):

@@ -8,16 +8,21 @@ over the entries in the order in which they go:
 The two inner hashes are the entry as it stood in the state's Merkle tree, so a file that was exported before, with
 its proofs, is proven by the digest as well.
 
-State: table ``pruned/``: slot(8) -> (Part, ...), in the order in which they went.
+Of a network or a device whose owner asked for it (``erasure.py``) the readings go earlier, and one digest over all of
+them stays. A digest of a few numbers could be guessed, so every reading lies in the state beside a blind.
+
+State: table ``pruned/``: slot(8) -> (Part, ...), in the order in which they went; ``erased/``: network or device ->
+Erased.
 """
 
 from hashlib import sha256
 from typing import Final, NamedTuple, cast
 
 from chaincode.contract import Context, ContractError
-from chaincode.keys import uint
+from chaincode.keys import text, uint
 
 _PRUNED: Final = b"pruned/"
+_ERASED: Final = b"erased/"
 
 NO_ENTRIES: Final = bytes(32)
 """The digest of nothing."""
@@ -29,6 +34,18 @@ class Part(NamedTuple):
     name: str
     entries: int
     digest: bytes
+
+
+class Erased(NamedTuple):
+    """What is erased of a network or a device: asked for up to the slot ``asked``, done for all before ``first_kept``;
+    how many ``entries`` of the state went, and their ``digest``; ``due``: the block time at which it goes on, 0 when it
+    is done."""
+
+    asked: int
+    first_kept: int
+    entries: int
+    digest: bytes
+    due: int
 
 
 def chained(digest: bytes, key: bytes, encoded: bytes) -> bytes:
@@ -47,7 +64,34 @@ def put_parts(ctx: Context, slot: int, parts: tuple[Part, ...]) -> None:
     ctx.put(_PRUNED + uint(slot), tuple([tuple(part) for part in parts]))
 
 
-def require_kept(ctx: Context, slot: int) -> None:
-    """Raises ContractError("pruned") if the details of a slot have been deleted, or are being deleted."""
-    if 0 <= slot < 2**64 and ctx.get(_PRUNED + uint(slot)) is not None:
+def erased_of(ctx: Context, subject: str) -> Erased | None:
+    """What is erased of a network or a device; None if nobody has asked for it."""
+    raw = ctx.get(_ERASED + text(subject))
+    return None if raw is None else Erased(*cast("Erased", raw))
+
+
+def put_erased(ctx: Context, subject: str, erased: Erased) -> None:
+    """Write it."""
+    ctx.put(_ERASED + text(subject), tuple(erased))
+
+
+def newest_asked(ctx: Context) -> int:
+    """The last slot that anybody has asked to be erased; -1 if nobody has."""
+    return max([Erased(*cast("Erased", raw)).asked for _, raw in ctx.scan(_ERASED)], default=-1)
+
+
+def is_gone(ctx: Context, slot: int, *subjects: str) -> bool:
+    """Whether the details of a slot have been deleted, or are being deleted: everybody's, or those of one of the
+    networks and devices named."""
+    if not 0 <= slot < 2**64:
+        return False
+    if ctx.get(_PRUNED + uint(slot)) is not None:
+        return True
+    found = [erased_of(ctx, subject) for subject in subjects]
+    return any(erased is not None and slot < erased.first_kept for erased in found)
+
+
+def require_kept(ctx: Context, slot: int, *subjects: str) -> None:
+    """Raises ContractError("pruned") if ``is_gone``."""
+    if is_gone(ctx, slot, *subjects):
         raise ContractError("pruned", f"the details of slot {slot} have been deleted; market.pruned has their digest")

@@ -50,6 +50,7 @@ RIGHTS: Final[dict[str, tuple[str, ...]]] = {
     "change-member-key": ("member", ADMIN),
     "change-admin-key": (ADMIN,),
     "enrol": ("one-time-key",),
+    "erase": ("owner", "member"),
     "manage-company": ("member",),
     "release": (ADMIN,),
     "issue": (UTILITY,),

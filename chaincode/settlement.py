@@ -315,6 +315,8 @@ def _history(ctx: Context, subject: str, slot: int) -> Value:
 
 
 def _holders(ctx: Context, device: str) -> tuple[str, ...]:
-    """Who may have asked for its readings to be erased: the device itself and its network; none for the feeder."""
-    known = "" if device == settlement_feeder.FEEDER else device
-    return (device, identity.device_of(ctx, device).network) if known and identity.is_device(ctx, device) else ()
+    """Who may have had its readings erased: the device, and its network; none for the feeder."""
+    try:
+        return device, identity.device_of(ctx, device).network
+    except ContractError:
+        return ()

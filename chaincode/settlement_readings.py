@@ -9,13 +9,15 @@ of its contract and the mean of the same slot on the seven days before, export =
 history the mean is 0. Only what was read is history. How many estimates stand is counted per device and period of
 the consortium; with more than the setting ``max_estimates`` the device may not sell there.
 
-State: table ``reading/``: device, slot(8) -> Reading; ``reading-was/``: device, slot(8) revision(4) -> an earlier
-Reading; ``meter/``: device -> the slots in ``_Extent``; ``meter-gap/``: device, slot(8) that was read -> the last slot
-before it that was, if that is not the one before; ``estimates/``: device, period(8) -> how many stand.
+State: table ``reading/``: device, slot(8) -> Reading and a blind (``Context.blind``), so that no hash of it can be
+guessed; ``reading-was/``: device, slot(8) revision(4) -> an earlier Reading, the same way; ``meter/``: device -> the
+slots in ``_Extent``; ``meter-gap/``: device, slot(8) that was read -> the last slot before it that was, if that is not
+the one before; ``estimates/``: device, period(8) -> how many stand.
 """
 
 from collections.abc import Iterator
-from typing import Final, NamedTuple, cast
+from hashlib import sha256
+from typing import Any, Final, NamedTuple, cast
 
 from chaincode import market_products
 from chaincode.contract import Context
@@ -28,6 +30,7 @@ _WAS: Final = b"reading-was/"
 _METER: Final = b"meter/"
 _GAP: Final = b"meter-gap/"
 _ESTIMATES: Final = b"estimates/"
+BLIND_BYTES: Final = 16
 HISTORY_DAYS: Final = 7
 MAX_GAP_SLOTS: Final = 17_568
 """How far apart two readings may be and still be neighbours: a year of half hours. Work per gap is bounded by it."""
@@ -103,7 +106,7 @@ def history(ctx: Context, device: str, slot: int) -> list[Reading]:
 
 def keep(ctx: Context, device: str, slot: int, row: Reading) -> None:
     """Write the first row of a slot, or one that replaces it (and then is told apart by its revision)."""
-    ctx.put(_READING + text(device) + uint(slot), tuple(row))
+    _put(ctx, _READING + text(device) + uint(slot), row)
     if row.is_read:
         _note_read(ctx, device, slot)
 
@@ -111,7 +114,7 @@ def keep(ctx: Context, device: str, slot: int, row: Reading) -> None:
 def replace(ctx: Context, device: str, slot: int, period: int, old: Reading, row: Reading) -> Reading:
     """Let ``row`` hold instead of ``old``, which stays readable; ``period``: the slot's."""
     row = row._replace(revision=old.revision + 1)
-    ctx.put(_WAS + text(device) + uint(slot) + uint(old.revision, 4), tuple(old))
+    _put(ctx, _WAS + text(device) + uint(slot) + uint(old.revision, 4), old)
     keep(ctx, device, slot, row)
     if old.estimated:
         _count(ctx, device, period, -1)
@@ -256,5 +259,10 @@ def _extent(ctx: Context, device: str) -> _Extent | None:
     return None if raw is None else _Extent(*cast("_Extent", raw))
 
 
+def _put(ctx: Context, key: bytes, row: Reading) -> None:
+    ctx.put(key, (*row, sha256(ctx.blind + key).digest()[:BLIND_BYTES]))
+
+
 def _row(raw: object) -> Reading:
-    return Reading(*cast("Reading", raw))
+    *fields, _ = cast("tuple[Any, ...]", raw)
+    return Reading(*fields)

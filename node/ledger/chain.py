@@ -10,6 +10,7 @@ from itertools import islice
 from typing import cast
 
 from chaincode.contract import Event
+from chaincode.erasable import in_call, in_event
 from chaincode.registry import Registry
 from chaincode.validators import epoch_count, epoch_row
 from node.errors import CodecError, ConfigError, NodeFault, StoreFault
@@ -24,7 +25,7 @@ from node.model.certificate import Certificate, decode_certificate, encode_certi
 from node.model.codec import decode, encode
 from node.model.epoch import Boundary, Epoch, Validator, decode_boundary, encode_boundary
 from node.model.genesis import Genesis
-from node.model.receipt import Receipt, decode_events, decode_receipt, decode_results, encode_results
+from node.model.receipt import Receipt, decode_events, decode_receipt, decode_results, encode_results, kept_receipts
 
 UNUSED_CODES = frozenset({"wrong-chain", "expired", "nonce-used", "nonce-out-of-window"})
 """The codes of receipts whose transaction did not use its nonce: it was not executed at all."""
@@ -95,10 +96,15 @@ class Ledger:
         store.write(puts)
 
     def block(self, height: int) -> Block | None:
-        """The block at ``height``, or None if it is not stored: above the head, or not above a base other than 0."""
+        """The block at ``height``, or None if it is not stored: above the head, or not above a base other than 0.
+        Some of its transactions may be erased (``is_whole``)."""
         header = _header(self._store, height)
         body = self._store.get(layout.at_height(layout.BODY, height)) if height >= 0 else None
         return None if header is None or body is None else Block(header, body)
+
+    def is_whole(self, height: int) -> bool:
+        """Whether nothing of the block at ``height`` has been erased, so that it can be executed again."""
+        return self._store.get(layout.at_height(layout.ERASED, height)) is None
 
     def certificate(self, height: int) -> Certificate | None:
         """The certificate that was stored with the block at ``height``; None for block 0 and unknown heights."""
@@ -107,13 +113,15 @@ class Ledger:
             return None if data is None else decode_certificate(data)
 
     def receipts(self, height: int) -> tuple[Receipt, ...]:
-        """The receipts of the block at ``height``, in the batch's order; none for an unknown height."""
+        """The receipts of the block at ``height``, in the batch's order, without those that are erased; none for an
+        unknown height."""
         data = self._results(height)
         with _reading(f"the results of block {height}"):
-            return () if data is None else tuple([decode_receipt(receipt) for receipt in decode_results(data).receipts])
+            return () if data is None else kept_receipts(decode_results(data))
 
     def events(self, height: int) -> tuple[Event, ...]:
-        """The events of the block at ``height``, in the order of execution; none for an unknown height."""
+        """The events of the block at ``height``, in the order of execution, without those that are erased; none for an
+        unknown height."""
         data = self._results(height)
         with _reading(f"the events of block {height}"):
             return () if data is None else decode_events(decode_results(data).events)
@@ -181,6 +189,7 @@ class Ledger:
         puts = _block_puts(execution, certificate, self.tree)
         self._index_transactions(execution, puts)
         self._note_boundary(header, certificate, puts)
+        puts.update(reading_puts(header.height, execution))
         self._store.write(puts)
         self.state.apply(execution.values)
         self.tree.apply(header.height, execution.tree)
@@ -231,6 +240,14 @@ def _block_puts(execution: Execution, certificate: Certificate | None, tree: Tre
         puts[layout.STATE + key] = value
     puts.update(tree.puts(height, execution.changes))
     return puts
+
+
+def reading_puts(height: int, execution: Execution) -> dict[bytes, bytes]:
+    """The marks by which a block is found again when readings in it are to be erased: one for each of their slots."""
+    held = [in_call(tx.payload.contract, tx.payload.method, tx.payload.args) for tx in execution.transactions]
+    held += [in_event(event) for event in execution.events]
+    slots = {each.slot for group in held for each in group}
+    return {layout.READINGS + slot.to_bytes(8, "big") + height.to_bytes(8, "big"): b"" for slot in slots}
 
 
 def base_puts(

@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from chaincode.contract import Event, Value
+from node.ledger import blinding
 from node.ledger.merkle import TreeUpdate
 from node.ledger.state import Overlay
 from node.ledger.tree import Tree
 from node.model.block import Block, Header
-from node.model.receipt import Receipt, Results, join_events
+from node.model.receipt import Receipt, Results, join_events, results_root
 from node.model.transaction import Transaction
 
 
@@ -58,7 +59,9 @@ def finish(
 
     ``receipts`` and ``events``: each with its encoding.
     """
-    results = Results(tuple([encoded for _, encoded in receipts]), join_events([encoded for _, encoded in events]))
+    blind = blinding.of_results(blinding.read(overlay.get(blinding.BLIND)), position.height)
+    told = [encoded for _, encoded in events]
+    results = Results(tuple([encoded for _, encoded in receipts]), join_events(told), blind)
     changes = overlay.changes()
     update = tree.update(changes)
     header = Header(
@@ -69,7 +72,7 @@ def finish(
         batch_digest=position.batch_digest,
         time=position.time,
         tx_root=position.tx_root,
-        receipts_root=results.root,
+        receipts_root=results_root(results.receipts, told, blind),
         state_root=update.root,
         members_hash=position.members_hash,
         next_members_hash=position.next_members_hash,

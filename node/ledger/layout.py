@@ -12,12 +12,18 @@ STATE = b"s"
 NODE = b"n"
 CHANGED = b"d"
 BOUNDARY = b"e"
+READINGS = b"m"
+"""Of slots of which a block holds readings: slot (8 bytes) and height (8 bytes), until they are erased."""
+ERASED = b"x"
+"""At the height of a block of which something was erased: how many of its transactions, of its receipts and events."""
+UNCOMPACTED = b"X"
+"""The lowest and the highest height of what was erased since the database was last compacted; each 8 bytes."""
 
 HEIGHT_BYTES = 8
 """What HEAD and BASE hold, and what follows the family in ``at_height``."""
 PLACE_BYTES = 12
 """A transaction's place: height, and 4 bytes of index in the batch."""
-DATABASE_FORMAT = 4
+DATABASE_FORMAT = 5
 
 
 def at_height(family: bytes, height: int) -> bytes:

@@ -49,6 +49,9 @@ class Store(Protocol):
     def view(self) -> View:
         """The store as it is now, for readers that take their time. Close it before the store."""
 
+    def compact(self, start: bytes, end: bytes) -> None:
+        """Let no file keep what was deleted or overwritten of ``start <= key < end``. Takes its time; any thread's."""
+
     def close(self) -> None:
         """Release the files. The store is not used afterwards."""
 
@@ -76,6 +79,9 @@ class MemoryStore:
 
     def view(self) -> View:
         return self.copy()
+
+    def compact(self, start: bytes, end: bytes) -> None:
+        pass
 
     def close(self) -> None:
         pass
@@ -149,6 +155,12 @@ class LevelStore:
 
     def view(self) -> View:
         return _LevelView(self._db.snapshot())
+
+    def compact(self, start: bytes, end: bytes) -> None:
+        try:
+            self._db.compact_range(start=start, stop=end)
+        except plyvel.Error as error:
+            raise _fault(error) from error
 
     def close(self) -> None:
         self._db.close()

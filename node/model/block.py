@@ -2,8 +2,13 @@
 
 A *batch* is what a primary proposes; it names no parent and no view, so a view change carries it over
 unchanged. A *block* is a batch in its place in the chain, with the roots that executing it there gave.
+
+A batch's digest covers its transactions by their own digests. So a stored body can have single transactions *erased*,
+each replaced by its digest, and still be checked against the header. A digest covers the transaction's signature: it
+tells nothing to those who have not got that, however few the possible contents are.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -17,6 +22,8 @@ from node.model.transaction import Transaction, decode_transaction
 MAX_BATCH_BYTES = 4 * 1024 * 1024
 MAX_BATCH_ITEMS = 4096
 """Of all transactions together, each of which is one item at least (``Transaction.items``)."""
+
+DIGEST_BYTES: Final = 32
 
 NULL_BATCH: Final = b""
 """The body of a null batch: only a view change makes one, to fill a gap. No transactions, no hooks."""
@@ -44,6 +51,19 @@ class DecodedBatch(msgspec.Struct, frozen=True):
     batch: Batch
     digest: bytes
     transactions: tuple[Transaction, ...]
+    tx_root: bytes
+
+
+class StoredBatch(msgspec.Struct, frozen=True):
+    """A batch as a ledger keeps it, of which transactions may have been erased. ``transactions``: those that are left,
+    in the batch's order; ``places``: where in the batch they stand; ``erased``: how many are gone.
+    """
+
+    batch: Batch
+    digest: bytes
+    transactions: tuple[Transaction, ...]
+    places: tuple[int, ...]
+    erased: int
     tx_root: bytes
 
 
@@ -95,6 +115,17 @@ def decode_batch(body: bytes) -> DecodedBatch:
     Raises CodecError: "oversize", "malformed", "non-canonical", or what ``decode_transaction`` raises;
     "duplicate" if a transaction stands in it twice. ``NULL_BATCH`` is not a batch: "malformed".
     """
+    batch = _decoded(body)
+    transactions = tuple(decode_transaction(raw) for raw in batch.transactions)
+    if sum([tx.items for tx in transactions]) > MAX_BATCH_ITEMS:
+        raise CodecError("oversize", f"a batch of more than {MAX_BATCH_ITEMS} items")
+    if len({tx.id for tx in transactions}) != len(transactions):
+        raise CodecError("duplicate", "a transaction stands in the batch twice")
+    tx_root = list_root([tx.digest for tx in transactions])
+    return DecodedBatch(batch, _digest(batch, tx_root), transactions, tx_root)
+
+
+def _decoded(body: bytes) -> Batch:
     if len(body) > MAX_BATCH_BYTES:
         raise CodecError("oversize", f"a batch of {len(body)} bytes, at most {MAX_BATCH_BYTES} are allowed")
     try:
@@ -106,13 +137,32 @@ def decode_batch(body: bytes) -> DecodedBatch:
         raise CodecError("non-canonical", "the batch is not in canonical form")
     if len(batch.transactions) > MAX_BATCH_ITEMS:
         raise CodecError("oversize", f"a batch of {len(batch.transactions)} transactions")
-    transactions = tuple(decode_transaction(raw) for raw in batch.transactions)
-    if sum([tx.items for tx in transactions]) > MAX_BATCH_ITEMS:
-        raise CodecError("oversize", f"a batch of more than {MAX_BATCH_ITEMS} items")
-    if len({tx.id for tx in transactions}) != len(transactions):
+    return batch
+
+
+def decode_stored_batch(body: bytes) -> StoredBatch:
+    """The batch in a body that a ledger keeps. An item of DIGEST_BYTES is the digest of a transaction that was erased:
+    no transaction is so short. The digest and the root are those that the whole batch had, so the header's.
+
+    Raises CodecError as ``decode_batch``; what it is not told of is how many items the erased transactions had.
+    """
+    batch = _decoded(body)
+    places = tuple([place for place, raw in enumerate(batch.transactions) if len(raw) != DIGEST_BYTES])
+    transactions = tuple([decode_transaction(batch.transactions[place]) for place in places])
+    digests = list(batch.transactions)
+    for place, tx in zip(places, transactions, strict=True):
+        digests[place] = tx.digest
+    if len(set(digests)) != len(digests):
         raise CodecError("duplicate", "a transaction stands in the batch twice")
-    tx_root = list_root([tx.digest for tx in transactions])
-    return DecodedBatch(batch, _digest(batch, tx_root), transactions, tx_root)
+    tx_root = list_root(digests)
+    erased = len(digests) - len(places)
+    return StoredBatch(batch, _digest(batch, tx_root), transactions, places, erased, tx_root)
+
+
+def without_transactions(batch: Batch, digests: Mapping[int, bytes]) -> bytes:
+    """The body of a batch in which the transactions at these places are replaced by their digests."""
+    raws = tuple([digests.get(place, raw) for place, raw in enumerate(batch.transactions)])
+    return encode_batch(msgspec.structs.replace(batch, transactions=raws))
 
 
 def batch_digest(batch: Batch, tx_digests: list[bytes]) -> bytes:

@@ -11,9 +11,14 @@ EMPTY_ROOT = sha256(b"").digest()
 
 def list_root(items: Sequence[bytes]) -> bytes:
     """The 32-byte root over ``items``; EMPTY_ROOT for none."""
-    if not items:
+    return leaves_root([sha256(b"\x00" + item).digest() for item in items])
+
+
+def leaves_root(leaves: list[bytes]) -> bytes:
+    """The root over items whose hashes, each with its 0x00 prefix, are ``leaves``; EMPTY_ROOT for none."""
+    if not leaves:
         return EMPTY_ROOT
-    level = [sha256(b"\x00" + item).digest() for item in items]
+    level = leaves
     while len(level) > 1:
         level = _parents(level)
     return level[0]

@@ -92,6 +92,7 @@ KEPT = {
     "calendars, and what waits": "bulk calendar gap meter meter-gap outage outage-moves parked parked-slot period-due "
     "period-queue period-work releasing request-open settling",
     "with the readings that they were": "reading-was",
+    "what owners have erased": "erased erasing",
 }
 """Tables that are not emptied, and why."""
 
