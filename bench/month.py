@@ -9,6 +9,7 @@ from bench.local_chain import KEY, LocalChain
 from chaincode.contract import ContractError
 from chaincode.registry import Registry
 from node.errors import RefusedError
+from node.gateway.answers import evidence_of, put_reads
 from node.gateway.client import Evidence
 from node.limits import QUERY_ROWS, QUERY_STEPS
 from node.model.block import encode_header
@@ -17,6 +18,7 @@ from node.model.codec import Value, encode
 from node.model.genesis import Genesis, Member
 from node.model.genesis import Token as GenesisToken
 from node.model.keys import SigningKey
+from protos import gateway_pb2 as pb
 
 SLOT_S: Final = 1_800
 SLOTS_PER_DAY: Final = 48
@@ -114,13 +116,14 @@ class CountedNode:
 
     def _proven(self, contract: str, method: str, args: Mapping[str, Any]) -> Evidence:
         ledger = self._chain.ledger
-        _, reads = self._chain.executor.query_proven(contract, method, args, steps=QUERY_STEPS, rows=QUERY_ROWS)
+        value, reads = self._chain.executor.query_proven(contract, method, args, steps=QUERY_STEPS, rows=QUERY_ROWS)
         assert ledger.head_certificate is not None, "no block"
         header, certificate = encode_header(ledger.head), encode_certificate(ledger.head_certificate)
         self.entries += len(reads)
-        length = sum(len(key) + len(value or b"") + sum(map(len, proof)) for key, value, proof in reads)
-        self._count(len(header) + len(certificate) + length)
-        return Evidence(header, certificate, reads)
+        reply = pb.QueryReply(value=encode(value), height=ledger.head.height, header=header, certificate=certificate)
+        put_reads(reply, reads)
+        self._count(reply.ByteSize())
+        return evidence_of(reply)
 
     def _count(self, length: int) -> None:
         self.bytes, self.largest = self.bytes + length, max(self.largest, length)

@@ -283,24 +283,24 @@ class Read(_message.Message):
 
     KEY_FIELD_NUMBER: _builtins.int
     VALUE_FIELD_NUMBER: _builtins.int
-    PROOF_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
     key: _builtins.bytes
     value: _builtins.bytes
     """Absent: the proof shows that there is no such key."""
     @_builtins.property
-    def proof(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
-        """The nodes of the state tree along the key's path, the root first."""
+    def path(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The nodes of the state tree along the key's path, the root first: their places in the reply's `nodes`."""
 
     def __init__(
         self,
         *,
         key: _builtins.bytes = ...,
         value: _builtins.bytes | None = ...,
-        proof: _abc.Iterable[_builtins.bytes] | None = ...,
+        path: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "key", b"key", "proof", b"proof", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "key", b"key", "path", b"path", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__value: _TypeAlias = _typing.Literal["value"]  # noqa: Y015
     _WhichOneofArgType__value: _TypeAlias = _typing.Literal["_value", b"_value"]  # noqa: Y015
@@ -317,16 +317,19 @@ class QueryReply(_message.Message):
     HEADER_FIELD_NUMBER: _builtins.int
     CERTIFICATE_FIELD_NUMBER: _builtins.int
     READS_FIELD_NUMBER: _builtins.int
+    NODES_FIELD_NUMBER: _builtins.int
     value: _builtins.bytes
     height: _builtins.int
     """The head that answered."""
     header: _builtins.bytes
     """Only if asked for: the head's header and certificate, and everything that the query read, each with its
-    proof against the header's state root.
+    proof against the header's state root. Paths share their upper nodes, so each node is sent once.
     """
     certificate: _builtins.bytes
     @_builtins.property
     def reads(self) -> _containers.RepeatedCompositeFieldContainer[Global___Read]: ...
+    @_builtins.property
+    def nodes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
     def __init__(
         self,
         *,
@@ -335,10 +338,11 @@ class QueryReply(_message.Message):
         header: _builtins.bytes = ...,
         certificate: _builtins.bytes = ...,
         reads: _abc.Iterable[Global___Read] | None = ...,
+        nodes: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate", b"certificate", "header", b"header", "height", b"height", "reads", b"reads", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate", b"certificate", "header", b"header", "height", b"height", "nodes", b"nodes", "reads", b"reads", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

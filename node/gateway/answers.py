@@ -1,5 +1,6 @@
 """What a node's answers say to a client, who does not trust it: checked as far as their form goes, or refused."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -9,6 +10,8 @@ from node.model.codec import Value, decode
 from protos import gateway_pb2 as pb
 
 TX_ID_BYTES = 32
+MAX_PATH = 64
+"""Nodes along the path of a key: its hash has so many hexadecimal digits."""
 MAX_DECIMALS = 18
 """Of a token; a node that claims more would have its clients compute without end."""
 _STATES = {pb.StatusReply.UNKNOWN: "unknown", pb.StatusReply.PENDING: "pending", pb.StatusReply.COMMITTED: "committed"}
@@ -124,8 +127,23 @@ def node_info_of(reply: pb.NodeInfoReply) -> NodeInfo:
 
 def evidence_of(reply: pb.QueryReply) -> Evidence:
     """What came with a proven answer."""
-    reads = [(read.key, read.value if read.HasField("value") else None, tuple(read.proof)) for read in reply.reads]
+    nodes = tuple(reply.nodes)
+    reads = []
+    for read in reply.reads:
+        if len(read.path) > MAX_PATH or any(place >= len(nodes) for place in read.path):
+            raise RefusedError("bad-answer", "the proof of an entry names nodes that the node does not send")
+        value = read.value if read.HasField("value") else None
+        reads.append((read.key, value, tuple([nodes[place] for place in read.path])))
     return Evidence(reply.header, reply.certificate, tuple(reads))
+
+
+def put_reads(reply: pb.QueryReply, reads: Iterable[tuple[bytes, bytes | None, Sequence[bytes]]]) -> None:
+    """The node's side of it: (key, encoded value or None, proof) each, into an answer."""
+    places: dict[bytes, int] = {}
+    for key, value, proof in reads:
+        path = [places.setdefault(node, len(places)) for node in proof]
+        reply.reads.add(key=key, value=value, path=path)
+    reply.nodes.extend(places)
 
 
 def block_events(block: pb.BlockEvents) -> BlockEvents:

@@ -23,9 +23,9 @@ from chaincode.registry import Registry
 from node.driver import Driver
 from node.errors import NodeFault, RefusedError
 from node.executor import Executor
+from node.gateway.admission import Admission
 from node.gateway.answers import put_reads
 from node.gateway.certificate import GatewayCertificate
-from node.gateway.admission import Admission
 from node.gateway.codes import NotNowError, retry_ms
 from node.gateway.edge import Accepted, Edge
 from node.gateway.feed import Feed

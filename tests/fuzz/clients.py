@@ -172,8 +172,8 @@ def _answers() -> tuple[bytes, ...]:
     reply = pb.QueryReply(
         value=encode(2), height=1, header=encode_header(ledger.head),
         certificate=encode_certificate(ledger.head_certificate),
-        reads=[pb.Read(key=key, value=value, proof=proof) for key, value, proof in reads],
     )  # fmt: skip
+    answers.put_reads(reply, reads)
     return (reply.SerializeToString(),)
 
 
