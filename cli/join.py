@@ -9,12 +9,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from chaincode.registry import default_registry
 from cli.output import json_option, plain, print_json, print_table, refusals_to_exit_codes
-from node.config import load_config
+from cli.session import fetching_options, open_key, passphrase_told, reader, trusted_roots
+from node.config import Config, load_config
 from node.errors import ConfigError, RefusedError
 from node.gateway.client import addresses_in
 from node.ledger.chain import Ledger
 from node.ledger.store import LevelStore
 from node.model.genesis import load_genesis
+from node.model.keys import Signer
 from node.setup import CONFIG_NAME, DATABASE_NAME
 from node.snapshot.fetch import Verdict
 from node.snapshot.join import JoinPlan, JoinReport
@@ -47,6 +49,7 @@ def _sources(_: click.Context, param: click.Parameter, value: tuple[str, ...]) -
     help="The gateway of a node to fetch from; name several: parts are fetched from all at once.",
 )
 @click.option("--blocks", "blocks_only", is_flag=True, help="Take no snapshot: fetch every block, and execute it.")
+@fetching_options
 @json_option
 @refusals_to_exit_codes
 def join(
@@ -62,14 +65,20 @@ def join(
     Nothing is believed that does not follow from the genesis document; who sends anything else is named and asked no
     more. Cut short, the same command goes on where it was. Older data of the node stay until the new ones are whole.
 
+    State and blocks hold what is not public, and are given to members: with --config the node's own key asks, else
+    --key does.
+
     Example: watt node join --config node.toml --from 10.0.0.5:7401 --from 10.0.0.6:7401
     """
     if data is None and genesis_path is None:
         config = load_config(config_path or Path(CONFIG_NAME))
         data, genesis_path = config.path(config.data_dir), config.path(config.genesis)
+        key: Signer | None = _key_of(config)
     elif config_path is not None or data is None or genesis_path is None:
         raise click.UsageError("give either --config, or --data and --genesis")
-    plan = JoinPlan(data, load_genesis(genesis_path), sources, blocks_only)
+    else:
+        key = reader()
+    plan = JoinPlan(data, load_genesis(genesis_path), sources, blocks_only, key, trusted_roots())
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
@@ -78,6 +87,12 @@ def join(
         print_json(report._asdict())
     else:
         print_table(f"{data} holds", ["what", "value"], _rows(report))
+
+
+def _key_of(config: Config) -> Signer:
+    """The node's own."""
+    passphrase_file = config.path(config.passphrase_file) if config.passphrase_file else passphrase_told()
+    return open_key(config.path(config.key_file), passphrase_file)
 
 
 @click.command()

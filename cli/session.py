@@ -115,6 +115,12 @@ def node_option(command: C) -> C:
     return _nodes_option(ca_option(reading(_passphrase_option(exposed=False)(command))))
 
 
+def fetching_options(command: C) -> C:
+    """A command that is told otherwise whom to ask: --ca, and --key with --passphrase-file to read with."""
+    key = _key_option("The key file to read with.", exposed=False)
+    return ca_option(key(_passphrase_option(exposed=False)(command)))
+
+
 def signing_options(command: C) -> C:
     """A command that signs: --node, --ca, --key, --passphrase-file and --receipt."""
     return _nodes_option(ca_option(key_option(passphrase_option(receipt_option(command)))))
@@ -131,21 +137,23 @@ def ask(nodes: Sequence[str], use: Callable[[Client], Awaitable[T]]) -> T:
 
     Raises RefusedError: what ``use`` does, and of the key and the certificates that the command was told.
     """
-    reader, roots = _reader(), _roots()
+    key, roots = reader(), trusted_roots()
     try:
-        return run_client(nodes, use, reader, roots)
+        return run_client(nodes, use, key, roots)
     except RefusedError as error:
         if error.code not in _READ_ADVICE:
             raise
         raise RefusedError(error.code, f"{error.message}; {_READ_ADVICE[error.code]}") from error
 
 
-def _reader() -> Signer | None:
+def reader() -> Signer | None:
+    """The key that the running command is to read with."""
     key_file = _told().get(_KEY)
-    return None if key_file is None else open_key(key_file, _told().get(_PASSPHRASE))
+    return None if key_file is None else open_key(key_file, passphrase_told())
 
 
-def _roots() -> bytes | None:
+def trusted_roots() -> bytes | None:
+    """The certificates that the running command is to trust."""
     path = _told().get(_ROOTS)
     return None if path is None else load_roots(path)
 
@@ -154,6 +162,12 @@ def use_ca(path: Path) -> None:
     """The certificates of those who vouch for gateways, for a command that was told none."""
     if _told().get(_ROOTS) is None:
         _told()[_ROOTS] = path
+
+
+def passphrase_told() -> Path | None:
+    """The file that the running command's --passphrase-file names."""
+    path: Path | None = _told().get(_PASSPHRASE)
+    return path
 
 
 def _told() -> dict[str, Any]:

@@ -26,7 +26,7 @@ from node.limits import MAX_SERVED_BLOCKS, SNAPSHOT_BLOCKS
 from node.model.block import decode_header
 from node.model.epoch import Boundary, decode_boundary
 from node.model.genesis import Genesis
-from node.model.keys import verify
+from node.model.keys import Signer, verify
 from node.setup import DATABASE_NAME
 from node.snapshot.fetch import AskChunk, AskList, Fetch, Listing, Source, Stage, Verdict
 from node.snapshot.follow import Follow
@@ -47,12 +47,16 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @dataclass(frozen=True)
 class JoinPlan:
-    """``data``: the node's data directory; ``sources``: gateway addresses; ``blocks_only``: take no snapshot."""
+    """``data``: the node's data directory; ``sources``: gateway addresses; ``blocks_only``: take no snapshot;
+    ``reader``: the member's key, since blocks and state are not for everybody; ``roots``: certificates (PEM) of those
+    who vouch for gateways, None: the gateways are plain."""
 
     data: Path
     genesis: Genesis
     sources: tuple[str, ...]
     blocks_only: bool = False
+    reader: Signer | None = None
+    roots: bytes | None = None
 
 
 class Watcher(Protocol):
@@ -124,7 +128,8 @@ class _Join:
     async def run(self) -> JoinReport:
         began = time.monotonic()
         if not self._staging.is_complete:
-            async with Remote() as remote:
+            plan = self._plan
+            async with Remote(plan.reader, plan.genesis.chain, plan.roots) as remote:
                 fetch = Fetch(self._plan.sources, self._trust, self._staging, self._staging.preferred)
                 ledger = await self._state(remote, fetch)
                 await self._to_the_head(remote, ledger, list(fetch.sources.values()))
