@@ -168,6 +168,9 @@ def config_fault(config: Config) -> str | None:
         return f"`log.format` is one of {', '.join(FORMATS)}"
     if not 1 <= config.limits.mempool_transactions <= 1_000_000:
         return "`limits.mempool_transactions` is between 1 and 1000000"
+    for name in ("sender_transactions_per_second", "member_transactions_per_second"):
+        if not 1 <= getattr(config.limits, name) <= 1_000_000:
+            return f"`limits.{name}` is between 1 and 1000000"
     if not 1 <= config.limits.verify_workers <= 64:
         return "`limits.verify_workers` is between 1 and 64"
     return None

@@ -110,6 +110,23 @@ TRANSACTIONS_PER_SECOND = 10_000
 TRANSACTIONS_BURST = 20_000
 PACED_CONNECTIONS = 4096
 
+# Handing in transactions: new connections of an address, bad signatures of a connection, and how many of one that has
+# shown no good ones are checked at a time. A sender's and a member's limits, unless the configuration says otherwise,
+# and for how many seconds they may save them up. So many refusals are held back at a time, and for how long.
+CONNECTIONS_PER_SECOND = 20
+CONNECTIONS_BURST = 512
+PACED_ADDRESSES = 4096
+BAD_SIGNATURES_PER_SECOND = 1
+BAD_SIGNATURES_BURST = 16
+UNPROVEN_SIGNATURES = 32
+SENDER_TRANSACTIONS_PER_SECOND = 100
+SENDER_BURST_SECONDS = 10
+MEMBER_TRANSACTIONS_PER_SECOND = 2_000
+MEMBER_BURST_SECONDS = 5
+PACED_SENDERS = 65_536
+TARPIT_CALLS = 128
+TARPIT_SECONDS = 1.0
+
 # The operator's socket (``node/control.py``): requests are a line, connections few and short.
 CONTROL_REQUEST_BYTES = 64 * 1024
 CONTROL_CONNECTIONS = 8

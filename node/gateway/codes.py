@@ -16,10 +16,11 @@ RETRY_MS: Final = {
     "mempool-full": 250,
     "busy": 100,
     "too-fast": 100,
+    "too-many-connections": 1000,
     "too-many-subscribers": 1000,
     "too-many-waiters": 1000,
 }
-"""Codes that mean "not now", and how long to wait before the next attempt."""
+"""Codes that mean "not now", and how long to wait before the next attempt if the refusal does not say itself."""
 
 _STATUS: Final = {
     "bad-signature": grpc.StatusCode.UNAUTHENTICATED,
@@ -73,7 +74,7 @@ async def abort(context: "grpc.aio.ServicerContext[object, object]", error: Refu
     """End the call with a refusal."""
     metadata: tuple[tuple[str, str], ...] = ((CODE_KEY, error.code),)
     if error.code in RETRY_MS:
-        metadata += ((RETRY_KEY, str(RETRY_MS[error.code])),)
+        metadata += ((RETRY_KEY, str(retry_ms(error))),)
     await context.abort(status_of(error.code), error.message, metadata)
 
 
@@ -83,6 +84,11 @@ class NotNowError(RefusedError):
     def __init__(self, code: str, message: str, retry_ms: int) -> None:
         super().__init__(code, message)
         self.retry_ms = retry_ms
+
+
+def retry_ms(error: RefusedError) -> int:
+    """How long a client is told to wait; 0 if it need not come again."""
+    return error.retry_ms if isinstance(error, NotNowError) else RETRY_MS.get(error.code, 0)
 
 
 def error_from(failure: grpc.aio.AioRpcError) -> RefusedError:

@@ -1,21 +1,29 @@
 """What a gateway checks before a transaction costs anybody else anything, cheapest first.
 
-Size and form; chain; not expired; contract, method and arguments; sender; nonce; room; signature. All but the last look
-at one transaction; signatures go to the verifier together. Passing proves nothing: the same is checked in the block,
-but for room, and for whether anybody knows the sender.
+Size and form; chain; not expired; contract, method and arguments; sender; nonce; room; the sender's and its member's
+share; signature. All but the last look at one transaction; signatures go to the verifier together, as far as the
+connection has earned it (``admission.py``). Passing proves nothing: the same is checked in the block, but for room,
+shares, and whether anybody knows the sender.
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from chaincode.contract import ContractError
 from chaincode.registry import Registry
 from node.driver import Driver
-from node.errors import RefusedError
+from node.errors import NoRoomError, RefusedError
+from node.gateway.admission import Admission
+from node.gateway.codes import NotNowError
+from node.gateway.pace import retry_ms_of
 from node.mempool import Mempool
 from node.model.genesis import Genesis
 from node.model.transaction import Transaction, decode_transaction
 from node.verifier import Verifier
+
+CHUNK_MS: Final = 20
+"""What a chunk of signatures takes, about: how long to wait if too many are before one's own."""
+Candidate: TypeAlias = tuple[int, Transaction]
 
 
 class Accepted(NamedTuple):
@@ -36,6 +44,7 @@ class Edge:
         verifier: Verifier,
         driver: Driver,
         now: Callable[[], int],
+        admission: Admission,
     ) -> None:
         self._chain = genesis.chain
         self._registry = registry
@@ -43,41 +52,94 @@ class Edge:
         self._verifier = verifier
         self._driver = driver
         self._now = now
+        self._admission = admission
 
-    async def accept(self, raws: Sequence[bytes]) -> Accepted:
-        """Check transactions and put the good ones into the mempool.
+    async def accept(self, raws: Sequence[bytes], peer: str) -> Accepted:
+        """Check transactions that the connection ``peer`` brings and put the good ones into the mempool.
 
         The refusals' codes: "oversize", "malformed", "non-canonical", "bad-nonce", "bad-expiry", "bad-sender",
         "bad-chain" (form); "wrong-chain"; "expired"; "unknown-contract", "unknown-method", "bad-args"; "duplicate",
-        "unknown-sender", "nonce-used", "nonce-out-of-window", "mempool-full"; "bad-signature".
-        Raises RefusedError("busy").
+        "unknown-sender", "nonce-used", "nonce-out-of-window", "mempool-full", "too-fast"; "bad-signature". Those that
+        mean "not now" are NotNowError. Raises NotNowError("busy").
         """
         refused: dict[int, RefusedError] = {}
-        candidates: list[tuple[int, Transaction]] = []
-        now = self._now()
-        for index, raw in enumerate(raws):
-            try:
-                candidates.append((index, self._check(raw, now)))
-            except RefusedError as error:
-                refused[index] = error
-        right = await self._verifier.check_for_client([tx for _, tx in candidates])
-        signed: list[tuple[int, Transaction]] = []
-        for (index, tx), is_right in zip(candidates, right, strict=True):
-            if is_right:
-                signed.append((index, tx))
-            else:
-                refused[index] = RefusedError("bad-signature", "the signature is not the sender's over these bytes")
+        candidates = self._in_form(raws, refused)
+        signed = await self._signed(self._within_share(candidates, refused), peer, refused)
         answers = self._driver.submit_all([tx for _, tx in signed]) if signed else []
         accepted: list[Transaction] = []
         for (index, tx), refusal in zip(signed, answers, strict=True):
             if refusal is None:
+                self._admission.charge(tx)
                 accepted.append(tx)
             else:
-                refused[index] = refusal
+                self._refuse(refused, index, tx, refusal)
         return Accepted(accepted, refused)
 
-    def _check(self, raw: bytes, now: int) -> Transaction:
-        tx = decode_transaction(raw)
+    def _in_form(self, raws: Sequence[bytes], refused: dict[int, RefusedError]) -> list[Candidate]:
+        candidates: list[Candidate] = []
+        now = self._now()
+        for index, raw in enumerate(raws):
+            tx = None
+            try:
+                tx = decode_transaction(raw)
+                self._check(tx, now)
+                candidates.append((index, tx))
+            except RefusedError as error:
+                self._refuse(refused, index, tx, error)
+        return candidates
+
+    def _within_share(self, candidates: list[Candidate], refused: dict[int, RefusedError]) -> list[Candidate]:
+        answers = self._admission.within_share([tx for _, tx in candidates])
+        within: list[Candidate] = []
+        for (index, tx), refusal in zip(candidates, answers, strict=True):
+            if refusal is None:
+                within.append((index, tx))
+            else:
+                self._refuse(refused, index, tx, refusal)
+        return within
+
+    async def _signed(
+        self, candidates: list[Candidate], peer: str, refused: dict[int, RefusedError]
+    ) -> list[Candidate]:
+        if self._admission.trusts(peer):
+            return await self._checked(candidates, peer, refused)
+        signed: list[Candidate] = []
+        async with self._admission.lock(peer):
+            while candidates:
+                delay_s = self._admission.delay_s(peer)
+                if delay_s:
+                    for index, tx in candidates:
+                        text = "bad signatures came over this connection"
+                        self._refuse(refused, index, tx, NotNowError("too-fast", text, retry_ms_of(delay_s)))
+                    break
+                some = self._admission.proven(peer)
+                signed += await self._checked(candidates[:some], peer, refused)
+                candidates = candidates[some:]
+        return signed
+
+    async def _checked(
+        self, candidates: list[Candidate], peer: str, refused: dict[int, RefusedError]
+    ) -> list[Candidate]:
+        try:
+            right = await self._verifier.check_for_client([tx for _, tx in candidates])
+        except RefusedError as error:
+            raise NotNowError(error.code, error.message, CHUNK_MS * self._verifier.waiting_chunks) from error
+        self._admission.checked(peer, right)
+        for (index, _), is_right in zip(candidates, right, strict=True):
+            if not is_right:
+                text = "the signature is not the sender's over these bytes"
+                self._refuse(refused, index, None, RefusedError("bad-signature", text))
+        return [candidate for candidate, is_right in zip(candidates, right, strict=True) if is_right]
+
+    def _refuse(
+        self, refused: dict[int, RefusedError], index: int, tx: Transaction | None, error: RefusedError
+    ) -> None:
+        if isinstance(error, NoRoomError):
+            error = NotNowError(error.code, error.message, self._admission.no_room(error.ahead))
+        self._admission.note(tx, error.code)
+        refused[index] = error
+
+    def _check(self, tx: Transaction, now: int) -> None:
         payload = tx.payload
         if payload.chain != self._chain:
             raise RefusedError("wrong-chain", f"signed for chain {payload.chain.hex()[:16]}, this is another")
@@ -88,4 +150,3 @@ class Edge:
         except ContractError as error:
             raise RefusedError(error.code, error.message) from error
         self._mempool.check(tx, now)
-        return tx

@@ -17,8 +17,8 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 
 from node.errors import NodeFault, RefusedError
-from node.gateway.codes import abort
-from node.gateway.pace import Pace
+from node.gateway.codes import NotNowError, abort
+from node.gateway.pace import Connections, Pace, retry_ms_of
 from node.limits import CALLS_BURST, CALLS_PER_SECOND, PACED_CONNECTIONS, SUBSCRIBER_PATIENCE_SECONDS
 from node.model.keys import verify
 from node.model.read import READ_KEY, SIGNED_CALLS, check_read
@@ -55,7 +55,8 @@ class Guard(grpc.aio.ServerInterceptor):
         self._chain = chain
         self._patience_s = patience_s
         self._wrapped: dict[str, Handler] = {}
-        self._pace = Pace(CALLS_PER_SECOND, CALLS_BURST, PACED_CONNECTIONS)
+        self._pace: Pace[str] = Pace(CALLS_PER_SECOND, CALLS_BURST, PACED_CONNECTIONS)
+        self._connections = Connections()
 
     async def intercept_service(
         self,
@@ -86,6 +87,7 @@ class Guard(grpc.aio.ServerInterceptor):
 
         async def call(request: Any, context: Context) -> Any:
             try:
+                self._connections.meet(context.peer())
                 if paced:
                     self._keep_pace(context.peer())
                 return await behaviour(_checked(self._heard(request, method, context)), context)
@@ -95,8 +97,10 @@ class Guard(grpc.aio.ServerInterceptor):
         return call
 
     def _keep_pace(self, peer: str) -> None:
-        if self._pace.delay_s(peer):
-            raise RefusedError("too-fast", f"more than {CALLS_PER_SECOND} questions a second over one connection")
+        delay_s = self._pace.delay_s(peer)
+        if delay_s:
+            text = f"more than {CALLS_PER_SECOND} questions a second over one connection"
+            raise NotNowError("too-fast", text, retry_ms_of(delay_s))
         self._pace.spend(peer, 1)
 
     def _heard(self, request: Any, method: str, context: Context) -> Any:
@@ -114,6 +118,7 @@ class Guard(grpc.aio.ServerInterceptor):
     def _streaming(self, behaviour: Callable[..., Any], method: str) -> Callable[..., Any]:
         async def call(request: Any, context: Context) -> None:
             try:
+                self._connections.meet(context.peer())
                 if isinstance(request, AsyncIterator):
                     checked = _checked_all(request)
                 else:

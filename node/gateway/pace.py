@@ -1,12 +1,18 @@
-"""How much a client may ask for at once: buckets that fill with time and are emptied by use."""
+"""How much may be asked for at once: buckets that fill with time and are emptied by use."""
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
+
+from node.gateway.codes import NotNowError
+from node.limits import CONNECTIONS_BURST, CONNECTIONS_PER_SECOND, PACED_ADDRESSES, PACED_CONNECTIONS
+
+Who = TypeVar("Who", bound=Hashable)
 
 
-class Pace:
-    """One bucket for each peer. What is used may overdraw a bucket; then nothing is given until it has filled again.
+class Pace(Generic[Who]):
+    """One bucket for each who asks. What is used may overdraw it; then nothing is given until it has filled again.
 
     ``per_second``: how fast a bucket fills; ``burst``: what a full one holds; ``peers``: how many are kept, those
     not used for longest being forgotten.
@@ -19,22 +25,53 @@ class Pace:
         self._burst = burst
         self._peers = peers
         self._clock = clock
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._buckets: OrderedDict[Who, tuple[float, float]] = OrderedDict()
 
-    def delay_s(self, peer: str) -> float:
+    def delay_s(self, peer: Who) -> float:
         """How long the peer has to wait until it is given anything; 0 if it need not."""
-        return max(0.0, -self._level(peer) / self._per_second)
+        return max(0.0, -self.level(peer) / self._per_second)
 
-    def spend(self, peer: str, amount: float) -> None:
+    def spend(self, peer: Who, amount: float) -> None:
         """The peer uses so much."""
-        self._buckets[peer] = (self._level(peer) - amount, self._clock())
+        self._buckets[peer] = (self.level(peer) - amount, self._clock())
         self._buckets.move_to_end(peer)
         if len(self._buckets) > self._peers:
             self._buckets.popitem(last=False)
 
+    def level(self, peer: Who) -> float:
+        """What the peer may use at once; below 0 if it has overdrawn."""
+        level, at = self._buckets.get(peer, (self._burst, 0.0))
+        return min(self._burst, level + (self._clock() - at) * self._per_second)
+
     def __len__(self) -> int:
         return len(self._buckets)
 
-    def _level(self, peer: str) -> float:
-        level, at = self._buckets.get(peer, (self._burst, 0.0))
-        return min(self._burst, level + (self._clock() - at) * self._per_second)
+
+class Connections:
+    """Whoever is told to slow down could come back over another connection: an address opens so many a second."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._met: OrderedDict[str, None] = OrderedDict()
+        self._pace: Pace[str] = Pace(CONNECTIONS_PER_SECOND, CONNECTIONS_BURST, PACED_ADDRESSES, clock)
+
+    def meet(self, peer: str) -> None:
+        """A call comes over the connection ``peer``, as gRPC names it: address and port.
+
+        Raises NotNowError("too-many-connections") if it is new, and its address has opened too many.
+        """
+        if peer in self._met:
+            return
+        address = peer.rpartition(":")[0]
+        delay_s = self._pace.delay_s(address)
+        if delay_s:
+            text = f"more than {CONNECTIONS_PER_SECOND} new connections a second from one address"
+            raise NotNowError("too-many-connections", text, retry_ms_of(delay_s))
+        self._pace.spend(address, 1)
+        self._met[peer] = None
+        if len(self._met) > PACED_CONNECTIONS:
+            self._met.popitem(last=False)
+
+
+def retry_ms_of(delay_s: float) -> int:
+    """A delay as clients are told it: at least a millisecond, and rounded up, so that it is over when they come."""
+    return max(1, int(delay_s * 1000) + 1)

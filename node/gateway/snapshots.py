@@ -38,7 +38,7 @@ class SnapshotService(pb_grpc.SnapshotsServicer):
         self._chain = chain
         self._ledger = ledger
         self._shelf = shelf
-        self._bytes = Pace(SERVED_BYTES_PER_SECOND, SERVED_BYTES_BURST, 1)
+        self._bytes: Pace[str] = Pace(SERVED_BYTES_PER_SECOND, SERVED_BYTES_BURST, 1)
 
     async def List(self, request: pb.SnapshotsRequest, context: Context) -> pb.SnapshotsReply:
         self._keep_pace()

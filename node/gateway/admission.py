@@ -1,0 +1,182 @@
+"""Who may hand in how much at this gateway, in transactions and bytes a second, and who has to wait how long.
+
+Whom a transaction is charged to depends on what is known of it. Before its signature is checked, only of the connection
+that brought it: whoever it claims to be from pays nothing for a forgery. Once it is in the pool, its sender and their
+member pay as well. Those who have used up what they have are refused before the check, which is what is scarce.
+
+Bad signatures are charged dearly, and to the connection alone. Until a connection has shown good ones, few of its
+signatures are checked at a time, one request after the other; one bad signature, and it begins anew.
+"""
+
+import asyncio
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from node.config import Limits
+from node.gateway.codes import NotNowError
+from node.gateway.pace import Pace, retry_ms_of
+from node.limits import (
+    BAD_SIGNATURES_BURST,
+    BAD_SIGNATURES_PER_SECOND,
+    CALLS_BURST,
+    CALLS_PER_SECOND,
+    MAX_BULK_TRANSACTIONS,
+    MEMBER_BURST_SECONDS,
+    PACED_CONNECTIONS,
+    PACED_SENDERS,
+    SENDER_BURST_SECONDS,
+    TARPIT_CALLS,
+    TARPIT_SECONDS,
+    TRANSACTIONS_BURST,
+    TRANSACTIONS_PER_SECOND,
+    UNPROVEN_SIGNATURES,
+)
+from node.mempool import Mempool
+from node.model.transaction import Transaction
+
+BYTES_OF_A_UNIT: Final = 4096
+ITEMS_OF_A_UNIT: Final = 10
+DRAIN_WINDOW_S: Final = 0.5
+RETRY_S: Final = (0.05, 5.0)
+"""Within which bounds a client is told to wait for room in the pool."""
+
+
+def units(tx: Transaction) -> int:
+    """What a transaction counts for: one, or as many as it has 4 KiB or ten items, if that is more."""
+    return max(1, len(tx.raw) // BYTES_OF_A_UNIT, tx.items // ITEMS_OF_A_UNIT)
+
+
+class _Connection:
+    """``proven``: how many signatures are checked at a time; ``lock``: held while they are, until it is trusted."""
+
+    __slots__ = ("lock", "proven")
+
+    def __init__(self) -> None:
+        self.proven = UNPROVEN_SIGNATURES
+        self.lock = asyncio.Lock()
+
+
+class Admission:
+    """The accounts of one gateway. ``limits``: the operator's, for senders and members."""
+
+    def __init__(self, pool: Mempool, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
+        self._pool = pool
+        sender, member = limits.sender_transactions_per_second, limits.member_transactions_per_second
+        self._calls: Pace[str] = Pace(CALLS_PER_SECOND, CALLS_BURST, PACED_CONNECTIONS, clock)
+        self._brought: Pace[str] = Pace(TRANSACTIONS_PER_SECOND, TRANSACTIONS_BURST, PACED_CONNECTIONS, clock)
+        self._bad: Pace[str] = Pace(BAD_SIGNATURES_PER_SECOND, BAD_SIGNATURES_BURST, PACED_CONNECTIONS, clock)
+        self._senders: Pace[bytes] = Pace(sender, sender * SENDER_BURST_SECONDS, PACED_SENDERS, clock)
+        self._members: Pace[str] = Pace(member, member * MEMBER_BURST_SECONDS, PACED_SENDERS, clock)
+        self._connections: OrderedDict[str, _Connection] = OrderedDict()
+        self._held = 0
+        self._clock = clock
+        self._drained = (clock(), pool.gone)
+        self._drain_per_s = 0.0
+        self.refused: Counter[tuple[str, str]] = Counter()
+        """(member that the sender belongs to, code) to how many transactions since the start."""
+
+    def delay_s(self, peer: str) -> float:
+        """How long a connection has to wait until anything that it brings is looked at."""
+        return max(self._brought.delay_s(peer), self._bad.delay_s(peer))
+
+    def bring(self, peer: str, raws: Sequence[bytes]) -> None:
+        """A connection brings transactions: charged to it, whatever they are."""
+        self._brought.spend(peer, max(len(raws), sum(map(len, raws)) >> 10))
+
+    async def call(self, peer: str, raws: Sequence[bytes]) -> None:
+        """A call with transactions begins. Raises NotNowError("too-fast").
+
+        A refusal is held back for a while, as long as not too many are: who asks at once again costs less so.
+        """
+        delay_s = max(self.delay_s(peer), self._calls.delay_s(peer))
+        if not delay_s:
+            self._calls.spend(peer, 1)
+            self.bring(peer, raws)
+            return
+        if self._held < TARPIT_CALLS:
+            self._held += 1
+            try:
+                await asyncio.sleep(min(delay_s, TARPIT_SECONDS))
+            finally:
+                self._held -= 1
+            delay_s = max(self.delay_s(peer), self._calls.delay_s(peer))
+        raise NotNowError("too-fast", "this connection has brought more than its share", retry_ms_of(delay_s))
+
+    def within_share(self, transactions: Sequence[Transaction]) -> list[NotNowError | None]:
+        """Of transactions whose signatures are not checked: which would be beyond the share of their sender or member.
+
+        They are counted together and charged to nobody.
+        """
+        claimed: Counter[bytes | str] = Counter()
+        answers: list[NotNowError | None] = []
+        for tx in transactions:
+            sender, member = tx.payload.sender, self._member(tx)
+            lacking = claimed[sender] - self._senders.level(sender), claimed[member] - self._members.level(member)
+            if max(lacking) > 0:
+                answers.append(self._beyond(tx))
+            else:
+                claimed[sender] += units(tx)
+                claimed[member] += units(tx)
+                answers.append(None)
+        return answers
+
+    def charge(self, tx: Transaction) -> None:
+        """A transaction is signed rightly and in the pool: its sender and its member pay for it."""
+        self._senders.spend(tx.payload.sender, units(tx))
+        self._members.spend(self._member(tx), units(tx))
+
+    def trusts(self, peer: str) -> bool:
+        """Whether a connection has shown so many good signatures that no more heed is paid."""
+        return self._connection(peer).proven >= MAX_BULK_TRANSACTIONS
+
+    def lock(self, peer: str) -> asyncio.Lock:
+        """Held while signatures of a connection are checked that is not trusted."""
+        return self._connection(peer).lock
+
+    def proven(self, peer: str) -> int:
+        """How many signatures of a connection are checked before the next ones are looked at."""
+        return self._connection(peer).proven
+
+    def checked(self, peer: str, answers: Sequence[bool]) -> None:
+        """What came of checking signatures that a connection brought."""
+        connection = self._connection(peer)
+        bad = answers.count(False)
+        if bad:
+            self._bad.spend(peer, bad)
+            connection.proven = UNPROVEN_SIGNATURES
+        else:
+            connection.proven = min(MAX_BULK_TRANSACTIONS, connection.proven + len(answers))
+
+    def no_room(self, ahead: int) -> int:
+        """How long to wait, ms, until so many have left the pool, as fast as they leave it now."""
+        now = self._clock()
+        since, gone = self._drained
+        if now - since >= DRAIN_WINDOW_S:
+            self._drain_per_s = (self._pool.gone - gone) / (now - since)
+            self._drained = (now, self._pool.gone)
+        wait_s = ahead / self._drain_per_s if self._drain_per_s else RETRY_S[1] / 5
+        return retry_ms_of(min(RETRY_S[1], max(RETRY_S[0], wait_s)))
+
+    def note(self, tx: Transaction | None, code: str) -> None:
+        """A transaction was refused; None if not even its sender is known."""
+        member = "" if tx is None else self._pool.member_of(tx.payload.sender)
+        self.refused[member or "", code] += 1
+
+    def _beyond(self, tx: Transaction) -> NotNowError:
+        sender, member = tx.payload.sender, self._member(tx)
+        wait_s = max(self._senders.delay_s(sender), self._members.delay_s(member), RETRY_S[0])
+        slow = "sender" if self._senders.level(sender) <= self._members.level(member) else "member"
+        return NotNowError("too-fast", f"this {slow} has handed in more than its share", retry_ms_of(wait_s))
+
+    def _member(self, tx: Transaction) -> str:
+        return self._pool.member_of(tx.payload.sender) or ""
+
+    def _connection(self, peer: str) -> _Connection:
+        connection = self._connections.get(peer)
+        if connection is None:
+            connection = self._connections[peer] = _Connection()
+            if len(self._connections) > PACED_CONNECTIONS:
+                self._connections.popitem(last=False)
+        return connection
