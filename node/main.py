@@ -17,6 +17,7 @@ from typing import TypeAlias
 from node.backup import Backups
 from node.consensus.messages import Evidence, Message
 from node.driver import Driver
+from node.eraser import Eraser
 from node.errors import ConfigError, NodeFault
 from node.evidence import EvidenceFiles
 from node.executor import Executor
@@ -109,6 +110,7 @@ class Node:
         )
         shelf = Shelf(config.path(config.data_dir) / SNAPSHOTS_NAME)
         self._maker = Maker(opened.store, opened.ledger, shelf, self._fail)
+        self._eraser = Eraser(opened.store, opened.ledger, shelf, lambda: self._maker.is_busy, self._fail)
         self._admission = Admission(pool, config.limits)
         backend = Backend(
             genesis=identity.genesis,
@@ -155,6 +157,7 @@ class Node:
             await self._transport.stop()
             await self._verifier.stop()
             await self._maker.stop()
+            await self._eraser.stop()
             await asyncio.to_thread(self._backups.stop)
             self._opened.vote_log.close()
             self._opened.store.close()
@@ -182,6 +185,7 @@ class Node:
         self._whose.committed(execution.changes)
         self._feed.committed(execution)
         self._maker.committed()
+        self._eraser.committed(execution)
         self._watch.stored(len(execution.transactions))
         if tx_log.isEnabledFor(logging.DEBUG):
             for receipt in execution.receipts:

@@ -14,12 +14,13 @@ from node.model.certificate import encode_certificate
 
 
 def block_reply(ledger: Ledger, first: int) -> BlockReply | None:
-    """The stored blocks from height ``first`` on, as many as fit; None if there is none."""
+    """The stored blocks from height ``first`` on, as many as fit; None if there is none. It ends before one of which
+    something was erased, which nobody could execute: who needs it joins anew, by a snapshot."""
     blocks: list[tuple[bytes, bytes, bytes]] = []
     size = 0
     for height in range(first, first + MAX_REPLY_BLOCKS):
         block, certificate = ledger.block(height), ledger.certificate(height)
-        if block is None or certificate is None or size >= MAX_REPLY_BYTES:
+        if block is None or certificate is None or size >= MAX_REPLY_BYTES or not ledger.is_whole(height):
             break
         entry = (encode_header(block.header), block.body, encode_certificate(certificate))
         size += sum(len(part) for part in entry)

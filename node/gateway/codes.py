@@ -38,6 +38,7 @@ _STATUS: Final = {
     "no-block": grpc.StatusCode.NOT_FOUND,
     "below-base": grpc.StatusCode.NOT_FOUND,
     "no-snapshot": grpc.StatusCode.NOT_FOUND,
+    "erased": grpc.StatusCode.FAILED_PRECONDITION,
     "slow-subscriber": grpc.StatusCode.ABORTED,
     "stopping": grpc.StatusCode.UNAVAILABLE,
     "internal": grpc.StatusCode.INTERNAL,

@@ -31,6 +31,13 @@ def require_above_base(ledger: Ledger, height: int) -> None:
         raise RefusedError("below-base", message)
 
 
+def require_whole(ledger: Ledger, height: int) -> None:
+    """Raises RefusedError("erased") for a block that cannot be executed again."""
+    if not ledger.is_whole(height):
+        why = "readings in it have been erased: take a snapshot of a later block, with `watt node join`"
+        raise RefusedError("erased", f"block {height} cannot be executed again, {why}")
+
+
 class SnapshotService(pb_grpc.SnapshotsServicer):
     """The calls. ``chain``: the chain's id."""
 
@@ -71,12 +78,15 @@ class SnapshotService(pb_grpc.SnapshotsServicer):
         if not 0 < request.first <= head:
             raise RefusedError("no-block", f"no block {request.first}; the head is {head}")
         require_above_base(self._ledger, request.first)
+        require_whole(self._ledger, request.first)
         self._keep_pace()
         reply = pb.BlocksReply()
         size = 0
         for height in range(request.first, min(head, request.first + min(request.count, MAX_SERVED_BLOCKS) - 1) + 1):
             block, certificate = self._ledger.block(height), self._ledger.certificate(height)
-            if block is None or certificate is None or (reply.blocks and size + len(block.body) > MAX_SERVED_BYTES):
+            if block is None or certificate is None or not self._ledger.is_whole(height):
+                break
+            if reply.blocks and size + len(block.body) > MAX_SERVED_BYTES:
                 break
             size += len(block.body)
             reply.blocks.add(
