@@ -80,6 +80,9 @@ def check_bundle(sources: Mapping[str, tuple[str, str]]) -> None:
     try:
         for name, (path, text) in sources.items():
             _checked[name] = check_source(name, path, text)
+            for use in _checked[name].uses:
+                if use.startswith(BUNDLES) and use not in sources:
+                    raise CheckError(f"{path}: imports {use.rpartition('.')[2]}, which is not there")
         check_modules(list(sources))
     except CheckError:
         _forget(sources)

@@ -49,14 +49,15 @@ class Machine:
         self.evidence_against: list[int] = []
 
     def start(self) -> None:
-        ledger = Ledger.open(self.disk.store, self.net.genesis, REGISTRY)
+        registry = self.net.registry_of(self.name)
+        ledger = Ledger.open(self.disk.store, self.net.genesis, registry)
         epoch = ledger.epoch_at(ledger.head.height + 1)
         lost = first_records(Memory.LOST)
         log, records = VoteLog.open(
             self.disk, self.net.genesis.chain, epoch.number, lost_records=lost, salt=lambda size: b"s" * size
         )
         self.ledger = ledger
-        executor = Executor(ledger, REGISTRY, self.net.genesis)
+        executor = Executor(ledger, registry, self.net.genesis)
         self.driver = Driver(
             *(self.net.genesis, self.name, verify, ledger, executor, Mempool(ledger), log, records, self)
         )
@@ -117,8 +118,12 @@ class Machine:
 class EpochNet:
     """The members of the genesis, running and past their recall, and whoever is added."""
 
-    def __init__(self, *others: str, clock_ms: int = 1_000_000) -> None:
+    def __init__(
+        self, *others: str, clock_ms: int = 1_000_000, registry_of: Callable[[str], Registry] = lambda name: REGISTRY
+    ) -> None:
+        """``registry_of``: what a machine has installed."""
         self.genesis = make_genesis()
+        self.registry_of = registry_of
         self.clock_ms = clock_ms
         self.queue: deque[tuple[str, str, Message]] = deque()
         self.sent: list[tuple[str, str, Message]] = []
@@ -173,17 +178,17 @@ class EpochNet:
                 machine.use(lambda driver: driver.tick())
             self.deliver()
 
-    def call(self, admin: str, method: str, via: str = "ada", **args: Any) -> None:
+    def call(self, admin: str, method: str, via: str = "ada", *, contract: str = "governance", **args: Any) -> None:
         """A transaction of an admin, given to a node; not waited for."""
-        tx = self.transaction(admin, method, **args)
+        tx = self.transaction(admin, method, contract, **args)
         self[via].use(lambda driver: driver.submit(tx))
         self.deliver()
 
-    def transaction(self, admin: str, method: str, **args: Any) -> Transaction:
+    def transaction(self, admin: str, method: str, contract: str = "governance", **args: Any) -> Transaction:
         """The admin's next one."""
         self._nonces[admin] = nonce = self._nonces.get(admin, 0) + 1
         key = key_of(f"admin of {admin}")
-        return sign_transaction(key, self.genesis.chain, nonce, "governance", method, args, FOREVER)
+        return sign_transaction(key, self.genesis.chain, nonce, contract, method, args, FOREVER)
 
     def block(self, via: str = "ada") -> None:
         """Something to be ordered: an approval of what nobody has proposed."""
