@@ -17,14 +17,19 @@ COMMANDS: Final[Commands] = {
         "cli.wallet_moves:disconnect",
         "A device hangs nowhere from a slot on, until it is connected again.",
     ),
+    "enrol": ("cli.enrol:enrol", "Make this device's key, and name it to the network by a code."),
     "forecast": ("cli.admin_budgets:forecast", "Say what a device is expected to spend in a billing period."),
     "grant": ("cli.wallet_requests:grant", "Give what a device asks for, or a part of it."),
+    "init": ("cli.wallet_trust:init", "Make a wallet's home: with it no node need be trusted."),
     "new": ("cli.wallet_keys:new", "Make a key and write it to a file, encrypted under a passphrase."),
     "order": ("cli.wallet_orders:order", "Place an order for a device: buy or sell energy in a slot."),
     "orders": ("cli.wallet_orders:orders", "List a device's orders, newest first."),
+    "passphrase": ("cli.key_changes:passphrase", "Seal a key file under another passphrase."),
     "replace": ("cli.wallet_orders:replace", "Take back what is open of an order and place another one."),
     "request": ("cli.wallet_requests:request", "Ask for tokens for a device; or take a request back."),
     "requests": ("cli.wallet_requests:requests", "List what devices of a network ask for, and what it is asked for."),
+    "reset-key": ("cli.enrol:reset_key", "A key is lost: end it, and print a code to enrol another one."),
+    "rotate-key": ("cli.key_changes:rotate_key", "Put another key in the place of one that is at hand."),
     "share": (
         "cli.wallet_shares:share",
         "Give tokens of a device to another one of its network; or list what was given.",
@@ -32,6 +37,7 @@ COMMANDS: Final[Commands] = {
     "statement": ("cli.wallet_statement:statement", "Show a network's bill for a billing period."),
     "status": ("cli.wallet_keys:status", "Ask what became of a transaction."),
     "trades": ("cli.wallet_orders:trades", "List what a device has traded in a slot, auction by auction."),
+    "trust": ("cli.wallet_trust:trust", "Show what the wallet believes: network, members, newest block."),
     "watch": ("cli.wallet_watch:watch", "Print events as blocks bring them, of some devices and networks, or all."),
 }
 

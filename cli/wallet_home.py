@@ -46,9 +46,13 @@ class Home:
     def __init__(self, path: Path) -> None:
         self.path = path
 
+    def exists(self) -> bool:
+        """Whether there is one."""
+        return (self.path / GENESIS).exists()
+
     def create(self, genesis: bytes, ca: bytes | None, nodes: tuple[str, ...], light: LightChain) -> None:
         """Write a new home. Raises RefusedError("wallet-exists") if there is one of another chain, "cannot-write"."""
-        if (self.path / GENESIS).exists() and self.genesis().chain != light.chain:
+        if self.exists() and self.genesis().chain != light.chain:
             raise RefusedError("wallet-exists", f"{self.path} is the home of a wallet of another network")
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -62,18 +66,15 @@ class Home:
         self._write(GENESIS, genesis)  # last: now it is a home
 
     def genesis(self) -> Genesis:
-        """The network's document. Raises RefusedError: "no-wallet", "bad-wallet"."""
-        data = self._read(GENESIS)
-        if data is None:
-            raise RefusedError("no-wallet", f"{self.path} is no wallet's home")
+        """The network's document. Raises RefusedError("bad-wallet")."""
         try:
-            return parse_genesis(data, str(self.path / GENESIS))
+            return parse_genesis(self._read(GENESIS) or b"", str(self.path / GENESIS))
         except WattError as error:
             raise RefusedError("bad-wallet", error.message) from error
 
     def light(self) -> LightChain:
-        """What is believed: the genesis document and all that was proven since. Raises RefusedError: "no-wallet",
-        "bad-wallet" if a file is damaged, or others than the owner may write here."""
+        """What is believed: the genesis document and all that was proven since. Raises RefusedError("bad-wallet") if a
+        file is damaged, or others than the owner may write here."""
         self._require_own()
         self.genesis()  # says what is wrong with it
         light = LightChain(self._read(GENESIS) or b"")
@@ -155,13 +156,9 @@ class Trust:
         if self._trusts_node:
             return None
         if self.home is not None:
-            try:
-                genesis = self.home.genesis()
-            except RefusedError as error:
-                if error.code != "no-wallet":
-                    raise
-                raise RefusedError("no-wallet", f"{error.message}: {_ADVICE}") from error
-            light = self.home.light()
+            if not self.home.exists():
+                raise no_wallet(self.home)
+            genesis, light = self.home.genesis(), self.home.light()
         else:
             assert self._genesis_file is not None
             genesis = load_genesis(self._genesis_file)
@@ -169,7 +166,7 @@ class Trust:
         self._light, self._kept = light, (len(light.boundaries), light.header)
         oldest = None if self._any_age else oldest_accepted(genesis, time.time_ns() // 1_000_000)
         known = KnownEpochs(client, genesis, light, oldest)
-        return ProvenReader(client, genesis, default_registry(), known=known, tell=_warn), genesis
+        return ProvenReader(client, genesis, default_registry(), known=known, tell=warn), genesis
 
     def save(self) -> None:
         """Keep what was learnt. That it cannot be kept is said, and no reason to refuse an answer."""
@@ -179,7 +176,7 @@ class Trust:
         try:
             self.home.save(light)
         except RefusedError as error:
-            _warn(error)
+            warn(error)
 
 
 def trust_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -237,7 +234,7 @@ def wallet_home_is_named() -> bool:
 def take_defaults(home: Home, options: dict[str, Any]) -> None:
     """A home's nodes and CA, for a command that was told no others."""
     context = click.get_current_context()
-    if not (home.path / GENESIS).exists():
+    if not home.exists():
         return
     if context.get_parameter_source("nodes") is click.core.ParameterSource.DEFAULT:
         options["nodes"] = home.nodes()
@@ -256,10 +253,13 @@ def oldest_accepted(genesis: Genesis, clock_ms: int) -> int | None:
     return genesis.block_time(clock_ms) - allowed - _OLDEST_CLOCK_S * genesis.time_scale
 
 
-_ADVICE: Final = (
-    "make one with `watt wallet init --genesis FILE --node HOST:PORT`, or give --genesis FILE; --trust-node believes "
-    "whatever the node says"
-)
+def no_wallet(home: Home) -> RefusedError:
+    """What to do without a wallet's home."""
+    return RefusedError(
+        "no-wallet",
+        f"{home.path} is no wallet's home: make one with `watt wallet init --genesis FILE --node HOST:PORT`, or give "
+        "--genesis FILE; --trust-node believes whatever the node says",
+    )
 
 
 def _restore(light: LightChain, data: bytes) -> None:
@@ -277,5 +277,6 @@ def _restore(light: LightChain, data: bytes) -> None:
         raise LightError("bad-trust", "it is not [chain, boundaries, header, certificate]") from error
 
 
-def _warn(error: WattError) -> None:
+def warn(error: WattError) -> None:
+    """One line on stderr, of what is no reason to stop."""
     click.echo(f"watt: {error.code}: {plain(' '.join(error.message.split()))}", err=True)

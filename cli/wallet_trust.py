@@ -5,11 +5,11 @@ from typing import Any
 
 import click
 
+from chaincode.registry import default_registry
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
-from cli.session import ask, ca_file, node_option
+from cli.session import ask, node_option, trusted_roots
 from cli.units import clock
-from cli.wallet_home import CA, DEFAULT_HOME, Home, no_wallet, wallet_option
-from node.gateway.channel import load_roots
+from cli.wallet_home import CA, DEFAULT_HOME, Home, no_wallet, wallet_option, warn
 from node.gateway.client import Client
 from node.gateway.proven import KnownEpochs, ProvenReader
 from node.light import LightChain
@@ -41,12 +41,10 @@ def init(genesis_file: Path, wallet_home: Path | None, nodes: tuple[str, ...], a
     document = genesis_file.read_bytes()
     light = LightChain(document)
     home = Home((wallet_home or Path(DEFAULT_HOME)).expanduser())
-    ca = ca_file()
-    vouchers = None if ca is None else load_roots(ca)
     if home.exists() and home.genesis().chain == light.chain:
         light = home.light()  # what it knows is not forgotten
     ask(nodes, lambda client: _learn(client, genesis, light))
-    home.create(document, vouchers, nodes, light)
+    home.create(document, trusted_roots(), nodes, light)
     _show(home, genesis, light, as_json)
 
 
@@ -68,8 +66,8 @@ def trust(wallet_home: Path | None, as_json: bool) -> None:
 
 async def _learn(client: Client, genesis: Genesis, light: LightChain) -> None:
     """The epochs and the head of the first node that answers and does not lie."""
-    reader = ProvenReader(client, genesis, None, known=KnownEpochs(client, genesis, light))
-    await reader.learn_head()
+    known = KnownEpochs(client, genesis, light)
+    await ProvenReader(client, genesis, default_registry(), known=known, tell=warn).head()
 
 
 def _show(home: Home, genesis: Genesis, light: LightChain, as_json: bool) -> None:

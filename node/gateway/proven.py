@@ -13,8 +13,8 @@ checked by ``node/light.py``, and the query is run here. What a node does wrong 
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, NamedTuple, TypeAlias
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 from chaincode.contract import ContractError, Value
 from chaincode.registry import Registry
@@ -25,6 +25,8 @@ from node.light import Epoch, LightChain, LightError, read_header
 from node.model.block import Header, decode_header
 from node.model.genesis import Genesis, dump_genesis
 from node.witness import MAX_PROVEN_READS, UNPROVEN_REFUSALS, LeftOutError, answer_of
+
+T = TypeVar("T")
 
 _UNREAD: Final = frozenset(("not-allowed", "sign-first", "stale-read", "bad-read-signature"))
 """What a node refuses with that does not let the reader read: its word, and no proof of anything."""
@@ -138,10 +140,30 @@ class ProvenReader:
     async def __call__(self, contract: str, method: str, args: Mapping[str, Any]) -> Value:
         """The answer. Raises RefusedError: a code of the module's table, if no node in the list deserves trust; what
         the rules refuse with; what every node refuses to answer with."""
+        called = (self._client, self._genesis, self._registry, contract, method, args, self._known, self._keep)
+        proven = await self._of_any(lambda: query_proven(*called))
+        if self.oldest is None or proven.header.height < self.oldest.height:
+            self.oldest = proven.header
+        return proven.value
+
+    async def head(self) -> Header | None:
+        """The newest block that a node shows, None if it has none with a certificate. Raises RefusedError as a question
+        does."""
+        return await self._of_any(self._head)
+
+    async def _head(self) -> Header | None:
+        height = (await self._client.node_info()).height
+        if height < 1:
+            return None
+        block = await self._client.block(height)
+        return await self._known.accepted(block.header, block.certificate)
+
+    async def _of_any(self, asked: Callable[[], Awaitable[T]]) -> T:
+        """The answer of the first node in the list that gives one that holds."""
         tried = 0
         while True:
             try:
-                proven = await self._patiently(contract, method, args)
+                return await _patiently(asked)
             except RuledError:
                 raise
             except RefusedError as error:
@@ -153,24 +175,6 @@ class ProvenReader:
                 if fault is not error and self._tell is not None:
                     self._tell(fault)
                 self._client.turn_away()
-            else:
-                break
-        if self.oldest is None or proven.header.height < self.oldest.height:
-            self.oldest = proven.header
-        return proven.value
-
-    async def _patiently(self, contract: str, method: str, args: Mapping[str, Any]) -> Proven:
-        """One question; a node that is behind may catch up."""
-        called = (self._client, self._genesis, self._registry, contract, method, args, self._known, self._keep)
-        patience_s = STALE_PATIENCE_S
-        while True:
-            try:
-                return await query_proven(*called)
-            except RefusedError as error:
-                if error.code != "stale" or isinstance(error, RuledError) or patience_s <= 0:
-                    raise
-            await asyncio.sleep(_STALE_PAUSE_S)
-            patience_s -= _STALE_PAUSE_S
 
     async def _named(self, error: RefusedError) -> RefusedError:
         """The fault with the node's address and the name that it gives itself, of which there is no proof here."""
@@ -181,6 +185,19 @@ class ProvenReader:
             name = address
         code = "truncating-node" if isinstance(error, LeftOutError) else _FAULTS[error.code]
         return RefusedError(code, f"{name}: {error.message}")
+
+
+async def _patiently(asked: Callable[[], Awaitable[T]]) -> T:
+    """One question to one node; one that is behind may catch up."""
+    patience_s = STALE_PATIENCE_S
+    while True:
+        try:
+            return await asked()
+        except RefusedError as error:
+            if error.code != "stale" or isinstance(error, RuledError) or patience_s <= 0:
+                raise
+        await asyncio.sleep(_STALE_PAUSE_S)
+        patience_s -= _STALE_PAUSE_S
 
 
 async def query_proven(
