@@ -21,6 +21,7 @@ from cryptography import x509
 
 from node.config import Config, is_loopback
 from node.errors import ConfigError
+from node.files import read_given
 from node.keyfile import KIND_TLS_KEY, unseal
 from node.pki.profile import Facts, Kind, describe, load_private_key, public_bytes
 from node.pki.serving import OperatorsPort
@@ -64,7 +65,7 @@ def read_shown(certificate_file: Path, key_file: Path, passphrase: str) -> Shown
     Raises ConfigError: "bad-gateway-certificate", "wrong-passphrase".
     """
     try:
-        data = certificate_file.read_bytes()
+        data = read_given(certificate_file)
         facts = gateway_facts(read_chain(data))
         return Shown(TlsIdentity(_key_of(facts, key_file, passphrase), data), facts)
     except OSError as error:
@@ -183,7 +184,7 @@ def open_gateway_certificate(config: Config, passphrase: str) -> GatewayCertific
 
 def open_operators(config: Config, certificate: GatewayCertificate | None) -> OperatorsPort | None:
     """Who may come in at the operations port, which shows the gateway's certificate, also a renewed one; None if it is
-    plain. Raises ConfigError("bad-ca-file")."""
+    plain. Raises ConfigError("bad-ca")."""
     if certificate is None or not config.metrics.operators:
         return None
     shown = certificate

@@ -14,16 +14,15 @@ from typing import Any
 
 import grpc
 import grpc.aio
-from cryptography import x509
 
 from node.errors import ConfigError
 from node.model.keys import Signer
 from node.model.read import READ_KEY, SIGNED_CALLS, sign_read
+from node.pki.trust import MAX_FILE_BYTES, read_trust
 from protos import gateway_pb2 as pb
 from protos import gateway_pb2_grpc as pb_grpc
 
 INFO_TIMEOUT_S = 10.0
-MAX_ROOTS_BYTES = 1024 * 1024
 
 
 def open_channel(
@@ -34,7 +33,7 @@ def open_channel(
     roots: bytes | None = None,
 ) -> grpc.aio.Channel:
     """A connection that is made when it is first used. ``reader``: signs the reads; ``chain``: the chain's id, else
-    the node is asked; ``roots``: certificates (PEM) of those who vouch for gateways, else it is plain."""
+    the node is asked; ``roots``: the certificates (PEM) to believe, else it is plain."""
     stamp = None if reader is None else _Stamp(reader, chain)
     interceptors = () if stamp is None else (_Unary(stamp), _Stream(stamp))
     if roots is None:
@@ -48,17 +47,15 @@ def open_channel(
 
 
 def load_roots(path: Path) -> bytes:
-    """A file of certificates for ``roots``. Raises ConfigError("bad-ca") if it is none."""
+    """A file of authorities for ``roots`` (``node/pki/trust.py``). Raises ConfigError("bad-ca") if it is none."""
     try:
         with path.open("rb") as file:
-            pem = file.read(MAX_ROOTS_BYTES + 1)
-        if len(pem) > MAX_ROOTS_BYTES:
-            raise ConfigError("bad-ca", f"{path}: larger than any file of certificates")
-        x509.load_pem_x509_certificates(pem)
+            pem = file.read(MAX_FILE_BYTES + 1)
+        read_trust(pem)
     except OSError as error:
         raise ConfigError("bad-ca", f"{path}: {error.strerror}") from error
-    except ValueError as error:
-        raise ConfigError("bad-ca", f"{path} holds no certificates in PEM form") from error
+    except ConfigError as error:
+        raise ConfigError(error.code, f"{path}: {error.message}") from error
     return pem
 
 

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from node.errors import ConfigError
+from node.files import read_given
 from node.keyfile import KIND_TLS_KEY, STRONG, Limits, read_key_file, seal, unseal, write_private
 from node.pki.profile import (
     BACKDATED,
@@ -216,7 +217,7 @@ def read_own_chain(directory: Path) -> tuple[x509.Certificate, ...]:
     """A CA's own certificate and the root's. Raises ConfigError: "no-ca", "bad-certificate"."""
     path = directory / CERTIFICATE_NAME
     try:
-        chain = read_chain(path.read_bytes())
+        chain = read_chain(read_given(path))
     except FileNotFoundError as error:
         waits = " yet: `watt ca accept` takes what the root has signed" if (directory / KEY_NAME).exists() else ""
         raise ConfigError("no-ca", f"{directory} holds no CA's certificate{waits}") from error

@@ -29,7 +29,7 @@ class OperatorsPort:
     """
 
     def __init__(self, member: str, file: Path, identity: TlsIdentity) -> None:
-        """Raises ConfigError("bad-ca-file")."""
+        """Raises ConfigError("bad-ca")."""
         self._member = member
         self._file = file
         self._identity = identity

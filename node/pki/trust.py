@@ -18,7 +18,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from node.errors import ConfigError
-from node.pki.profile import Facts, Kind, certificate_pem, describe
+from node.pki.profile import Facts, certificate_pem
 
 MAX_FILE_BYTES: Final = 1 << 20
 MAX_CERTIFICATES: Final = 256
@@ -48,11 +48,14 @@ class Trust:
         return b"".join(map(certificate_pem, self.roots))
 
     def revoked(self, certificate: x509.Certificate) -> str | None:
-        """Why a certificate whose chain holds is not good all the same; None if nothing is known against it.
+        """Why a certificate whose chain holds is not good all the same; None if nothing is known against it: without
+        any list, nothing is.
 
         The CA above it is known by what the certificate itself says of it, as ``profile.py`` makes them; TLS has
         checked that this is the CA in the chain.
         """
+        if not self.revocations:
+            return None
         try:
             above = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
         except (x509.ExtensionNotFound, ValueError):
@@ -81,12 +84,12 @@ class Trust:
 
 
 def load_trust(path: Path) -> Trust:
-    """Read a file of authorities. Raises ConfigError("bad-ca-file")."""
+    """Read a file of authorities. Raises ConfigError("bad-ca")."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
-        raise ConfigError("bad-ca-file", f"{path}: {error.strerror}") from error
+        raise ConfigError("bad-ca", f"{path}: {error.strerror}") from error
     try:
         return read_trust(data)
     except ConfigError as error:
@@ -94,29 +97,26 @@ def load_trust(path: Path) -> Trust:
 
 
 def read_trust(data: bytes) -> Trust:
-    """The authorities in a PEM text. Raises ConfigError("bad-ca-file")."""
+    """The authorities in a PEM text. Raises ConfigError("bad-ca")."""
     if len(data) > MAX_FILE_BYTES:
-        raise ConfigError("bad-ca-file", "larger than any file of authorities")
+        raise ConfigError("bad-ca", "larger than any file of authorities")
     certificates: list[x509.Certificate] = []
     lists: list[x509.CertificateRevocationList] = []
     for match in _BLOCK.finditer(data):
         if b"PRIVATE KEY" in match[1]:
-            raise ConfigError("bad-ca-file", "a private key is in it: that key is known to too many now, replace it")
+            raise ConfigError("bad-ca", "a private key is in it: that key is known to too many now, replace it")
         try:
             if match[1] == b"CERTIFICATE":
                 certificates.append(x509.load_pem_x509_certificate(match[0]))
             elif match[1] == b"X509 CRL":
                 lists.append(x509.load_pem_x509_crl(match[0]))
         except (ValueError, UnsupportedAlgorithm) as error:
-            raise ConfigError("bad-ca-file", f"a part of it cannot be read: {error}") from error
+            raise ConfigError("bad-ca", f"a part of it cannot be read: {error}") from error
     if len(certificates) + len(lists) > MAX_CERTIFICATES:
-        raise ConfigError("bad-ca-file", f"more than {MAX_CERTIFICATES} parts")
-    roots = tuple(certificate for certificate in certificates if _kind(certificate) is Kind.ROOT)
+        raise ConfigError("bad-ca", f"more than {MAX_CERTIFICATES} parts")
+    roots = tuple(certificate for certificate in certificates if _is_root(certificate))
     if not roots:
-        raise ConfigError("bad-ca-file", "no certificate of a consortium's root is in it")
-    for root in roots:
-        if not is_signed_by(root, root):
-            raise ConfigError("bad-ca-file", "a root in it is not signed by itself")
+        raise ConfigError("bad-ca", "no root's certificate in PEM, signed by itself, is in it")
     signers = [*roots, *(member for member in certificates if any(is_signed_by(member, root) for root in roots))]
     return Trust(roots, tuple(_checked(found, signers) for found in lists))
 
@@ -168,22 +168,24 @@ def _checked(found: x509.CertificateRevocationList, signers: list[x509.Certifica
             break
     else:
         named = _organisation(found.issuer)
-        raise ConfigError("bad-ca-file", f"a revocation list of `{named}` is not signed by a CA that is in it, too")
+        raise ConfigError("bad-ca", f"a revocation list of `{named}` is not signed by a CA that is in it, too")
     try:
         above = found.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
     except x509.ExtensionNotFound:
         above = None
     until = found.next_update_utc
     if until is None:
-        raise ConfigError("bad-ca-file", "a revocation list does not say until when it is good")
+        raise ConfigError("bad-ca", "a revocation list does not say until when it is good")
     return Revocations(found.issuer, above, frozenset(revoked.serial_number for revoked in found), until)
 
 
-def _kind(certificate: x509.Certificate) -> Kind | None:
+def _is_root(certificate: x509.Certificate) -> bool:
+    """Also one that is not of our making: a gateway may stand behind a proxy with a certificate of its own kind."""
     try:
-        return describe(certificate).subject.kind
-    except ConfigError:
-        return None
+        basic = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
+    except (x509.ExtensionNotFound, ValueError):
+        return False
+    return basic.ca and is_signed_by(certificate, certificate)
 
 
 def _organisation(name: x509.Name) -> str:

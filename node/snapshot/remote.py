@@ -8,8 +8,8 @@ from typing import Self, TypeVar
 import grpc
 import grpc.aio
 
-from node.gateway.channel import open_channel
-from node.gateway.codes import NotNowError, error_from
+from node.gateway.codes import UNREACHABLE, UNTRUSTED, NotNowError, error_from
+from node.gateway.gate import Gate
 from node.limits import MAX_CHUNK_BYTES
 from node.model.keys import Signer
 from node.snapshot.fetch import AskChunk, AskList, Listing
@@ -33,14 +33,14 @@ class Remote:
     """Nodes, by their gateways' addresses. Use as ``async with Remote() as remote``. Every call raises RefusedError.
 
     ``reader``: the key to ask with, for a node that joins its own; ``chain``: the id of the chain that it is to be;
-    ``roots``: certificates (PEM) of those who vouch for gateways, None: the gateways are plain.
+    ``roots``: those who vouch for gateways (``node/pki/trust.py``), None: the gateways are plain.
     """
 
     def __init__(self, reader: Signer | None = None, chain: bytes | None = None, roots: bytes | None = None) -> None:
         self._reader = reader
         self._chain = chain
         self._roots = roots
-        self._channels: dict[str, grpc.aio.Channel] = {}
+        self._gates: dict[str, Gate] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -48,8 +48,8 @@ class Remote:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for channel in self._channels.values():
-            await channel.close()
+        for gate in self._gates.values():
+            await gate.close()
 
     async def listing(self, request: AskList) -> Listing:
         """What a node has."""
@@ -69,15 +69,18 @@ class Remote:
         return [RawBlock(each.header, each.body, each.certificate) for each in reply.blocks]
 
     async def _ask(self, source: str, call: "Callable[[pb_grpc.SnapshotsAsyncStub], Awaitable[T]]") -> T:
-        if source not in self._channels:
-            self._channels[source] = open_channel(source, _OPTIONS, self._reader, self._chain, self._roots)
-        stub: pb_grpc.SnapshotsAsyncStub = pb_grpc.SnapshotsStub(self._channels[source])
+        if source not in self._gates:
+            self._gates[source] = Gate(source, _OPTIONS, self._reader, self._chain, self._roots)
+        gate = self._gates[source]
+        stub: pb_grpc.SnapshotsAsyncStub = pb_grpc.SnapshotsStub(await gate.channel())
         patience_s = PATIENCE_S
         while True:
             try:
                 return await call(stub)
             except grpc.aio.AioRpcError as failure:
                 error = error_from(failure)
+                if error.code in (UNREACHABLE, UNTRUSTED):
+                    gate.doubt()
                 if not isinstance(error, NotNowError) or patience_s <= 0:
                     raise error from failure
                 pause_s = min(error.retry_ms / 1000, patience_s)
