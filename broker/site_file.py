@@ -16,6 +16,7 @@ from broker.site import VehicleKind
 from cli.policy_file import Problem, meant
 from cli.toml_places import Keys, Place, TooMuchError, places_of
 from node.errors import ConfigError, RefusedError
+from node.files import read_given
 from node.gateway.client import addresses_in
 
 MAX_FILE_BYTES: Final = 64 * 1024
@@ -146,7 +147,7 @@ _RANGES: Final[Mapping[Keys, tuple[float, float]]] = {
 def load_site(path: Path, strategies: tuple[str, ...]) -> SiteFile:
     """Read and check a site's file. Raises ConfigError: "no-config", "bad-config", which names every problem."""
     try:
-        data = path.read_bytes()
+        data = read_given(path)
     except OSError as error:
         raise ConfigError("no-config", f"{path}: {error.strerror}") from error
     site, problems = parse_site(data, str(path), path.resolve().parent, strategies)

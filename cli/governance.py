@@ -14,11 +14,13 @@ from cli.output import json_option, plain, print_json, print_table, refusals_to_
 from cli.session import ask, node_option, signing_options
 from cli.units import ID_BYTES, PUBLIC_KEY, Count
 from node.errors import RefusedError
+from node.files import read_given
 from node.gateway.client import Client
 from node.model.genesis import Member
 from node.transport.tls import certificate_fault
 
 _PATH = click.Path(exists=True, dir_okay=False, path_type=Path)
+MAX_ENTRY_BYTES: Final = 64 * 1024
 
 
 _entry_option = click.option(
@@ -189,7 +191,7 @@ COMMANDS: Final = (propose, approve, withdraw, proposals, validators)
 def _entry(path: Path) -> Member:
     """A member's entry for genesis. Raises RefusedError("bad-entry"), or "bad-certificate" if TLS could not use it."""
     try:
-        entry = msgspec.json.decode(path.read_bytes(), type=Member)
+        entry = msgspec.json.decode(read_given(path, MAX_ENTRY_BYTES), type=Member)
         public_key = bytes.fromhex(entry.public_key)
     except (OSError, msgspec.MsgspecError, ValueError) as error:
         raise RefusedError("bad-entry", f"{path} is no member's entry: {error}") from error

@@ -14,6 +14,7 @@ from cli.session import ask, node_option
 from cli.units import clock, kwh, parse_slot, per_kwh
 from cli.verify import slot_seconds_of
 from node.errors import RefusedError
+from node.files import read_given
 from node.gateway.client import Client
 from node.model.codec import Value
 
@@ -137,7 +138,7 @@ def clear(input_file: Path, as_json: bool) -> None:
     Example: watt market clear --input orders.json --json
     """
     try:
-        data = input_file.read_bytes()
+        data = read_given(input_file)
     except OSError as error:
         raise RefusedError("no-input", f"{input_file}: {error.strerror}") from error
     result = clear_file(data)

@@ -5,6 +5,7 @@ what is no whole number of the ledger's units is refused.
 """
 
 import csv
+import io
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -17,6 +18,7 @@ from chaincode.market_products import DAY_S, Settings
 from chaincode.market_rules import changed
 from cli.units import MAX_DIGITS, base_units_per_wh, per_kwh
 from node.errors import RefusedError
+from node.files import read_given
 
 _SECONDS: Final = {"d": DAY_S, "h": 3_600, "min": 60, "m": 60, "s": 1, "": 1}
 _UNITS: Final = (("d", DAY_S), ("h", 3_600), ("min", 60), ("s", 1))
@@ -153,7 +155,7 @@ def second_of_day(text: str) -> int:
 def read_csv(path: Path, columns: tuple[str, ...], code: str) -> list[tuple[int, Mapping[str, str]]]:
     """(line, its cells by column) of a CSV file whose header names ``columns``. Raises RefusedError(code)."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with io.StringIO(read_given(path).decode("utf-8-sig"), newline="") as file:
             reader = csv.DictReader(file)
             missing = [column for column in columns if column not in (reader.fieldnames or ())]
             if missing:

@@ -22,6 +22,7 @@ from typing import Final
 import msgspec
 
 from node.errors import ConfigError, RefusedError, StoreFault
+from node.files import read_given
 from node.ledger.chain import Ledger
 from node.ledger.store import LevelStore, Store, View, sync_files
 from node.model.genesis import Genesis, dump_genesis
@@ -210,7 +211,7 @@ class Backups:
 def read_manifest(place: Path) -> Manifest:
     """What a backup says of itself. Raises ConfigError("bad-backup")."""
     try:
-        manifest = msgspec.json.decode((place / MANIFEST_NAME).read_bytes(), type=Manifest)
+        manifest = msgspec.json.decode(read_given(place / MANIFEST_NAME), type=Manifest)
     except OSError as error:
         raise ConfigError("bad-backup", f"{place} holds no whole backup: {error.strerror}") from error
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:

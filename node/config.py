@@ -8,8 +8,11 @@ from typing import Any
 import msgspec
 
 from node.errors import ConfigError
+from node.files import read_given
 from node.limits import MEMBER_TRANSACTIONS_PER_SECOND, MEMPOOL_TRANSACTIONS, SENDER_TRANSACTIONS_PER_SECOND
 from node.logs import FORMATS, LEVELS, TEXT
+
+MAX_CONFIG_BYTES = 1024 * 1024
 
 
 class PeerSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -81,7 +84,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def load_config(path: Path) -> Config:
     """Read and check a configuration. Raises ConfigError: "no-config", "bad-config" (names the key at fault)."""
     try:
-        text = path.read_text("utf-8")
+        text = read_given(path, MAX_CONFIG_BYTES).decode()
     except OSError as error:
         raise ConfigError("no-config", f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:

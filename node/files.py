@@ -1,11 +1,26 @@
 """Files that grow at their end, and the directory that they are in, as far as durability asks for it.
 
 What is written is on disk after ``sync`` alone, and a name is after the directory's. The simulator has its own.
+
+``read_given`` reads what people hand over, of whom it is not known what they name: it ends, whatever that is.
 """
 
+import errno
 import os
 from pathlib import Path
 from typing import Protocol
+
+MAX_GIVEN_BYTES = 64 * 1024 * 1024
+"""More than any document that people give a command."""
+
+
+def read_given(path: Path, most: int = MAX_GIVEN_BYTES) -> bytes:
+    """A whole file of at most ``most`` bytes. Raises OSError, also if it has more, as a device may without end."""
+    with path.open("rb") as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise OSError(errno.EFBIG, f"more than {most} bytes", str(path))
+    return data
 
 
 class File(Protocol):

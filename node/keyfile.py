@@ -21,6 +21,7 @@ import nacl.secret
 import nacl.utils
 
 from node.errors import ConfigError
+from node.files import read_given
 from node.model.keys import SEED_BYTES, SigningKey
 from node.secrecy import close_memory
 
@@ -32,6 +33,7 @@ KIND_TLS_KEY = "tls-key"
 PASSPHRASE_VARIABLE = "WATT_PASSPHRASE"
 MAX_KEY_FILE_BYTES = 64 * 1024
 MAX_MEMORY_BYTES = 1 << 30
+MAX_PASSPHRASE_BYTES = 4096
 MAX_OPERATIONS = 16
 OTHERS: Final = 0o077
 """The permissions that nobody but its owner should have of a key file."""
@@ -74,8 +76,9 @@ def seal(path: Path, kind: str, secret: bytes, passphrase: str, *, public_key: b
     write_private(path, _sealed(kind, secret, passphrase, public_key.hex(), limits))
 
 
-def reseal(path: Path, passphrase: str, new_passphrase: str, limits: Limits = STRONG) -> KeyFile:
+def reseal(path: Path, passphrase: str, new_passphrase: str, limits: Limits = STRONG) -> str:
     """Seal what the file holds under another passphrase; at every moment the file opens with one of the two.
+    Its public key, in hex.
 
     Copies of the file still open with the one before. Raises ConfigError: "no-key-file", "bad-key-file",
     "wrong-passphrase", "cannot-write"; "key-exists" if a copy is there, left over by a change that was interrupted.
@@ -89,7 +92,7 @@ def reseal(path: Path, passphrase: str, new_passphrase: str, limits: Limits = ST
     except OSError as error:
         copy.unlink(missing_ok=True)
         raise ConfigError("cannot-write", f"{path}: {error.strerror}") from error
-    return before
+    return before.public_key
 
 
 def _sealed(kind: str, secret: bytes, passphrase: str, public_key: str, limits: Limits) -> bytes:
@@ -205,7 +208,7 @@ def read_passphrase(path: Path | None) -> str | None:
     try:
         if path.stat().st_mode & OTHERS:
             _tell_open(path, stat.S_IMODE(path.stat().st_mode))
-        lines = path.read_text("utf-8").splitlines()
+        lines = read_given(path, MAX_PASSPHRASE_BYTES).decode().splitlines()
     except OSError as error:
         raise ConfigError("no-passphrase", f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:

@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 
 from node.config import Config
 from node.errors import ConfigError
+from node.files import read_given
 from node.keyfile import KIND_TLS_KEY, load_key, public_key_of, unseal
 from node.model.epoch import Validator
 from node.model.keys import Signer
@@ -152,7 +153,7 @@ def _advance(path: Path) -> None:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_given(path)
     except OSError as error:
         raise ConfigError("no-certificate", f"{path}: {error.strerror}") from error
 

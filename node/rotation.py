@@ -7,6 +7,7 @@ import msgspec
 
 from node.config import Config
 from node.errors import ConfigError
+from node.files import read_given
 from node.keyfile import KIND_TLS_KEY, STRONG, Limits, load_key, public_key_of, save_key, seal, unseal, write_private
 from node.keyring import NEXT
 from node.model.genesis import Member
@@ -56,7 +57,7 @@ def _public_key_in_use(config: Config, passphrase: str) -> bytes:
 
 def _names(entry_file: Path, public_key: str) -> bool:
     try:
-        return msgspec.json.decode(entry_file.read_bytes(), type=Member).public_key == public_key
+        return msgspec.json.decode(read_given(entry_file), type=Member).public_key == public_key
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return False
 

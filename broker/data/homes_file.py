@@ -54,6 +54,8 @@ def read_homes_file(path: Path) -> Homes:
     uneven-slots, different-spans, different-prices.
     """
     try:
+        if not path.is_file():
+            raise ConfigError("cannot-read", f"{path}: not a file")
         if path.stat().st_size > MAX_FILE_BYTES:
             raise ConfigError("too-large", f"{path}: more than {MAX_FILE_BYTES} bytes")
         with path.open(encoding="utf-8-sig", newline="") as file:

@@ -11,11 +11,14 @@ from typing import Any
 import msgspec
 
 from node.errors import ConfigError
+from node.files import read_given
 from node.model.codec import sha256
 from node.model.epoch import Epoch, Validator
 from node.model.keys import PUBLIC_KEY_BYTES, TAG_GENESIS
 
 GENESIS_FORMAT = 1
+MAX_GENESIS_BYTES = 32 * 1024 * 1024
+"""Of a document with some ten thousand homes."""
 MIN_MEMBERS = 4
 _MEMBER_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,47}")
 
@@ -79,7 +82,7 @@ _encoder = msgspec.msgpack.Encoder(order="deterministic")
 def load_genesis(path: Path) -> Genesis:
     """Read and check a genesis file. Raises ConfigError: "no-genesis", "bad-genesis"."""
     try:
-        data = path.read_bytes()
+        data = read_given(path, MAX_GENESIS_BYTES)
     except OSError as error:
         raise ConfigError("no-genesis", f"{path}: {error.strerror}") from error
     return parse_genesis(data, str(path))
