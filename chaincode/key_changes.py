@@ -14,12 +14,13 @@ or read as an auditor. The keys of validators' admins are votes (``governance.py
 State: that of ``roles.py``, ``identity_records.py`` and ``enrolments.py``.
 """
 
-from typing import Final
+from typing import Any, Final
 
-from chaincode import enrolments, identity_records, roles
-from chaincode.contract import Context, Contract, ContractError, Value, query, transaction
+from chaincode import enrolments, identity_records, roles, subjects
+from chaincode.contract import Context, Contract, ContractError, Subject, Value, query, transaction
 from chaincode.enrolments import DEVICE, KINDS, MEMBER, METER, NETWORK
 from chaincode.roles import ADMIN, RIGHTS
+from chaincode.subjects import public
 
 _RIGHT_OF: Final = {
     DEVICE: "change-device-key",
@@ -30,6 +31,12 @@ _RIGHT_OF: Final = {
 ROTATED: Final = "rotated"
 RESET: Final = "reset"
 ENROLLED: Final = "enrolled"
+
+
+def _of_holder(ctx: Context, args: dict[str, Any]) -> tuple[Subject, ...]:
+    """The device, network or member whose key it is."""
+    kind = subjects.DEVICE if args["kind"] == METER else args["kind"]
+    return (Subject(kind, args["name"], subjects.REGISTRY),) if kind in subjects.HOLDERS else ()
 
 
 class KeyChanges(Contract):
@@ -132,14 +139,14 @@ class KeyChanges(Contract):
         _change(ctx, kind, name, key, ENROLLED)
         return (kind, name)
 
-    @query
+    @query(of=public)
     def enrolment(self, ctx: Context, *, one_time_key: bytes) -> Value:
         """(kind, id, until which block time) of what a one-time key enrols; None if it has been used or replaced, or
         never was one. Kinds: "device", "meter", "network" (its owner), "member"."""
         roles.check_key(one_time_key)
         return roles.one_time_of(ctx, one_time_key)
 
-    @query
+    @query(of=_of_holder)
     def waiting(self, ctx: Context, *, kind: str, name: str) -> Value:
         """Until which block time a key of ``name`` can be enrolled; None if no one-time key waits for it."""
         if kind not in KINDS:

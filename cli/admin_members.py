@@ -1,16 +1,21 @@
 """`watt admin member | network | device`: who takes part. Who may do what is a table in `chaincode/roles.py`."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
+from chaincode.enrolments import DEVICE
 from chaincode.identity import KINDS
 from chaincode.roles import MEMBER_ROLES
+from cli.enrol import NewCode, code_options
 from cli.output import json_option, refusals_to_exit_codes
 from cli.session import done, signing_options, transact
 from cli.units import PUBLIC_KEY, Count
 from node.gateway.client import Client
+
+C = TypeVar("C", bound=Callable[..., Any])
 
 
 @click.group()
@@ -84,35 +89,37 @@ def device() -> None:
     """Loads, panels, batteries and cars."""
 
 
+def _device_options(command: C) -> C:
+    """NAME and what else is registered of a device, under the names of ``identity.register_device``."""
+    for option in (
+        click.option("--renewable", is_flag=True, help="What it gives is tagged renewable."),
+        click.option("--critical", is_flag=True, help="It runs on, owing, when its budget is empty."),
+        click.option("--export-w", type=Count(), default=0, show_default=True, help="Most it gives, in W."),
+        click.option("--import-w", type=Count(), default=0, show_default=True, help="Most it takes, in W."),
+        click.option("--bus", help="Where it is connected from now on; by default nowhere."),
+        click.option("--meter-key", type=PUBLIC_KEY, required=True, help="Its meter's public key."),
+        click.option("--kind", type=click.Choice(KINDS), required=True, help="What it is."),
+        click.option("--network", required=True, help="The network that it belongs to."),
+        click.argument("device", metavar="NAME"),
+    ):
+        command = option(command)
+    return command
+
+
 @device.command("add")
 @click.argument("name")
-@click.option("--network", "of_network", required=True, help="The network that it belongs to.")
-@click.option("--kind", type=click.Choice(KINDS), required=True, help="What it is.")
+@_device_options
 @click.option("--device-key", type=PUBLIC_KEY, required=True, help="The public key that trades for it.")
-@click.option("--meter-key", type=PUBLIC_KEY, required=True, help="Its meter's public key.")
-@click.option("--bus", help="Where it is connected from now on; by default nowhere.")
-@click.option("--import-w", type=Count(), default=0, show_default=True, help="Most it takes, in W.")
-@click.option("--export-w", type=Count(), default=0, show_default=True, help="Most it gives, in W.")
-@click.option("--critical", is_flag=True, help="It runs on, owing, when its budget is empty.")
-@click.option("--renewable", is_flag=True, help="What it gives is tagged renewable.")
 @signing_options
 @json_option
 @refusals_to_exit_codes
 def device_add(
-    name: str,
-    of_network: str,
-    kind: str,
     device_key: bytes,
-    meter_key: bytes,
-    bus: str | None,
-    import_w: int,
-    export_w: int,
-    critical: bool,
-    renewable: bool,
     nodes: tuple[str, ...],
     key_file: Path,
     passphrase_file: Path | None,
     as_json: bool,
+    **registered: Any,
 ) -> None:
     """Register the device NAME, and with it its meter. An admin or the network's member signs.
 
@@ -121,17 +128,39 @@ def device_add(
     """
 
     async def args(_: Client) -> dict[str, Any]:
-        return {
-            "device": name,
-            "network": of_network,
-            "kind": kind,
-            "key": device_key,
-            "meter_key": meter_key,
-            "bus": bus,
-            "import_w": import_w,
-            "export_w": export_w,
-            "critical": critical,
-            "renewable": renewable,
-        }
+        return {**registered, "key": device_key}
 
     done(transact(nodes, key_file, passphrase_file, "identity", "register_device", args), as_json)
+
+
+@device.command("enrol")
+@_device_options
+@code_options
+@signing_options
+@json_option
+@refusals_to_exit_codes
+def device_enrol(
+    hours: int,
+    gateways: tuple[str, ...],
+    code_file: Path | None,
+    show_code: bool,
+    nodes: tuple[str, ...],
+    key_file: Path,
+    passphrase_file: Path | None,
+    as_json: bool,
+    **registered: Any,
+) -> None:
+    """Register the device NAME without a key, and print a code by which it enrols one of its own, made on the device.
+
+    An admin or the network's member signs. The code is good once, for --hours; `watt wallet reset-key` makes another.
+
+    Example: watt admin device enrol home-18/ev --network home-18 --kind ev --meter-key 9e0a... --bus home-18
+    --import-w 3600 --gateway 10.0.0.5:7401 --key sunrise.key
+    """
+    new = NewCode(DEVICE, registered["device"], hours, gateways or nodes, code_file, as_json, show_code)
+
+    async def args(client: Client) -> dict[str, Any]:
+        made = await new.args(client)
+        return {**registered, "key": made["one_time_key"], "enrol_until": made["until"]}
+
+    new.tell(transact(nodes, key_file, passphrase_file, "identity", "register_device", args).height)

@@ -23,6 +23,7 @@ _SENTENCES: Final = {
     "bad-amount": "an amount is above 0 and no more than the ledger counts",
     "bad-certificate": "a TLS certificate is one certificate in PEM, of at most 4096 bytes",
     "bad-class": "a class is 1 to 32 of a-z 0-9 -",
+    "bad-key": "a public key is 32 bytes, and somebody's",
     "bad-energy": "energy times price is more than the ledger counts",
     "bad-length": "a plan is of 1 to 36 periods",
     "bad-reason": "a reason is printable text of at most 64 bytes",
@@ -37,6 +38,8 @@ _SENTENCES: Final = {
     "duplicate-key": "another validator has this key",
     "duplicate-name": "there is a validator with this name",
     "duplicate-id": "this name or reference is taken",
+    "key-in-use": "this key acts for something already, or enrols something else: take a new one",
+    "no-enrolment": "this code has been used, or replaced: ask for another one",
     "final": "the slot cannot change any more",
     "in-arrears": "the network owes the utility: until it has paid it may not sell, give, redeem or return",
     "insufficient-funds": "fewer tokens are available than this needs: see `watt wallet balance`",
@@ -95,6 +98,7 @@ _OF_CALLS: Final = {
     ("budget.allocate_by_forecast", "bad-amount"): "an amount is above 0, and each device is named once",
     ("budget.allocate_by_history", "bad-amount"): "an amount is above 0, and each device is named once",
     ("market.place", "bad-reference"): "an order's reference is at most 32 bytes",
+    ("keys.enrol", "bad-signature"): "the new key has not signed for this device and this code",
     ("requests.ask", "bad-account"): "a device asks another one, not itself",
 }
 """What a code means of one call."""
@@ -175,6 +179,10 @@ _WITH_FIGURES: Final[dict[tuple[str, int], _Words]] = {
     ("has-fills", 1): lambda found, _: f"the device has traded up to slot {found[0]}",
     ("insufficient-funds", 2): lambda found, decimals: (
         f"{tokens(found[0], decimals)} tokens are available, {tokens(found[1], decimals)} are needed"
+    ),
+    ("bad-expiry", 1): lambda found, _: f"a code is good until {clock(found[0])} UTC block time at most",
+    ("enrolment-over", 1): lambda found, _: (
+        f"the code was good until {clock(found[0])} UTC block time: ask for another one"
     ),
     ("lapsed", 1): lambda found, _: f"the proposal could be decided until height {found[0]}: propose it anew",
     ("too-far", 1): lambda found, _: f"the farthest height for a change is {found[0]}",

@@ -68,9 +68,11 @@ class _Kind(msgspec.Struct, frozen=True):
 
 
 def is_external(path: Path) -> bool:
-    """Whether the key file names a signer, so that no passphrase is needed. Raises ConfigError: "no-key-file",
-    "bad-key-file"."""
-    return decode_key_file(path, _Kind).kind == KIND_EXTERNAL
+    """Whether this is a key file that names a signer, so that no passphrase is needed."""
+    try:
+        return decode_key_file(path, _Kind).kind == KIND_EXTERNAL
+    except ConfigError:
+        return False
 
 
 def open_signer(path: Path, passphrase: str, patience_s: float = SIGN_S) -> Signer:
