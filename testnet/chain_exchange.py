@@ -22,6 +22,7 @@ from chaincode.contract import Event, Value
 from chaincode.market_products import Settings
 from node.errors import RefusedError
 from node.gateway.client import BlockEvents, Client, tx_id_of
+from node.gateway.patience import COME_AGAIN
 from node.limits import MEMPOOL_PER_SENDER
 from node.model.genesis import Genesis
 from node.model.keys import Signer, SigningKey
@@ -41,7 +42,6 @@ CLOSING_S: Final = 0.1
 """gRPC tells the loop of its connections' ends a moment later."""
 AT_ONCE: Final = MEMPOOL_PER_SENDER // 2
 """Transactions of one key under way."""
-_COME_AGAIN: Final = ("mempool-full", "too-fast", "busy")
 
 
 class Lateness(NamedTuple):
@@ -215,7 +215,7 @@ class ChainExchange:
             is_over = time.monotonic() > deadline
             again = []
             for raw, (tx_id, code) in zip(raws, answers, strict=True):
-                if code in _COME_AGAIN and not is_over:
+                if code in COME_AGAIN and not is_over:
                     again.append(raw)
                 elif code not in ("ok", "duplicate"):
                     refused[tx_id] = code

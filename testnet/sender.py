@@ -12,6 +12,8 @@ from typing import Any, Final, NamedTuple
 
 from node.errors import RefusedError
 from node.gateway.client import Client, TxStatus
+from node.gateway.codes import NotNowError
+from node.gateway.patience import COME_AGAIN
 from node.model.genesis import Genesis
 from node.model.keys import Signer, SigningKey
 from node.model.transaction import sign_transaction
@@ -24,7 +26,7 @@ ON_THEIR_WAY: Final = 1_000
 
 TRIES: Final = 5
 _LOST: Final = ("expired", "timed-out", "nonce-used", "nonce-out-of-window")
-_COME_AGAIN: Final = ("mempool-full", "nonce-out-of-window", "too-fast", "busy")
+_COME_AGAIN: Final = (*COME_AGAIN, "nonce-out-of-window")
 
 
 class Clock(NamedTuple):
@@ -122,7 +124,8 @@ class Sender:
             except RefusedError as error:
                 if error.code not in _COME_AGAIN:
                     raise
-            await asyncio.sleep(FULL_PAUSE_S)
+                pause_s = error.retry_ms / 1000 if isinstance(error, NotNowError) else FULL_PAUSE_S
+            await asyncio.sleep(pause_s)
 
     def _arrived(self, task: "asyncio.Task[None]") -> None:
         self._under_way.discard(task)

@@ -31,6 +31,7 @@ from node.gateway.answers import (
 )
 from node.gateway.channel import open_channel
 from node.gateway.codes import UNREACHABLE, UNTRUSTED, NotNowError, error_from
+from node.gateway.patience import COME_AGAIN, Patience
 from node.model.codec import Value, sha256
 from node.model.keys import SIGNATURE_BYTES, TAG_TX_ID, Signer
 from protos import gateway_pb2 as pb
@@ -141,7 +142,7 @@ class Client:
         request = pb.SubmitRequest(transaction=raw)
         failures: list[str] = []
         try:
-            reply = await self._ask(lambda stub: stub.Submit(request, timeout=CALL_TIMEOUT_S), failures)
+            reply = await self._ask_in_turn(lambda stub: stub.Submit(request, timeout=CALL_TIMEOUT_S), failures)
         except RefusedError as error:
             if failures and error.code in ("duplicate", "nonce-used"):  # the node that did not answer had passed it on
                 return tx_id_of(raw), None
@@ -151,23 +152,43 @@ class Client:
         return reply.id, Receipt(reply.received.member, reply.received.height, reply.received.signature)
 
     async def submit_many(self, raws: Sequence[bytes]) -> list[tuple[bytes, str]]:
-        """Submit many at once; (id, "ok" or the code of the refusal) for each, in order."""
+        """Submit many at once; (id, "ok" or the code of the refusal) for each, in order. What there is no room for now
+        is sent again when the node says, for a while."""
+        codes = ["ok"] * len(raws)
+        waiting = list(range(len(raws)))
+        patience = Patience(CALL_TIMEOUT_S)
+        while waiting:
+            reply = await self._submit_many([raws[index] for index in waiting])
+            refused = {waiting[refusal.index]: refusal.code for refusal in reply.refused}
+            for index in waiting:
+                codes[index] = refused.get(index, "ok")
+            waiting = [index for index, code in refused.items() if code in COME_AGAIN]
+            if waiting and not await patience.wait_ms(reply.retry_ms):
+                break
+        return [(tx_id_of(raw), code) for raw, code in zip(raws, codes, strict=True)]
+
+    async def _submit_many(self, raws: Sequence[bytes]) -> pb.SubmitManyReply:
         request = pb.SubmitManyRequest(transactions=raws)
-        reply = await self._ask(lambda stub: stub.SubmitMany(request, timeout=CALL_TIMEOUT_S))
-        refused = {refusal.index: refusal.code for refusal in reply.refused}
-        return [(tx_id_of(raw), refused.get(index, "ok")) for index, raw in enumerate(raws)]
+        return await self._ask_in_turn(lambda stub: stub.SubmitMany(request, timeout=CALL_TIMEOUT_S))
 
     async def submit_stream(self, chunks: AsyncIterable[Sequence[bytes]]) -> AsyncIterator[BulkReply]:
         """Submit chunk after chunk over one stream; one reply for each, in order. The node takes the next chunk when
-        it has answered the last: whoever sends is slowed to its pace. A broken stream raises; nothing is repeated."""
+        it has answered the last: whoever sends is slowed to its pace, and waits longer if it says so. A broken stream
+        raises; nothing is repeated."""
+        retry_ms = 0
 
         async def requests() -> AsyncIterator[pb.SubmitManyRequest]:
+            nonlocal retry_ms
             async for raws in chunks:
+                if retry_ms:
+                    told, retry_ms = retry_ms, 0
+                    await Patience(CALL_TIMEOUT_S).wait_ms(told)
                 yield pb.SubmitManyRequest(transactions=raws)
 
         call = self._targets[self._current].stub().SubmitStream(requests())
         try:
             async for reply in call:
+                retry_ms = max(retry_ms, reply.retry_ms)
                 yield BulkReply({refusal.index: refusal.code for refusal in reply.refused}, reply.retry_ms)
         except grpc.aio.AioRpcError as error:
             raise error_from(error) from error
@@ -270,17 +291,18 @@ class Client:
         request = pb.QueryRequest(contract=contract, method=method, args=encoded, proven=proven)
         return await self._ask_in_turn(lambda stub: stub.Query(request, timeout=CALL_TIMEOUT_S))
 
-    async def _ask_in_turn(self, call: "Callable[[pb_grpc.GatewayAsyncStub], Awaitable[T]]") -> T:
-        """``_ask`` for what may be asked again, as the node says when: it gives nobody all of its time."""
-        patience_ms = 1000 * CALL_TIMEOUT_S
+    async def _ask_in_turn(
+        self, call: "Callable[[pb_grpc.GatewayAsyncStub], Awaitable[T]]", failures: list[str] | None = None
+    ) -> T:
+        """``_ask``, and again when the node says: it gives nobody all of its time, nor all of its room."""
+        patience = Patience(CALL_TIMEOUT_S)
         while True:
             try:
-                return await self._ask(call)
+                return await self._ask(call, failures)
             except NotNowError as error:
-                if error.code not in ("busy", "too-fast") or patience_ms < error.retry_ms:
+                if error.code not in COME_AGAIN:
                     raise
-                patience_ms -= error.retry_ms
-                await asyncio.sleep(error.retry_ms / 1000)
+                await patience.wait(error)
 
     async def _ask(
         self, call: "Callable[[pb_grpc.GatewayAsyncStub], Awaitable[T]]", failures: list[str] | None = None
