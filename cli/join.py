@@ -7,7 +7,6 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from chaincode.registry import default_registry
 from cli.output import json_option, plain, print_json, print_table, refusals_to_exit_codes
 from cli.session import fetching_options, open_key, passphrase_told, reader, trusted_roots
 from node.config import Config, load_config
@@ -23,6 +22,7 @@ from node.snapshot.join import JoinPlan, JoinReport
 from node.snapshot.join import join as run_join
 from node.snapshot.maker import make_now
 from node.snapshot.shelf import SNAPSHOTS_NAME, Shelf, require_joined
+from node.upgrades.library import node_registry
 
 _PATH = click.Path(path_type=Path)
 _BARS = {"chunks": "chunks fetched", "state": "state written", "blocks": "blocks executed"}
@@ -82,7 +82,7 @@ def join(
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        report = asyncio.run(run_join(plan, default_registry(), _Screen(progress)))
+        report = asyncio.run(run_join(plan, node_registry(plan.data), _Screen(progress)))
     if as_json:
         print_json(report._asdict())
     else:
@@ -114,7 +114,7 @@ def snapshot(config_path: Path, only_list: bool, as_json: bool) -> None:
         require_joined(data)
         store = LevelStore(data / DATABASE_NAME, create=False)
         try:
-            ledger = Ledger.open(store, load_genesis(config.path(config.genesis)), default_registry())
+            ledger = Ledger.open(store, load_genesis(config.path(config.genesis)), node_registry(data))
             make_now(store, ledger, shelf)
         except OSError as error:
             raise ConfigError("cannot-write", f"{data / SNAPSHOTS_NAME}: {error.strerror}") from error

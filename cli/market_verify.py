@@ -12,7 +12,6 @@ from rich.console import Console
 
 from chaincode import market_certificate
 from chaincode.pruned import Part
-from chaincode.registry import default_registry
 from cli.answers import Reader, as_rows
 from cli.output import count, json_option, plain, print_json, refusals_to_exit_codes
 from cli.session import ask, genesis_option, node_option, proven_at
@@ -24,6 +23,7 @@ from node.export import About, Exporter, Import
 from node.gateway.client import Client, Evidence
 from node.gateway.proven import ProvenReader
 from node.model.genesis import Genesis, load_genesis
+from node.upgrades.library import client_registry
 
 _BAD_CLEARING = "bad-clearing"
 _PATH = click.Path(path_type=Path)
@@ -97,7 +97,7 @@ def verify(
         genesis = load_genesis(cast("Path", genesis_file))
         found, shown = _verify_file(export_file, genesis, named)
         if compare:
-            found = ask(nodes, lambda client: compared(ProvenReader(client, genesis, default_registry()), found))
+            found = ask(nodes, lambda client: compared(ProvenReader(client, genesis, client_registry()), found))
     elif genesis_file is not None:
         found, shown = _verify_proven(nodes, load_genesis(genesis_file), named)
     else:
@@ -194,7 +194,7 @@ def _export(
     genesis = load_genesis(cast("Path", genesis_file))
 
     async def use(client: Client) -> Found:
-        read = ProvenReader(client, genesis, default_registry(), recorder.keep)
+        read = ProvenReader(client, genesis, client_registry(), recorder.keep)
         return await _record(recorder, read, genesis, named)
 
     return ask(nodes, use), recorder.end()
@@ -208,7 +208,7 @@ async def _record(recorder: _Recorder, read: Reader, genesis: Genesis, named: st
 
 def _verify_proven(nodes: tuple[str, ...], genesis: Genesis, named: str | None) -> tuple[Found, str]:
     async def use(client: Client) -> tuple[Found, str]:
-        read = ProvenReader(client, genesis, default_registry())
+        read = ProvenReader(client, genesis, client_registry())
         found = await _verify(read, named)
         return found, f"with proofs under certificates of the members, proven from the genesis on, {proven_at(read)}"
 
@@ -217,7 +217,7 @@ def _verify_proven(nodes: tuple[str, ...], genesis: Genesis, named: str | None) 
 
 def _verify_file(path: Path, genesis: Genesis, named: str | None) -> tuple[Found, str]:
     async def use(file: BinaryIO) -> tuple[Found, str]:
-        read = Import(file, genesis, default_registry())
+        read = Import(file, genesis, client_registry())
         slot = None if read.about.is_all else read.about.slot
         if named is not None:
             slot = parse_slot(named, cast("int", genesis.contracts.get("market", {}).get("slot_seconds", 1_800)))

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import click
 
-from chaincode.registry import default_registry
 from chaincode.settlement_readings import Reading
 from cli.answers import Reader, as_rows, record
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
@@ -15,6 +14,7 @@ from node.gateway.client import Client
 from node.gateway.proven import ProvenReader
 from node.model.codec import Value
 from node.model.genesis import load_genesis
+from node.upgrades.library import client_registry
 
 
 @click.command()
@@ -41,7 +41,7 @@ def readings(
     async def read(client: Client) -> tuple[Value, str | None]:
         query: Reader = client.query
         if genesis_file is not None:
-            query = ProvenReader(client, load_genesis(genesis_file), default_registry())
+            query = ProvenReader(client, load_genesis(genesis_file), client_registry())
         number = parse_slot(slot, await slot_seconds_of(query))
         if device is None:
             answer = await query("settlement", "feeder_readings", {"slot": number})

@@ -10,7 +10,6 @@ import uvloop
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from chaincode.registry import default_registry
 from cli.advice import advised
 from cli.backup import backup, restore
 from cli.doctor import doctor
@@ -32,6 +31,7 @@ from node.opening import Opened, open_node
 from node.setup import CONFIG_NAME, DATABASE_NAME, NodeFiles, init_node
 from node.snapshot.audit import verify_data
 from node.snapshot.shelf import SNAPSHOTS_NAME, Shelf
+from node.upgrades.library import node_registry
 
 _PATH = click.Path(path_type=Path)
 _passphrase_option = click.option(
@@ -161,7 +161,7 @@ def verify(
             report = verify_data(
                 store,
                 genesis,
-                default_registry(),
+                node_registry(data),
                 shelf,
                 lambda at, head: progress.update(task, completed=at, total=head),
             )

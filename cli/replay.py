@@ -14,7 +14,6 @@ from rich.console import Console
 from rich.progress import track
 
 from chaincode.grid import LineSettings
-from chaincode.registry import default_registry
 from chaincode.settlement_ledger import Settled
 from cli.grid_file import read_grid
 from cli.output import count, json_option, plain, print_json, print_table, refusals_to_exit_codes, tokens
@@ -31,6 +30,7 @@ from node.model.certificate import encode_certificate
 from node.model.genesis import Genesis, load_genesis
 from node.setup import DATABASE_NAME
 from node.tally import Comparison
+from node.upgrades.library import client_registry, node_registry
 from node.whatif import Change as RulesChange
 from node.whatif import GridLines, Outcome, WhatIf
 
@@ -123,16 +123,18 @@ def _from_data(
     config = load_config(config_file)
     genesis = load_genesis(config.path(config.genesis))
     change_ = _change(settings, genesis.token.decimals)
-    store = LevelStore(config.path(config.data_dir) / DATABASE_NAME, create=False)
+    data = config.path(config.data_dir)
+    registry = node_registry(data)
+    store = LevelStore(data / DATABASE_NAME, create=False)
     try:
-        ledger = Ledger.open(store, genesis, default_registry())
+        ledger = Ledger.open(store, genesis, registry)
         if ledger.base:
             raise RefusedError(
                 "no-history", f"the data begin with a snapshot of block {ledger.base}: a replay begins with block 1"
             )
         end = _end(first, last, ledger.head.height)
         with tempfile.TemporaryDirectory(prefix="watt-replay-") as scratch:
-            run = WhatIf(genesis, default_registry(), first, end, change_, Path(scratch))
+            run = WhatIf(genesis, registry, first, end, change_, Path(scratch))
             try:
                 for height in _progress(end):
                     block, certificate = ledger.block(height), ledger.certificate(height)
@@ -157,7 +159,7 @@ def _from_node(
             raise RefusedError("wrong-chain", "the node is of another chain than the genesis document")
         end = _end(first, last, info.height)
         with tempfile.TemporaryDirectory(prefix="watt-replay-") as scratch:
-            run = WhatIf(genesis, default_registry(), first, end, change_, Path(scratch))
+            run = WhatIf(genesis, client_registry(), first, end, change_, Path(scratch))
             try:
                 for height in _progress(end):
                     block = await client.block(height)

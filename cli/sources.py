@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from chaincode.contract import ContractError
-from chaincode.registry import default_registry
 from cli.answers import Reader
 from cli.units import clock
 from node.config import load_config
@@ -24,6 +23,7 @@ from node.model.epoch import encode_boundary
 from node.model.genesis import Genesis, load_genesis
 from node.model.keys import verify
 from node.setup import DATABASE_NAME
+from node.upgrades.library import node_registry
 from node.witness import proven_answer
 
 
@@ -43,7 +43,7 @@ def stopped_node(config_file: Path, keep: Keep | None = None) -> Iterator[tuple[
     """
     config = load_config(config_file)
     genesis = load_genesis(config.path(config.genesis))
-    registry = default_registry()
+    registry = node_registry(config.path(config.data_dir))
     store = LevelStore(config.path(config.data_dir) / DATABASE_NAME, create=False)
     try:
         ledger = Ledger.open(store, genesis, registry)

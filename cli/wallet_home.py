@@ -18,7 +18,6 @@ from typing import Any, Final
 import click
 import msgpack
 
-from chaincode.registry import default_registry
 from cli.output import plain, refusals_to_exit_codes
 from cli.session import use_ca
 from node.errors import RefusedError, WattError
@@ -26,6 +25,7 @@ from node.gateway.client import Client, addresses_in
 from node.gateway.proven import KnownEpochs, ProvenReader
 from node.light import LightChain, LightError, read_header
 from node.model.genesis import Genesis, load_genesis, parse_genesis
+from node.upgrades.library import client_registry
 
 DEFAULT_HOME: Final = "~/.watt"
 MAX_FILE_BYTES: Final = 64 * 1024 * 1024
@@ -166,7 +166,7 @@ class Trust:
         self._light, self._kept = light, (len(light.boundaries), light.header)
         oldest = None if self._any_age else oldest_accepted(genesis, time.time_ns() // 1_000_000)
         known = KnownEpochs(client, genesis, light, oldest)
-        return ProvenReader(client, genesis, default_registry(), known=known, tell=warn), genesis
+        return ProvenReader(client, genesis, client_registry(), known=known, tell=warn), genesis
 
     def save(self) -> None:
         """Keep what was learnt. That it cannot be kept is said, and no reason to refuse an answer."""

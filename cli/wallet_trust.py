@@ -5,7 +5,6 @@ from typing import Any
 
 import click
 
-from chaincode.registry import default_registry
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
 from cli.session import ask, node_option, trusted_roots
 from cli.units import clock
@@ -14,6 +13,7 @@ from node.gateway.client import Client
 from node.gateway.proven import KnownEpochs, ProvenReader
 from node.light import LightChain
 from node.model.genesis import Genesis, load_genesis
+from node.upgrades.library import client_registry
 
 
 @click.command()
@@ -67,7 +67,7 @@ def trust(wallet_home: Path | None, as_json: bool) -> None:
 async def _learn(client: Client, genesis: Genesis, light: LightChain) -> None:
     """The epochs and the head of the first node that answers and does not lie."""
     known = KnownEpochs(client, genesis, light)
-    await ProvenReader(client, genesis, default_registry(), known=known, tell=warn).head()
+    await ProvenReader(client, genesis, client_registry(), known=known, tell=warn).head()
 
 
 def _show(home: Home, genesis: Genesis, light: LightChain, as_json: bool) -> None:

@@ -169,6 +169,8 @@ def replay_block(store: Store, replay: Ledger, executor: Executor, genesis: Gene
     try:
         execution = executor.execute(height, pending.body, pending.decoded)
     except NodeFault as fault:
+        if fault.code == "upgrade-missing":  # nothing is wrong with the chain
+            raise RefusedError(fault.code, f"height {height}: {fault.message}") from fault
         raise bad(height, f"it cannot be executed: {fault}") from fault
     header = execution.block.header
     if store.get(at_height(layout.HEADER, height)) != encode_header(header):

@@ -116,7 +116,6 @@ class Node:
             genesis=identity.genesis,
             name=config.member,
             signer=self._signer_now,
-            registry=opened.registry,
             ledger=opened.ledger,
             executor=executor,
             mempool=pool,

@@ -10,18 +10,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from chaincode.registry import Registry, default_registry
+from chaincode.registry import Registry
 from node.config import Config
 from node.consensus.records import first_records
 from node.consensus.settings import Memory
-from node.errors import ConfigError
+from node.errors import ConfigError, NodeFault
+from node.executor import Executor
 from node.files import OsDirectory
 from node.gateway.certificate import GatewayCertificate, open_gateway_certificate, open_operators
 from node.ledger.chain import Ledger
 from node.ledger.store import LevelStore, Store
+from node.model.genesis import Genesis
 from node.pki.serving import OperatorsPort
 from node.setup import DATABASE_NAME, VOTES_NAME, Identity, check_membership, open_identity
 from node.snapshot.shelf import require_joined
+from node.upgrades.library import node_registry
 from node.votelog import VoteLog
 
 log = logging.getLogger("watt.node")
@@ -46,23 +49,33 @@ def open_node(config: Config, passphrase: str) -> Opened:
     """Open a node's files; makes the database at the very first start.
 
     Raises ConfigError (``node/setup.py``, ``node/gateway/certificate.py``, ``require_joined``, ``LevelStore``,
-    ``Ledger.open``; "db-missing" if it is gone, though this node has run) and NodeFault (``VoteLog.open``).
+    ``Ledger.open``; "db-missing" if it is gone, though this node has run; "upgrade-missing" if the next block cannot be
+    executed for lack of a bundle) and NodeFault (``VoteLog.open``).
     """
     identity = open_identity(config, passphrase)
     certificate = open_gateway_certificate(config, passphrase)
     operators = open_operators(config, certificate)
-    registry = default_registry()
     data = config.path(config.data_dir)
+    registry = node_registry(data)
     require_joined(data)
     store = _open_store(data)
     try:
         ledger = Ledger.open(store, identity.genesis, registry)
         check_membership(config, identity, ledger.epochs(), ledger.head.height + 1)
+        require_upgrades(ledger, registry, identity.genesis)
         vote_log, records = _open_vote_log(data, identity.genesis.chain, ledger)
     except BaseException:
         store.close()
         raise
     return Opened(config, identity, certificate, operators, registry, store, ledger, vote_log, records)
+
+
+def require_upgrades(ledger: Ledger, registry: Registry, genesis: Genesis) -> None:
+    """Raises ConfigError("upgrade-missing"): to start would be to stop again."""
+    try:
+        Executor(ledger, registry, genesis).require_upgrades()
+    except NodeFault as fault:
+        raise ConfigError(fault.code, fault.message) from fault
 
 
 def _open_store(data: Path) -> LevelStore:

@@ -165,6 +165,8 @@ class WhatIf:
         try:
             done = self._real.executor.execute(height, body, decoded)
         except NodeFault as fault:
+            if fault.code == "upgrade-missing":
+                raise RefusedError(fault.code, f"height {height}: {fault.message}") from fault
             raise bad(height, f"it cannot be executed: {fault}") from fault
         made = done.block.header
         if encode_header(made) != header:

@@ -39,7 +39,7 @@ class Edge:
     def __init__(
         self,
         genesis: Genesis,
-        registry: Registry,
+        registry: Callable[[], Registry],
         mempool: Mempool,
         verifier: Verifier,
         driver: Driver,
@@ -146,7 +146,7 @@ class Edge:
         if payload.not_after < now:
             raise RefusedError("expired", f"not_after {payload.not_after} has passed, block time is {now}")
         try:
-            self._registry.check_call(payload.contract, payload.method, payload.args)
+            self._registry().check_call(payload.contract, payload.method, payload.args)
         except ContractError as error:
             raise RefusedError(error.code, error.message) from error
         self._mempool.check(tx, now)

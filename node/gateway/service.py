@@ -86,7 +86,6 @@ class Backend:
     genesis: Genesis
     name: str
     signer: Callable[[], Signer]
-    registry: Registry
     ledger: Ledger
     executor: Executor
     mempool: Mempool
@@ -98,6 +97,11 @@ class Backend:
     shelf: Shelf
     failed: Callable[[NodeFault], None]
     admission: Admission
+
+    @property
+    def registry(self) -> Registry:
+        """The contracts by the state after the head: they are others once an upgrade is active."""
+        return self.executor.registry
 
 
 class GatewayServer:
@@ -155,7 +159,7 @@ class GatewayService(pb_grpc.GatewayServicer):
         self._admission = backend.admission
         self._edge = Edge(
             backend.genesis,
-            backend.registry,
+            lambda: backend.registry,
             backend.mempool,
             backend.verifier,
             backend.driver,
