@@ -18,9 +18,10 @@ State: ``acc-device/`` device NUL period(4) -> DeviceBook; ``acc-network/`` netw
 ``acc-supply/`` -> (issued, redeemed).
 """
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from chaincode.contract import MAX_AMOUNT, Context, ContractError
+from chaincode.contract import MAX_AMOUNT, Context, ContractError, Subject
+from chaincode.subjects import BUDGET, DEVICE, EVERYBODY, MEMBER, NETWORK
 
 UTILITY: Final = "utility"
 GRID_OPERATOR: Final = "grid-operator"
@@ -184,6 +185,13 @@ def parse(account: str) -> tuple[str, str, int]:
         if kind == "escrow" and len(parts) == 2 and int(number) <= MAX_SLOT:
             return kind, "", int(number)
     raise ContractError("bad-account", f"{account[:80]} is no account")
+
+
+def of_account(ctx: Context, args: dict[str, Any]) -> tuple[Subject, ...]:
+    """Whose account it is; what lies outside of networks, devices and companies is summed over all."""
+    kind, owner, _ = parse(args["account"])
+    holder = {"device": DEVICE, "reserved": DEVICE, "pool": NETWORK, "company": MEMBER}.get(kind)
+    return (EVERYBODY,) if holder is None else (Subject(holder, owner, BUDGET),)
 
 
 def device_key(device: str, period: int) -> bytes:

@@ -1,7 +1,6 @@
 """Double-entry accounts: every movement leaves one account and enters another, with a reason and a reference.
 
 The names of accounts and the books are in ``account_books.py``; callers find them here as well.
-
 No balance is ever negative (``insufficient-funds``) or above 63 bits (``bad-amount``), and after every
 transaction the sum of all balances equals issued - redeemed, which only ``mint`` and ``burn`` change.
 
@@ -22,11 +21,10 @@ a device lent, or a network sent, comes off again when it is given back unused.
 
 There is no journal in state: every movement emits the event ``transfer`` with the data (source, target, amount,
 reason, reference), which the block's events keep in order.
-
 This module does not ask who calls it; ``identity.py`` does that. It has no transactions of its own.
 """
 
-from typing import Any, Final
+from typing import Final
 
 from chaincode.account_books import (
     CONGESTION,
@@ -47,6 +45,7 @@ from chaincode.account_books import (
     device_key,
     drawn,
     network_book,
+    of_account,
     parse,
     plain_key,
     pool_book,
@@ -58,8 +57,8 @@ from chaincode.account_books import (
     supply,
     take_plain,
 )
-from chaincode.contract import Context, Contract, ContractError, Subject, Value, query
-from chaincode.subjects import BUDGET, DEVICE, EVERYBODY, MEMBER, NETWORK, public
+from chaincode.contract import Context, Contract, ContractError, Value, query
+from chaincode.subjects import public
 
 __all__ = [
     "CONGESTION",
@@ -343,19 +342,12 @@ def set_stopped(ctx: Context, device: str, period: int, stopped: bool) -> None:
     put_device(ctx, device, period, device_book(ctx, device, period)._replace(stopped=int(stopped)))
 
 
-def _of_account(ctx: Context, args: dict[str, Any]) -> tuple[Subject, ...]:
-    """Whose account it is; what lies outside of networks, devices and companies is summed over all."""
-    kind, owner, _ = parse(args["account"])
-    holder = {"device": DEVICE, "reserved": DEVICE, "pool": NETWORK, "company": MEMBER}.get(kind)
-    return (EVERYBODY,) if holder is None else (Subject(holder, owner, BUDGET),)
-
-
 class Accounts(Contract):
     """Reading accounts. Money moves only as a part of what the other contracts do."""
 
     name = "accounts"
 
-    @query(of=_of_account)
+    @query(of=of_account)
     def account(self, ctx: Context, *, account: str) -> Value:
         """The balance of one account, by name."""
         return balance(ctx, account)

@@ -101,18 +101,25 @@ class Fill(NamedTuple):
 NOTHING: Final = Fill(0, 0, 0)
 
 
-def order_id(ctx: Context, device: str, content: tuple[int, int, int, int, bool, bool], row: int = 0) -> bytes:
+def order_id(
+    ctx: Context, device: str, content: tuple[int, int, int, int, bool, bool], secret: bytes, row: int = 0
+) -> bytes:
     """The hash of an order's content, (side, slot, energy, price, instant, renewable), of the transaction's id, and of
-    the order's number among several of one transaction.
+    the order's number among several of one transaction. All of this can be guessed, so the hash is of the ``secret`` of
+    the slot's period, too (``pseudonyms.py``): an id says nothing of whose order it is.
     """
     if row:
-        return sha256(b"order %d %b%b %d %d %d %d %d %d" % (row, ctx.tx_id, device.encode(), *content)).digest()
-    return sha256(b"order %b%b %d %d %d %d %d %d" % (ctx.tx_id, device.encode(), *content)).digest()
+        hidden = b"order %d %b%b%b" % (row, secret, ctx.tx_id, device.encode())
+    else:
+        hidden = b"order %b%b%b" % (secret, ctx.tx_id, device.encode())
+    return sha256(hidden + b" %d %d %d %d %d %d" % content).digest()
 
 
-def referred_id(ctx: Context, device: str, content: tuple[int, int, int, int, bool, bool], reference: bytes) -> bytes:
+def referred_id(
+    ctx: Context, device: str, content: tuple[int, int, int, int, bool, bool], secret: bytes, reference: bytes
+) -> bytes:
     """The hash of an order's content and of what its device calls it: the same in whatever transaction it comes."""
-    named = b"order of %b%d %b%b" % (ctx.chain, len(reference), reference, device.encode())
+    named = b"order of %b%b%d %b%b" % (secret, ctx.chain, len(reference), reference, device.encode())
     return sha256(named + b" %d %d %d %d %d %d" % content).digest()
 
 

@@ -16,6 +16,7 @@ from chaincode import (
     market_calendar,
     market_orders,
     market_products,
+    pseudonyms,
     settlement_readings,
 )
 from chaincode.auction_types import BUY, SELL
@@ -95,12 +96,14 @@ def meaning(ctx: Context, device: Device, wanted: Wanted, row: int = 0) -> Meant
     instant = until == "auction"
     tag = device.renewable if side == SELL else renewable
     content = side, slot, energy_wh, price, instant, tag
+    secret = _secret(ctx, slot)
     if not reference:
-        return side, instant, tag, market_orders.order_id(ctx, device_id, content, row)
+        return side, instant, tag, market_orders.order_id(ctx, device_id, content, secret, row)
     if len(reference) > MAX_REFERENCE:
         raise ContractError("bad-reference", f"an order's reference is at most {MAX_REFERENCE} bytes")
-    order_id = market_orders.referred_id(ctx, device_id, content, reference)
-    if market_orders.find_order(ctx, order_id) is not None:
+    order_id = market_orders.referred_id(ctx, device_id, content, secret, reference)
+    before = market_orders.referred_id(ctx, device_id, content, b"", reference)  # while there was no secret
+    if any(market_orders.find_order(ctx, each) is not None for each in dict.fromkeys((order_id, before))):
         raise ContractError("duplicate", "this order, with this reference, has been placed")
     return side, instant, tag, order_id
 
@@ -251,6 +254,12 @@ def _count_new(ctx: Context, order: Order) -> int:
         sell_wh += order.energy_wh
     market_book.put_pending(ctx, order.slot, Pending(auction, orders + 1, buy_wh, sell_wh, tick))
     return auction
+
+
+def _secret(ctx: Context, slot: int) -> bytes:
+    """What hides whose the orders of a slot are; empty if there is no such product."""
+    product = market_products.find(ctx, slot) if 0 <= slot <= market_products.MAX_SLOT else None
+    return b"" if product is None else pseudonyms.pin(ctx, product.period)
 
 
 def _tell(ctx: Context, order_id: bytes, order: Order) -> None:

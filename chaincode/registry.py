@@ -21,6 +21,7 @@ from chaincode.companies import Companies
 from chaincode.contract import Context, Contract, ContractError, Of, Subject, Value
 from chaincode.erasure import Erasure
 from chaincode.governance import Governance
+from chaincode.grants import Grants
 from chaincode.grid import Grid
 from chaincode.identity import Identity
 from chaincode.key_changes import KeyChanges
@@ -29,6 +30,7 @@ from chaincode.motions import Motions
 from chaincode.origin import Origins
 from chaincode.overview import Overview
 from chaincode.periods import Periods
+from chaincode.pseudonyms import Privacy
 from chaincode.requests import Requests
 from chaincode.rules import Rules
 from chaincode.sales import Sales
@@ -228,6 +230,8 @@ def registry_with(find: Find) -> Registry:
             Erasure(),
             Governance(),
             Rules(),
+            Grants(),
+            Privacy(),
         ],
         find,
     )

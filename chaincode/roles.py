@@ -51,6 +51,8 @@ RIGHTS: Final[dict[str, tuple[str, ...]]] = {
     "change-admin-key": (ADMIN,),
     "enrol": ("one-time-key",),
     "erase": ("owner", "member"),
+    "share-data": ("owner", "member"),
+    "add-entropy": ("member", "validator-admin"),
     "manage-company": ("member",),
     "release": (ADMIN,),
     "issue": (UTILITY,),
