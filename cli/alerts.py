@@ -8,12 +8,13 @@ import click
 from cli.alert_trail import Trail, trail_of
 from cli.alert_words import cause_of, giver_name, proof_line, reference_shown
 from cli.answers import ALERT, PROOF, Reader, all_records, record, records
-from cli.asking import Source, source_of
+from cli.asking import Source, believed
 from cli.output import json_option, plain, print_json, print_table, refusals_to_exit_codes
-from cli.session import ask, done, genesis_option, may_sign_options, transact
+from cli.session import ask, done, may_sign_options, transact
 from cli.statement_words import Token
 from cli.units import Count, clock, kwh
 from cli.verify import slot_seconds_of
+from cli.wallet_home import Trust, trust_options
 from node.gateway.client import Client
 
 
@@ -28,7 +29,7 @@ from node.gateway.client import Client
     "--acknowledge", "seen", metavar="N", type=Count(), help="Note that this alert was seen; the owner signs."
 )
 @may_sign_options
-@genesis_option
+@trust_options
 @json_option
 @refusals_to_exit_codes
 def alerts(
@@ -40,7 +41,7 @@ def alerts(
     key_file: Path | None,
     passphrase_file: Path | None,
     nodes: tuple[str, ...],
-    genesis_file: Path | None,
+    trust: Trust,
     as_json: bool,
 ) -> None:
     """List NETWORK's alerts: which device used more than it should, or was paid for by others, and what proves it.
@@ -59,8 +60,8 @@ def alerts(
     if seen is not None:
         return _acknowledge(network, seen, nodes, key_file, passphrase_file, as_json)
     if number is not None:
-        return _explain(network, number, nodes, genesis_file, as_json)
-    _list(network, device, only_open, nodes, genesis_file, as_json)
+        return _explain(network, number, nodes, trust, as_json)
+    _list(network, device, only_open, nodes, trust, as_json)
 
 
 def _acknowledge(
@@ -76,10 +77,10 @@ def _acknowledge(
 
 
 def _list(
-    network: str, device: str | None, only_open: bool, nodes: tuple[str, ...], genesis_file: Path | None, as_json: bool
+    network: str, device: str | None, only_open: bool, nodes: tuple[str, ...], trust: Trust, as_json: bool
 ) -> None:
     async def read(client: Client) -> tuple[list[dict[str, Any]], Source, int]:
-        source = await source_of(client, genesis_file)
+        source = await believed(client, trust)
         return await read_alerts(source.read, network), source, await slot_seconds_of(source.read)
 
     rows, source, slot_seconds = ask(nodes, read)
@@ -113,9 +114,9 @@ def _rests_on(evidence: list[dict[str, Any]], slot_seconds: int) -> str:
     return last if len(evidence) == 1 else f"{last} and {len(evidence) - 1} more"
 
 
-def _explain(network: str, number: int, nodes: tuple[str, ...], genesis_file: Path | None, as_json: bool) -> None:
+def _explain(network: str, number: int, nodes: tuple[str, ...], trust: Trust, as_json: bool) -> None:
     async def read(client: Client) -> tuple[dict[str, Any], Trail, Source, int]:
-        source = await source_of(client, genesis_file)
+        source = await believed(client, trust)
         answer = await source.read("overview", "alert", {"network": network, "number": number})
         (alert,) = named_alerts([record(answer, ALERT)], number)
         trail = await trail_of(source.read, network, alert)

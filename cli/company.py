@@ -7,17 +7,17 @@ from typing import Any, Final
 import click
 
 from chaincode.accounts import NetworkBook
-from chaincode.registry import default_registry
 from cli.answers import Reader, all_records, as_rows, record
+from cli.asking import believed
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes, tokens
 from cli.periods import company_period, period_option
 from cli.session import ask, done, node_option, proven_at, signing_options, transact
 from cli.units import MAX_PERIOD, TOKENS, Count, base_units
 from cli.verify import slot_seconds_of
+from cli.wallet_home import Trust
 from node.errors import RefusedError
 from node.gateway.client import Client
 from node.gateway.proven import ProvenReader
-from node.model.genesis import load_genesis
 
 BOOK: Final = ("status", *NetworkBook._fields)
 NETWORK: Final = ("network", "class", "limit", "period", "given", "pool", "allocated")
@@ -178,20 +178,16 @@ def is_member(nodes: tuple[str, ...], name: str) -> bool:
     return ask(nodes, read)
 
 
-def show_company(
-    member: str, period: int | None, nodes: tuple[str, ...], genesis_file: Path | None, as_json: bool
-) -> None:
-    """Print a company's book of a period and its networks; proven, if there is a genesis document."""
+def show_company(member: str, period: int | None, nodes: tuple[str, ...], trust: Trust | None, as_json: bool) -> None:
+    """Print a company's book of a period and its networks; proven, unless ``trust`` is None or believes the node."""
 
     async def read(client: Client) -> tuple[int, dict[str, Any], list[dict[str, Any]], int, str | None]:
-        if genesis_file is None:
-            decimals = (await client.node_info()).token_decimals
+        source = await believed(client, trust)
+        if source.proven is None:
             number = await company_period(client, period, member)
-            return number, *await _books(client.query, member, number), decimals, None
-        genesis = load_genesis(genesis_file)
-        proven = ProvenReader(client, genesis, default_registry())
-        number = await _proven_period(proven, period, member)
-        return number, *await _books(proven, member, number), genesis.token.decimals, proven_at(proven)
+            return number, *await _books(client.query, member, number), source.decimals, None
+        number = await _proven_period(source.proven, period, member)
+        return number, *await _books(source.proven, member, number), source.decimals, proven_at(source.proven)
 
     number, book, networks, decimals, proven = ask(nodes, read)
     if as_json:

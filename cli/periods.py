@@ -5,6 +5,7 @@ from typing import cast
 import click
 
 from cli.answers import Reader, as_rows
+from cli.asking import Source
 from cli.units import MAX_PERIOD, Count
 from cli.verify import slot_seconds_of
 from node.errors import RefusedError
@@ -40,6 +41,13 @@ async def period_or_proven(read: ProvenReader, period: int | None, name: str) ->
     slot_seconds = await slot_seconds_of(read)
     assert read.oldest is not None
     return await _period_at(read, name, read.oldest.time, slot_seconds)
+
+
+async def period_asked(client: Client, source: Source, period: int | None, name: str) -> int:
+    """The number given, or that of the running period of ``name``: by the source, whether it proves or not."""
+    if source.proven is None:
+        return await period_or_current(client, period, name)
+    return await period_or_proven(source.proven, period, name)
 
 
 async def network_of(read: Reader, name: str) -> str:

@@ -9,11 +9,13 @@ import click
 
 from chaincode.market_orders import OPEN_STATES
 from cli.answers import DEVICE_TRADE, ORDER, records
+from cli.asking import Source, believed, show_proven
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
 from cli.session import ask, node_option, signing_options, transact
 from cli.units import ENERGY, REFERENCE, TOKENS, clock, hex_id, kwh, parse_slot, per_kwh
 from cli.verify import slot_seconds_of
 from cli.wallet_bulk import Wanted, order_args, require_not_rejected, units_of
+from cli.wallet_home import Trust, trust_options
 from node.errors import RefusedError
 from node.gateway.client import Client, TxStatus
 from node.model.codec import Value
@@ -174,30 +176,47 @@ def _open_order(device: str, start: str) -> Callable[[Client], Awaitable[bytes]]
 
 
 @click.command()
-@click.argument("device")
+@click.argument("device", required=False)
+@click.option("--order", "order_id", metavar="ORDER", help="Instead of a DEVICE's orders, the one with this id.")
 @_slot_option
 @node_option
+@trust_options
 @json_option
 @refusals_to_exit_codes
-def orders(device: str, slot: str | None, nodes: tuple[str, ...], as_json: bool) -> None:
-    """List DEVICE's orders in a slot, newest first; without --slot, in all slots now open.
+def orders(
+    device: str | None,
+    order_id: str | None,
+    slot: str | None,
+    nodes: tuple[str, ...],
+    trust: Trust,
+    as_json: bool,
+) -> None:
+    """List DEVICE's orders in a slot, newest first; without --slot, in all slots now open. All of them, as is proven.
 
     Example: watt wallet orders home-03/ev --slot 2017-06-16T14:00
-    """
 
-    async def read(client: Client) -> tuple[Value, int]:
+    Example: watt wallet orders --order 5f2c...e1
+    """
+    if (device is None) == (order_id is None) or (slot is not None and device is None):
+        raise click.UsageError("say DEVICE, with --slot or without, or --order ORDER")
+    wanted = None if order_id is None else hex_id(order_id, "ORDER")
+
+    async def read(client: Client) -> tuple[Value, Source]:
+        source = await believed(client, trust)
+        if wanted is not None:
+            return (await source.read("market", "order", {"order": wanted}),), source
         args: dict[str, Any] = {"device": device}
         if slot is not None:
-            args["slot"] = parse_slot(slot, await slot_seconds_of(client.query))
-        await client.query("identity", "device", {"device": device})  # refused if there is none
-        return await client.query("market", "orders", args), (await client.node_info()).token_decimals
+            args["slot"] = parse_slot(slot, await slot_seconds_of(source.read))
+        await source.read("identity", "device", {"device": device})  # refused if there is none
+        return await source.read("market", "orders", args), source
 
-    answer, decimals = ask(nodes, read)
-    rows = records(answer, ORDER)
+    answer, source = ask(nodes, read)
+    rows, decimals = records(answer, ORDER), source.decimals
     if as_json:
         return print_json(rows)
     print_table(
-        f"Orders of {device}",
+        f"Orders of {device or rows[0]['device']}",
         ("Order", "Slot", "Side", ">kWh", ">Filled", ">Limit", "State", "?Placed"),
         (
             (
@@ -213,27 +232,30 @@ def orders(device: str, slot: str | None, nodes: tuple[str, ...], as_json: bool)
             for row in rows
         ),
     )
+    show_proven(source)
 
 
 @click.command()
 @click.argument("device")
 @click.option("--slot", required=True, help=_SLOT_HELP)
 @node_option
+@trust_options
 @json_option
 @refusals_to_exit_codes
-def trades(device: str, slot: str, nodes: tuple[str, ...], as_json: bool) -> None:
-    """List what DEVICE has traded in a slot, auction by auction. Prices in tokens per kWh.
+def trades(device: str, slot: str, nodes: tuple[str, ...], trust: Trust, as_json: bool) -> None:
+    """List what DEVICE has traded in a slot, auction by auction: all of it, as is proven. Prices in tokens per kWh.
 
     Example: watt wallet trades home-03/pv --slot 2017-06-16T14:00
     """
 
-    async def read(client: Client) -> tuple[Value, int]:
-        args = {"device": device, "slot": parse_slot(slot, await slot_seconds_of(client.query))}
-        await client.query("identity", "device", {"device": device})  # refused if there is none
-        return await client.query("market", "device_trades", args), (await client.node_info()).token_decimals
+    async def read(client: Client) -> tuple[Value, Source]:
+        source = await believed(client, trust)
+        args = {"device": device, "slot": parse_slot(slot, await slot_seconds_of(source.read))}
+        await source.read("identity", "device", {"device": device})  # refused if there is none
+        return await source.read("market", "device_trades", args), source
 
-    answer, decimals = ask(nodes, read)
-    rows = records(answer, DEVICE_TRADE)
+    answer, source = ask(nodes, read)
+    rows, decimals = records(answer, DEVICE_TRADE), source.decimals
     if as_json:
         return print_json(rows)
     print_table(
@@ -253,3 +275,4 @@ def trades(device: str, slot: str, nodes: tuple[str, ...], as_json: bool) -> Non
             for row in rows
         ),
     )
+    show_proven(source)

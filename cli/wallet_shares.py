@@ -10,11 +10,13 @@ import click
 from chaincode.budget_share import BY_HAND, GRANT, ORDER
 from cli.alert_words import giver_name, why_words
 from cli.answers import SHARE, all_records
+from cli.asking import Source, believed, show_proven
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes, tokens
-from cli.periods import period_option, period_or_current
+from cli.periods import period_asked, period_option, period_or_current
 from cli.session import ask, may_sign_options, transact
 from cli.units import TOKENS, base_units, clock
 from cli.verify import slot_seconds_of
+from cli.wallet_home import Trust, trust_options
 from node.gateway.client import Client
 
 _CHARGES = (b"settle ", b"correct ")
@@ -28,6 +30,7 @@ _CHARGES = (b"settle ", b"correct ")
 @click.option("--list", "network", metavar="NETWORK", help="Instead of sharing, list the shares within a network.")
 @period_option
 @may_sign_options
+@trust_options
 @json_option
 @refusals_to_exit_codes
 def share(
@@ -39,6 +42,7 @@ def share(
     key_file: Path | None,
     passphrase_file: Path | None,
     nodes: tuple[str, ...],
+    trust: Trust,
     as_json: bool,
 ) -> None:
     """Give AMOUNT tokens of device GIVER's budget to device RECEIVER of the same network; the owner signs.
@@ -50,7 +54,7 @@ def share(
     if network is not None:
         if giver is not None:
             raise click.UsageError("either GIVER RECEIVER AMOUNT, or --list NETWORK")
-        return _list_shares(network, period, nodes, as_json)
+        return _list_shares(network, period, nodes, trust, as_json)
     if giver is None or receiver is None or amount is None or key_file is None:
         raise click.UsageError("say GIVER RECEIVER AMOUNT and --key, or --list NETWORK")
 
@@ -78,15 +82,16 @@ def served(row: Mapping[str, Any]) -> tuple[str | None, int | None]:
     return None, None
 
 
-def _list_shares(network: str, period: int | None, nodes: tuple[str, ...], as_json: bool) -> None:
-    async def read(client: Client) -> tuple[list[dict[str, Any]], int, int, int]:
-        number = await period_or_current(client, period, network)
+def _list_shares(network: str, period: int | None, nodes: tuple[str, ...], trust: Trust, as_json: bool) -> None:
+    async def read(client: Client) -> tuple[list[dict[str, Any]], int, Source, int]:
+        source = await believed(client, trust)
+        number = await period_asked(client, source, period, network)
         of_period = {"network": network, "period": number}
-        found = await all_records(client.query, "budget", "shares", of_period, SHARE)
-        decimals = (await client.node_info()).token_decimals
-        return found, number, decimals, await slot_seconds_of(client.query)
+        found = await all_records(source.read, "budget", "shares", of_period, SHARE)
+        return found, number, source, await slot_seconds_of(source.read)
 
-    rows, number, decimals, slot_seconds = ask(nodes, read)
+    rows, number, source, slot_seconds = ask(nodes, read)
+    decimals = source.decimals
     if as_json:
         orders = [served(row) for row in rows]
         return print_json([row | {"order": of[0], "settled_slot": of[1]} for row, of in zip(rows, orders, strict=True)])
@@ -106,6 +111,7 @@ def _list_shares(network: str, period: int | None, nodes: tuple[str, ...], as_js
             for row in rows
         ),
     )
+    show_proven(source)
 
 
 def _why(row: Mapping[str, Any], slot_seconds: int) -> str:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import click
 
-from chaincode.registry import default_registry
 from cli.answers import Reader
+from cli.asking import believed
 from cli.output import json_option, print_json, refusals_to_exit_codes
-from cli.periods import period_option, period_or_current, period_or_proven
-from cli.session import ask, genesis_option, node_option, proven_at
+from cli.periods import period_asked, period_option
+from cli.session import ask, node_option
 from cli.statement import Statement, make_statement
 from cli.statement_facts import gather_facts
 from cli.statement_files import explanation_json, statement_csv, statement_json
@@ -17,10 +17,9 @@ from cli.statement_lines import MISMATCH
 from cli.statement_text import print_line, print_statement
 from cli.statement_words import Token
 from cli.units import Count
+from cli.wallet_home import Trust, trust_options
 from node.errors import RefusedError
 from node.gateway.client import Client
-from node.gateway.proven import ProvenReader
-from node.model.genesis import load_genesis
 
 _PATH = click.Path(path_type=Path, dir_okay=False)
 _TRIES = 3
@@ -34,7 +33,7 @@ _PAUSE_S = 0.5
 @click.option("--csv", "csv_file", type=_PATH, help="Write every entry, with its ids and blocks, to this file.")
 @click.option("--pdf", "pdf_file", type=_PATH, help="Write one page for the household to this file.")
 @node_option
-@genesis_option
+@trust_options
 @json_option
 @refusals_to_exit_codes
 def statement(
@@ -44,14 +43,14 @@ def statement(
     csv_file: Path | None,
     pdf_file: Path | None,
     nodes: tuple[str, ...],
-    genesis_file: Path | None,
+    trust: Trust,
     as_json: bool,
 ) -> None:
     """Show NETWORK's bill for a billing period: from whom it bought, to whom it sold, and the same with the utility
     alone.
 
     What was paid is negative. Every line has a number; --explain LINE lists the trades, settlement entries, orders and
-    readings that it is the sum of, with their transactions and blocks. With --genesis FILE no node need be trusted.
+    readings that it is the sum of, with their transactions and blocks. All of it is proven.
 
     Example: watt wallet statement home-03 --period 17332
 
@@ -59,17 +58,10 @@ def statement(
     """
 
     async def read(client: Client) -> tuple[Statement, Token, str]:
-        if genesis_file is None:
-            number = await period_or_current(client, period, network)
-            info = await client.node_info()
-            token = Token(info.token_symbol, info.token_decimals)
-            made = await read_statement(client.query, network, number)
-            return made, token, "as the node shows it; with --genesis FILE no node need be trusted"
-        genesis = load_genesis(genesis_file)
-        query = ProvenReader(client, genesis, default_registry())
-        number = await period_or_proven(query, period, network)
-        made = await read_statement(query, network, number)
-        return made, Token(genesis.token.symbol, genesis.token.decimals), f"proven {proven_at(query)}"
+        source = await believed(client, trust)
+        number = await period_asked(client, source, period, network)
+        made = await read_statement(source.read, network, number)
+        return made, Token(source.symbol, source.decimals), source.shown or "as the node shows it, which proves nothing"
 
     made, token, shown = ask(nodes, read)
     if csv_file is not None:
@@ -85,7 +77,7 @@ def statement(
         return print_json(statement_json(made, token, shown))
     else:
         print_statement(made, token)
-    click.echo(f"read {shown}" if genesis_file is None else shown)
+    click.echo(shown if shown.startswith("proven") else f"read {shown}")
 
 
 async def read_statement(read: Reader, network: str, period: int) -> Statement:

@@ -45,7 +45,8 @@ class Street:
                 save_key(path, key(by), PASSPHRASE, TESTNET)
             signing = ["--key", str(path)]
         where = ["--genesis", str(self.genesis)] if offline else ["--node", self.node]
-        return CliRunner().invoke(main, [*words, *where, *signing], env={"WATT_PASSPHRASE": PASSPHRASE})
+        env = {"WATT_PASSPHRASE": PASSPHRASE, "WATT_GENESIS": str(self.genesis)}
+        return CliRunner().invoke(main, [*words, *where, *signing], env=env)
 
     def json(self, *words: str, by: str | None = None, status: int = 0) -> Any:
         result = self.run(*words, "--json", by=by)
