@@ -174,6 +174,11 @@ class Driver:
         return not self._quarantine.is_muted(peer, self._ticks)
 
     @property
+    def forwards_dropped(self) -> dict[str, int]:
+        """Peer to how many transactions that it forwarded were beyond its share, and not read."""
+        return self._intake.dropped()
+
+    @property
     def epoch(self) -> Epoch:
         """The epoch that this node works in."""
         return self._term.epoch

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeAlias
 
+from node.admission_metrics import AdmissionMetrics
 from node.backup import Backups
 from node.consensus.messages import Evidence, Message
 from node.driver import Driver
@@ -133,6 +134,9 @@ class Node:
         parts = (self._driver, self._transport, verifier, self._evidence, shelf, self._backups)
         closed_by = (opened.certificate, opened.operators)
         self._watch = Watch(config, identity.genesis, *parts, lambda: len(self._inbox), *closed_by)
+        self._watch.metrics.registry.register(
+            AdmissionMetrics(lambda: self._admission.refused, pool.waiting_of, lambda: self._driver.forwards_dropped)
+        )
         opened.vote_log.around_sync = self._watch.metrics.sync
 
     async def run(self) -> None:
