@@ -7,6 +7,7 @@ import click
 from cli.lazy import Commands, LazyGroup
 
 COMMANDS: Final[Commands] = {
+    "add-entropy": ("cli.admin_privacy:add_entropy", "Throw random bytes into the secret that pseudonyms are made of."),
     "agreement": ("cli.agreements:agreement", "Help between networks, and sales, as their owners agree on them."),
     "allocate": ("cli.admin_budgets:allocate", "Give tokens of a network's pool to its devices."),
     "approve": ("cli.governance:approve", "Approve a proposal for the validators that you are the admin of."),

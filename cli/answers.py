@@ -46,6 +46,7 @@ PROPOSAL = (
     "proposal", "digest", "kind", "name", "public_key", "tls_certificate", "admin_key", "address", "first_height",
     "last_height", "proposer", "approved_by", "not_approved_by", "missing",
 )  # fmt: skip
+GRANT = ("reader", "classes", "until")
 EPOCH = ("epoch", "first_height", "validators")
 SEAT = ("name", "public_key", "tls_certificate", "admin_key", "address")
 DEVICE_TRADE = ("auction", "side", "order", "other_order", "energy_wh", "price", "other_price", "toll")

@@ -24,6 +24,8 @@ _SENTENCES: Final = {
     "bad-certificate": "a TLS certificate is one certificate in PEM, of at most 4096 bytes",
     "bad-class": "a class is 1 to 32 of a-z 0-9 -",
     "bad-key": "a public key is 32 bytes, and somebody's",
+    "bad-entropy": "entropy is 32 bytes",
+    "bad-kind": "what is shared is a device's, a network's or a member's",
     "bad-energy": "energy times price is more than the ledger counts",
     "bad-length": "a plan is of 1 to 36 periods",
     "bad-reason": "a reason is printable text of at most 64 bytes",
@@ -78,6 +80,7 @@ _SENTENCES: Final = {
     "period-mismatch": "the two periods have no slot in common: see `watt admin company show`",
     "slot-over": "the slot is over, under way while the device hangs somewhere in it, or more than 1,000 slots ahead",
     "unknown-alert": "the network has no alert with this number",
+    "unknown-grant": "nothing is granted to this key: see `watt wallet access list`",
     "unknown-bus": "the grid has no such bus",
     "unknown-device": "there is no such device",
     "unknown-member": "there is no such member",
@@ -172,6 +175,7 @@ _WITH_FIGURES: Final[dict[tuple[str, int], _Words]] = {
         f"from {found[0] // 3600:02}:{found[0] // 60 % 60:02} on retail is at most {_price(found[1], decimals)}, "
         f"feed-in at least {_price(found[2], decimals)} tokens per kWh, as was voted"
     ),
+    ("bad-until", 1): lambda found, _: f"a grant ends at {clock(found[0])} at the latest",
     ("slot-over", 1): lambda found, _: (
         f"from slot {found[0]} on it can be moved, at most {MAX_AHEAD_SLOTS:,} slots ahead: the slot is over, or under "
         "way and the device hangs somewhere in it"

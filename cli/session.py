@@ -316,6 +316,6 @@ _NONCE_CODES = ("nonce-used", "nonce-out-of-window")
 _READ_ADVICE = {
     "sign-first": "name a key that may see it with --key FILE or WATT_KEY",
     "not-allowed": "read with its own, its owner's, its member's or an auditor's key (--key FILE or WATT_KEY), or have "
-    "one of these let yours see it: `watt wallet grant --help`",
+    "one of these let yours see it: `watt wallet access grant --help`",
 }
 """What whoever may not read can do about it."""

@@ -7,6 +7,7 @@ import click
 from cli.lazy import Commands, LazyGroup
 
 COMMANDS: Final[Commands] = {
+    "access": ("cli.wallet_access:access", "Who may read what is yours: leave for others, for a time."),
     "alerts": ("cli.alerts:alerts", "List alerts: which device used more than it should, who paid, what proves it."),
     "balance": ("cli.wallet_budget:balance", "Show a billing period's budget of a device, or of a network."),
     "bulk": ("cli.wallet_bulk:bulk", "Place all orders of a file in one transaction: all of them, or none."),
@@ -18,7 +19,6 @@ COMMANDS: Final[Commands] = {
         "A device hangs nowhere from a slot on, until it is connected again.",
     ),
     "enrol": ("cli.enrol:enrol", "Make this device's key, and name it to the network by a code."),
-    "enrol": ("cli.enrol:enrol", "Make this device's key, and name it to the network by a code."),
     "forecast": ("cli.admin_budgets:forecast", "Say what a device is expected to spend in a billing period."),
     "grant": ("cli.wallet_requests:grant", "Give what a device asks for, or a part of it."),
     "init": ("cli.wallet_trust:init", "Make a wallet's home: with it no node need be trusted."),
@@ -26,12 +26,10 @@ COMMANDS: Final[Commands] = {
     "order": ("cli.wallet_orders:order", "Place an order for a device: buy or sell energy in a slot."),
     "orders": ("cli.wallet_orders:orders", "List a device's orders, newest first."),
     "passphrase": ("cli.key_changes:passphrase", "Seal a key file under another passphrase."),
-    "passphrase": ("cli.key_changes:passphrase", "Seal a key file under another passphrase."),
+    "pseudonym": ("cli.wallet_access:pseudonym", "Show the name under which a device's orders and fills are public."),
     "replace": ("cli.wallet_orders:replace", "Take back what is open of an order and place another one."),
     "request": ("cli.wallet_requests:request", "Ask for tokens for a device; or take a request back."),
     "requests": ("cli.wallet_requests:requests", "List what devices of a network ask for, and what it is asked for."),
-    "reset-key": ("cli.enrol:reset_key", "A key is lost: end it, and print a code to enrol another one."),
-    "rotate-key": ("cli.key_changes:rotate_key", "Put another key in the place of one that is at hand."),
     "reset-key": ("cli.enrol:reset_key", "A key is lost: end it, and print a code to enrol another one."),
     "rotate-key": ("cli.key_changes:rotate_key", "Put another key in the place of one that is at hand."),
     "share": (

@@ -5,11 +5,13 @@ earlier one. A decision that the rules refuse ends the run: nothing here is expe
 """
 
 import asyncio
+import secrets
 from collections import Counter
 from typing import Any, Final, NamedTuple
 
 from chaincode.agreement_book import SALE, SHARE
 from chaincode.budget_supply import COMPANY
+from chaincode.pseudonyms import ENTROPY_BYTES
 from node.errors import RefusedError
 from node.limits import MEMPOOL_PER_SENDER
 from node.model.codec import Value
@@ -66,7 +68,11 @@ class Decisions:
         self._networks = {(network.shop, network.kind): network for network in world.company.networks}
 
     async def prepare(self) -> Agreed:
-        """Everything before the month: calendars, issue, policies, agreements, allocation. Raises RefusedError."""
+        """Everything before the month: the secret of pseudonyms, calendars, issue, policies, agreements, allocation.
+
+        Raises RefusedError.
+        """
+        await self._do(UTILITY, "privacy", "add_entropy", {"entropy": secrets.token_bytes(ENTROPY_BYTES)})
         period = await self._calendars()
         await self._issue(period)
         await self._connect()

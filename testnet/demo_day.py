@@ -5,6 +5,7 @@ is read from the ledger afterwards (``report.py``).
 """
 
 import asyncio
+import secrets
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from chaincode.market_products import FINAL, SETTLED
+from chaincode.pseudonyms import ENTROPY_BYTES
 from cli.answers import PRODUCT, record
 from cli.output import UNREACHABLE_CODE
 from cli.session import Account
@@ -94,12 +96,13 @@ class Processes:
 
 
 async def fund(client: Client, world: World, community: Community) -> None:
-    """The utility issues every home its budget for the day, the owners allocate it; the poor EV's home lets its battery
-    help before its load. Raises RefusedError if the ledger refuses any of it."""
+    """The utility stirs the secret of pseudonyms, and issues every home its budget for the day; the owners allocate it;
+    the poor EV's home lets its battery help before its load. Raises RefusedError if the ledger refuses any of it."""
     info = await client.node_info()
     not_after = info.now + SETUP_VALID_S
     utility = Account(client, world.key("utility"), info.chain)
-    raws = []
+    entropy = {"entropy": secrets.token_bytes(ENTROPY_BYTES)}
+    raws = [await utility.sign("privacy", "add_entropy", entropy, not_after)]
     for home in community.homes:
         amount = sum(budget_of(home).values())
         args: dict[str, Any] = {"network": home.name, "period": world.period, "amount": amount, "reference": b"day"}

@@ -14,7 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from chaincode.pseudonyms import ENTROPY_BYTES
 from cli.grid_file import GridVersion
+from node.gateway.client import Client, TxStatus
 from node.keyfile import load_key, read_passphrase, write_private
 from node.model.keys import SigningKey
 from node.model.transaction import sign_transaction
@@ -88,29 +90,29 @@ def is_neighbourhood(network: Network) -> bool:
 
 
 async def fund(network: Network) -> None:
-    """Issue every home its budget for the current period and allocate it evenly; once: a second call changes nothing.
+    """Stir the secret of pseudonyms, issue every home its budget for the current period and allocate it evenly; once: a
+    second call changes nothing.
 
     Raises RefusedError if a node refuses it or it takes too long.
     """
+    utility = neighbourhood_key(network.directory, UTILITY)
     async with network.client() as client:
-        info = await client.node_info()
-        period = info.now // 1800 // PERIOD_SLOTS
-        utility = neighbourhood_key(network.directory, UTILITY)
-        nonce = await client.nonce(utility.public_key)
+        period = (await client.node_info()).now // 1800 // PERIOD_SLOTS
+        if not await client.query("privacy", "is_secret"):
+            await _settle(client, utility, "privacy", "add_entropy", {"entropy": secrets.token_bytes(ENTROPY_BYTES)})
         for home, devices in HOMES.items():
-            nonce += 1
             issue = {"network": home, "period": period, "amount": BUDGET, "reference": b"first budget"}
-            raw = sign_transaction(utility, info.chain, nonce, "budget", "issue", issue, info.now + VALID_S).raw
-            if (await client.wait(await client.submit(raw))).code != "ok":
+            if (await _settle(client, utility, "budget", "issue", issue)).code != "ok":
                 continue  # it has one
-            owner = neighbourhood_key(network.directory, home)
             shares = [[f"{home}/{device}", BUDGET // len(devices)] for device in devices]
             allocate = {"network": home, "period": period, "amounts": shares}
-            highest = await client.nonce(owner.public_key)
-            raw = sign_transaction(
-                owner, info.chain, highest + 1, "budget", "allocate", allocate, info.now + VALID_S
-            ).raw
-            await client.wait(await client.submit(raw))
+            await _settle(client, neighbourhood_key(network.directory, home), "budget", "allocate", allocate)
+
+
+async def _settle(client: Client, key: SigningKey, contract: str, method: str, args: dict[str, Any]) -> TxStatus:
+    info, nonce = await client.node_info(), await client.nonce(key.public_key) + 1
+    raw = sign_transaction(key, info.chain, nonce, contract, method, args, info.now + VALID_S).raw
+    return await client.wait(await client.submit(raw))
 
 
 def _key_names() -> list[str]:

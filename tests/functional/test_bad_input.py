@@ -12,7 +12,7 @@ import pytest
 
 from node.config import split_address
 from node.errors import RefusedError
-from node.gateway.client import Client, tx_id_of
+from node.gateway.client import tx_id_of
 from node.model.keys import SIGNATURE_BYTES, generate_key
 from node.model.transaction import sign_transaction
 from protos import gateway_pb2 as pb
@@ -30,7 +30,7 @@ def no_node_falls_over(network: Cluster) -> Iterator[None]:
     assert [network.pid(node) for node in network.network.nodes] == before
 
     async def trade() -> None:
-        async with Client(network.network.gateways) as client:
+        async with network.network.client() as client:
             assert (await device(network, "home-3/load").place(client)).code == "ok"
 
     asyncio.run(trade())
@@ -41,7 +41,7 @@ def refusal(network: Cluster, raw: bytes) -> str:
     """The code with which a gateway refuses raw bytes as a transaction."""
 
     async def scenario() -> str:
-        async with Client(network.network.gateways[0]) as client:
+        async with network.network.client(network.network.gateways[0]) as client:
             with pytest.raises(RefusedError) as caught:
                 await client.submit(raw)
             return caught.value.code
@@ -53,7 +53,7 @@ def outcome(network: Cluster, contract: str, method: str, args: dict[str, Any], 
     """The code that a signed call ends with: of a gateway's refusal, or of its receipt."""
 
     async def scenario() -> str:
-        async with Client(network.network.gateways[0]) as client:
+        async with network.network.client(network.network.gateways[0]) as client:
             slot = (await client.node_info()).now // SLOT_SECONDS + 4
             order = {
                 "device": "home-1/load",
@@ -79,7 +79,7 @@ def signed(network: Cluster, **changes: Any) -> bytes:
 
     async def scenario() -> bytes:
         who: Device = device(network, "home-1/load")
-        async with Client(network.network.gateways[0]) as client:
+        async with network.network.client(network.network.gateways[0]) as client:
             info = await client.node_info()
             nonce = await client.nonce(who.key.public_key) + 1
         fields: dict[str, Any] = {"chain": info.chain, "nonce": nonce, "not_after": info.now + VALID_S} | changes
@@ -133,11 +133,11 @@ def test_a_replay_is_refused(network: Cluster) -> None:
 
     async def scenario() -> None:
         who = device(network, "home-3/load")
-        async with Client(network.network.gateways[0]) as client:
+        async with network.network.client(network.network.gateways[0]) as client:
             raw = await who.order(client)
             await client.wait(await client.submit(raw))
             for gateway in network.network.gateways:
-                async with Client(gateway) as other:
+                async with network.network.client(gateway) as other:
                     await other.wait(tx_id_of(raw))
                     with pytest.raises(RefusedError) as caught:
                         await other.submit(raw)
@@ -148,7 +148,7 @@ def test_a_replay_is_refused(network: Cluster) -> None:
 
 def test_a_stranger_can_sign_and_gets_nowhere(network: Cluster) -> None:
     async def scenario() -> str:
-        async with Client(network.network.gateways[0]) as client:
+        async with network.network.client(network.network.gateways[0]) as client:
             info = await client.node_info()
             args = {"network": "home-1", "period": 0, "amount": 10**12, "reference": b"mine"}
             raw = sign_transaction(generate_key(), info.chain, 1, "budget", "issue", args, info.now + VALID_S).raw
@@ -211,7 +211,7 @@ def test_a_request_that_is_too_large_is_not_read(network: Cluster) -> None:
     """Checklist 53."""
 
     async def scenario() -> None:
-        async with Client(network.network.gateways[0]) as client:
+        async with network.network.client(network.network.gateways[0]) as client:
             with pytest.raises(RefusedError) as caught:
                 await client.submit_many([bytes(60_000)] * 200)
             assert caught.value.code == "oversize"
@@ -221,7 +221,7 @@ def test_a_request_that_is_too_large_is_not_read(network: Cluster) -> None:
 
 def test_a_subscription_to_the_future_is_refused(network: Cluster) -> None:
     async def scenario() -> None:
-        async with Client(network.network.gateways[0]) as client:
+        async with network.network.client(network.network.gateways[0]) as client:
             with pytest.raises(RefusedError) as caught:
                 async for _ in client.subscribe(10**9):
                     pass

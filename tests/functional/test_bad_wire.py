@@ -21,7 +21,6 @@ from node.config import split_address
 from node.consensus.messages import Signed
 from node.consensus.statements import Prepare, encode_statement
 from node.diagnosis import MANY_BAD_MESSAGES
-from node.gateway.client import Client
 from node.keyfile import read_passphrase
 from node.limits import HANDSHAKE_MS
 from node.model.keys import SIGNATURE_BYTES
@@ -61,7 +60,7 @@ def place(cluster: Cluster) -> float:
     """Place an order at the first node; how long it took until it was in a block."""
 
     async def run() -> float:
-        async with Client(cluster.network.gateways[0]) as client:
+        async with cluster.network.client(cluster.network.gateways[0]) as client:
             began = time.monotonic()
             assert (await device(cluster, "home-2/load").place(client)).code == "ok"
             return time.monotonic() - began

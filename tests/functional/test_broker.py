@@ -16,7 +16,6 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli.main import main
-from node.gateway.client import Client
 from node.keyfile import TESTNET, load_key, save_key
 from testnet.cluster import Cluster, last_line
 from testnet.genesis import GENESIS_NAME, PASSPHRASE_NAME, free_ports
@@ -130,7 +129,7 @@ def _wanted(decisions: list[dict[str, Any]]) -> dict[int, tuple[int, int]]:
 async def _positions(street: Cluster, home: str, slots: list[int]) -> dict[int, int]:
     """What the home has contracted, bought minus sold, as the ledger has it."""
     found: dict[int, int] = {}
-    async with Client(street.network.gateways) as client:
+    async with street.network.client() as client:
         for slot in slots:
             for kind in HOMES[home]:
                 match await client.query("market", "position", {"device": f"{home}/{kind}", "slot": slot}):

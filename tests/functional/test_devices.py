@@ -16,7 +16,6 @@ from click.testing import CliRunner
 
 from cli.main import main
 from cli.session import Account
-from node.gateway.client import Client
 from node.keyfile import save_key
 from testnet.cluster import Cluster, last_line
 from testnet.genesis import GENESIS_NAME, build_network
@@ -47,7 +46,7 @@ def call(cluster: Cluster, sender: str, contract: str, method: str, **args: Any)
     """Sign, submit at the last two nodes, wait; what the transaction returns."""
 
     async def use() -> Any:
-        async with Client(cluster.network.gateways[2:]) as client:
+        async with cluster.network.client(cluster.network.gateways[2:]) as client:
             account = Account(client, KEYS[sender], cluster.network.genesis.chain)
             return (await account.settle(contract, method, args)).result
 
@@ -67,7 +66,8 @@ def wait_for(done: Callable[[], bool], what: str) -> None:
 
 def watt(cluster: Cluster, *words: str) -> Any:
     """The JSON of a command that asks one of the last two nodes."""
-    result = CliRunner().invoke(main, [*words, "--json", "--node", " ".join(cluster.network.gateways[2:])])
+    env = {"WATT_GENESIS": str(cluster.network.directory / GENESIS_NAME)}
+    result = CliRunner().invoke(main, [*words, "--json", "--node", " ".join(cluster.network.gateways[2:])], env=env)
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)
 
@@ -175,7 +175,7 @@ def test_an_alert_adds_up_to_the_readings_of_the_period(street: Cluster, alerted
     status = watt(street, "wallet", "status", read["reference"])
     assert (status["state"], status["height"]) == ("committed", read["height"])
 
-    words = ["wallet", "alerts", "home-1", "--node", " ".join(street.network.gateways[2:])]
+    words = ["wallet", "alerts", "home-1", "--trust-node", "--node", " ".join(street.network.gateways[2:])]
     table = CliRunner().invoke(main, words).stdout
     assert "used 0.000 WATT of 0.001 WATT when" in table and "reading of 1970-01-01 " in table
     text = CliRunner().invoke(main, [*words, "--explain", str(ahead["number"])]).stdout

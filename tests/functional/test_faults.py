@@ -35,7 +35,7 @@ def all_level(cluster: Cluster) -> bool:
 
 async def trade(cluster: Cluster, who: Device, count: int) -> None:
     """Orders one after the other, each in a block before the next."""
-    async with Client(cluster.network.gateways) as client:
+    async with cluster.network.client() as client:
         for _ in range(count):
             assert (await who.place(client)).code == "ok"
 

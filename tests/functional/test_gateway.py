@@ -41,7 +41,7 @@ def test_many_at_once_are_answered_one_by_one(network: Cluster) -> None:
     buyer = device(network, "home-2/load")
 
     async def scenario() -> None:
-        async with Client(network.network.gateways[1]) as client:
+        async with network.network.client(network.network.gateways[1]) as client:
             good = [await buyer.order(client) for _ in range(20)]
             answers = await client.submit_many([good[0], b"garbage", *good[1:]])
             assert [code for _, code in answers] == ["ok", "malformed", *["ok"] * 19]
@@ -56,7 +56,7 @@ def test_a_stream_answers_chunk_by_chunk_and_one_that_subscribes_sees_every_tran
     buyer = device(network, "home-2/load")
 
     async def scenario() -> None:
-        async with Client(network.network.gateways[2]) as client:
+        async with network.network.client(network.network.gateways[2]) as client:
             first = (await client.node_info()).height + 1
             chunks = [[await buyer.order(client) for _ in range(10)] for _ in range(5)]
 
@@ -74,7 +74,7 @@ def test_a_stream_answers_chunk_by_chunk_and_one_that_subscribes_sees_every_tran
             assert sorted(results) == sorted((tx_id, "ok") for tx_id in wanted)  # each exactly once
 
         # The same from another node, later: a subscription can start at any height.
-        async with Client(network.network.gateways[2]) as other, asyncio.timeout(30):
+        async with network.network.client(network.network.gateways[2]) as other, asyncio.timeout(30):
             assert [b.hash for b in await _until_seen(other, first, wanted)] == [b.hash for b in blocks]
 
     asyncio.run(scenario())
@@ -96,7 +96,7 @@ def test_a_receipt_is_the_members_signed_word(network: Cluster) -> None:
     genesis = network.network.genesis
 
     async def scenario() -> None:
-        async with Client(network.network.gateways[0]) as client:
+        async with network.network.client(network.network.gateways[0]) as client:
             raw = await buyer.order(client)
             async with grpc.aio.insecure_channel(network.network.gateways[0]) as channel:
                 reply = await pb_grpc.GatewayStub(channel).Submit(pb.SubmitRequest(transaction=raw))
@@ -113,7 +113,7 @@ def test_a_proven_answer_equals_the_nodes_and_a_tampered_one_is_found_out(networ
     genesis, registry = network.network.genesis, default_registry()
 
     async def scenario() -> None:
-        async with Client(network.network.gateways[0]) as client:
+        async with network.network.client(network.network.gateways[0]) as client:
             proven = await query_proven(client, genesis, registry, "identity", "device", {"device": "home-1/pv"})
             assert proven.value == await client.query("identity", "device", {"device": "home-1/pv"})
             assert proven.header.chain == genesis.chain
@@ -177,7 +177,7 @@ def test_a_client_goes_on_with_another_node(network: Cluster) -> None:
 
 def test_waiting_for_what_never_comes_ends_in_time(network: Cluster) -> None:
     async def scenario() -> None:
-        async with Client(network.network.gateways[0]) as client:
+        async with network.network.client(network.network.gateways[0]) as client:
             assert (await client.status(bytes(32))).state == "unknown"
             with pytest.raises(RefusedError) as caught:
                 await client.wait(bytes(32), timeout_s=0.3)

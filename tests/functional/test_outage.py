@@ -13,7 +13,6 @@ from click.testing import CliRunner
 
 from cli.main import main
 from cli.session import Account
-from node.gateway.client import Client
 from testnet.cluster import Cluster, last_line
 from testnet.genesis import build_network
 from tests.chaincode.market_chain import KEYS, genesis
@@ -44,7 +43,7 @@ def street(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 def query(cluster: Cluster, contract: str, method: str, **args: Any) -> Any:
     async def use() -> Any:
-        async with Client(cluster.network.gateways[:2]) as client:
+        async with cluster.network.client(cluster.network.gateways[:2]) as client:
             return await client.query(contract, method, args)
 
     return asyncio.run(use())
@@ -54,7 +53,7 @@ def call(cluster: Cluster, sender: str, contract: str, method: str, **args: Any)
     """Sign, submit, wait; what the transaction returns. Raises RefusedError with the rules' code."""
 
     async def use() -> Any:
-        async with Client(cluster.network.gateways[:2]) as client:
+        async with cluster.network.client(cluster.network.gateways[:2]) as client:
             account = Account(client, KEYS[sender], cluster.network.genesis.chain)
             return (await account.settle(contract, method, args)).result
 

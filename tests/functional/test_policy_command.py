@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from node.gateway.client import Client
-from tests.functional.metered import SLOT_S, Street, started_street
+from tests.functional.metered import SLOT_S, Street, key, started_street
 
 LOAD, EV, OTHER = "home-1/load", "home-1/ev", "home-2/load"
 PERIOD_SLOTS = 25
@@ -35,7 +35,7 @@ class Owned(Street):
 
     def ask(self, contract: str, method: str, **args: Any) -> Any:
         async def ask() -> Any:
-            async with Client([self.node]) as client:
+            async with Client([self.node], key("club")) as client:
                 return await client.query(contract, method, args)
 
         return asyncio.run(ask())

@@ -9,7 +9,7 @@ import pytest
 
 from chaincode.settlement_ledger import Entry, Settled
 from node.gateway.client import Client
-from tests.functional.metered import SLOT_S, Street, started_street
+from tests.functional.metered import SLOT_S, Street, key, started_street
 
 LOAD, PV = "home-1/load", "home-1/pv"
 
@@ -24,7 +24,7 @@ class Settling(Street):
 
     def ask(self, method: str, **args: Any) -> Any:
         async def ask() -> Any:
-            async with Client([self.node]) as client:
+            async with Client([self.node], key("club")) as client:
                 return await client.query("settlement", method, args)
 
         return asyncio.run(ask())

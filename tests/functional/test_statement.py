@@ -43,7 +43,7 @@ def fast_network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 async def settled_slot(cluster: Cluster) -> int:
     """Trade in a slot to come, meter it, and wait until it is settled; its number."""
-    async with Client(cluster.network.gateways) as client:
+    async with cluster.network.client() as client:
         info = await client.node_info()
         slot = info.now // SLOT_S + 1
 
@@ -85,7 +85,8 @@ async def until(client: Client, block_time: int) -> None:
 
 def watt(cluster: Cluster, *words: str) -> Result:
     """`watt wallet statement WORDS`, at one node."""
-    return CliRunner().invoke(main, ["wallet", "statement", *words, "--node", cluster.network.gateways[2]])
+    env = {"WATT_GENESIS": str(cluster.network.directory / GENESIS_NAME)}
+    return CliRunner().invoke(main, ["wallet", "statement", *words, "--node", cluster.network.gateways[2]], env=env)
 
 
 def test_a_bill_is_shown_proven_and_traced_to_its_blocks(fast_network: Cluster, tmp_path: Path) -> None:
@@ -129,7 +130,7 @@ def test_a_bill_is_shown_proven_and_traced_to_its_blocks(fast_network: Cluster, 
 
 async def _are_in_their_blocks(cluster: Cluster, named: list[dict[str, Any]]) -> None:
     """The transactions that an explanation names are committed in the blocks that it names."""
-    async with Client(cluster.network.gateways) as client:
+    async with cluster.network.client() as client:
         for source in named:
             status = await client.status(bytes.fromhex(source["tx"]))
             assert (status.state, status.code, status.height) == ("committed", "ok", source["height"])

@@ -161,7 +161,7 @@ def require_one_truth(cluster: Cluster, *loads: Load) -> None:
     """All nodes that run come to hold the same blocks; what a load was told is in them, once, as it was told."""
     nodes = running(cluster)
     last = level(cluster, nodes)
-    first, *others = (asyncio.run(_blocks(node, last)) for node in nodes)
+    first, *others = (asyncio.run(_blocks(cluster.network.client(node.gateway), last)) for node in nodes)
     for node, other in zip(nodes[1:], others, strict=True):
         assert other == first, f"{node.name} holds other blocks than {nodes[0].name}"
     where: dict[bytes, list[tuple[int, str]]] = {}
@@ -175,9 +175,9 @@ def require_one_truth(cluster: Cluster, *loads: Load) -> None:
             assert told.height > last or where.get(tx_id) == [(told.height, told.code)]
 
 
-async def _blocks(node: NetworkNode, last: int) -> list[BlockEvents]:
+async def _blocks(client: Client, last: int) -> list[BlockEvents]:
     blocks: list[BlockEvents] = []
-    async with Client(node.gateway) as client:
+    async with client:
         async for block in client.subscribe(1):
             blocks.append(block)
             if block.height == last:
