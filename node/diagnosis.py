@@ -72,6 +72,15 @@ class CertificateEnd(msgspec.Struct, frozen=True):
     warns_ms: int
 
 
+class Upgrade(msgspec.Struct, frozen=True):
+    """The upgrade of contracts that is scheduled; ``digest``: in hex; ``installed``: whether its bundle is here."""
+
+    name: str
+    digest: str
+    first_height: int
+    installed: bool
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """Where a node stands. Durations are of this process; ``now_ms`` and ``began_ms`` are UTC."""
 
@@ -117,6 +126,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     certificates: tuple[CertificateEnd, ...] = ()
     stale_lists: tuple[str, ...] = ()
     """The organisations whose revocation lists, which operators are checked by, are past their time."""
+    upgrade: Upgrade | None = None
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -132,7 +142,7 @@ class Finding(msgspec.Struct, frozen=True):
 def findings(report: Report) -> list[Finding]:
     """All that there is to say, the gravest first."""
     found = [*_voting(report), *_progress(report), *_links(report), *_clocks(report), *_disk(report), *_peers(report)]
-    found += _certificates(report)
+    found += [*_certificates(report), *_upgrade(report)]
     return sorted(found, key=lambda finding: (STALLED, PROBLEM, NOTE).index(finding.level))
 
 
@@ -309,6 +319,19 @@ def _peers(report: Report) -> Iterator[Finding]:
             f"{seconds(last.took_ms)} view {last.view} of {last.primary} began"
         )
         yield Finding(NOTE, "view-change", text)
+
+
+def _upgrade(report: Report) -> Iterator[Finding]:
+    upgrade = report.upgrade
+    if upgrade is None:
+        return
+    what = f"the contracts' upgrade {upgrade.name} becomes active in block {upgrade.first_height}"
+    if upgrade.installed:
+        yield Finding(NOTE, "upgrade-scheduled", f"{what}; it is installed here")
+    else:
+        left = upgrade.first_height - report.height - 1
+        text = f"{what}, in {left} blocks, and this node stops before it: `watt node upgrade install` the bundle with "
+        yield Finding(PROBLEM, "upgrade-missing", f"{text}digest {upgrade.digest}")
 
 
 def _certificates(report: Report) -> Iterator[Finding]:

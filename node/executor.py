@@ -85,6 +85,11 @@ class Executor:
         """Whether this node can execute the next block. Raises NodeFault("upgrade-missing")."""
         self._ready_for(self._ledger.head.height + 1)
 
+    def coming_upgrade(self) -> tuple[Scheduled, bool] | None:
+        """The upgrade that is scheduled, and whether its bundle is installed here."""
+        coming = scheduled(self._ledger.state.get)
+        return None if coming is None else (coming, self._first.find(coming.digest) is not None)
+
     def _ready_for(self, height: int) -> tuple[Registry, tuple[Scheduled, Bundle] | None]:
         """The contracts at the beginning of a block, and what is to become active in it."""
         registry = self.registry

@@ -39,6 +39,7 @@ from node.snapshot.maker import Maker
 from node.snapshot.shelf import SNAPSHOTS_NAME, Shelf
 from node.succession import neighbours
 from node.transport.links import Transport, TransportSettings
+from node.upgrades.watching import UpgradeWatch
 from node.verifier import Verifier
 from node.watch import Watch
 from node.whose import Whose
@@ -96,6 +97,7 @@ class Node:
         seat = self._seat(opened.ledger.epoch_at(opened.ledger.head.height + 1))
         self._transport = Transport(settings, self._keys.tls(seat), (), self._take_in)
         executor = Executor(opened.ledger, opened.registry, identity.genesis)
+        self._upgrades = UpgradeWatch(executor, lambda: opened.ledger.head.height)
         self._whose = Whose(opened.ledger, lambda: executor.registry)
         pool = Mempool(opened.ledger, max_transactions=config.limits.mempool_transactions, whose=self._whose)
         self._driver = Driver(
@@ -133,7 +135,9 @@ class Node:
         self._backups = Backups(opened.store, opened.ledger, identity.genesis, config.member)
         parts = (self._driver, self._transport, verifier, self._evidence, shelf, self._backups)
         closed_by = (opened.certificate, opened.operators)
-        self._watch = Watch(config, identity.genesis, *parts, lambda: len(self._inbox), *closed_by)
+        self._watch = Watch(
+            config, identity.genesis, *parts, lambda: len(self._inbox), *closed_by, self._upgrades.report
+        )
         self._watch.metrics.registry.register(
             AdmissionMetrics(lambda: self._admission.refused, pool.waiting_of, lambda: self._driver.forwards_dropped)
         )
@@ -261,6 +265,7 @@ class Node:
 
     def _tell_changes(self, before: DriverStatus) -> DriverStatus:
         """Log what an operator wants to know of the last second."""
+        self._upgrades.look()
         status = self._driver.status
         if status.peer_errors != before.peer_errors:
             wrong = status.peer_errors - before.peer_errors

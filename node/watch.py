@@ -11,7 +11,7 @@ from pathlib import Path
 from node.backup import Backups, Status
 from node.config import Config
 from node.control import ControlServer, Diagnose, Handlers, Links, LogLevel, MakeBackup
-from node.diagnosis import CertificateEnd, Link, Report, Wait, unready
+from node.diagnosis import CertificateEnd, Link, Report, Upgrade, Wait, unready
 from node.driver import Driver
 from node.errors import ConfigError
 from node.evidence import EvidenceFiles
@@ -38,7 +38,7 @@ class Watch:
     """Looks at the parts of a node; changes nothing but which links are cut, and what is logged.
 
     ``inbox``: how many messages of peers wait to be looked at. ``certificate``, ``operators``: what its ports for
-    others are closed by, None if they are not.
+    others are closed by, None if they are not; ``upgrade``: what is scheduled.
     """
 
     def __init__(
@@ -54,7 +54,9 @@ class Watch:
         inbox: Callable[[], int],
         certificate: GatewayCertificate | None = None,
         operators: OperatorsPort | None = None,
+        upgrade: Callable[[], Upgrade | None] = lambda: None,
     ) -> None:
+        self._upgrade = upgrade
         self._certificate = certificate
         self._operators = operators
         self._config = config
@@ -154,6 +156,7 @@ class Watch:
             bad_messages=self._bad_messages(),
             evidence=self._evidence.members(),
             damaged=damaged_files(self._data),
+            upgrade=self._upgrade(),
             snapshot_height=next((manifest.height for manifest in self._shelf.kept), None),
             certificates=self._certificates(),
             stale_lists=()

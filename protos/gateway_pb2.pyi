@@ -606,6 +606,7 @@ class NodeInfoReply(_message.Message):
     CONNECTED_FIELD_NUMBER: _builtins.int
     TOKEN_DECIMALS_FIELD_NUMBER: _builtins.int
     TOKEN_SYMBOL_FIELD_NUMBER: _builtins.int
+    UPGRADE_MISSING_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     chain: _builtins.bytes
     network: _builtins.str
@@ -627,6 +628,10 @@ class NodeInfoReply(_message.Message):
     """Transactions that wait in the mempool."""
     token_decimals: _builtins.int
     token_symbol: _builtins.str
+    upgrade_missing: _builtins.str
+    """Set if this node has not got the code of the upgrade that is scheduled: which one it is, and before which block
+    the node stops.
+    """
     @_builtins.property
     def connected(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of the members that this node's own links have reached."""
@@ -652,10 +657,11 @@ class NodeInfoReply(_message.Message):
         connected: _abc.Iterable[_builtins.str] | None = ...,
         token_decimals: _builtins.int = ...,
         token_symbol: _builtins.str = ...,
+        upgrade_missing: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chain", b"chain", "connected", b"connected", "epoch", b"epoch", "head_hash", b"head_hash", "head_time", b"head_time", "height", b"height", "member", b"member", "member_index", b"member_index", "members", b"members", "network", b"network", "now", b"now", "pending", b"pending", "primary", b"primary", "state_root", b"state_root", "token_decimals", b"token_decimals", "token_symbol", b"token_symbol", "version", b"version", "view", b"view"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chain", b"chain", "connected", b"connected", "epoch", b"epoch", "head_hash", b"head_hash", "head_time", b"head_time", "height", b"height", "member", b"member", "member_index", b"member_index", "members", b"members", "network", b"network", "now", b"now", "pending", b"pending", "primary", b"primary", "state_root", b"state_root", "token_decimals", b"token_decimals", "token_symbol", b"token_symbol", "upgrade_missing", b"upgrade_missing", "version", b"version", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -64,7 +64,8 @@ class BlockEvents:
 @dataclass(frozen=True, slots=True)
 class NodeInfo:
     """Where a node stands. Times are block times in seconds; ``pending``: transactions in its mempool; ``epoch``: of
-    the next block; ``member_index``: in that epoch, -1 if the node is no member in it."""
+    the next block; ``member_index``: in that epoch, -1 if the node is no member in it; ``upgrade_missing``: which
+    upgrade the node has not got that it will need, "" if there is none."""
 
     version: str
     chain: bytes
@@ -84,6 +85,7 @@ class NodeInfo:
     connected: tuple[str, ...]
     token_symbol: str
     token_decimals: int
+    upgrade_missing: str = ""
 
 
 @dataclass(frozen=True, slots=True)

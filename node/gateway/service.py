@@ -293,6 +293,7 @@ class GatewayService(pb_grpc.GatewayServicer):
             connected=list(node.connected()),
             token_decimals=node.genesis.token.decimals,
             token_symbol=node.genesis.token.symbol,
+            upgrade_missing=_missing_upgrade(node.executor),
         )
 
     def _keep_query_pace(self) -> None:
@@ -337,6 +338,14 @@ class GatewayService(pb_grpc.GatewayServicer):
             details=encode(receipt.details),
             result=encode(receipt.result),
         )
+
+
+def _missing_upgrade(executor: Executor) -> str:
+    coming = executor.coming_upgrade()
+    if coming is None or coming[1]:
+        return ""
+    upgrade = coming[0]
+    return f"{upgrade.name}, digest {upgrade.digest.hex()}: the node stops before block {upgrade.first_height}"
 
 
 def _decode_args(data: bytes) -> Mapping[str, Any]:
