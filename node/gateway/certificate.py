@@ -23,6 +23,7 @@ from node.config import Config, is_loopback
 from node.errors import ConfigError
 from node.files import read_given
 from node.keyfile import KIND_TLS_KEY, unseal
+from node.pki.holder import NEXT
 from node.pki.profile import Facts, Kind, describe, load_private_key, public_bytes
 from node.pki.serving import OperatorsPort
 from node.pki.trust import read_chain, warns_from
@@ -32,8 +33,6 @@ log = logging.getLogger("watt.gateway")
 
 WATCH_S: Final = 5.0
 SAY_AGAIN_S: Final = 24 * 3600.0
-NEXT: Final = ".next"
-"""At the end of a key's name: it is for the next certificate (``watt node csr --new-key``)."""
 
 
 @dataclass(frozen=True)
