@@ -6,39 +6,26 @@ prove it by the members' keys; the stored receipts and events have to be those o
 database's state, its tree and its index of transactions have to be what the replay gave.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor as Pool
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
-from functools import partial
+import time
+from collections.abc import Callable, Mapping, Sequence
 from itertools import zip_longest
-from multiprocessing import get_context
-from os import cpu_count
 from typing import NamedTuple
 
 from chaincode.registry import Registry
+from node.audit_ahead import Ahead, Pending, bad, default_jobs, reading, workers
 from node.epochs import header_fault
-from node.errors import CodecError, NodeFault, RefusedError, StoreFault, WattError
+from node.errors import CodecError, NodeFault, RefusedError
 from node.executor import Executor
 from node.ledger import layout
 from node.ledger.chain import Ledger, check_mark
 from node.ledger.layout import after_prefix, at_height
 from node.ledger.store import MemoryStore, Store
-from node.model.block import NULL_BATCH, DecodedBatch, Header, decode_batch, encode_header
+from node.model.block import Header, encode_header
 from node.model.certificate import Certificate, decode_certificate
 from node.model.epoch import Epoch
 from node.model.genesis import Genesis
-from node.model.keys import verify
+from node.model.keys import Verify
 from node.model.receipt import encode_results
-from node.model.transaction import decode_transaction
-
-MAX_WORKERS = 4
-BLOCKS_AHEAD = 8
-"""How many blocks are decoded, and their signatures checked in other processes, ahead of the one that is replayed."""
-SIGNATURES_PER_TASK = 250
-SIGNATURES_INLINE = 20
-"""So few are checked here: cheaper than to send them to another process."""
 
 _COMPARED = {
     layout.STATE: "an entry of the state",
@@ -48,10 +35,28 @@ _COMPARED = {
 }
 
 
+class Speed(NamedTuple):
+    """How an audit's time went. ``seconds``: all of it; ``replay_s``: of these, to execute and compare blocks;
+    ``signatures``: how many were checked beside that, by ``jobs`` processes, in ``signature_s`` of processor time."""
+
+    seconds: float = 0.0
+    replay_s: float = 0.0
+    signatures: int = 0
+    signature_s: float = 0.0
+    jobs: int = 0
+
+    @property
+    def bound_s(self) -> float:
+        """How long it would take to check the signatures and do nothing else."""
+        return self.signature_s / max(1, self.jobs)
+
+
 class AuditReport(NamedTuple):
     """A chain that holds: the head's height and state root, and how many transactions are in it.
 
-    ``base``: up to this block there was nothing to check; ``replayed_from``: the first block that was executed again.
+    ``base``: up to this block there was nothing to check; ``replayed_from``: the first block from which on all were
+    executed again. Of blocks of which something has been erased the rest was checked: ``erased_blocks``, with
+    ``erased`` transactions; blocks below the first of them, ``replayed_to``, were executed again, too.
     """
 
     height: int
@@ -59,16 +64,10 @@ class AuditReport(NamedTuple):
     transactions: int
     base: int = 0
     replayed_from: int = 1
-
-
-class Pending(NamedTuple):
-    """A block on its way to be checked; ``all_signed`` waits for its signatures; ``fault``: its body's."""
-
-    height: int
-    body: bytes
-    decoded: DecodedBatch | None
-    all_signed: Callable[[], bool]
-    fault: WattError | None
+    replayed_to: int = 0
+    erased_blocks: int = 0
+    erased: int = 0
+    speed: Speed = Speed()
 
 
 class _ReplayStore(MemoryStore):
@@ -83,89 +82,86 @@ class _ReplayStore(MemoryStore):
 
 
 def verify_chain(
-    store: Store, genesis: Genesis, registry: Registry, progress: Callable[[int, int], None] | None = None
+    store: Store,
+    genesis: Genesis,
+    registry: Registry,
+    progress: Callable[[int, int], None] = lambda height, head: None,
+    jobs: int | None = None,
 ) -> AuditReport:
-    """Check the whole chain in ``store``, which is only read. ``progress(height, head)`` is called after every block.
+    """Check the whole chain in ``store``, which is only read. ``progress(height, head)`` is called after every block;
+    ``jobs``: how many processes check signatures meanwhile, 0 for none but this one.
 
     Raises RefusedError("bad-chain", "height H: why") for the first block at fault; StoreFault("db-corrupt" or
     "db-failed", "height H: why") if that cannot be read; ConfigError for a database of another chain or format.
     """
-    with reading("the head"):
-        mark, head_record = store.get(layout.FORMAT), store.get(layout.HEAD)
-    if mark is None or head_record is None:
-        raise RefusedError("bad-chain", "height 0: there is no chain in the database")
-    check_mark(mark, genesis.chain)
-    head = int.from_bytes(head_record, "big")
-    replay_store = _ReplayStore()
-    replay = Ledger.open(replay_store, genesis, registry)
-    executor = Executor(replay, registry, genesis)
-    for family in (layout.HEADER, layout.RESULTS):
-        with reading("height 0"):
-            if store.get(at_height(family, 0)) != replay_store.get(at_height(family, 0)):
-                raise bad(0, "it is not the block that the genesis makes")
-    transactions = 0
-    with ProcessPoolExecutor(min(MAX_WORKERS, cpu_count() or 1), get_context("spawn")) as pool:
-        for pending in read_ahead(store, 1, head, pool):
-            if pending.fault is not None:
-                raise pending.fault
-            if not pending.all_signed():
-                raise bad(pending.height, "a transaction is not signed by its sender")
-            with reading(f"height {pending.height}"):
-                replay_block(store, replay, executor, genesis, pending)
-            transactions += 0 if pending.decoded is None else len(pending.decoded.transactions)
-            if progress is not None:
-                progress(pending.height, head)
-    _compare(store, replay_store, head)
-    return AuditReport(head, replay.head.state_root, transactions)
+    began = time.perf_counter()
+    jobs = default_jobs() if jobs is None else jobs
+    replay = Replay.from_genesis(store, genesis, registry)
+    head, transactions = replay.head_of(store), 0
+    with workers(jobs) as pool:
+        ahead = Ahead(store, genesis, pool, jobs)
+        for pending in ahead.blocks(1, head):
+            require_signed(pending)
+            replay.block(pending)
+            transactions += 0 if pending.stored is None else len(pending.stored.transactions)
+            progress(pending.height, head)
+    _compare(store, replay.store, head)
+    speed = Speed(time.perf_counter() - began, replay.seconds, ahead.signatures, ahead.seconds, jobs)
+    return AuditReport(head, replay.ledger.head.state_root, transactions, speed=speed)
 
 
-def read_ahead(store: Store, first: int, head: int, pool: Pool) -> Iterator[Pending]:
-    """The bodies from ``first`` to ``head``, with their signatures under way."""
-    waiting: deque[Pending] = deque()
-    for height in range(first, head + 1):
-        waiting.append(_pending(store, height, pool))
-        if len(waiting) > BLOCKS_AHEAD:
-            yield waiting.popleft()
-    yield from waiting
+def require_signed(pending: Pending) -> None:
+    """Raises what is wrong with a block's body, or with the signatures in it."""
+    if pending.fault is not None:
+        raise pending.fault
+    if not pending.all_signed():
+        raise bad(pending.height, "a transaction is not signed by its sender")
 
 
-def _pending(store: Store, height: int, pool: Pool) -> Pending:
-    try:
-        with reading(f"height {height}"):
-            body = store.get(at_height(layout.BODY, height))
-    except StoreFault as fault:
-        return Pending(height, b"", None, _nothing_signed, fault)
-    if body is None:
-        return Pending(height, b"", None, _nothing_signed, bad(height, "its body is missing"))
-    if body == NULL_BATCH:
-        return Pending(height, body, None, _nothing_signed, None)
-    try:
-        decoded = decode_batch(body)
-    except CodecError as error:
-        return Pending(height, body, None, _nothing_signed, bad(height, f"its body is no batch: {error}"))
-    return Pending(height, body, decoded, _start_checks(decoded.batch.transactions, pool), None)
+class Replay:
+    """Blocks executed again on a state of the audit's own, and compared. ``seconds``: how long that took so far."""
+
+    def __init__(self, stored: Store, store: Store, ledger: Ledger, genesis: Genesis, registry: Registry) -> None:
+        self._stored = stored
+        self._genesis = genesis
+        self._executor = Executor(ledger, registry, genesis)
+        self.store = store
+        self.ledger = ledger
+        self.seconds = 0.0
+
+    @classmethod
+    def from_genesis(cls, stored: Store, genesis: Genesis, registry: Registry) -> "Replay":
+        """At block 0, which has to be that of the genesis. Raises as ``verify_chain``."""
+        with reading("the head"):
+            mark, head_record = stored.get(layout.FORMAT), stored.get(layout.HEAD)
+        if mark is None or head_record is None:
+            raise RefusedError("bad-chain", "height 0: there is no chain in the database")
+        check_mark(mark, genesis.chain)
+        store = _ReplayStore()
+        replay = cls(stored, store, Ledger.open(store, genesis, registry), genesis, registry)
+        for family in (layout.HEADER, layout.RESULTS):
+            with reading("height 0"):
+                if stored.get(at_height(family, 0)) != store.get(at_height(family, 0)):
+                    raise bad(0, "it is not the block that the genesis makes")
+        return replay
+
+    def head_of(self, store: Store) -> int:
+        """The height of the last block in ``store``, which has one."""
+        with reading("the head"):
+            return int.from_bytes(store.get(layout.HEAD) or b"", "big")
+
+    def block(self, pending: Pending) -> None:
+        """Execute the next block, compare everything with what is stored, and go on to it."""
+        began = time.perf_counter()
+        with reading(f"height {pending.height}"):
+            _replay_block(self._stored, self.ledger, self._executor, self._genesis, pending)
+        self.seconds += time.perf_counter() - began
 
 
-def _nothing_signed() -> bool:
-    return True
-
-
-def _start_checks(raws: Sequence[bytes], pool: Pool) -> Callable[[], bool]:
-    if len(raws) <= SIGNATURES_INLINE:
-        return partial(_all_signed, raws)
-    starts = range(0, len(raws), SIGNATURES_PER_TASK)
-    futures = [pool.submit(_all_signed, raws[start : start + SIGNATURES_PER_TASK]) for start in starts]
-    return lambda: all(future.result() for future in futures)
-
-
-def _all_signed(raws: Sequence[bytes]) -> bool:
-    """Of a large batch, this runs in a worker process."""
-    return all(decode_transaction(raw).signature_is_valid(verify) for raw in raws)
-
-
-def replay_block(store: Store, replay: Ledger, executor: Executor, genesis: Genesis, pending: Pending) -> None:
-    """Execute one block on the replay's own state, compare everything with what is stored, and go on to it."""
+def _replay_block(store: Store, replay: Ledger, executor: Executor, genesis: Genesis, pending: Pending) -> None:
     height = pending.height
+    if pending.stored is not None and pending.stored.erased:
+        raise bad(height, "transactions of it are missing, and are not said to have been erased")
     try:
         execution = executor.execute(height, pending.body, pending.decoded)
     except NodeFault as fault:
@@ -175,13 +171,15 @@ def replay_block(store: Store, replay: Ledger, executor: Executor, genesis: Gene
     header = execution.block.header
     if store.get(at_height(layout.HEADER, height)) != encode_header(header):
         raise bad(height, f"its header is not what execution gives, state root {header.state_root.hex()[:16]}")
-    certificate = check_certificate(store, genesis, replay.epochs(), header)
+    certificate = check_certificate(store, genesis, replay.epochs(), header, pending.known)
     if store.get(at_height(layout.RESULTS, height)) != encode_results(execution.results):
         raise bad(height, "its receipts or events are not what execution gives")
     replay.commit(execution, certificate)
 
 
-def check_certificate(store: Store, genesis: Genesis, epochs: Sequence[Epoch], header: Header) -> Certificate:
+def check_certificate(
+    store: Store, genesis: Genesis, epochs: Sequence[Epoch], header: Header, verify: Verify
+) -> Certificate:
     """The block's certificate, which members of the block's epoch, by the replay's state, have to have signed."""
     height = header.height
     data = store.get(at_height(layout.CERTIFICATE, height))
@@ -214,17 +212,3 @@ def check_end(store: Store, head: int) -> None:
     with reading(f"height {head + 1}"):
         if next(store.scan(at_height(layout.HEADER, head + 1), after_prefix(layout.HEADER)), None) is not None:
             raise bad(head + 1, "it is in the database, but is not the head")
-
-
-@contextmanager
-def reading(place: str) -> Iterator[None]:
-    """Says of a StoreFault where the audit was."""
-    try:
-        yield
-    except StoreFault as fault:
-        raise StoreFault(fault.code, f"{place}: {fault.message}") from fault
-
-
-def bad(height: int, why: str) -> RefusedError:
-    """The chain does not hold at this height."""
-    return RefusedError("bad-chain", f"height {height}: {why}")

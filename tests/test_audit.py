@@ -61,7 +61,7 @@ def test_a_good_chain_passes_and_progress_is_told() -> None:
     steps: list[tuple[int, int]] = []
     before = list(chain.store.scan(b"", b"\xff"))
     report = verify_chain(chain.store, chain.genesis, chain.registry, lambda done, total: steps.append((done, total)))
-    assert report == (4, chain.ledger.head.state_root, 5, 0, 1)
+    assert report[:5] == (4, chain.ledger.head.state_root, 5, 0, 1)
     assert steps == [(1, 4), (2, 4), (3, 4), (4, 4)]
     assert list(chain.store.scan(b"", b"\xff")) == before
 

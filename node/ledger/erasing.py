@@ -106,7 +106,9 @@ def erase_block(store: Store, ledger: Ledger, height: int, slot: int) -> Erased:
                 continue
             if may_go(_context(ledger), held):
                 digests[place] = tx.digest
-                puts[layout.TRANSACTION + tx.id] = None
+                place_of = store.get(layout.TRANSACTION + tx.id)
+                if place_of is not None and place_of[:8] == height.to_bytes(8, "big"):
+                    puts[layout.TRANSACTION + tx.id] = None
             else:
                 left = True
         for place, encoded in enumerate(split_events(results.events)):

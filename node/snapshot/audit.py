@@ -1,40 +1,31 @@
-"""The audit of a node's data, which may begin with a snapshot.
+"""The audit of a node's data, which may begin with a snapshot, and of which readings may have been erased.
 
-Data that begin with block 0 are replayed from genesis (``node/audit.py``). Others have no state to replay their first
-blocks on, unless the node keeps a snapshot that is old enough. So:
+Data that begin with block 0 and are whole are replayed from genesis (``node/audit.py``). Otherwise there are blocks
+that cannot be: those up to a snapshot that the data began with, those that something has been erased of, and all that
+come between them and the next state that is certified. So:
 
+    from genesis on  every block replayed, up to the first of which something has been erased
     the base         its certificate, by the members whom the boundaries of the epochs prove from genesis on
-    up to a snapshot every block's hash, parent, body, signatures, certificate, results; not that these follow from it
+    up to a snapshot every block's hash, parent, body, signatures, certificate, results; not that these follow from it;
+                     of what has been erased the digests, from which the header's roots follow
     from there on    every block replayed on the snapshot's state, which the members have certified
     at the head      every entry of the state and every node of its tree, against the head's certified root
 
-Without such a snapshot the second part goes up to the head. The report says from which block on was replayed.
+Without a snapshot the third part goes up to the head. The report says which blocks were replayed, and what is gone.
 """
 
+import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from itertools import zip_longest
-from multiprocessing import get_context
-from os import cpu_count
 
 from chaincode.registry import Registry
-from node.audit import (
-    MAX_WORKERS,
-    AuditReport,
-    Pending,
-    bad,
-    check_certificate,
-    check_end,
-    read_ahead,
-    reading,
-    replay_block,
-    verify_chain,
-)
+from node.audit import AuditReport, Replay, Speed, check_certificate, check_end, require_signed, verify_chain
+from node.audit_ahead import Ahead, Pending, bad, default_jobs, reading, workers
 from node.epochs import verified_epochs
 from node.errors import CodecError, RefusedError
-from node.executor import Executor
 from node.ledger import layout
 from node.ledger.chain import UNUSED_CODES, Ledger, check_mark
+from node.ledger.erasing import Erased, erased_in, newest_erased, oldest_erased
 from node.ledger.layout import STATE, after_prefix, at_height
 from node.ledger.merkle import built
 from node.ledger.store import MemoryStore, Store
@@ -43,7 +34,8 @@ from node.model.block import NULL_DIGEST, Header, decode_header
 from node.model.epoch import Boundary, Epoch
 from node.model.genesis import Genesis
 from node.model.keys import verify
-from node.model.receipt import decode_receipt, decode_results
+from node.model.merkle_list import EMPTY_ROOT
+from node.model.receipt import Results, decode_receipt, decode_results
 from node.snapshot.load import load
 from node.snapshot.offer import Trust, checked_offer
 from node.snapshot.shelf import Shelf
@@ -55,23 +47,25 @@ def verify_data(
     registry: Registry,
     shelf: Shelf,
     progress: Callable[[int, int], None] = lambda height, head: None,
+    jobs: int | None = None,
 ) -> AuditReport:
-    """Check all that ``store`` holds, which is only read. ``shelf``: the node's snapshots.
+    """Check all that ``store`` holds, which is only read. ``shelf``: the node's snapshots; others: ``verify_chain``.
 
     Raises as ``verify_chain``.
     """
     with reading("the base"):
         mark, base = store.get(layout.FORMAT), store.get(layout.BASE)
-    if mark is None or base is None:
-        return verify_chain(store, genesis, registry, progress)
+        is_whole = oldest_erased(store) is None
+    if mark is None or (base is None and is_whole):
+        return verify_chain(store, genesis, registry, progress, jobs)
     check_mark(mark, genesis.chain)
     with reading("the head"):
         ledger = Ledger.open(store, genesis, registry)
-    return _Audit(store, genesis, registry, ledger).run(shelf, progress)
+    return _Audit(store, genesis, registry, ledger).run(shelf, progress, default_jobs() if jobs is None else jobs)
 
 
 class _Audit:
-    """One audit of a chain with a base."""
+    """One audit of a chain that cannot be replayed as a whole."""
 
     def __init__(self, store: Store, genesis: Genesis, registry: Registry, ledger: Ledger) -> None:
         self._store = store
@@ -85,30 +79,42 @@ class _Audit:
         except RefusedError as error:
             raise bad(self._base, error.message) from error
         self._places: dict[bytes, bytes] = {}
+        self._unused: set[bytes] = set()
+        """Transactions that were not executed in the block that has their place: a copy of an executed one, perhaps."""
         self._transactions = 0
+        self._erased_blocks = 0
+        self._erased = Erased()
 
-    def run(self, shelf: Shelf, progress: Callable[[int, int], None]) -> AuditReport:
+    def run(self, shelf: Shelf, progress: Callable[[int, int], None], jobs: int) -> AuditReport:
         """Check everything."""
-        head, parent = self._head.height, self._stored_header(self._base)
-        check_certificate(self._store, self._genesis, self._epochs, parent)
-        replay = self._replay_from(shelf)
-        executor = None if replay is None else Executor(replay, self._registry, self._genesis)
-        start = head if replay is None else replay.head.height
-        with ProcessPoolExecutor(min(MAX_WORKERS, cpu_count() or 1), get_context("spawn")) as pool:
-            for pending in read_ahead(self._store, self._base + 1, head, pool):
-                if pending.fault is not None:
-                    raise pending.fault
-                if not pending.all_signed():
-                    raise bad(pending.height, "a transaction is not signed by its sender")
+        began, head, parent = time.perf_counter(), self._head.height, self._stored_header(self._base)
+        early = None if self._base else Replay.from_genesis(self._store, self._genesis, self._registry)
+        if self._base:
+            check_certificate(self._store, self._genesis, self._epochs, parent, verify)
+        first_erased = oldest_erased(self._store) or head + 1
+        replayed_to = 0 if early is None else min(head, first_erased - 1)
+        late = self._replay_from(shelf)
+        start = head if late is None else late.ledger.head.height
+        with workers(jobs) as pool:
+            ahead = Ahead(self._store, self._genesis, pool, jobs)
+            for pending in ahead.blocks(self._base + 1, head):
+                require_signed(pending)
                 with reading(f"height {pending.height}"):
                     parent = self._check_block(parent, pending)
-                    if replay is not None and executor is not None and pending.height > start:
-                        replay_block(self._store, replay, executor, self._genesis, pending)
+                if early is not None and pending.height <= replayed_to:
+                    early.block(pending)
+                elif late is not None and pending.height > start:
+                    late.block(pending)
                 progress(pending.height, head)
         check_end(self._store, head)
         self._check_places()
         self._check_state()
-        return AuditReport(head, self._head.state_root, self._transactions, self._base, start + 1)
+        replay_s = sum([replay.seconds for replay in (early, late) if replay is not None])
+        speed = Speed(time.perf_counter() - began, replay_s, ahead.signatures, ahead.seconds, jobs)
+        gone = self._erased_blocks, self._erased.transactions
+        return AuditReport(
+            head, self._head.state_root, self._transactions, self._base, start + 1, replayed_to, *gone, speed
+        )
 
     def _stored_header(self, height: int) -> Header:
         with reading(f"height {height}"):
@@ -120,13 +126,15 @@ class _Audit:
             raise bad(height, f"its header cannot be read: {error}") from error
         raise bad(height, "its header is missing")
 
-    def _replay_from(self, shelf: Shelf) -> Ledger | None:
-        """A ledger of its own to replay on, from the oldest snapshot that is not below the base; None if there is none.
+    def _replay_from(self, shelf: Shelf) -> Replay | None:
+        """A replay from the oldest snapshot that is not below the base, nor a block of which something has been erased;
+        None if there is none.
 
         A snapshot is believed as far as it is certified: a damaged one is passed over.
         """
+        least = max(self._base, newest_erased(self._store))
         for manifest in reversed(shelf.kept):
-            if not self._base <= manifest.height < self._head.height:
+            if not least <= manifest.height < self._head.height:
                 continue
             replay_store = MemoryStore()
             try:
@@ -143,34 +151,58 @@ class _Audit:
                 )
             except RefusedError:
                 continue
-            return Ledger.open(replay_store, self._genesis, self._registry)
+            ledger = Ledger.open(replay_store, self._genesis, self._registry)
+            return Replay(self._store, replay_store, ledger, self._genesis, self._registry)
         return None
 
     def _check_block(self, parent: Header, pending: Pending) -> Header:
         """What can be said of a block without executing it; its header."""
-        height, header = pending.height, self._stored_header(pending.height)
+        height, header, stored = pending.height, self._stored_header(pending.height), pending.stored
         if header.height != height or header.parent_hash != parent.hash:
             raise bad(height, "it does not follow the block before it")
-        if header.batch_digest != (NULL_DIGEST if pending.decoded is None else pending.decoded.digest):
+        if (header.batch_digest, header.tx_root) != (
+            (NULL_DIGEST, EMPTY_ROOT) if stored is None else (stored.digest, stored.tx_root)
+        ):
             raise bad(height, "its body is not the one that its header names")
-        check_certificate(self._store, self._genesis, self._epochs, header)
+        check_certificate(self._store, self._genesis, self._epochs, header, pending.known)
         data = self._store.get(at_height(layout.RESULTS, height))
         try:
             results = None if data is None else decode_results(data)
-            receipts = [] if results is None else [decode_receipt(receipt) for receipt in results.receipts]
+            if results is None or results.root != header.receipts_root:
+                raise bad(height, "its receipts or events are not those that its header names")
+            self._count(pending, results)
         except CodecError as error:
             raise bad(height, f"its results cannot be read: {error}") from error
-        if results is None or results.root != header.receipts_root:
-            raise bad(height, "its receipts or events are not those that its header names")
-        for index, receipt in enumerate(receipts):
+        return header
+
+    def _count(self, pending: Pending, results: Results) -> None:
+        """Note where transactions are, and what has been erased, which is to be what the database says of it."""
+        height, stored = pending.height, pending.stored
+        blinds = results.blinds or (results.blind,) * len(results.receipts)
+        kept = [index for index, blind in zip(range(len(results.receipts)), blinds, strict=False) if blind]
+        if kept != ([] if stored is None else list(stored.places)):
+            raise bad(height, "its receipts are not those of the transactions that are left")
+        gone = Erased(0 if stored is None else stored.erased, results.erased)
+        if gone != erased_in(self._store, height):
+            raise bad(height, "something of it is missing that is not said to have been erased")
+        for index in kept:
+            receipt = decode_receipt(results.receipts[index])
             if receipt.code not in UNUSED_CODES or receipt.tx_id not in self._places:
                 self._places[receipt.tx_id] = height.to_bytes(8, "big") + index.to_bytes(4, "big")
-        self._transactions += len(receipts)
-        return header
+                if receipt.code in UNUSED_CODES:
+                    self._unused.add(receipt.tx_id)
+        self._transactions += len(kept)
+        self._erased_blocks += gone != Erased()
+        self._erased = self._erased.plus(gone)
 
     def _check_places(self) -> None:
         """Whether the index of transactions says where the blocks have them."""
-        head, expected = self._head.height, sorted(self._places.items())
+        head = self._head.height
+        if self._erased_blocks:  # the index may have named another block, of which the transaction is erased
+            for tx_id in self._unused:
+                if self._store.get(layout.TRANSACTION + tx_id) is None:
+                    del self._places[tx_id]
+        expected = sorted(self._places.items())
         with reading(f"height {head}: the place of a transaction"):
             stored = self._store.scan(layout.TRANSACTION, after_prefix(layout.TRANSACTION))
             for pair, place in zip_longest(((key[1:], value) for key, value in stored), expected):

@@ -55,9 +55,9 @@ def based(tmp_path_factory: pytest.TempPathFactory) -> Based:
 def test_it_says_from_which_block_on_it_has_replayed(based: Based) -> None:
     root = based.chain.ledger.head.state_root
     count = 2 * (HEAD - BASE)
-    assert based.audit(based.store, based.first) == (HEAD, root, count, BASE, BASE + 1)
-    assert based.audit(based.store, based.later) == (HEAD, root, count, BASE, LATER + 1)
-    assert based.audit(based.store, based.none) == (HEAD, root, count, BASE, HEAD + 1)
+    assert based.audit(based.store, based.first)[:5] == (HEAD, root, count, BASE, BASE + 1)
+    assert based.audit(based.store, based.later)[:5] == (HEAD, root, count, BASE, LATER + 1)
+    assert based.audit(based.store, based.none)[:5] == (HEAD, root, count, BASE, HEAD + 1)
 
 
 def test_a_damaged_snapshot_is_passed_over_and_left_as_it_is(based: Based, tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_a_damaged_snapshot_is_passed_over_and_left_as_it_is(based: Based, tmp_p
 def test_a_chain_without_base_is_replayed_from_genesis(based: Based) -> None:
     chain = grown(5)
     assert isinstance(chain.store, MemoryStore)
-    assert based.audit(chain.store, based.none) == (5, chain.ledger.head.state_root, 10, 0, 1)
+    assert based.audit(chain.store, based.none)[:5] == (5, chain.ledger.head.state_root, 10, 0, 1)
 
 
 def flipped(data: bytes) -> bytes:
