@@ -14,6 +14,7 @@ from cli.advice import advised
 from cli.backup import backup, restore
 from cli.doctor import doctor
 from cli.evidence import verify_evidence
+from cli.gateway_certificate import csr, install_certificate
 from cli.join import join, snapshot
 from cli.new_keys import new_keys
 from cli.operating import log_level, systemd
@@ -53,7 +54,7 @@ def node() -> None:
 @click.option("--dir", "directory", type=_PATH, required=True, help="The node's directory; made if it is missing.")
 @click.option("--member", required=True, help="The member's name, as it will stand in genesis.")
 @click.option("--peer", "peer_listen", default="127.0.0.1:7501", show_default=True, help="Where other members connect.")
-@click.option("--gateway", default="127.0.0.1:7401", show_default=True, help="Where clients connect, without TLS.")
+@click.option("--gateway", default="127.0.0.1:7401", show_default=True, help="Where clients connect.")
 @click.option("--genesis", default="genesis.json", show_default=True, help="Where the genesis document will lie.")
 @_passphrase_option
 @json_option
@@ -174,7 +175,9 @@ def verify(
 
 
 node.add_command(backup)
+node.add_command(csr)
 node.add_command(doctor)
+node.add_command(install_certificate)
 node.add_command(join)
 node.add_command(log_level)
 node.add_command(new_keys)
