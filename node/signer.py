@@ -138,6 +138,11 @@ class ExternalSigner:
                 raise self._failed("what it gave is no signature of its key over this message")
             return signature
 
+    def require_running(self) -> None:
+        """Raises RefusedError("signer-failed") if the signer has ended, and would have to be started again."""
+        if self._process is None or self._process.poll() is not None:
+            raise self._failed("it ended")
+
     def close(self) -> None:
         """End the signer, if it runs."""
         process, self._process = self._process, None
@@ -204,9 +209,10 @@ class ExternalSigner:
 
 
 class Pen:
-    """A node's signer: when it has failed once, the node is to stop and not to vote."""
+    """A node's signer: when it has failed once, or ended, the node is to stop and not to vote. To start a program again
+    takes longer than the event loop can wait."""
 
-    def __init__(self, signer: Signer) -> None:
+    def __init__(self, signer: ExternalSigner) -> None:
         self._signer = signer
         self._fault: NodeFault | None = None
 
@@ -218,6 +224,7 @@ class Pen:
         """Raises NodeFault("signer-failed"), from the first failure on."""
         if self._fault is None:
             try:
+                self._signer.require_running()
                 return self._signer.sign(message)
             except RefusedError as error:
                 self._fault = NodeFault(error.code, error.message)

@@ -170,3 +170,16 @@ def test_a_node_whose_signer_failed_signs_nothing_more(tmp_path: Path, signer: C
         with pytest.raises(NodeFault, match="signer-failed"):
             once.sign(b"vote")
     assert time.monotonic() - started < 0.01
+
+
+def test_a_node_does_not_wait_for_a_signer_that_ended(signer: Callable[..., ExternalSigner]) -> None:
+    """As when it was killed between two votes: a wallet's would be started again."""
+    asked = signer()
+    pen = Pen(asked)
+    assert verify(KEY.public_key, b"vote", pen.sign(b"vote")) and pen.public_key == KEY.public_key
+    process = asked._process
+    assert process is not None
+    process.kill()
+    process.wait()
+    with pytest.raises(NodeFault, match="it ended"):
+        pen.sign(b"vote")
