@@ -17,11 +17,9 @@ MEMPOOL_TRANSACTIONS = 20_000
 MEMPOOL_BYTES = 64 * 1024 * 1024
 MEMPOOL_PER_SENDER = 256
 
-# How its room is shared: a member may hold twice what is free, and of this a sender what its member has left; a member
-# so much always, and a sender. With k members that want all there is, each holds 2/(2k+1) of the room.
+# How its room is shared: a member may hold twice what is free, and a sender as much as its member has left, or so many.
+# With k members that want all there is, each holds 2/(2k+1) of the room.
 MEMBER_SHARE_OF_FREE = 2
-MEMBER_SURE_TRANSACTIONS = 64
-MEMBER_SURE_BYTES = 256 * 1024
 SENDER_SURE_TRANSACTIONS = 16
 KEYS_REMEMBERED = 65_536
 

@@ -4,8 +4,8 @@ The pool holds a transaction until a block includes it, it expires, or its nonce
 transactions for a batch marks them and keeps them: if a view change loses the batch, ``untake`` offers them again.
 Members take turns, and so do the senders of each (``node/turns.py``): who floods delays only itself, and one who has
 thousands of keys only its member. The room is shared likewise. A member may hold twice what is free: alone it fills two
-thirds, and there is always room for one who comes; of what its member has left, a sender may hold as much again. Each
-may hold a little always.
+thirds, and there is always room for one who comes; a sender may hold as much as its member has left, and a little
+always.
 
 Signatures are checked before anything is added here.
 """
@@ -18,8 +18,6 @@ from typing import Final, Protocol
 from node.errors import NoRoomError, RefusedError
 from node.limits import (
     MEMBER_SHARE_OF_FREE,
-    MEMBER_SURE_BYTES,
-    MEMBER_SURE_TRANSACTIONS,
     MEMPOOL_BYTES,
     MEMPOOL_PER_SENDER,
     MEMPOOL_TRANSACTIONS,
@@ -138,8 +136,8 @@ class Mempool:
             raise NoRoomError(f"{len(self._by_id)} transactions are waiting", 1)
         if member is None:
             return
-        room = max(MEMBER_SURE_TRANSACTIONS, MEMBER_SHARE_OF_FREE * free) - member.count
-        room_bytes = max(MEMBER_SURE_BYTES, MEMBER_SHARE_OF_FREE * free_bytes) - member.size_bytes
+        room = MEMBER_SHARE_OF_FREE * free - member.count
+        room_bytes = MEMBER_SHARE_OF_FREE * free_bytes - member.size_bytes
         if room <= 0 or room_bytes < size:
             text = f"{member.count} transactions of {member.name or 'this kind'} are waiting: that is its share"
             raise NoRoomError(text, 1 - min(0, room))

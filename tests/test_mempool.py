@@ -164,7 +164,8 @@ def test_nothing_is_lost_or_offered_twice(steps: list[Step]) -> None:
                 pool.add(transaction, 0)
                 waiting.add(transaction.id)
             except RefusedError as error:
-                assert error.code != "mempool-full" or len(waiting) == 8
+                share = 2 * (8 - len(waiting))  # all are one member's here
+                assert error.code != "mempool-full" or len(waiting) >= share
         elif action == "take":
             chosen = [t.id for t in pool.take(10**6, nonce)]
             assert len(chosen) == min(nonce, len(waiting - taken))
