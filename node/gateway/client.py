@@ -6,7 +6,6 @@ error is a ``RefusedError`` with the server's stable code.
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -29,8 +28,8 @@ from node.gateway.answers import (
     node_info_of,
     tx_status,
 )
-from node.gateway.channel import open_channel
 from node.gateway.codes import UNREACHABLE, UNTRUSTED, NotNowError, error_from
+from node.gateway.gate import Gate
 from node.gateway.patience import COME_AGAIN, Patience
 from node.model.codec import Value, sha256
 from node.model.keys import SIGNATURE_BYTES, TAG_TX_ID, Signer
@@ -72,24 +71,22 @@ _SILENT = {UNREACHABLE: "does not answer", "stopping": "is stopping", "not-a-mem
 """What people read of a node that cannot be asked, instead of gRPC's words."""
 
 
-@dataclass(slots=True)
-class _Target:
-    address: str
-    reader: Signer | None
-    chain: bytes | None
-    roots: bytes | None
-    channel: grpc.aio.Channel | None = field(default=None)
+class _Target(Gate):
+    async def stub(self) -> "pb_grpc.GatewayAsyncStub":
+        return pb_grpc.GatewayStub(await self.channel())
 
-    def stub(self) -> "pb_grpc.GatewayAsyncStub":
-        if self.channel is None:
-            self.channel = open_channel(self.address, _OPTIONS, self.reader, self.chain, self.roots)
-        return pb_grpc.GatewayStub(self.channel)
+    def failed(self, failure: grpc.aio.AioRpcError) -> RefusedError:
+        """The refusal that it stands for."""
+        error = error_from(failure)
+        if error.code in (UNREACHABLE, UNTRUSTED):
+            self.doubt()
+        return error
 
 
 class Client:
     """Use as ``async with Client("127.0.0.1:7401") as client``. ``targets``: gateway addresses, as
     ``addresses_in`` takes them, in the order in which to try them. ``reader``: the key to read with, None: as a
-    stranger; ``roots``: certificates (PEM) of those who vouch for gateways, None: the gateways are plain; ``chain``:
+    stranger; ``roots``: those who vouch for gateways (``node/pki/trust.py``), None: the gateways are plain; ``chain``:
     the chain's id if it is known, which reads are signed for."""
 
     def __init__(
@@ -100,7 +97,7 @@ class Client:
         chain: bytes | None = None,
     ) -> None:
         addresses = addresses_in([targets] if isinstance(targets, str) else targets)
-        self._targets = [_Target(address, reader, chain, roots) for address in addresses]
+        self._targets = [_Target(address, _OPTIONS, reader, chain, roots) for address in addresses]
         self._current = 0
 
     async def __aenter__(self) -> Self:
@@ -114,9 +111,7 @@ class Client:
     async def close(self) -> None:
         """Close all connections."""
         for target in self._targets:
-            if target.channel is not None:
-                await target.channel.close()
-                target.channel = None
+            await target.close()
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -185,13 +180,14 @@ class Client:
                     await Patience(CALL_TIMEOUT_S).wait_ms(told)
                 yield pb.SubmitManyRequest(transactions=raws)
 
-        call = self._targets[self._current].stub().SubmitStream(requests())
+        target = self._targets[self._current]
+        call = (await target.stub()).SubmitStream(requests())
         try:
             async for reply in call:
                 retry_ms = max(retry_ms, reply.retry_ms)
                 yield BulkReply({refusal.index: refusal.code for refusal in reply.refused}, reply.retry_ms)
         except grpc.aio.AioRpcError as error:
-            raise error_from(error) from error
+            raise target.failed(error) from error
         finally:
             call.cancel()
 
@@ -259,12 +255,13 @@ class Client:
 
     async def _blocks(self, first: int | None) -> AsyncIterator[BlockEvents]:
         request = pb.SubscribeRequest(from_height=first)
-        call = self._targets[self._current].stub().Subscribe(request)
+        target = self._targets[self._current]
+        call = (await target.stub()).Subscribe(request)
         try:
             async for block in call:
                 yield block_events(block)
         except grpc.aio.AioRpcError as error:
-            raise error_from(error) from error
+            raise target.failed(error) from error
         finally:
             call.cancel()
         raise RefusedError(UNREACHABLE, "the node ended the subscription")
@@ -314,9 +311,9 @@ class Client:
             index = (start + offset) % len(self._targets)
             target = self._targets[index]
             try:
-                reply = await call(target.stub())
-            except grpc.aio.AioRpcError as failure:
-                error = error_from(failure)
+                reply = await call(await target.stub())
+            except (grpc.aio.AioRpcError, RefusedError) as failure:
+                error = target.failed(failure) if isinstance(failure, grpc.aio.AioRpcError) else failure
                 if error.code == "below-base":  # it began later than this block: another may have it
                     absent = error
                 elif error.code == UNTRUSTED:
