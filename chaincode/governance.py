@@ -38,7 +38,7 @@ from chaincode.validators import (
     pem_text,
 )
 
-__all__ = ["MAX_AHEAD", "MAX_OPEN_PER_ADMIN", "NOTICE", "Governance", "digest_of"]
+__all__ = ["MAX_AHEAD", "MAX_OPEN_PER_ADMIN", "NOTICE", "Governance", "digest_of", "proposed_keys"]
 
 SeatRow: TypeAlias = tuple[str, bytes, str, bytes, str]
 """The fields of a ``Seat``. What a kind of change does not need is empty."""
@@ -166,6 +166,14 @@ class Governance(Contract):
                 raise ContractError("unknown-epoch", f"there is no epoch {epoch}")
             found = epoch_row(ctx.get, epoch)
         return (found.number, found.first_height, tuple([tuple(seat) for seat in found.seats]))
+
+
+def proposed_keys(ctx: Context) -> tuple[bytes, ...]:
+    """The keys of nodes that open proposals would make validators."""
+    if not epoch_count(ctx.get):
+        return ()
+    subjects = [_subject(found) for found in ballot.alive(ctx, _BALLOT, epoch_in_force(ctx))]
+    return tuple([seat[1] for kind, seat in subjects if kind in (ADD, ROTATE)])
 
 
 def _begin(ctx: Context, first_height: int, seats: tuple[Seat, ...]) -> EpochRow:

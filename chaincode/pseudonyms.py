@@ -70,19 +70,18 @@ class Privacy(Contract):
             raise ContractError("bad-args", "there is no such slot")
         period = budget_calendar.common_period(ctx, slot)
         for _, secret in ctx.scan(_PERIODS + uint(period)):  # a scan has no proof, which would hold the secret
-            return period, _pseudonym(cast("bytes", secret), period, device)
+            return period, pseudonym(cast("bytes", secret), period, device)
         return period, ""
-
-
-def pseudonym_of(ctx: Context, period: int, device: str) -> str:
-    """The device's pseudonym in a period of the consortium, 16 hex digits; "" while it has none."""
-    secret = secret_of(ctx, period)
-    return _pseudonym(secret, period, device) if secret else ""
 
 
 def secret_of(ctx: Context, period: int) -> bytes:
     """The secret of a period; empty before its first order, and where there is none."""
     return cast("bytes | None", ctx.get(_PERIODS + uint(period))) or b""
+
+
+def pseudonym(secret: bytes, period: int, device: str) -> str:
+    """The device's pseudonym in the period of the consortium whose ``secret`` it is: 16 hex digits."""
+    return sha256(_TAG_PSEUDONYM + secret + uint(period) + device.encode()).hexdigest()[: 2 * PSEUDONYM_BYTES]
 
 
 def pin(ctx: Context, period: int) -> bytes:
@@ -96,10 +95,6 @@ def pin(ctx: Context, period: int) -> bytes:
     pinned = sha256(_TAG_PERIOD + secret + uint(period) + ctx.blind).digest()
     ctx.put(_PERIODS + uint(period), pinned)
     return pinned
-
-
-def _pseudonym(secret: bytes, period: int, device: str) -> str:
-    return sha256(_TAG_PSEUDONYM + secret + uint(period) + device.encode()).hexdigest()[: 2 * PSEUDONYM_BYTES]
 
 
 def _require_member(ctx: Context) -> None:

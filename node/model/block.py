@@ -159,6 +159,12 @@ def decode_stored_batch(body: bytes) -> StoredBatch:
     return StoredBatch(batch, _digest(batch, tx_root), transactions, places, erased, tx_root)
 
 
+def transaction_in(body: bytes, place: int) -> Transaction | None:
+    """The transaction at a place of a body that a ledger keeps; None if it has been erased."""
+    raw = _batch_decoder.decode(body).transactions[place]
+    return None if len(raw) == DIGEST_BYTES else decode_transaction(raw)
+
+
 def without_transactions(batch: Batch, digests: Mapping[int, bytes]) -> bytes:
     """The body of a batch in which the transactions at these places are replaced by their digests."""
     raws = tuple([digests.get(place, raw) for place, raw in enumerate(batch.transactions)])

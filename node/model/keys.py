@@ -29,6 +29,7 @@ TAG_BLIND = b"watt/blind/1\0"
 TAG_BLINDS = b"watt/blinds/1\0"
 TAG_HOOK = b"watt/hook/1\0"
 TAG_READ = b"watt/read/1\0"
+TAG_ORDER_ALIAS = b"watt/order-alias/1\0"
 TAG_SIGNED_READ = b"watt/signed-read/1\0"
 TAG_RECEIVED = b"watt/received/1\0"
 
