@@ -19,6 +19,7 @@ COMMANDS: Final[Commands] = {
     "scale": ("bench.scale:scale", "Throughput and latency by the number of members, with f dead too."),
     "soak": ("bench.soak:soak", "Memory and latency of three members while the fourth floods them."),
     "statement": ("bench.statement:statement", "What a home's bill of a month takes, plainly and proven."),
+    "verify": ("bench.verify:verify", "Blocks and transactions verified a second, against signatures alone."),
     "community": ("bench.community:community", "Homes on a real kind of grid trade and are settled for days."),
     "plan": ("bench.plan:plan", "Milliseconds of a broker's plan, of its curve and of control within the slot."),
 }

@@ -28,6 +28,7 @@ class LocalChain:
         """``members``: who certify blocks, all of them, by index; ``registry``: all contracts if none is given."""
         registry = registry or default_registry()
         self.genesis = genesis
+        self.registry = registry
         self.store = MemoryStore()
         self.ledger = Ledger.open(self.store, genesis, registry)
         self.executor = Executor(self.ledger, registry, genesis)

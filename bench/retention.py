@@ -55,7 +55,7 @@ class Street(LocalChain):
 
     def __init__(self, homes: int, retention_s: int) -> None:
         self.homes = [f"home-{number}" for number in range(homes)]
-        super().__init__(_genesis(self.homes, retention_s))
+        super().__init__(street_genesis(self.homes, retention_s))
 
     def slot(self, slot: int, rng: Random) -> None:
         """Half of the homes buy in the slot and half sell, then all meters report the slot before."""
@@ -92,7 +92,7 @@ def retention(homes: int, days: int, as_json: bool) -> None:
     rows, exports, before = [], [], 0
     for retention_s in (0, 86_400):
         street = Street(homes, retention_s)
-        _fund(street)
+        fund(street)
         rng = Random(1)
         for slot in range(days * SLOTS_PER_DAY):
             if slot == (days - COMPARED) * SLOTS_PER_DAY:
@@ -113,7 +113,8 @@ def retention(homes: int, days: int, as_json: bool) -> None:
     print_table("A file of all products", tuple(f">{name}" for name in exports[0]), (tuple(exports[0].values()),))
 
 
-def _fund(street: Street) -> None:
+def fund(street: Street) -> None:
+    """Give every load tokens for three periods."""
     for period in (0, 1, 2):
         calls: list[tuple[str, str, dict[str, Any]]] = []
         for home in street.homes:
@@ -177,7 +178,8 @@ def _exported(street: Street) -> dict[str, float]:
     }
 
 
-def _genesis(homes: list[str], retention_s: int) -> Genesis:
+def street_genesis(homes: list[str], retention_s: int) -> Genesis:
+    """One member, and homes with a load and a PV panel each."""
     key = KEY.public_key.hex()
     lines = [["root", f"bus-{number}", 40, 2_000, None, None] for number in range(10)]
     contracts: dict[str, dict[str, Any]] = {

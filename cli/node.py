@@ -7,16 +7,14 @@ from pathlib import Path
 
 import click
 import uvloop
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cli.advice import advised
 from cli.backup import backup, restore
 from cli.doctor import doctor
-from cli.evidence import verify_evidence
 from cli.gateway_certificate import csr, install_certificate
 from cli.join import join, snapshot
 from cli.new_keys import new_keys
+from cli.node_verify import verify
 from cli.operating import log_level, systemd
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
 from cli.session import ask, node_option
@@ -24,15 +22,10 @@ from node.config import load_config
 from node.errors import ConfigError
 from node.gateway.client import NodeInfo
 from node.keyfile import read_passphrase
-from node.ledger.store import LevelStore
 from node.logs import start_log
 from node.main import run as run_node
-from node.model.genesis import load_genesis
 from node.opening import Opened, open_node
-from node.setup import CONFIG_NAME, DATABASE_NAME, NodeFiles, init_node
-from node.snapshot.audit import verify_data
-from node.snapshot.shelf import SNAPSHOTS_NAME, Shelf
-from node.upgrades.library import node_registry
+from node.setup import CONFIG_NAME, NodeFiles, init_node
 
 _PATH = click.Path(path_type=Path)
 _passphrase_option = click.option(
@@ -123,57 +116,6 @@ def status(nodes: tuple[str, ...], as_json: bool) -> None:
         print_table(f"{info.member} of {info.network}", ["what", "value"], [(k, _shown(v)) for k, v in values.items()])
 
 
-@node.command()
-@click.option("--config", "config_path", type=_PATH, help="The configuration of the node whose data is checked.")
-@click.option("--data", type=_PATH, help="A data directory, with --genesis, instead of --config.")
-@click.option("--genesis", "genesis_path", type=_PATH, help="The genesis document that --data belongs to.")
-@click.option("--evidence", type=_PATH, help="Check this file instead: evidence of a lie, or a receipt.")
-@json_option
-@refusals_to_exit_codes
-def verify(
-    config_path: Path | None, data: Path | None, genesis_path: Path | None, evidence: Path | None, as_json: bool
-) -> None:
-    """Replay a stopped node's chain from genesis: every hash, signature, certificate, receipt and root.
-
-    Data that began with a snapshot are replayed from the oldest one that the node has kept; `replayed_from` says where.
-
-    With --evidence FILE: check by the genesis document alone who did what, or who received what; of a receipt, with
-    --data or --config, also what became of the transaction. Exit 0 if the file proves it, 1 if it proves nothing.
-
-    Example: watt node verify --config .testnet/nodes/node-0/node.toml
-    """
-    if config_path is not None and data is None and genesis_path is None:
-        config = load_config(config_path)
-        data, genesis_path = config.path(config.data_dir), config.path(config.genesis)
-    elif config_path is not None or genesis_path is None:
-        raise click.UsageError("give either --config, or --data and --genesis")
-    genesis = load_genesis(genesis_path)
-    if evidence is not None:
-        return verify_evidence(evidence, genesis, data, as_json=as_json)
-    if data is None:
-        raise click.UsageError("--genesis alone goes with --evidence")
-    store = LevelStore(data / DATABASE_NAME, create=False)
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    try:
-        with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-            task = progress.add_task("blocks", total=None)
-            shelf = Shelf(data / SNAPSHOTS_NAME)
-            report = verify_data(
-                store,
-                genesis,
-                node_registry(data),
-                shelf,
-                lambda at, head: progress.update(task, completed=at, total=head),
-            )
-    finally:
-        store.close()
-    if as_json:
-        print_json(report._asdict())
-    else:
-        print_table(f"{data} holds", ["what", "value"], [(k, _shown(v)) for k, v in report._asdict().items()])
-
-
 node.add_command(backup)
 node.add_command(csr)
 node.add_command(doctor)
@@ -184,6 +126,7 @@ node.add_command(new_keys)
 node.add_command(restore)
 node.add_command(snapshot)
 node.add_command(systemd)
+node.add_command(verify)
 
 
 def _run_to_end(opened: Opened) -> int:

@@ -1,0 +1,65 @@
+"""How fast a chain is verified, against the bound that its signatures set.
+
+Homes trade and meter every half hour for some days, in one process: real contracts, real signatures, blocks certified
+by four members. Then the chain is verified as `watt node verify` does it: signatures in other processes, everything
+else by replaying it.
+"""
+
+import time
+from collections.abc import Sequence
+from random import Random
+from typing import Final
+
+import click
+import msgspec
+
+from bench.local_chain import LocalChain
+from bench.retention import SLOTS_PER_DAY, Street, fund, street_genesis
+from cli.node_verify import speed_of
+from cli.output import json_option, print_json, print_table
+from node.audit import AuditReport, verify_chain
+from node.model.genesis import Member
+from node.model.keys import SigningKey
+
+MEMBERS: Final = 4
+
+
+class CertifiedStreet(Street):
+    """A street whose blocks four members certify."""
+
+    def __init__(self, homes: int) -> None:
+        self.homes = [f"home-{number}" for number in range(homes)]
+        keys = [SigningKey(bytes([number]) * 32) for number in range(1, MEMBERS + 1)]
+        members = tuple([Member(f"member-{number}", key.public_key.hex(), "") for number, key in enumerate(keys)])
+        genesis = msgspec.structs.replace(street_genesis(self.homes, 0), members=members)
+        LocalChain.__init__(self, genesis, keys)
+
+
+@click.command()
+@click.option("--homes", default=20, show_default=True, type=click.IntRange(2, 1_000), help="Homes, two devices each.")
+@click.option("--days", default=8, show_default=True, type=click.IntRange(1, 60), help="Days of trading.")
+@click.option(
+    "--jobs", default=(0, 1, 2), show_default=True, multiple=True, type=click.IntRange(0, 64), help="Try these."
+)
+@json_option
+def verify(homes: int, days: int, jobs: Sequence[int], as_json: bool) -> None:
+    """Measure blocks and transactions verified a second, by processes for signatures.
+
+    Example: watt bench verify --homes 20 --days 8 --json
+    """
+    street = CertifiedStreet(homes)
+    fund(street)
+    rng = Random(1)
+    began = time.perf_counter()
+    for slot in range(days * SLOTS_PER_DAY):
+        street.slot(slot, rng)
+    made_s = time.perf_counter() - began
+    reports: list[AuditReport] = []
+    for each in jobs:
+        reports.append(verify_chain(street.store, street.genesis, street.registry, jobs=each))
+    rows = [speed_of(report) for report in reports]
+    if as_json:
+        chain = {"blocks": reports[0].height, "transactions": reports[0].transactions, "made_s": round(made_s, 1)}
+        return print_json({"chain": chain, "verified": rows})
+    title = f"A chain of {reports[0].height} blocks and {reports[0].transactions} transactions"
+    print_table(title, [f">{name}" for name in rows[0]], [tuple(row.values()) for row in rows])
