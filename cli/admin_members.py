@@ -107,7 +107,6 @@ def _device_options(command: C) -> C:
 
 
 @device.command("add")
-@click.argument("name")
 @_device_options
 @click.option("--device-key", type=PUBLIC_KEY, required=True, help="The public key that trades for it.")
 @signing_options

@@ -125,6 +125,23 @@ EVENTS: Mapping[str, Sequence[str]] = {
     "rules-approval-withdrawn": ("proposal", "approvals"),
     "rules": ("version", *Settings._fields),
     "outage": ("since", "until"),
+    "key-changed": ("kind", "name", "how"),
+    "granted": ("kind", "reader", "classes", "until"),
+    "revoked": ("kind", "reader"),
+    "entropy-added": (),
+    "erasure-asked": ("first_slot", "last_slot"),
+    "erased": ("asked", "entries"),
+    "erasure-failed": ("code",),
+    "motion-proposed": ("proposal", "kind", "first_height", "digest"),
+    "motion-approved": ("proposal", "approvals", "missing"),
+    "motion-scheduled": ("proposal", "kind", "first_height"),
+    "motion-withdrawn": ("proposal",),
+    "motion-approval-withdrawn": ("proposal", "approvals"),
+    "motion-in-force": ("proposal", "kind", "first_height", "outcome"),
+    "motion-failed": ("proposal", "kind", "first_height", "outcome"),
+    "upgrade-active": ("proposal", "name", "digest", "contracts"),
+    "upgrade-failed": ("proposal", "name", "digest", "code"),
+    "market-parked": ("what", "code"),
     "origin": ("slot", *Sums._fields),
     "origin-parked": ("what", "slot", "code"),
 }
@@ -137,6 +154,8 @@ def event_fields(topic: str, data: Value) -> dict[str, Any] | None:
     fields = EVENTS.get(topic)
     if fields is None:
         return None
+    if data is None and not fields:
+        return {}
     values = data if isinstance(data, tuple) and len(fields) > 1 else (data,)
     return dict(zip(fields, values, strict=True)) if len(values) == len(fields) else None
 
