@@ -140,6 +140,7 @@ EVENTS: Mapping[str, Sequence[str]] = {
     "motion-in-force": ("proposal", "kind", "first_height", "outcome"),
     "motion-failed": ("proposal", "kind", "first_height", "outcome"),
     "upgrade-active": ("proposal", "name", "digest", "contracts"),
+    "upgrade-canceled": ("proposal", "name", "digest"),
     "upgrade-failed": ("proposal", "name", "digest", "code"),
     "market-parked": ("what", "code"),
     "origin": ("slot", *Sums._fields),
