@@ -14,6 +14,7 @@ from node.keyring import KeyRing
 from node.model.epoch import Epoch
 from node.model.genesis import Genesis, Member, load_genesis, member_name_fault
 from node.model.keys import generate_key
+from node.pki.holder import GATEWAY_CERTIFICATE, GATEWAY_KEY
 from node.transport.tls import make_certificate
 from node.votelog import VoteLog
 
@@ -32,7 +33,8 @@ docs/operations.md explains every key. Names in [peer.addresses] are those of th
 
 @dataclass(frozen=True)
 class NodeFiles:
-    """What ``init_node`` is to write. ``peers``: the other members' names and addresses, as far as they are known."""
+    """What ``init_node`` is to write. ``peers``: the other members' names and addresses, as far as they are known;
+    ``closed``: the gateway is to have a certificate, which is made later (``node/pki/holder.py``)."""
 
     directory: Path
     member: str
@@ -41,6 +43,7 @@ class NodeFiles:
     gateway_listen: str
     peers: dict[str, str]
     passphrase_file: str = ""
+    closed: bool = False
 
 
 def init_node(files: NodeFiles, passphrase: str, key_limits: Limits = STRONG) -> Member:
@@ -56,7 +59,7 @@ def init_node(files: NodeFiles, passphrase: str, key_limits: Limits = STRONG) ->
         tls_key_file=TLS_KEY_NAME,
         tls_certificate=CERTIFICATE_NAME,
         peer=PeerSection(files.peer_listen, files.peers),
-        gateway=GatewaySection(files.gateway_listen),
+        gateway=GatewaySection(files.gateway_listen, *((GATEWAY_CERTIFICATE, GATEWAY_KEY) if files.closed else ())),
         passphrase_file=files.passphrase_file,
         directory=str(files.directory.resolve()),
     )

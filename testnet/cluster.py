@@ -176,7 +176,7 @@ class Cluster:
         if not answering:
             raise RefusedError("unreachable", "no node answers")
         height = min(status.info.height for status in answering if status.info is not None)
-        headers = await asyncio.gather(*(_header(status.node.gateway, height) for status in answering))
+        headers = await asyncio.gather(*(_header(self.network, status.node.gateway, height) for status in answering))
         root = decode_header(headers[0]).state_root if len(set(headers)) == 1 else None
         return Agreement(height, root, len(answering))
 
@@ -218,7 +218,7 @@ def _is_ready(status: NodeStatus, nodes: int, height: int) -> bool:
 
 async def _info(network: Network, node: NetworkNode) -> NodeInfo | None:
     """What the node says of itself; None if it does not answer. Another network's node on its port is not it."""
-    async with Client(node.gateway) as client:
+    async with Client(node.gateway, roots=network.roots) as client:
         try:
             info = await client.node_info()
         except RefusedError:
@@ -226,8 +226,8 @@ async def _info(network: Network, node: NetworkNode) -> NodeInfo | None:
     return info if (info.chain, info.member) == (network.genesis.chain, node.name) else None
 
 
-async def _header(gateway: str, height: int) -> bytes:
-    async with Client(gateway) as client:
+async def _header(network: Network, gateway: str, height: int) -> bytes:
+    async with Client(gateway, roots=network.roots) as client:
         return (await client.block(height)).header
 
 

@@ -15,6 +15,7 @@ from cli.output import json_option, print_json, print_table, refusals_to_exit_co
 from node.config import split_address
 from node.errors import ConfigError, RefusedError
 from node.model.genesis import MIN_MEMBERS
+from testnet.authorities import TRUST_NAME, renew_due
 from testnet.cluster import Cluster, NodeStatus
 from testnet.genesis import (
     DEFAULT_BASE_PORT,
@@ -100,6 +101,7 @@ def testnet() -> None:
               help="A JSON file with the contracts' genesis settings; without, three homes to trade with.")  # fmt: skip
 @click.option("--grid", "grid_name", metavar="FILE|simbench",
               help="The three homes' grid: a CSV file, or `simbench` for LV3.101 of that data set.")  # fmt: skip
+@click.option("--tls", is_flag=True, help="Close the gateways by TLS, with certificates of authorities made for it.")
 @json_option
 @click.pass_context
 @refusals
@@ -110,6 +112,7 @@ def up(
     base_port: int,
     settings_path: Path | None,
     grid_name: str | None,
+    tls: bool,
     as_json: bool,
 ) -> None:
     """Make a network, unless the directory holds one, start its nodes, and wait until they make blocks.
@@ -131,11 +134,13 @@ def up(
             base_port=base_port if _is_given(ctx, "base_port") else None,
             settings=settings,
             grid=None if grid_name is None else place.grid.settings(),
+            tls=tls,
         )
+        renew_due(directory, [node.config for node in network.nodes])
     elif settings is None:
-        network = build_neighbourhood(directory, nodes=nodes, base_port=base_port, place=place)
+        network = build_neighbourhood(directory, nodes=nodes, base_port=base_port, place=place, tls=tls)
     else:
-        network = build_network(directory, settings, nodes=nodes, base_port=base_port)
+        network = build_network(directory, settings, nodes=nodes, base_port=base_port, tls=tls)
     cluster = Cluster(network)
     started = cluster.start_all()
     try:
@@ -230,6 +235,7 @@ def _require_same(
     base_port: int | None,
     settings: dict[str, dict[str, object]] | None,
     grid: dict[str, object] | None,
+    tls: bool,
 ) -> None:
     """Refuse what was asked for of a network that exists, if it is another. Raises ConfigError("testnet-exists")."""
     there = f"{network.directory} holds a network already, "
@@ -242,6 +248,8 @@ def _require_same(
         raise ConfigError("testnet-exists", there + "of other settings: leave --genesis out")
     if grid not in (None, network.genesis.contracts.get("grid")):
         raise ConfigError("testnet-exists", there + "on another grid: leave --grid out, or publish it as a new version")
+    if tls and network.roots is None:
+        raise ConfigError("testnet-exists", there + "with plain gateways: leave --tls out")
 
 
 def _placed(grid_name: str) -> Place:
@@ -276,6 +284,8 @@ def _print(cluster: Cluster, nodes: list[NodeStatus], as_json: bool) -> None:
     parted = ["cut_off_from"] if any(row["cut_off_from"] for row in rows) else []
     columns = ["node", ">pid", "gateway", ">height", ">age_s", ">view", ">pending", "root", *parted]
     print_table(str(cluster.network.directory), columns, [[_cell(row[c.lstrip(">")]) for c in columns] for row in rows])
+    if cluster.network.roots is not None:
+        click.echo(f"clients need: export WATT_CA={cluster.network.directory / TRUST_NAME}", err=True)
     if agreement is None:
         click.echo("no node answers", err=True)
     elif agree:

@@ -37,6 +37,7 @@ from node.model.genesis import (
 )
 from node.model.keys import SigningKey, generate_key
 from node.setup import CONFIG_NAME, NodeFiles, init_node
+from testnet.authorities import TRUST_NAME, add_certificates
 
 GENESIS_NAME = "genesis.json"
 NODES_NAME = "nodes"
@@ -94,9 +95,15 @@ class Network:
         passphrase = (node.directory / PASSPHRASE_NAME).read_text("utf-8").strip()
         return load_key(node.config.path(node.config.key_file), passphrase)
 
+    @property
+    def roots(self) -> bytes | None:
+        """What clients of its gateways believe; None if these are plain."""
+        path = self.directory / TRUST_NAME
+        return path.read_bytes() if path.exists() else None
+
     def client(self, gateways: str | Sequence[str] | None = None) -> Client:
         """One that may see everything; ``gateways``: by default all, the first node's first."""
-        return Client(gateways or self.gateways, self.reader, chain=self.genesis.chain)
+        return Client(gateways or self.gateways, self.reader, self.roots, self.genesis.chain)
 
 
 def build_network(
@@ -109,13 +116,15 @@ def build_network(
     token: Token = WATT,
     time_scale: int = 1,
     time_origin: int | None = None,
+    tls: bool = False,
 ) -> Network:
     """Write a new network into ``directory``. ``contracts``: contract name to its genesis settings; governance has its
     own, an admin for every member, unless it is named there.
 
     Gateways listen on ``base_port`` + 1, + 2, ..., peers on + 101, ...; None: on ports that are free just now.
     With ``time_origin`` block time starts there now and runs ``time_scale`` times as fast as the clock; without, block
-    time is the clock's and the scale is 1. If it fails, nothing is left of it.
+    time is the clock's and the scale is 1. With ``tls`` gateways have certificates (``testnet/authorities.py``). If it
+    fails, nothing is left of it.
 
     Raises ConfigError: "testnet-exists", "bad-genesis", "bad-config", "key-exists" and "cannot-write" (``new_files``).
     """
@@ -125,7 +134,7 @@ def build_network(
     if (directory / GENESIS_NAME).exists():
         raise ConfigError("testnet-exists", f"{directory} holds a network already")
     with new_files(directory) as work:
-        members, admins = _init_nodes(work, nodes, base_port)
+        members, admins = _init_nodes(work, nodes, base_port, tls)
         settings = {"governance": {"admins": admins}, **contracts}
         genesis = Genesis(
             format=GENESIS_FORMAT,
@@ -141,6 +150,8 @@ def build_network(
         parse_genesis(document, "the new genesis")
         Ledger.open(MemoryStore(), genesis, default_registry())  # what the contracts say of their settings
         (work / GENESIS_NAME).write_bytes(document)
+        if tls:
+            add_certificates(work, name, [work / NODES_NAME / member.name for member in members])
     return load_network(directory)
 
 
@@ -183,7 +194,9 @@ def new_files(directory: Path) -> Iterator[Path]:
                     path.rmdir()
 
 
-def _init_nodes(directory: Path, nodes: int, base_port: int | None) -> tuple[tuple[Member, ...], list[list[str]]]:
+def _init_nodes(
+    directory: Path, nodes: int, base_port: int | None, tls: bool
+) -> tuple[tuple[Member, ...], list[list[str]]]:
     """Returns the members, and who decides for each: (name, key in hex)."""
     gateways, peers = _addresses(nodes, base_port)
     names = [f"node-{i}" for i in range(nodes)]
@@ -195,7 +208,7 @@ def _init_nodes(directory: Path, nodes: int, base_port: int | None) -> tuple[tup
         passphrase = secrets.token_urlsafe(24)
         write_private(home / PASSPHRASE_NAME, passphrase.encode() + b"\n")
         others = {names[j]: peers[j] for j in range(nodes) if j != i}
-        files = NodeFiles(home, member, f"../../{GENESIS_NAME}", peers[i], gateways[i], others, PASSPHRASE_NAME)
+        files = NodeFiles(home, member, f"../../{GENESIS_NAME}", peers[i], gateways[i], others, PASSPHRASE_NAME, tls)
         members.append(init_node(files, passphrase, TESTNET))
         admins.append([member, new_key(home / ADMIN_KEY_NAME, passphrase)])
     return tuple(members), admins

@@ -20,6 +20,7 @@ from node.model.keys import SigningKey, generate_key
 from node.model.transaction import sign_transaction
 from node.rotation import make_next_keys
 from node.setup import CONFIG_NAME, NodeFiles, init_node
+from testnet.authorities import add_certificate
 from testnet.genesis import ADMIN_KEY_NAME, GENESIS_NAME, NODES_NAME, PASSPHRASE_NAME, Network, NetworkNode, free_ports
 
 VALID_S = 600
@@ -54,8 +55,11 @@ def make_node(network: Network, name: str) -> tuple[NetworkNode, Member]:
     passphrase = secrets.token_urlsafe(24)
     write_private(directory / PASSPHRASE_NAME, passphrase.encode() + b"\n")
     others = {node.name: node.config.peer.listen for node in network.nodes}
-    files = NodeFiles(directory, name, f"../../{GENESIS_NAME}", peer, gateway, others, PASSPHRASE_NAME)
+    closed = network.roots is not None
+    files = NodeFiles(directory, name, f"../../{GENESIS_NAME}", peer, gateway, others, PASSPHRASE_NAME, closed)
     member = init_node(files, passphrase, TESTNET)
+    if closed:
+        add_certificate(network.directory, directory)
     save_key(directory / ADMIN_KEY_NAME, generate_key(), passphrase, TESTNET)
     return NetworkNode(name, len(network.nodes), directory, load_config(directory / CONFIG_NAME)), member
 

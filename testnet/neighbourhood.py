@@ -59,9 +59,10 @@ def build_neighbourhood(
     time_scale: int = 1,
     time_origin: int | None = None,
     market: Mapping[str, Any] | None = None,
+    tls: bool = False,
 ) -> Network:
     """A new network with the street in its genesis; ``market``: genesis settings of the market beside the street's,
-    ``time_scale`` and ``time_origin`` as in ``build_network``, whose errors it raises.
+    ``time_scale``, ``time_origin`` and ``tls`` as in ``build_network``, whose errors it raises.
     """
     check_plan(nodes, base_port)
     with new_files(directory) as work:
@@ -73,7 +74,14 @@ def build_neighbourhood(
         settings = _settings(public, place)
         settings["market"].update(market or {})
         build_network(
-            work, settings, nodes=nodes, base_port=base_port, name=NAME, time_scale=time_scale, time_origin=time_origin
+            work,
+            settings,
+            nodes=nodes,
+            base_port=base_port,
+            name=NAME,
+            time_scale=time_scale,
+            time_origin=time_origin,
+            tls=tls,
         )
     return load_network(directory)
 
