@@ -9,7 +9,7 @@ signed already: a call is judged when it is executed. What its holder had begun 
 Who may change what is in ``roles.RIGHTS``: a device its own key, its owner and member for it; an owner its own, its
 member for it; a meter's whoever vouches for it by registering devices; a member its own. An admin may change a member's
 key for it unless the member has power over others (``roles.is_guarded``): one admin alone must not become the utility,
-or read as an auditor. The keys of validators' admins are votes (``governance.py``).
+or read as an auditor. Then the validators' admins vote (``motions.py``). Their own keys are seats of ``governance.py``.
 
 State: that of ``roles.py``, ``identity_records.py`` and ``enrolments.py``.
 """
@@ -31,6 +31,7 @@ _RIGHT_OF: Final = {
 ROTATED: Final = "rotated"
 RESET: Final = "reset"
 ENROLLED: Final = "enrolled"
+VOTED: Final = "voted"
 
 
 def _of_holder(ctx: Context, args: dict[str, Any]) -> tuple[Subject, ...]:
@@ -81,13 +82,10 @@ class KeyChanges(Contract):
     @transaction
     def rotate_admin_key(self, ctx: Context, *, key: bytes, proof: bytes) -> Value:
         """From now on ``key`` is what the sender's was: one of the admins that the genesis names. ``proof`` is for the
-        kind "admin" and no id. Raises ContractError: not-allowed, bad-key, bad-signature, duplicate-key, key-in-use.
+        kind "admin" and no id. Raises ContractError: bad-key, bad-signature, unknown-admin, duplicate-key, key-in-use.
         """
         enrolments.require_possession(ctx, ADMIN, "", key, proof)
-        if roles.one_time_of(ctx, key) is not None:
-            raise ContractError("key-in-use", "a one-time key acts for nothing")
-        roles.change_admin_key(ctx, ctx.sender, key)
-        ctx.emit("key-changed", (), (ADMIN, "", ROTATED))
+        set_admin_key(ctx, ctx.sender, key)
         return None
 
     @transaction
@@ -154,6 +152,50 @@ class KeyChanges(Contract):
         one_time_key = enrolments.waiting(ctx, kind, name)
         found = None if one_time_key is None else roles.one_time_of(ctx, one_time_key)
         return None if found is None else found[2]
+
+
+def check_member_key(ctx: Context, name: str, key: bytes) -> None:
+    """Whether a vote may give the member ``name`` this key.
+
+    Raises ContractError: unknown-member, bad-key, no-change, key-in-use, too-many.
+    """
+    _require_free(ctx, key)
+    if roles.member_of(ctx, name).key == key:
+        raise ContractError("no-change", f"this is the key of member {name}")
+    if len(roles.uses_of(ctx, key)) >= roles.MAX_USES_OF_A_KEY:
+        raise ContractError("too-many", f"one key acts for at most {roles.MAX_USES_OF_A_KEY}")
+
+
+def set_member_key(ctx: Context, name: str, key: bytes) -> None:
+    """What was voted. Raises ContractError as ``check_member_key``."""
+    check_member_key(ctx, name, key)
+    _change(ctx, MEMBER, name, key, VOTED)
+
+
+def check_admin_key(ctx: Context, old: bytes, key: bytes) -> None:
+    """Whether a vote may put ``key`` in the place of ``old`` among the admins of the genesis.
+
+    Raises ContractError: unknown-admin, bad-key, duplicate-key, key-in-use.
+    """
+    _require_free(ctx, key)
+    admins = roles.admins(ctx)
+    if old not in admins:
+        raise ContractError("unknown-admin", "no admin of the genesis has this key")
+    if key in admins:
+        raise ContractError("duplicate-key", "this is the key of an admin already")
+
+
+def set_admin_key(ctx: Context, old: bytes, key: bytes) -> None:
+    """What was voted, or the admin itself wants. Raises ContractError as ``check_admin_key``."""
+    check_admin_key(ctx, old, key)
+    roles.set_admins(ctx, tuple([key if each == old else each for each in roles.admins(ctx)]))
+    ctx.emit("key-changed", (), (ADMIN, "", ROTATED if ctx.sender else VOTED))
+
+
+def _require_free(ctx: Context, key: bytes) -> None:
+    roles.check_key(key)
+    if roles.one_time_of(ctx, key) is not None:
+        raise ContractError("key-in-use", "a one-time key enrols another one, and acts for nothing")
 
 
 def _rotate(ctx: Context, kind: str, name: str, key: bytes, proof: bytes) -> Value:

@@ -5,11 +5,13 @@
     tolls            another rate, other steps of lines (``grid.py``)
     auditor          a member that may read everything, as a regulator does
     no-auditor       it may no longer
+    member-key       another key for a member that has lost its own (``key_changes.py``)
+    admin-key        another key in the place of an admin's of the genesis
 
 They decide by ballot (``ballot.py``), as about the membership: an admin proposes from a stated height on, others
 approve by number and digest, and with more than two thirds of the validators' approvals the motion is scheduled. Of
-upgrades, of tolls and of auditors one is scheduled at a time; until it is in force, an approval that would decide
-another ends with "change-pending". A motion is looked at when it is proposed and again when it is decided.
+upgrades, of tolls, of auditors and of keys one is scheduled at a time; until it is in force, an approval that would
+decide another ends with "change-pending". A motion is looked at when it is proposed and again when it is decided.
 
 At its height, or in the first block after it that runs hooks, it comes into force before the calendar does anything. If
 it cannot, since what it is about is not what it was, it is recorded as failed and nothing changes. A cancellation
@@ -22,7 +24,7 @@ keep.
 
 from typing import Any, Final, TypeAlias, cast
 
-from chaincode import auditors, ballot, grid, motion_record, upgrades
+from chaincode import auditors, ballot, grid, key_changes, motion_record, upgrades
 from chaincode.ballot import NOTICE, Ballot, Proposal
 from chaincode.contract import Context, Contract, ContractError, Value, query, transaction
 from chaincode.roles import check_id
@@ -35,18 +37,27 @@ CANCEL: Final = "cancel-upgrade"
 TOLLS: Final = "tolls"
 AUDITOR: Final = "auditor"
 NO_AUDITOR: Final = "no-auditor"
+MEMBER_KEY: Final = "member-key"
+ADMIN_KEY: Final = "admin-key"
 
 Subject: TypeAlias = tuple[Any, ...]
 """Of upgrade and cancel-upgrade: (name, digest); tolls: (rate or None, ((from, to, step), ...)); auditor: (name, key);
-no-auditor: (name,)."""
+no-auditor: (name,); member-key: (name, key); admin-key: (old key, key)."""
 Steps: TypeAlias = tuple[tuple[str, str, int], ...]
 
 MAX_STEPS: Final = 400
 """Of lines in one motion: it is one value of the state."""
 DIGEST_BYTES: Final = 32
 
-_CLASSES: Final[dict[str, str]] = {TOLLS: "tolls", AUDITOR: "auditors", NO_AUDITOR: "auditors"}
+_CLASSES: Final[dict[str, str]] = {
+    TOLLS: "tolls",
+    AUDITOR: "auditors",
+    NO_AUDITOR: "auditors",
+    MEMBER_KEY: "keys",
+    ADMIN_KEY: "keys",
+}
 """What is scheduled here, by what of it there is one at a time."""
+_ONE_AT_A_TIME: Final = ("auditors", "keys", "tolls")
 _SCHEDULED: Final = b"motion-scheduled/"
 _BALLOT: Final = Ballot(b"motion-proposal/", b"motion-open/", b"watt/motion/1\0")
 
@@ -57,7 +68,7 @@ class Motions(Contract):
     name = "motions"
 
     def begin_block(self, ctx: Context) -> None:
-        for name in ("auditors", "tolls"):
+        for name in _ONE_AT_A_TIME:
             coming = _coming(ctx, name)
             if coming is not None and coming[0] <= ctx.height:
                 _come_into_force(ctx, name, *coming)
@@ -97,6 +108,18 @@ class Motions(Contract):
     def dismiss_auditor(self, ctx: Context, *, name: str, first_height: int) -> Value:
         """Propose that a member is an auditor no longer. Raises ContractError: unknown-member, no-change."""
         return _propose(ctx, NO_AUDITOR, (name,), first_height)
+
+    @transaction
+    def propose_member_key(self, ctx: Context, *, name: str, key: bytes, first_height: int) -> Value:
+        """Propose another key for the member ``name``, which has lost its own, or had it stolen.
+        Raises ContractError: unknown-member, bad-key, no-change, key-in-use, too-many."""
+        return _propose(ctx, MEMBER_KEY, (name, key), first_height)
+
+    @transaction
+    def propose_admin_key(self, ctx: Context, *, old: bytes, key: bytes, first_height: int) -> Value:
+        """Propose that ``key`` is what ``old`` was, one of the admins that the genesis names.
+        Raises ContractError: unknown-admin, bad-key, duplicate-key, key-in-use."""
+        return _propose(ctx, ADMIN_KEY, (old, key), first_height)
 
     @transaction
     def approve(self, ctx: Context, *, proposal: int, digest: bytes) -> Value:
@@ -140,7 +163,7 @@ class Motions(Contract):
     def scheduled(self, ctx: Context) -> Value:
         """What is decided and not yet in force: (first height, number, kind, subject) each."""
         coming = upgrades.scheduled(ctx.get)
-        rows: list[Value] = [_coming(ctx, name) for name in ("auditors", "tolls")]
+        rows: list[Value] = [_coming(ctx, name) for name in _ONE_AT_A_TIME]
         if coming is not None:
             rows.append((coming.first_height, coming.motion, UPGRADE, (coming.name, coming.digest)))
         return tuple([row for row in rows if row is not None])
@@ -237,6 +260,10 @@ def _check(ctx: Context, kind: str, subject: Subject) -> None:
         auditors.check_new(ctx, *subject)
     elif kind == NO_AUDITOR:
         auditors.require(ctx, *subject)
+    elif kind == MEMBER_KEY:
+        key_changes.check_member_key(ctx, *subject)
+    elif kind == ADMIN_KEY:
+        key_changes.check_admin_key(ctx, *subject)
 
 
 def _coming(ctx: Context, name: str) -> tuple[int, int, str, Subject] | None:
@@ -256,5 +283,9 @@ def _do(ctx: Context, kind: str, subject: Subject) -> None:
         grid.set_tolls(ctx, *subject)
     elif kind == AUDITOR:
         auditors.appoint(ctx, *subject)
-    else:
+    elif kind == NO_AUDITOR:
         auditors.dismiss(ctx, *subject)
+    elif kind == MEMBER_KEY:
+        key_changes.set_member_key(ctx, *subject)
+    else:
+        key_changes.set_admin_key(ctx, *subject)

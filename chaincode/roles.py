@@ -107,7 +107,7 @@ def check_key(key: bytes) -> None:
 
 
 def set_admins(ctx: Context, keys: tuple[bytes, ...]) -> None:
-    """The keys that may do what an admin may without being a member's. At genesis only."""
+    """The keys that may do what an admin may without being a member's."""
     ctx.put(_ADMINS, keys)
 
 
@@ -156,15 +156,9 @@ def is_guarded(member: Member) -> bool:
     return any(role not in ENTRUSTED for role in member.roles)
 
 
-def change_admin_key(ctx: Context, old: bytes, new: bytes) -> None:
-    """Another key for one of the admins of the genesis. Raises ContractError: not-allowed if ``old`` is none's,
-    duplicate-key."""
-    admins = cast("tuple[bytes, ...]", ctx.get(_ADMINS) or ())
-    if old not in admins:
-        raise ContractError("not-allowed", "not the key of an admin of the genesis")
-    if new in admins:
-        raise ContractError("duplicate-key", "this is the key of an admin already")
-    ctx.put(_ADMINS, tuple([new if key == old else key for key in admins]))
+def admins(ctx: Context) -> tuple[bytes, ...]:
+    """The keys that ``set_admins`` has set."""
+    return cast("tuple[bytes, ...]", ctx.get(_ADMINS) or ())
 
 
 def set_one_time(ctx: Context, key: bytes, enrols: tuple[str, str, int] | None) -> None:
@@ -222,14 +216,14 @@ def uses_of(ctx: Context, key: bytes) -> tuple[tuple[str, str], ...]:
 
 def acts(ctx: Context, key: bytes) -> bool:
     """Whether ``key`` is one of the genesis admins', or acts for a member, network, device or meter."""
-    return ctx.get(_KEYS + key) is not None or key in cast("tuple[bytes, ...]", ctx.get(_ADMINS) or ())
+    return ctx.get(_KEYS + key) is not None or key in admins(ctx)
 
 
 def has_role(ctx: Context, key: bytes, role: str) -> bool:
     """Whether ``key`` is that of a member with ``role``, or for ADMIN one of the genesis admins'."""
     if len(key) != KEY_BYTES:
         return False
-    if role == ADMIN and key in cast("tuple[bytes, ...]", ctx.get(_ADMINS) or ()):
+    if role == ADMIN and key in admins(ctx):
         return True
     if role in SINGLE_ROLES:
         return single_key(ctx, role) == key

@@ -1,13 +1,14 @@
 """Keys that are rotated, lost and enrolled: exactly the present ones may act, and what they act for stays."""
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chaincode import enrolments, identity, roles, slots
+from chaincode import enrolments, identity, key_changes, roles, slots
 from chaincode.accounts import Accounts
+from chaincode.ballot import NOTICE
 from chaincode.budget import Budget
 from chaincode.contract import ContractError
 from chaincode.grid import Grid
@@ -16,7 +17,9 @@ from chaincode.key_changes import KeyChanges
 from node.model.codec import sha256
 from node.model.keys import SigningKey, verify
 from tests.chaincode import neighbourhood
+from tests.chaincode.council import Council
 from tests.chaincode.neighbourhood import DEVICES, STRANGER, key_of
+from tests.chaincode.town import admin
 from tests.chaincode.world import CHAIN, World
 
 EV = "home-1/ev"
@@ -160,7 +163,7 @@ def test_an_admin_of_the_genesis_changes_its_own_key() -> None:
     given = {"key": new.public_key, "proof": proof("admin", "", ADMIN.public_key, new)}
     assert refused(world, CLUB, "rotate_admin_key", **given) == "bad-signature"
     stolen = {"key": new.public_key, "proof": proof("admin", "", CLUB.public_key, new)}
-    assert refused(world, CLUB, "rotate_admin_key", **stolen) == "not-allowed"
+    assert refused(world, CLUB, "rotate_admin_key", **stolen) == "unknown-admin"
     world.call(ADMIN.public_key, "keys", "rotate_admin_key", **given)
     member = {"member": "shop", "key": STRANGER, "roles": ()}
     assert world.refused(ADMIN.public_key, "identity", "register_member", **member) == "not-allowed"
@@ -303,6 +306,49 @@ def test_a_key_of_many_uses_loses_one_of_them() -> None:
     rotate(world, "device", EV, new, new)
     rotate(world, "device", "home-1/load", new, new)
     assert uses(world, OWNER_1) == set() and not knows(world, OWNER_1)
+
+
+def test_a_vote_gives_the_utility_another_key_and_an_admin_too() -> None:
+    """What ``motions.py`` does when it comes into force."""
+    world, new = world_of_signers(), signer("new")
+    with world.transaction() as ctx:
+        key_changes.set_member_key(ctx, "utility", new.public_key)
+        with pytest.raises(ContractError, match="no-change"):
+            key_changes.check_member_key(ctx, "utility", new.public_key)
+        with pytest.raises(ContractError, match="unknown-admin"):
+            key_changes.check_admin_key(ctx, CLUB.public_key, new.public_key)
+        key_changes.set_admin_key(ctx, ADMIN.public_key, new.public_key)
+        with pytest.raises(ContractError, match="duplicate-key"):
+            key_changes.check_admin_key(ctx, new.public_key, new.public_key)
+    world.call(new.public_key, "budget", "issue", network="home-1", period=0, amount=1, reference=b"1")
+    world.call(new.public_key, "identity", "register_member", member="shop", key=STRANGER, roles=())
+    assert not knows(world, UTILITY) and not knows(world, ADMIN)
+    assert [event.data for event in world.events if event.topic == "key-changed"] == [
+        ("member", "utility", "voted"),
+        ("admin", "", "voted"),
+    ]
+
+
+def test_validators_vote_on_the_key_that_the_utility_has_lost() -> None:
+    """Three of four admins; at the height the key is another one, and a vote that has become pointless fails alone."""
+    council, new = Council(), signer("new")
+    at = council.height + NOTICE
+    voted = {"name": "utility", "key": new.public_key, "first_height": at}
+    proposed = cast("Any", council.call(admin("ada"), "motions", "propose_member_key", **voted))
+    for who in ("bob", "cyd"):
+        council.call(admin(who), "motions", "approve", proposal=proposed[0], digest=proposed[1])
+    old = cast("Any", council.query("identity", "member", member="utility"))[1]
+    assert old != new.public_key
+    assert council.query("motions", "scheduled") == ((at, proposed[0], "member-key", ("utility", new.public_key)),)
+    council.height = at - 1
+    council.next_block()
+    assert cast("Any", council.query("identity", "member", member="utility"))[1] == new.public_key
+    assert council.query("identity", "whoami", key=old) == ()
+    assert cast("Any", council.query("motions", "history"))[0][5] == "ok"
+    again = {"name": "utility", "key": new.public_key, "first_height": council.height + NOTICE}
+    assert council.refused(admin("ada"), "motions", "propose_member_key", **again) == "no-change"
+    nobody = {"old": old, "key": new.public_key, "first_height": council.height + NOTICE}
+    assert council.refused(admin("ada"), "motions", "propose_admin_key", **nobody) == "unknown-admin"
 
 
 _CHANGES = st.lists(
