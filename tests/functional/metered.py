@@ -30,7 +30,7 @@ def public(name: str) -> str:
 
 
 class Street:
-    """`watt` on the network, signed by a name's key where a key is needed."""
+    """`watt` on the network, signed by a name's key where a key is needed; else it reads with the club's."""
 
     def __init__(self, cluster: Cluster, directory: Path) -> None:
         self.node = cluster.network.gateways[0]
@@ -38,15 +38,21 @@ class Street:
         self.directory = directory
 
     def run(self, *words: str, by: str | None = None, offline: bool = False) -> Result:
-        signing = []
-        if by is not None:
-            path = self.directory / f"{by.replace('/', '-')}.json"
-            if not path.exists():
-                save_key(path, key(by), PASSPHRASE, TESTNET)
-            signing = ["--key", str(path)]
+        signing = [] if by is None else ["--key", self.key_file(by)]
         where = ["--genesis", str(self.genesis)] if offline else ["--node", self.node]
-        env = {"WATT_PASSPHRASE": PASSPHRASE, "WATT_GENESIS": str(self.genesis)}
+        env = {
+            "WATT_PASSPHRASE": PASSPHRASE,
+            "WATT_GENESIS": str(self.genesis),
+            "WATT_KEY": self.key_file("club"),
+        }
         return CliRunner().invoke(main, [*words, *where, *signing], env=env)
+
+    def key_file(self, name: str) -> str:
+        """Where the name's key lies; made when it is first asked for."""
+        path = self.directory / f"{name.replace('/', '-')}.json"
+        if not path.exists():
+            save_key(path, key(name), PASSPHRASE, TESTNET)
+        return str(path)
 
     def json(self, *words: str, by: str | None = None, status: int = 0) -> Any:
         result = self.run(*words, "--json", by=by)

@@ -3,6 +3,7 @@ proves them, and who paid."""
 
 import asyncio
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -16,11 +17,12 @@ from click.testing import CliRunner
 
 from cli.main import main
 from cli.session import Account
-from node.keyfile import save_key
+from node.keyfile import TESTNET, save_key
 from testnet.cluster import Cluster, last_line
 from testnet.genesis import GENESIS_NAME, build_network
 from tests.chaincode.market_chain import KEYS, genesis
 from tests.chaincode.marketplace import SLOT_S
+from tests.functional.trading import as_validator
 
 SCALE = 360
 PATIENCE_S = 60
@@ -40,6 +42,15 @@ def street(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         cluster.stop_all()
         for node in cluster.network.nodes:
             print(node.name, last_line(node))  # shown by pytest if a test failed
+
+
+@pytest.fixture(scope="module", autouse=True)
+def reading(street: Cluster) -> Iterator[None]:
+    """Commands read with a validator's key if they are told no other."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in as_validator(street.network).items():
+            patch.setenv(name, value)
+        yield
 
 
 def call(cluster: Cluster, sender: str, contract: str, method: str, **args: Any) -> Any:
@@ -95,7 +106,9 @@ def test_a_plug_follows_its_device_through_the_loss_of_a_gateway(street: Cluster
 
     command = [sys.executable, "-m", "cli.main", "wallet", "watch", "--device", EV, "--exec", f"{script} '{told}'"]
     command += ["--json", "--node", " ".join(street.network.gateways[:2])]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    save_key(tmp_path / "ev.json", KEYS[EV], "x", TESTNET)
+    own = os.environ | {"WATT_KEY": str(tmp_path / "ev.json"), "WATT_PASSPHRASE": "x"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=own)
     try:
         wait_for(lambda: len(rows()) == 1, "the state at the start")
         run_short(street)

@@ -17,6 +17,7 @@ from testnet.cluster import Cluster, last_line
 from testnet.genesis import build_network
 from tests.chaincode.market_chain import KEYS, genesis
 from tests.chaincode.marketplace import SLOT_S
+from tests.functional.trading import as_validator
 
 SCALE = 360
 METERING_S, DISPUTE_S, OUTAGE_S = SLOT_S, SLOT_S, 900
@@ -136,7 +137,7 @@ def test_the_same_blocks_under_other_rules(street: Cluster, tmp_path: Path) -> N
     words = ["market", "replay", "--from", "1", "--to", str(info.height), "--set", f"tolls={tolls}"]
     words += ["--set", "gate=10min", "--json"]
     proven = ["--genesis", str(street.network.directory / "genesis.json"), "--node", street.network.gateways[0]]
-    online = CliRunner().invoke(main, [*words, *proven])
+    online = CliRunner().invoke(main, [*words, *proven], env=as_validator(street.network))
     assert online.exit_code == 0, online.output
     street.stop(street.network.nodes[3])
     data = ["--config", str(street.network.nodes[3].config_path)]

@@ -24,13 +24,18 @@ from testnet.neighbourhood import KEYS_NAME
 
 
 class Watt:
-    """The command, run against one network, with one of its keys where a key is needed."""
+    """The command, run against one network, with one of its keys where a key is needed; else it reads as the utility,
+    to which all homes belong."""
 
     def __init__(self, cluster: Cluster) -> None:
         self.keys = cluster.network.directory / KEYS_NAME
         self.passphrase_file = self.keys / PASSPHRASE_NAME
         self.node = cluster.network.gateways[1]
-        self.env = {"WATT_GENESIS": str(cluster.network.directory / GENESIS_NAME)}
+        self.env = {
+            "WATT_GENESIS": str(cluster.network.directory / GENESIS_NAME),
+            "WATT_KEY": str(self.keys / "utility.json"),
+            "WATT_PASSPHRASE": self.passphrase_file.read_text().strip(),
+        }
 
     def run(self, *words: str, key: str | None = None) -> Result:
         """The result of `watt WORDS`; ``key``: sign with this one."""

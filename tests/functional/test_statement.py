@@ -16,8 +16,8 @@ from node.gateway.client import Client
 from node.model.keys import SigningKey
 from node.model.transaction import sign_transaction
 from testnet.cluster import Cluster
-from testnet.genesis import GENESIS_NAME
-from testnet.neighbourhood import PERIOD_SLOTS, build_neighbourhood, neighbourhood_key
+from testnet.genesis import GENESIS_NAME, PASSPHRASE_NAME
+from testnet.neighbourhood import KEYS_NAME, PERIOD_SLOTS, build_neighbourhood, neighbourhood_key
 from tests.functional.conftest import started
 
 SLOT_S = 1800
@@ -84,8 +84,13 @@ async def until(client: Client, block_time: int) -> None:
 
 
 def watt(cluster: Cluster, *words: str) -> Result:
-    """`watt wallet statement WORDS`, at one node."""
-    env = {"WATT_GENESIS": str(cluster.network.directory / GENESIS_NAME)}
+    """`watt wallet statement WORDS`, at one node, read with the key of home-2's owner."""
+    keys = cluster.network.directory / KEYS_NAME
+    env = {
+        "WATT_GENESIS": str(cluster.network.directory / GENESIS_NAME),
+        "WATT_KEY": str(keys / "home-2.json"),
+        "WATT_PASSPHRASE": (keys / PASSPHRASE_NAME).read_text().strip(),
+    }
     return CliRunner().invoke(main, ["wallet", "statement", *words, "--node", cluster.network.gateways[2]], env=env)
 
 

@@ -8,6 +8,7 @@ from node.gateway.client import Client, TxStatus
 from node.model.keys import SigningKey
 from node.model.transaction import sign_transaction
 from testnet.cluster import Cluster
+from testnet.genesis import PASSPHRASE_NAME, Network
 from testnet.neighbourhood import neighbourhood_key
 
 VALID_S = 600
@@ -55,6 +56,15 @@ class Device:
     async def place(self, client: Client) -> TxStatus:
         """Place an order and wait until it is in a block."""
         return await client.wait(await client.submit(await self.order(client)))
+
+
+def as_validator(network: Network) -> dict[str, str]:
+    """The environment in which commands read with a validator's key, which may see everything."""
+    node = network.nodes[0]
+    return {
+        "WATT_KEY": str(node.config.path(node.config.key_file)),
+        "WATT_PASSPHRASE": (node.directory / PASSPHRASE_NAME).read_text("utf-8").strip(),
+    }
 
 
 def device(cluster: Cluster, name: str) -> Device:
