@@ -23,7 +23,7 @@ def listed(ctx: Context) -> tuple[tuple[str, bytes], ...]:
 def check_new(ctx: Context, name: str, key: bytes) -> Member | None:
     """Whether this can become one; the member, if there is one of the name.
 
-    Raises ContractError: bad-id, bad-key, wrong-key, no-change, too-many.
+    Raises ContractError: bad-id, bad-key, duplicate-id, no-change, too-many.
     """
     roles.check_id(name)
     roles.check_key(key)
@@ -33,7 +33,7 @@ def check_new(ctx: Context, name: str, key: bytes) -> Member | None:
         raise ContractError("too-many", f"there are {MAX_AUDITORS} auditors, no more can be")
     found = roles.find_member(ctx, name)
     if found is not None and found.key != key:
-        raise ContractError("wrong-key", f"the member {name} has another key")
+        raise ContractError("duplicate-id", f"there is a member {name}, with another key")
     return found
 
 

@@ -101,7 +101,7 @@ class Motions(Contract):
     @transaction
     def propose_auditor(self, ctx: Context, *, name: str, key: bytes, first_height: int) -> Value:
         """Propose that the member ``name`` with ``key``, who is made one if there is none, becomes an auditor.
-        Raises ContractError: bad-id, bad-key, wrong-key, no-change, too-many."""
+        Raises ContractError: bad-id, bad-key, duplicate-id, no-change, too-many."""
         return _propose(ctx, AUDITOR, (name, key), first_height)
 
     @transaction

@@ -10,7 +10,8 @@ COMMANDS: Final[Commands] = {
     "add-entropy": ("cli.admin_privacy:add_entropy", "Throw random bytes into the secret that pseudonyms are made of."),
     "agreement": ("cli.agreements:agreement", "Help between networks, and sales, as their owners agree on them."),
     "allocate": ("cli.admin_budgets:allocate", "Give tokens of a network's pool to its devices."),
-    "approve": ("cli.governance:approve", "Approve a proposal for the validators that you are the admin of."),
+    "approve": ("cli.agenda:approve", "Approve a proposal for the validators that you are the admin of."),
+    "auditor": ("cli.motions:auditor", "Members that may read everything: given and taken by vote."),
     "cap": ("cli.supply:cap", "What the utility issues to a network or company at most."),
     "company": ("cli.company:company", "What a company holds, and what it gives to its networks."),
     "device": ("cli.admin_members:device", "Loads, panels, batteries and cars."),
@@ -21,7 +22,7 @@ COMMANDS: Final[Commands] = {
     "network": ("cli.admin_members:network", "Homes, shops, fleets: what belongs to a member and has an owner."),
     "period": ("cli.period:period", "Billing periods: planning other ones, and how far one is."),
     "policy": ("cli.policy:policy", "A network's policy: a file that is checked and tried before it is signed."),
-    "proposals": ("cli.governance:proposals", "List the open proposals: what they change, from when on, who approved."),
+    "proposals": ("cli.agenda:proposals", "List all that is voted on or scheduled: what, from when on, who approved."),
     "propose": ("cli.governance:propose", "Propose a change of the validators; it counts as your approval."),
     "redeem": ("cli.redemption:redeem", "Give tokens to the utility for a credit on its bill."),
     "redemption": ("cli.redemption:redemption", "The price at which tokens are redeemed, and what is owed for them."),
@@ -32,8 +33,10 @@ COMMANDS: Final[Commands] = {
     "supply": ("cli.supply:supply", "Show what has been issued and redeemed, and what is left in the world."),
     "take-back": ("cli.admin_budgets:take_back", "Take what devices have not spent back into their network's pool."),
     "tariff": ("cli.tariff:tariff", "The utility's prices by time of use."),
+    "tolls": ("cli.motions:tolls", "The grid's tolls, changed by vote."),
+    "upgrade": ("cli.upgrades:upgrade", "Other code for contracts: trying it, and voting on it."),
     "validators": ("cli.governance:validators", "Show who validates, and since which height; and the change to come."),
-    "withdraw": ("cli.governance:withdraw", "Take back a proposal, or your approval of somebody else's."),
+    "withdraw": ("cli.agenda:withdraw", "Take back a proposal, or your approval of somebody else's."),
 }
 
 

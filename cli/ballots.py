@@ -6,7 +6,7 @@ shows one thing cannot have another approved.
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 import click
 
@@ -20,6 +20,8 @@ from node.gateway.client import Client, TxStatus
 
 DEFAULT_AHEAD: Final = 1000
 """Heights until a change takes effect, if nobody says: more than an hour of an idle network, minutes of a busy one."""
+
+C = TypeVar("C", bound=Callable[..., Any])
 
 Signing: TypeAlias = tuple[tuple[str, ...], Path, Path | None]
 """Gateways, the key's file, the file of its passphrase."""
@@ -56,6 +58,7 @@ def propose(
     change: Callable[[Client], Awaitable[dict[str, Any]]],
     signing: Signing,
     as_json: bool,
+    method: str = "propose",
 ) -> None:
     """Propose what ``change`` says, having asked the node, and say what came of it."""
     number, from_head = height
@@ -66,10 +69,14 @@ def propose(
         first = (await client.node_info()).height + number if from_head else number
         return {"first_height": first, **await change(client)}
 
-    status = transact(*signing, contract, "propose", args)
+    proposed(transact(*signing, contract, method, args), first, as_json)
+
+
+def proposed(status: TxStatus, first_height: int, as_json: bool) -> None:
+    """Say what came of a proposal."""
     match status.result:
         case (int(proposal), bytes(digest), int(missing)):
-            _told(status, proposal, digest, missing, first, as_json)
+            _told(status, proposal, digest, missing, first_height, as_json)
         case _:
             raise RefusedError("bad-answer", "the receipt's result is no proposal: another version?")
 
@@ -86,8 +93,7 @@ def approve_command(
 
     @click.command("approve", help=text)
     @click.argument("number", type=Count())
-    @click.option("--digest", help="Approve only if the proposal has this digest; else it is shown, and you are asked.")
-    @click.option("--yes", is_flag=True, help="Approve whatever the proposal says; do not ask.")
+    @approving_options
     @signing_options
     @json_option
     @refusals_to_exit_codes
@@ -100,21 +106,43 @@ def approve_command(
         passphrase_file: Path | None,
         as_json: bool,
     ) -> None:
-        wanted = None if digest is None else hex_id(digest, "--digest")
-        found = ask(nodes, lambda client: find(client, number))
-        if wanted is None and not yes:
-            show(found)
-            click.confirm("Approve this?", abort=True, err=True)
-        if wanted is not None and wanted != found["digest"]:
-            raise RefusedError("wrong-digest", f"the digest of proposal {number} is {found['digest'].hex()}")
-
-        async def args(_: Client) -> dict[str, Any]:
-            return {"proposal": number, "digest": found["digest"]}
-
-        status = transact(nodes, key_file, passphrase_file, contract, "approve", args)
-        _told(status, number, found["digest"], status.result, found["first_height"], as_json)
+        approve_one(contract, number, find, show, digest, yes, (nodes, key_file, passphrase_file), as_json)
 
     return approve
+
+
+def approving_options(command: C) -> C:
+    """--digest and --yes."""
+    digest = click.option(
+        "--digest", help="Approve only if the proposal has this digest; else it is shown, and you are asked."
+    )
+    return digest(click.option("--yes", is_flag=True, help="Approve whatever the proposal says; do not ask.")(command))
+
+
+def approve_one(
+    contract: str,
+    number: int,
+    find: Callable[[Client, int], Awaitable[dict[str, Any]]],
+    show: Callable[[dict[str, Any]], None],
+    digest: str | None,
+    yes: bool,
+    signing: Signing,
+    as_json: bool,
+) -> None:
+    """Approve the proposal that ``find`` brings, of the ``digest`` in hex, or of whatever ``show`` shows."""
+    wanted = None if digest is None else hex_id(digest, "--digest")
+    found = ask(signing[0], lambda client: find(client, number))
+    if wanted is None and not yes:
+        show(found)
+        click.confirm("Approve this?", abort=True, err=True)
+    if wanted is not None and wanted != found["digest"]:
+        raise RefusedError("wrong-digest", f"the digest of proposal {number} is {found['digest'].hex()}")
+
+    async def args(_: Client) -> dict[str, Any]:
+        return {"proposal": number, "digest": found["digest"]}
+
+    status = transact(*signing, contract, "approve", args)
+    _told(status, number, found["digest"], status.result, found["first_height"], as_json)
 
 
 def withdraw_command(contract: str, text: str) -> click.Command:
@@ -128,15 +156,21 @@ def withdraw_command(contract: str, text: str) -> click.Command:
     def withdraw(
         number: int, nodes: tuple[str, ...], key_file: Path, passphrase_file: Path | None, as_json: bool
     ) -> None:
-        async def args(_: Client) -> dict[str, Any]:
-            return {"proposal": number}
-
-        status = transact(nodes, key_file, passphrase_file, contract, "withdraw", args)
-        if as_json:
-            return print_json({"height": status.height, "proposal": number})
-        click.echo(f"withdrawn in block {status.height}")
+        withdraw_one(contract, number, (nodes, key_file, passphrase_file), as_json)
 
     return withdraw
+
+
+def withdraw_one(contract: str, number: int, signing: Signing, as_json: bool) -> None:
+    """Take back a proposal, or one's approval of it."""
+
+    async def args(_: Client) -> dict[str, Any]:
+        return {"proposal": number}
+
+    status = transact(*signing, contract, "withdraw", args)
+    if as_json:
+        return print_json({"height": status.height, "proposal": number})
+    click.echo(f"withdrawn in block {status.height}")
 
 
 def checked(rows: list[dict[str, Any]], digest_of: Callable[[dict[str, Any]], bytes]) -> list[dict[str, Any]]:

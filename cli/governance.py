@@ -1,4 +1,4 @@
-"""`watt admin propose, approve, withdraw, proposals, validators`: who validates, decided by the validators' admins."""
+"""`watt admin propose, validators`: who validates, decided by the validators' admins. Votes: ``agenda.py``."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -9,8 +9,8 @@ import msgspec
 from chaincode.governance import digest_of
 from cli import ballots
 from cli.answers import EPOCH, PROPOSAL, SEAT, as_rows, record, records
-from cli.ballots import Signing, approve_command, at_option, checked, picked, votes, withdraw_command
-from cli.output import json_option, plain, print_json, print_table, refusals_to_exit_codes
+from cli.ballots import Signing, at_option, checked
+from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
 from cli.session import ask, node_option, signing_options
 from cli.units import ID_BYTES, PUBLIC_KEY, Count
 from node.errors import RefusedError
@@ -111,21 +111,6 @@ def propose_rotate(
 
 
 @click.command()
-@node_option
-@json_option
-@refusals_to_exit_codes
-def proposals(nodes: tuple[str, ...], as_json: bool) -> None:
-    """List the open proposals: what they change, from when on, and whose approval is missing.
-
-    Example: watt admin proposals
-    """
-    rows = ask(nodes, _proposals)
-    if as_json:
-        return print_json(rows)
-    _show_proposals(rows)
-
-
-@click.command()
 @click.option("--epoch", type=Count(), help="Of this epoch; by default of the one in force.")
 @node_option
 @json_option
@@ -161,33 +146,6 @@ def validators(epoch: int | None, nodes: tuple[str, ...], as_json: bool) -> None
         click.echo(f"from height {following['first_height']} on, epoch {following['epoch']}: {names}")
 
 
-async def _found(client: Client, number: int) -> dict[str, Any]:
-    """An open proposal, its certificate read."""
-    found = picked(await _proposals(client), number, "watt admin proposals")
-    if found["tls_certificate"]:
-        _check_certificate(found["name"], found["tls_certificate"])
-    return found
-
-
-approve = approve_command(
-    "governance",
-    """Approve proposal NUMBER for the validators that you are the admin of.
-
-    Example: watt admin approve 3 --digest 5c0e... --key admin.key
-    """,
-    _found,
-    lambda found: _show_proposals([found], err=True),
-)
-withdraw = withdraw_command(
-    "governance",
-    """Take back proposal NUMBER, or your approval if it is another's.
-
-    Example: watt admin withdraw 3 --key admin.key
-    """,
-)
-COMMANDS: Final = (propose, approve, withdraw, proposals, validators)
-
-
 def _entry(path: Path) -> Member:
     """A member's entry for genesis. Raises RefusedError("bad-entry"), or "bad-certificate" if TLS could not use it."""
     try:
@@ -221,7 +179,7 @@ def _propose(
     ballots.propose("governance", height, args, signing, as_json)
 
 
-async def _proposals(client: Client) -> list[dict[str, Any]]:
+async def read_proposals(client: Client) -> list[dict[str, Any]]:
     """The open proposals. Raises RefusedError("bad-answer") if one has not the digest of what it says."""
     chain = (await client.node_info()).chain
 
@@ -232,22 +190,31 @@ async def _proposals(client: Client) -> list[dict[str, Any]]:
     return checked(records(await client.query("governance", "proposals"), PROPOSAL), digest)
 
 
-def _show_proposals(rows: list[dict[str, Any]], *, err: bool = False) -> None:
-    """Each in full: who approves has to see every key."""
-    if not rows:
-        click.echo("no open proposals", err=err)
-    for row in rows:
-        lines = [
-            f"proposal {row['proposal']}: {row['kind']} {row['name']} from height {row['first_height']} on",
-            *(
-                f"  {label}: {row[field].hex() if isinstance(row[field], bytes) else row[field]}"
-                for label, field in (("public key", "public_key"), ("admin key", "admin_key"), ("address", "address"))
-                if row[field]
-            ),
-            *(f"  {line}" for line in row["tls_certificate"].splitlines()),
-            *votes(row),
-        ]
-        click.echo("\n".join(plain(line) for line in lines), err=err)
+def lines_of(row: dict[str, Any]) -> list[str]:
+    """A proposal in full: who approves has to see every key. Raises RefusedError("bad-certificate") if links could not
+    use its certificate."""
+    if row["tls_certificate"]:
+        _check_certificate(row["name"], row["tls_certificate"])
+    return [
+        f"{row['kind']} {row['name']} from height {row['first_height']} on",
+        *(
+            f"  {label}: {row[field].hex() if isinstance(row[field], bytes) else row[field]}"
+            for label, field in (("public key", "public_key"), ("admin key", "admin_key"), ("address", "address"))
+            if row[field]
+        ),
+        *(f"  {line}" for line in row["tls_certificate"].splitlines()),
+    ]
+
+
+async def read_scheduled(client: Client) -> dict[str, Any] | None:
+    """The epoch that is decided and not yet in force: (epoch, first_height, validators); None if there is none."""
+    present = await _epoch(client, None)
+    try:
+        return await _epoch(client, present["epoch"] + 1)
+    except RefusedError as error:
+        if error.code != "unknown-epoch":
+            raise
+        return None
 
 
 async def _epoch(client: Client, number: int | None) -> dict[str, Any]:

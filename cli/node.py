@@ -18,6 +18,7 @@ from cli.node_verify import verify
 from cli.operating import log_level, systemd
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
 from cli.session import ask, node_option
+from cli.upgrades import node_upgrade
 from node.config import load_config
 from node.errors import ConfigError
 from node.gateway.client import NodeInfo
@@ -125,6 +126,7 @@ node.add_command(log_level)
 node.add_command(new_keys)
 node.add_command(restore)
 node.add_command(snapshot)
+node.add_command(node_upgrade)
 node.add_command(systemd)
 node.add_command(verify)
 

@@ -24,6 +24,7 @@ _SENTENCES: Final = {
     "bad-certificate": "a TLS certificate is one certificate in PEM, of at most 4096 bytes",
     "bad-class": "a class is 1 to 32 of a-z 0-9 -",
     "bad-key": "a public key is 32 bytes, and somebody's",
+    "bad-digest": "a bundle's digest is 32 bytes",
     "bad-entropy": "entropy is 32 bytes",
     "bad-kind": "what is shared is a device's, a network's or a member's",
     "bad-energy": "energy times price is more than the ledger counts",
@@ -48,6 +49,7 @@ _SENTENCES: Final = {
     "missing-bus": "a new version keeps every bus that the grid has: see `watt admin grid show`",
     "no-forecast": "no device has a forecast for this period: see `watt wallet forecast`",
     "no-rule": "the policy leaves allocation to the owner: see `allocation` in docs/policies.md",
+    "no-upgrade": "this upgrade is not scheduled",
     "no-change": "this is how it is already: nothing would change",
     "no-networks": "the member has no network: tokens would be of no use to it",
     "no-redemption": "the utility redeems nothing now: see `watt admin redemption prices`",
@@ -86,6 +88,7 @@ _SENTENCES: Final = {
     "unknown-member": "there is no such member",
     "unknown-network": "there is no such network",
     "unknown-order": "no order has this id",
+    "unknown-line": "the grid has no such line, or it is named twice: see `watt admin grid show`",
     "unknown-proposal": "no open proposal has this number: see `watt admin proposals`, `watt admin rules proposals`",
     "unknown-redemption": "nothing was redeemed under this number: see `watt admin redemption list`",
     "unknown-unit": "nothing was parked under this number: see `watt admin settlement parked`",
@@ -190,6 +193,10 @@ _WITH_FIGURES: Final[dict[tuple[str, int], _Words]] = {
     ),
     ("lapsed", 1): lambda found, _: f"the proposal could be decided until height {found[0]}: propose it anew",
     ("too-far", 1): lambda found, _: f"the farthest height for a change is {found[0]}",
+    ("toll-too-high", 2): lambda found, decimals: (
+        f"a line's toll would be {_price(found[0], decimals)} tokens per kWh, {_price(found[1], decimals)} were voted:"
+        " to raise tolls takes a vote, `watt admin tolls propose`"
+    ),
     ("too-soon", 1): lambda found, _: f"the nearest height for a change is {found[0]}",
     ("wrong-draft", 1): lambda found, _: f"{found[0]} lines are drafted: another program publishes at the same time",
     ("duplicate-agreement", 1): lambda found, _: (

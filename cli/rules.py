@@ -119,7 +119,7 @@ def proposals(nodes: tuple[str, ...], as_json: bool) -> None:
     """
 
     async def read(client: Client) -> tuple[int, list[dict[str, Any]]]:
-        return (await client.node_info()).token_decimals, await _proposals(client)
+        return (await client.node_info()).token_decimals, await read_proposals(client)
 
     decimals, rows = ask(nodes, read)
     if as_json:
@@ -133,7 +133,7 @@ def proposals(nodes: tuple[str, ...], as_json: bool) -> None:
 async def _found(client: Client, number: int) -> dict[str, Any]:
     """An open proposal, and how it is shown."""
     decimals = (await client.node_info()).token_decimals
-    found = picked(await _proposals(client), number, "watt admin rules proposals")
+    found = picked(await read_proposals(client), number, "watt admin rules proposals")
     return {**found, "lines": _lines(found, decimals)}
 
 
@@ -211,6 +211,16 @@ async def _read(client: Client, history: bool) -> tuple[int, Settings, dict[str,
     return decimals, now, coming, versions
 
 
+async def read_scheduled(client: Client) -> dict[str, Any] | None:
+    """The rules that are decided and not yet in force, with the ``names`` of what they change; None if there are
+    none."""
+    _, now, coming, _ = await _read(client, False)
+    if coming is None:
+        return None
+    changed = [name for name in Settings._fields if getattr(now, name) != getattr(coming["settings"], name)]
+    return {**coming, "names": [_SHORT.get(name, name) for name in changed]}
+
+
 def settings_of(answer: Value) -> Settings:
     """The market's settings. Raises RefusedError("bad-answer")."""
     try:
@@ -219,7 +229,7 @@ def settings_of(answer: Value) -> Settings:
         raise RefusedError("bad-answer", f"the node's answer is no set of rules: {error}") from error
 
 
-async def _proposals(client: Client) -> list[dict[str, Any]]:
+async def read_proposals(client: Client) -> list[dict[str, Any]]:
     """The open proposals. Raises RefusedError("bad-answer") if one has not the digest of what it says."""
     chain = (await client.node_info()).chain
 
@@ -230,8 +240,14 @@ async def _proposals(client: Client) -> list[dict[str, Any]]:
 
 
 def _lines(row: dict[str, Any], decimals: int) -> list[str]:
-    """A proposal in full."""
-    lines = [f"proposal {row['proposal']}: from height {row['first_height']} on"]
+    """A proposal in full, and its votes."""
+    lines = [f"proposal {row['proposal']}: from height {row['first_height']} on", *lines_of(row, decimals)]
+    return [plain(line) for line in (*lines, *votes(row))]
+
+
+def lines_of(row: dict[str, Any], decimals: int) -> list[str]:
+    """What a proposal would change."""
+    lines = []
     for field, value in row["settings"]:
         name, meaning = _SHORT.get(field, field), MEANINGS.get(field, "unknown")
         lines.append(f"  {name} = {shown(field, value)} ({meaning})")
@@ -239,7 +255,7 @@ def _lines(row: dict[str, Any], decimals: int) -> list[str]:
         f"  tariff from {begins}: retail {retail}, feed-in {feed_in} tokens per kWh"
         for begins, retail, feed_in in tariff_rows(row["tariffs"], decimals)
     ]
-    return [plain(line) for line in (*lines, *votes(row))]
+    return lines
 
 
 def _show_tariffs(title: str, settings: Settings, decimals: int) -> None:

@@ -26,7 +26,7 @@ from chaincode.contract import Context, ContractError
 from chaincode.grid import Grid, LineSettings
 from chaincode.market_products import OPEN, find, next_to_open, oldest_unfinished, settings_of
 from chaincode.registry import Registry
-from node.audit import bad
+from node.audit_ahead import bad
 from node.epochs import header_fault
 from node.errors import CodecError, NodeFault, RefusedError
 from node.executor import HOOK_STEPS, Executor
@@ -70,7 +70,7 @@ class Outcome(NamedTuple):
     comparison: Comparison
 
 
-class _Scratch(LevelStore):
+class Scratch(LevelStore):
     """Keeps the state and what proves it, not the blocks behind it; of those the first, which makes it a ledger."""
 
     def write(self, puts: Mapping[bytes, bytes | None]) -> None:
@@ -78,13 +78,13 @@ class _Scratch(LevelStore):
         super().write(kept)
 
 
-class _Run:
-    """A ledger under replay, and what is counted of it."""
+class Run:
+    """A ledger under replay, and what is counted of it; on the states in ``directory`` if there are some."""
 
     def __init__(self, directory: Path, genesis: Genesis, registry: Registry) -> None:
         self.directory = directory
         directory.mkdir(parents=True, exist_ok=True)
-        self._store = _Scratch(directory, create=True, synced=False)
+        self._store = Scratch(directory, create=True, synced=False)
         try:
             self.ledger = Ledger.open(self._store, genesis, registry)
         except BaseException:
@@ -126,8 +126,8 @@ class WhatIf:
         self._last = last
         self._change = change
         self._directory = directory
-        self._real = _Run(directory / "real", genesis, registry)
-        self._changed: _Run | None = None
+        self._real = Run(directory / "real", genesis, registry)
+        self._changed: Run | None = None
         self._kept = 0
 
     def feed(self, header: bytes, body: bytes, certificate: bytes) -> None:
@@ -179,7 +179,7 @@ class WhatIf:
             self._real.count(done)
         return done
 
-    def _beside(self, run: _Run, real: Execution, body: bytes, decoded: DecodedBatch | None) -> None:
+    def _beside(self, run: Run, real: Execution, body: bytes, decoded: DecodedBatch | None) -> None:
         """The same block on the changed state."""
         height = real.block.header.height
         done = run.executor.execute(height, body, decoded)
@@ -198,8 +198,8 @@ class WhatIf:
         except OSError as error:  # of many files it has no errno, and no words but a list of all of them
             why = error.strerror or str(error.args[0][0][2]).split("] ")[-1].split(": ")[0]
             raise RefusedError("cannot-write", f"{copied}: {why}; TMPDIR says where else there is room") from error
-        self._real = _Run(self._real.directory, self._genesis, self._registry)
-        run = self._changed = _Run(copied, self._genesis, self._registry)
+        self._real = Run(self._real.directory, self._genesis, self._registry)
+        run = self._changed = Run(copied, self._genesis, self._registry)
         self._kept = _open_products(query_context(run.ledger.head, ReadOnlyState(run.ledger.state), b""))
         overlay = run.ledger.state.overlay()
         overlay.begin()
@@ -228,7 +228,7 @@ class WhatIf:
             ctx.sender = operator
             Grid().publish(ctx, root=root, lines=lines, rate=rate)
 
-    def _context(self, run: _Run, overlay: Overlay) -> Context:
+    def _context(self, run: Run, overlay: Overlay) -> Context:
         head = run.ledger.head
         return Context(
             overlay,

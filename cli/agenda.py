@@ -1,0 +1,218 @@
+"""`watt admin proposals, approve, withdraw`: all that the validators' admins vote on, in one list.
+
+There are three ballots, each of which counts its proposals by itself, so a proposal is named by both: ``members/3``,
+``rules/0``, ``motions/7``. A bare number is one of members.
+"""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import click
+
+from cli import governance, motions, rules
+from cli.ballots import Signing, approve_one, approving_options, picked, votes, withdraw_one
+from cli.output import json_option, plain, print_json, print_table, refusals_to_exit_codes
+from cli.session import ask, node_option, signing_options
+from cli.units import clock
+from node.errors import CodecError, RefusedError
+from node.gateway.client import Client, NodeInfo
+from node.model.block import decode_header
+
+PACE_BLOCKS: Final = 500
+"""Over so many blocks the network's pace is measured."""
+OPEN: Final = "open"
+SCHEDULED: Final = "scheduled"
+
+
+class _Ballot(NamedTuple):
+    """``contract``: where its votes go; ``lines``: a proposal in full, the first line says it in short."""
+
+    contract: str
+    read: Callable[[Client], Awaitable[list[dict[str, Any]]]]
+    lines: Callable[[dict[str, Any], int], list[str]]
+
+
+def _rules_lines(row: dict[str, Any], decimals: int) -> list[str]:
+    changes = rules.lines_of(row, decimals)
+    names = [name for name, _ in row["settings"]] + (["tariffs"] if row["tariffs"] else [])
+    return [f"rules: {', '.join(names)}", *changes]
+
+
+_BALLOTS: Final = {
+    "members": _Ballot("governance", governance.read_proposals, lambda row, _: governance.lines_of(row)),
+    "rules": _Ballot("rules", rules.read_proposals, _rules_lines),
+    "motions": _Ballot("motions", motions.read_motions, motions.lines_of),
+}
+
+
+class ProposalId(click.ParamType[tuple[str, int]]):
+    """``motions/7``; becomes (ballot, number)."""
+
+    name = "proposal"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
+        if isinstance(value, tuple):
+            return value
+        ballot, _, digits = str(value).rpartition("/")
+        ballot = ballot or "members"
+        if ballot not in _BALLOTS or not (digits.isascii() and digits.isdecimal() and len(digits) <= 18):
+            self.fail(
+                f"{str(value)[:40]!r} is no proposal: one is like motions/7; see `watt admin proposals`", param, ctx
+            )
+        return ballot, int(digits)
+
+
+_id_argument = click.argument("proposal", type=ProposalId(), metavar="PROPOSAL")
+
+
+@click.command()
+@click.argument("proposal", type=ProposalId(), metavar="[PROPOSAL]", required=False)
+@node_option
+@json_option
+@refusals_to_exit_codes
+def proposals(proposal: tuple[str, int] | None, nodes: tuple[str, ...], as_json: bool) -> None:
+    """List what is open and what is scheduled: members, rules, tolls, auditors, upgrades. With PROPOSAL: one in full.
+
+    When something takes effect is told by its height; the time is what it comes to at the pace of the last 500 blocks.
+
+    Example: watt admin proposals
+
+    Example: watt admin proposals motions/7
+    """
+    if proposal is not None:
+        ballot, number = proposal
+        row = ask(nodes, lambda client: _found(client, ballot, number))
+        if as_json:
+            return print_json({name: value for name, value in row.items() if name != "lines"})
+        return click.echo("\n".join(row["lines"]))
+    rows = ask(nodes, _agenda)
+    if as_json:
+        return print_json(rows)
+    if not rows:
+        return click.echo("no open proposals, and nothing is scheduled")
+    print_table(
+        "Proposals",
+        ("Proposal", "State", "What", ">From height", "About (UTC)", "?Approved by", "Missing", "?Digest"),
+        [
+            (
+                row["id"], row["state"], plain(row["what"]), row["first_height"],
+                "" if row["about"] is None else clock(row["about"]), ", ".join(row.get("approved_by", ())),
+                f"{row['missing']} of {', '.join(row['not_approved_by'])}" if row.get("missing") else "",
+                row["digest"] or "",
+            )
+            for row in rows
+        ],
+    )  # fmt: skip
+
+
+@click.command()
+@_id_argument
+@approving_options
+@signing_options
+@json_option
+@refusals_to_exit_codes
+def approve(
+    proposal: tuple[str, int],
+    digest: str | None,
+    yes: bool,
+    nodes: tuple[str, ...],
+    key_file: Path,
+    passphrase_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Approve PROPOSAL for the validators that you are the admin of.
+
+    Example: watt admin approve members/3 --digest 5c0e... --key admin.key
+    """
+    ballot, number = proposal
+    signing: Signing = (nodes, key_file, passphrase_file)
+
+    async def find(client: Client, number: int) -> dict[str, Any]:
+        return await _found(client, ballot, number)
+
+    def show(row: dict[str, Any]) -> None:
+        click.echo("\n".join(row["lines"]), err=True)
+
+    approve_one(_BALLOTS[ballot].contract, number, find, show, digest, yes, signing, as_json)
+
+
+@click.command()
+@_id_argument
+@signing_options
+@json_option
+@refusals_to_exit_codes
+def withdraw(
+    proposal: tuple[str, int], nodes: tuple[str, ...], key_file: Path, passphrase_file: Path | None, as_json: bool
+) -> None:
+    """Take back PROPOSAL, or your approval if it is another's.
+
+    Example: watt admin withdraw motions/3 --key admin.key
+    """
+    ballot, number = proposal
+    withdraw_one(_BALLOTS[ballot].contract, number, (nodes, key_file, passphrase_file), as_json)
+
+
+async def _found(client: Client, ballot: str, number: int) -> dict[str, Any]:
+    """An open proposal, and how it is shown in full."""
+    kind = _BALLOTS[ballot]
+    info = await client.node_info()
+    row = picked(await kind.read(client), number, "watt admin proposals")
+    lines = [f"proposal {ballot}/{number}, from height {row['first_height']} on"]
+    lines += [f"  {line}" for line in kind.lines(row, info.token_decimals)] + votes(row)
+    return {**row, "id": f"{ballot}/{number}", "lines": [plain(line) for line in lines]}
+
+
+async def _agenda(client: Client) -> list[dict[str, Any]]:
+    """Everything that is scheduled or open, by the height from which on it counts."""
+    info = await client.node_info()
+    pace = await _pace(client, info)
+    rows: list[dict[str, Any]] = [
+        {
+            "id": "",
+            "state": SCHEDULED,
+            "digest": None,
+            "first_height": coming["first_height"],
+            "what": what,
+            **({"id": f"{ballot}/{coming['proposal']}"} if "proposal" in coming else {}),
+        }
+        for ballot, coming, what in await _scheduled(client, info.token_decimals)
+    ]
+    for name, ballot in _BALLOTS.items():
+        for row in await ballot.read(client):
+            what = ballot.lines(row, info.token_decimals)[0]
+            rows.append({**row, "id": f"{name}/{row['proposal']}", "state": OPEN, "what": what})
+    for row in rows:
+        row["about"] = (
+            None if pace is None else info.head_time + (row["first_height"] - info.height) * pace[0] // pace[1]
+        )
+    return sorted(rows, key=lambda row: row["first_height"])
+
+
+async def _scheduled(client: Client, decimals: int) -> list[tuple[str, dict[str, Any], str]]:
+    """(ballot, what the node says, one line) of each."""
+    found: list[tuple[str, dict[str, Any], str]] = []
+    epoch = await governance.read_scheduled(client)
+    if epoch is not None:
+        names = ", ".join(seat["name"] for seat in epoch["validators"])
+        found.append(("members", epoch, f"validators: {names}"))
+    settings = await rules.read_scheduled(client)
+    if settings is not None:
+        found.append(("rules", settings, f"rules: {', '.join(settings['names'])}"))
+    return found + [("motions", row, motions.said(row, decimals)) for row in await motions.read_scheduled(client)]
+
+
+async def _pace(client: Client, info: NodeInfo) -> tuple[int, int] | None:
+    """(block seconds, blocks) of the last blocks; None if the node has too few of them."""
+    blocks = min(PACE_BLOCKS, info.height - 1)
+    if blocks < 1:
+        return None
+    try:
+        header = decode_header((await client.block(info.height - blocks)).header)
+    except CodecError as error:
+        raise RefusedError("bad-answer", f"the node's answer is no block: {error.message}") from error
+    except RefusedError as error:
+        if error.code not in ("no-block", "no-history"):
+            raise
+        return None
+    return max(0, info.head_time - header.time), blocks
