@@ -86,6 +86,10 @@ HANDSHAKE_MS = 10_000
 # Half-sent requests take at most MAX_CLIENT_CALLS * MAX_REQUEST_BYTES, half a GiB.
 MAX_REQUEST_BYTES = 1024 * 1024
 MAX_BULK_TRANSACTIONS = 2000
+MAX_REQUEST_FIELDS = MAX_BULK_TRANSACTIONS + 16
+MAX_ARGS_BYTES = 64 * 1024
+# Nobody unpacks what others have packed: gRPC would hold all of it before it looks at its size.
+UNCOMPRESSED = ("grpc.compression_enabled_algorithms_bitset", 1)
 MAX_CLIENT_CALLS = 512
 MAX_CALLS_OF_A_CONNECTION = 256
 MAX_SUBSCRIBERS = 200
@@ -108,14 +112,16 @@ TRANSACTIONS_PER_SECOND = 10_000
 TRANSACTIONS_BURST = 20_000
 PACED_CONNECTIONS = 4096
 
-# Handing in transactions: new connections of an address, bad signatures of a connection, and how many of one that has
-# shown no good ones are checked at a time. A sender's and a member's limits, unless the configuration says otherwise,
-# and for how many seconds they may save them up. So many refusals are held back at a time, and for how long.
+# Handing in transactions: new connections of an address, refused transactions of a connection, for how many a bad
+# signature counts, and how many of one that has shown no good ones are checked at a time. A sender's and a member's
+# limits, unless the configuration says otherwise, and for how many seconds they may save them up. So many refusals are
+# held back at a time, and for how long.
 CONNECTIONS_PER_SECOND = 20
 CONNECTIONS_BURST = 512
 PACED_ADDRESSES = 4096
-BAD_SIGNATURES_PER_SECOND = 1
-BAD_SIGNATURES_BURST = 16
+FAULTS_PER_SECOND = 50
+FAULTS_BURST = 250
+BAD_SIGNATURE_FAULTS = 50
 UNPROVEN_SIGNATURES = 32
 SENDER_TRANSACTIONS_PER_SECOND = 100
 SENDER_BURST_SECONDS = 10

@@ -4,24 +4,27 @@ Whom a transaction is charged to depends on what is known of it. Before its sign
 that brought it: whoever it claims to be from pays nothing for a forgery. Once it is in the pool, its sender and their
 member pay as well. Those who have used up what they have are refused before the check, which is what is scarce.
 
-Bad signatures are charged dearly, and to the connection alone. Until a connection has shown good ones, few of its
-signatures are checked at a time, one request after the other; one bad signature, and it begins anew.
+To refuse a transaction costs too, decoding it and looking up whose it is: refusals are counted against the connection
+that brings them, a lack of room a little, a bad signature dearly. Until a connection has shown good signatures, few of
+its are checked at a time, one request after the other; one bad signature, and it begins anew.
 """
 
 import asyncio
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from node.config import Limits
+from node.errors import RefusedError
 from node.gateway.codes import NotNowError
 from node.gateway.pace import Pace, retry_ms_of
 from node.limits import (
-    BAD_SIGNATURES_BURST,
-    BAD_SIGNATURES_PER_SECOND,
+    BAD_SIGNATURE_FAULTS,
     CALLS_BURST,
     CALLS_PER_SECOND,
+    FAULTS_BURST,
+    FAULTS_PER_SECOND,
     MAX_BULK_TRANSACTIONS,
     MEMBER_BURST_SECONDS,
     PACED_CONNECTIONS,
@@ -39,6 +42,7 @@ from node.model.transaction import Transaction
 BYTES_OF_A_UNIT: Final = 4096
 ITEMS_OF_A_UNIT: Final = 10
 DRAIN_WINDOW_S: Final = 0.5
+NO_ROOM_FAULTS: Final = 0.1
 RETRY_S: Final = (0.05, 5.0)
 """Within which bounds a client is told to wait for room in the pool."""
 
@@ -66,7 +70,7 @@ class Admission:
         sender, member = limits.sender_transactions_per_second, limits.member_transactions_per_second
         self._calls: Pace[str] = Pace(CALLS_PER_SECOND, CALLS_BURST, PACED_CONNECTIONS, clock)
         self._brought: Pace[str] = Pace(TRANSACTIONS_PER_SECOND, TRANSACTIONS_BURST, PACED_CONNECTIONS, clock)
-        self._bad: Pace[str] = Pace(BAD_SIGNATURES_PER_SECOND, BAD_SIGNATURES_BURST, PACED_CONNECTIONS, clock)
+        self._faults: Pace[str] = Pace(FAULTS_PER_SECOND, FAULTS_BURST, PACED_CONNECTIONS, clock)
         self._senders: Pace[bytes] = Pace(sender, sender * SENDER_BURST_SECONDS, PACED_SENDERS, clock)
         self._members: Pace[str] = Pace(member, member * MEMBER_BURST_SECONDS, PACED_SENDERS, clock)
         self._connections: OrderedDict[str, _Connection] = OrderedDict()
@@ -79,11 +83,20 @@ class Admission:
 
     def delay_s(self, peer: str) -> float:
         """How long a connection has to wait until anything that it brings is looked at."""
-        return max(self._brought.delay_s(peer), self._bad.delay_s(peer))
+        return max(self._brought.delay_s(peer), self._faults.delay_s(peer))
 
     def bring(self, peer: str, raws: Sequence[bytes]) -> None:
         """A connection brings transactions: charged to it, whatever they are."""
         self._brought.spend(peer, max(len(raws), sum(map(len, raws)) >> 10))
+
+    async def turn(self, peer: str) -> None:
+        """Wait until what a connection brings over a stream is looked at; of several streams, one after the other."""
+        while delay_s := self.delay_s(peer):
+            await asyncio.sleep(delay_s)
+
+    def refuse(self, peer: str, errors: Iterable[RefusedError]) -> None:
+        """What a connection brought was refused before signatures were checked."""
+        self._faults.spend(peer, sum(NO_ROOM_FAULTS if error.code == "mempool-full" else 1 for error in errors))
 
     async def call(self, peer: str, raws: Sequence[bytes]) -> None:
         """A call with transactions begins. Raises NotNowError("too-fast").
@@ -102,7 +115,8 @@ class Admission:
             finally:
                 self._held -= 1
             delay_s = max(self.delay_s(peer), self._calls.delay_s(peer))
-        raise NotNowError("too-fast", "this connection has brought more than its share", retry_ms_of(delay_s))
+        text = "this connection has brought more than its share, or too much that was refused"
+        raise NotNowError("too-fast", text, retry_ms_of(delay_s))
 
     def within_share(self, transactions: Sequence[Transaction]) -> list[NotNowError | None]:
         """Of transactions whose signatures are not checked: which would be beyond the share of their sender or member.
@@ -144,7 +158,7 @@ class Admission:
         connection = self._connection(peer)
         bad = answers.count(False)
         if bad:
-            self._bad.spend(peer, bad)
+            self._faults.spend(peer, bad * BAD_SIGNATURE_FAULTS)
             connection.proven = UNPROVEN_SIGNATURES
         else:
             connection.proven = min(MAX_BULK_TRANSACTIONS, connection.proven + len(answers))

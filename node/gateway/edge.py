@@ -64,7 +64,9 @@ class Edge:
         """
         refused: dict[int, RefusedError] = {}
         candidates = self._in_form(raws, refused)
-        signed = await self._signed(self._within_share(candidates, refused), peer, refused)
+        within = self._within_share(candidates, refused)
+        self._admission.refuse(peer, refused.values())
+        signed = await self._signed(within, peer, refused)
         answers = self._driver.submit_all([tx for _, tx in signed]) if signed else []
         accepted: list[Transaction] = []
         for (index, tx), refusal in zip(signed, answers, strict=True):

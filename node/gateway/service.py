@@ -36,6 +36,7 @@ from node.gateway.snapshots import SnapshotService, require_above_base
 from node.ledger.chain import Ledger
 from node.limits import (
     HANDSHAKE_MS,
+    MAX_ARGS_BYTES,
     MAX_BOUNDARIES,
     MAX_BOUNDARIES_BYTES,
     MAX_BULK_TRANSACTIONS,
@@ -47,6 +48,7 @@ from node.limits import (
     QUERY_MS_PER_SECOND,
     QUERY_ROWS,
     QUERY_STEPS,
+    UNCOMPRESSED,
 )
 from node.mempool import Mempool
 from node.model.block import encode_header
@@ -69,6 +71,7 @@ _SERVER_OPTIONS = [
     ("grpc.so_reuseport", 0),
     ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
     ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
+    UNCOMPRESSED,
     ("grpc.max_send_message_length", -1),
     ("grpc.max_concurrent_streams", MAX_CALLS_OF_A_CONNECTION),
     ("grpc.keepalive_time_ms", 30_000),
@@ -184,7 +187,7 @@ class GatewayService(pb_grpc.GatewayServicer):
         self, requests: AsyncIterator[pb.SubmitManyRequest], context: Context
     ) -> AsyncIterator[pb.SubmitManyReply]:
         async for request in requests:
-            await asyncio.sleep(self._admission.delay_s(context.peer()))
+            await self._admission.turn(context.peer())
             self._admission.bring(context.peer(), request.transactions)
             yield await self._submit_many(request, context.peer())
 
@@ -349,6 +352,8 @@ def _missing_upgrade(executor: Executor) -> str:
 
 
 def _decode_args(data: bytes) -> Mapping[str, Any]:
+    if len(data) > MAX_ARGS_BYTES:
+        raise RefusedError("oversize", f"arguments of {len(data)} bytes, at most {MAX_ARGS_BYTES} are read")
     try:
         return _args_decoder.decode(data) if data else {}
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
