@@ -5,7 +5,6 @@ all: there a stranger gets HTTP/2's greeting, which no server can leave out, and
 """
 
 import contextlib
-import os
 import socket
 import ssl
 import time
@@ -16,6 +15,7 @@ import pytest
 from node.config import split_address
 from node.transport.tls import make_certificate
 from testnet.cluster import Cluster
+from tests.functional.sockets import connections, open_files
 
 GREETING_BYTES = 64
 """HTTP/2's SETTINGS, a WINDOW_UPDATE, and the SETTINGS that acknowledge the client's."""
@@ -119,17 +119,18 @@ def test_strangers_that_stay_cost_nothing_lasting(network: Cluster) -> None:
     """Hundreds of half-open connections to both ports, and the network goes on making blocks."""
     node = network.network.nodes[0]
     before, stored = network.status()[0], height(network)
-    files = len(os.listdir(f"/proc/{before.pid}/fd"))  # noqa: PTH208
+    files = open_files(before.pid, node)
     with contextlib.ExitStack() as open_ones:
         for number in range(200):
             address = node.config.peer.listen if number % 2 else node.config.gateway.listen
             connection = open_ones.enter_context(socket.create_connection(split_address(address)))
             connection.sendall(GARBAGE["half a handshake"] if number % 2 else PREFACE)
+        assert connections(node) > 20, "they are counted"
         deadline = time.monotonic() + 20
         while height(network) <= stored:
             assert time.monotonic() < deadline, "no block while strangers are connected"
             time.sleep(0.2)
     deadline = time.monotonic() + 20
-    while len(os.listdir(f"/proc/{before.pid}/fd")) > files + 20:  # noqa: PTH208
+    while open_files(before.pid, node) > files + 20:
         assert time.monotonic() < deadline, "connections stay open after strangers have left"
         time.sleep(0.2)
