@@ -7,14 +7,15 @@ planning shorter periods. Nothing follows from two agreements in a row: a path i
 
 State: ``agr-agreement/`` -> count; ``agr-agreement/`` number(8) -> Agreement; ``agr-live/`` giver NUL taker NUL kind
 -> the number of the one that is proposed or agreed; ``agr-gives/``, ``agr-takes/``, ``agr-asks/`` network -> the
-numbers of those agreed in which it gives, or takes, and of its own proposals; ``agr-of/`` network NUL number(8) -> 1;
+numbers of those agreed in which it gives, or takes, and of its own proposals; ``agr-of/`` network NUL: the numbers of
+all (``numbered.py``);
 ``agr-used/`` number(8) period(4) -> what was given in the giver's period; ``agr-taken/`` number(8) period(4) -> what
 came into the taker's; ``agr-movement/`` number(8) -> count; ``agr-movement/`` number(8) index(4) -> Movement.
 """
 
 from typing import Final, NamedTuple, cast
 
-from chaincode import keys
+from chaincode import keys, numbered
 from chaincode.contract import Context, ContractError
 
 SHARE: Final = "share"
@@ -94,7 +95,7 @@ def add(ctx: Context, agreement: Agreement) -> int:
     ctx.put(_AGREEMENTS, number)
     put(ctx, number, agreement)
     for network in (agreement.giver, agreement.taker):
-        ctx.put(keys.key(_OF, network, number), 1)
+        numbered.append(ctx, keys.key(_OF, network), number)
     return number
 
 
@@ -105,13 +106,7 @@ def count(ctx: Context) -> int:
 
 def numbers_of(ctx: Context, network: str, after: int, most: int) -> tuple[int, ...]:
     """The numbers above ``after`` of all agreements with ``network`` on a side, of whatever state; at most ``most``."""
-    start = keys.key(_OF, network)
-    found: list[int] = []
-    for key, _ in ctx.scan(start, after=start + keys.uint(after)):
-        if len(found) == most:
-            break
-        found.append(int.from_bytes(key[-keys.UINT_BYTES :], "big"))
-    return tuple(found)
+    return numbered.above(ctx, keys.key(_OF, network), after, most)
 
 
 def has_lapsed(agreement: Agreement, slot: int) -> bool:

@@ -274,8 +274,9 @@ class Market(Contract):
         pruned.require_kept(ctx, slot)
         own = dict(market_orders.orders_of(ctx, device, slot, MAX_ROWS))
         auctions = market_products.totals_of(ctx, slot).auctions if own else 0
+        filled = {number for order in own.values() for number in market_orders.filled_by(order, auctions)}
         rows: list[Value] = []
-        for number in range(auctions):
+        for number in sorted(filled):
             auction = market_certificate.read(ctx, slot, number)
             for trade in market_certificate.read_trades(ctx, slot, number, auction):
                 buy, sell, wh, buyer_price, seller_price, toll = trade

@@ -13,6 +13,7 @@ State: table ``order/``: order id(32) -> Order; table ``position/``: device, slo
 slot(8) network, bus -> (side, devices with open orders).
 """
 
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Final, NamedTuple, cast
 
@@ -140,6 +141,14 @@ def require_order(ctx: Context, order: bytes) -> Order:
 def filled_in(auctions: bytes, number: int) -> bytes:
     """What an order remembers (``Order.auctions``) when the auction ``number`` has filled it, too."""
     return auctions + number.to_bytes(4, "big") if len(auctions) < 4 * MAX_AUCTIONS else auctions
+
+
+def filled_by(order: Order, auctions: int) -> Sequence[int]:
+    """The numbers of the auctions that filled an order, ascending; from the last one that it remembers on, of all
+    ``auctions`` that its slot has had.
+    """
+    known = [int.from_bytes(order.auctions[at : at + 4], "big") for at in range(0, len(order.auctions), 4)]
+    return known if len(known) < MAX_AUCTIONS else [*known, *range(known[-1] + 1, auctions)]
 
 
 def put_order(ctx: Context, order_id: bytes, order: Order) -> None:

@@ -12,8 +12,9 @@ agreement's cap and the books allow; it does not respect floors, which bind what
 
 At most MAX_WAITING requests of one network wait at one other (or at its own owner), MAX_OF_DEVICE of one device.
 
-State: ``request/`` -> count; ``request/`` number(8) -> Request; ``request-of/`` network NUL number(8) -> 1, for both
-sides; ``request-open/`` network that is asked NUL network that asks NUL -> those that wait.
+State: ``request/`` -> count; ``request/`` number(8) -> Request; ``request-of/`` network NUL: the numbers of
+both sides' (``numbered.py``); ``request-open/`` network that is asked NUL network that asks NUL -> those that wait;
+``request-open/`` network that is asked NUL -> the networks of which some wait.
 """
 
 from typing import Any, Final, NamedTuple, cast
@@ -30,6 +31,7 @@ from chaincode import (
     budget_state,
     identity,
     keys,
+    numbered,
     slots,
 )
 from chaincode.agreement_book import Movement
@@ -113,7 +115,7 @@ class Requests(Contract):
         ctx.put(_REQUESTS, number)
         ctx.put(_key(number), tuple(asked))
         for side in _sides(ctx, asked):
-            ctx.put(keys.key(_OF, side, number), 1)
+            numbered.append(ctx, keys.key(_OF, side), number)
         _tell(ctx, number, asked)
         return number
 
@@ -166,12 +168,7 @@ class Requests(Contract):
         identity.network_of(ctx, network)
         if after < 0:
             raise ContractError("bad-args", "numbers of requests are above 0")
-        prefix = keys.key(_OF, network)
-        numbers = []
-        for key, _ in ctx.scan(prefix, after=prefix + keys.uint(after)):
-            numbers.append(int.from_bytes(key[len(prefix) :], "big"))
-            if len(numbers) == MAX_LISTED:
-                break
+        numbers = numbered.above(ctx, keys.key(_OF, network), after, MAX_LISTED)
         return tuple([_row(ctx, number) for number in numbers])
 
     @query(of=a_network(BUDGET))
@@ -180,9 +177,10 @@ class Requests(Contract):
         ``request`` gives them.
         """
         identity.network_of(ctx, network)
-        numbers = []
-        for _, rows in ctx.scan(keys.key(_OPEN, network)):
-            numbers += [row[0] for row in cast("tuple[tuple[int, str, int], ...]", rows) if row[0] > after]
+        numbers: list[int] = []
+        for asker in _askers(ctx, network):
+            rows = cast("tuple[tuple[int, str, int], ...]", ctx.get(keys.key(_OPEN, network, asker)) or ())
+            numbers += [row[0] for row in rows if row[0] > after]
         found = [_row(ctx, number) for number in sorted(numbers)[:MAX_LISTED]]
         return tuple([row for row in found if row[8] == WAITING])
 
@@ -292,6 +290,8 @@ def _close(ctx: Context, number: int, request: Request) -> None:
         ctx.put(key, kept)
     else:
         ctx.delete(key)
+        sides = _sides(ctx, request)
+        _put_askers(ctx, sides[-1], [name for name in _askers(ctx, sides[-1]) if name != sides[0]])
     _tell(ctx, number, closed)
 
 
@@ -305,6 +305,9 @@ def _enlist(ctx: Context, request: Request, number: int) -> None:
         raise ContractError(
             "too-many", f"at most {MAX_OF_DEVICE} requests of a device wait there, {MAX_WAITING} of a network"
         )
+    if not waiting:
+        sides = _sides(ctx, request)
+        _put_askers(ctx, sides[-1], [*_askers(ctx, sides[-1]), sides[0]])
     kept.append(_Waiting(number, request.device, request.period))
     ctx.put(key, tuple([(each.number, each.device, each.period) for each in kept]))
 
@@ -315,6 +318,18 @@ def _listed(ctx: Context, request: Request) -> tuple[bytes, list[_Waiting]]:
     key = keys.key(_OPEN, sides[-1], sides[0])
     rows = cast("tuple[tuple[int, str, int], ...]", ctx.get(key) or ())
     return key, [_Waiting(*row) for row in rows]
+
+
+def _askers(ctx: Context, network: str) -> tuple[str, ...]:
+    """The networks of which requests wait at ``network``."""
+    return cast("tuple[str, ...] | None", ctx.get(keys.key(_OPEN, network))) or ()
+
+
+def _put_askers(ctx: Context, network: str, names: list[str]) -> None:
+    if names:
+        ctx.put(keys.key(_OPEN, network), tuple(names))
+    else:
+        ctx.delete(keys.key(_OPEN, network))
 
 
 def _is_over(ctx: Context, network: str, period: int) -> bool:

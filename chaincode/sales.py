@@ -19,8 +19,8 @@ PAID     the seller has confirmed the payment
 An offer may also be WITHDRAWN by the seller, or DECLINED by the buyer. Offers reserve nothing: what the pool or the
 agreement's cap has no longer when one is accepted is refused.
 
-State: ``sale/`` -> count; ``sale/`` number(8) -> Sale; ``sale-of/`` agreement(8) number(8) -> 1; ``sale-open/``
-agreement(8) -> the numbers of its offers that wait.
+State: ``sale/`` -> count; ``sale/`` number(8) -> Sale; ``sale-of/`` agreement(8): the numbers of all (``numbered.py``);
+``sale-open/`` agreement(8) -> the numbers of its offers that wait.
 """
 
 from typing import Any, Final, NamedTuple, cast
@@ -34,6 +34,7 @@ from chaincode import (
     budget_policy,
     budget_state,
     keys,
+    numbered,
     slots,
 )
 from chaincode.agreement_book import SALE, Agreement
@@ -172,13 +173,8 @@ class Sales(Contract):
         agreement_book.agreement_of(ctx, agreement)
         if after < 0:
             raise ContractError("bad-args", "numbers of sales are above 0")
-        start = _OF + keys.uint(agreement)
-        rows: list[tuple[Value, ...]] = []
-        for key, _ in ctx.scan(start, after=start + keys.uint(after)):
-            if len(rows) == MAX_LISTED:
-                break
-            rows.append(_row(ctx, int.from_bytes(key[-keys.UINT_BYTES :], "big")))
-        return tuple(rows)
+        numbers = numbered.above(ctx, _OF + keys.uint(agreement), after, MAX_LISTED)
+        return tuple([_row(ctx, number) for number in numbers])
 
 
 def at_close(ctx: Context, network: str, period: int, amount: int) -> int:
@@ -246,7 +242,7 @@ def _add(ctx: Context, sale: Sale) -> int:
     """Enter a new sale; its number, from 1 on."""
     number = (cast("int | None", ctx.get(_SALES)) or 0) + 1
     ctx.put(_SALES, number)
-    ctx.put(_OF + keys.uint(sale.agreement) + keys.uint(number), 1)
+    numbered.append(ctx, _OF + keys.uint(sale.agreement), number)
     _put(ctx, number, sale)
     return number
 

@@ -8,7 +8,6 @@ Who sold to whom stands in the auctions' trades; an order remembers the auctions
 that only these are read.
 """
 
-from collections.abc import Sequence
 from typing import Final
 
 from chaincode import (
@@ -29,7 +28,7 @@ from chaincode import (
 from chaincode.auction_types import BUY, Trade
 from chaincode.contract import Context, Contract, ContractError, Value, query
 from chaincode.market_certificate import PAGE_ROWS
-from chaincode.market_orders import MAX_AUCTIONS, Order
+from chaincode.market_orders import Order
 from chaincode.subjects import READINGS, a_device, a_network
 
 MAX_WORK: Final = 12_000
@@ -203,7 +202,7 @@ def _fills(
     """Add an order's fills from ``auction`` and ``row`` on: (where it stopped for want of work, or None; the work)."""
     order_id, order = own
     work = 0
-    for number in _auctions_of(ctx, order):
+    for number in market_orders.filled_by(order, market_products.totals_of(ctx, order.slot).auctions):
         if number < auction:
             continue
         first = row if number == auction else 0
@@ -254,11 +253,3 @@ def _order_row(order_id: bytes, order: Order) -> Value:
     side = market_orders.SIDE_NAMES[order.side]
     place = (order.device, order.network, order.bus, side)
     return order_id, *place, order.price, order.renewable, order.placed, order.tx, order.height
-
-
-def _auctions_of(ctx: Context, order: Order) -> Sequence[int]:
-    """The numbers of the auctions that filled an order; from the last one that it remembers on, of all auctions."""
-    known = [int.from_bytes(order.auctions[at : at + 4], "big") for at in range(0, len(order.auctions), 4)]
-    if len(known) < MAX_AUCTIONS:
-        return known
-    return [*known, *range(known[-1] + 1, market_products.totals_of(ctx, order.slot).auctions)]
