@@ -84,8 +84,8 @@ test: check unit
 TEST = $(if $(OTHER_PYTHON),WATT_OTHER_PYTHON=$(CURDIR)/$(OTHER_VENV)/bin/python) $(BIN)/pytest
 
 unit: $(VENV)/.demo $(VENV)/.simbench $(if $(OTHER_PYTHON),$(OTHER_VENV)/.ready)
-	$(TEST) -n auto --maxprocesses 8 --dist loadfile --ignore tests/functional
-	$(TEST) -n 2 --dist loadfile tests/functional
+	$(TEST) -n auto --maxprocesses 8 --dist loadfile --ignore tests/functional --ignore tests/security
+	$(TEST) -n 2 --dist loadfile tests/functional tests/security
 
 check: $(VENV)/.ready proto-check
 	$(BIN)/ruff format --check .

@@ -31,6 +31,7 @@ from node.gateway.answers import (
 from node.gateway.codes import UNREACHABLE, UNTRUSTED, NotNowError, error_from
 from node.gateway.gate import Gate
 from node.gateway.patience import COME_AGAIN, Patience
+from node.limits import UNCOMPRESSED
 from node.model.codec import Value, sha256
 from node.model.keys import SIGNATURE_BYTES, TAG_TX_ID, Signer
 from protos import gateway_pb2 as pb
@@ -60,6 +61,7 @@ MAX_REPLY_BYTES = 64 * 1024 * 1024
 _OPTIONS = [
     ("grpc.max_receive_message_length", MAX_REPLY_BYTES),
     ("grpc.max_send_message_length", -1),
+    UNCOMPRESSED,
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 1000),

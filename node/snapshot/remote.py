@@ -10,7 +10,7 @@ import grpc.aio
 
 from node.gateway.codes import UNREACHABLE, UNTRUSTED, NotNowError, error_from
 from node.gateway.gate import Gate
-from node.limits import MAX_CHUNK_BYTES
+from node.limits import MAX_CHUNK_BYTES, UNCOMPRESSED
 from node.model.keys import Signer
 from node.snapshot.fetch import AskChunk, AskList, Listing
 from node.snapshot.follow import AskBlocks, RawBlock
@@ -26,6 +26,7 @@ PATIENCE_S = 60.0
 _OPTIONS = [
     ("grpc.max_receive_message_length", MAX_CHUNK_BYTES + 1024 * 1024),
     ("grpc.use_local_subchannel_pool", 1),
+    UNCOMPRESSED,
 ]
 
 

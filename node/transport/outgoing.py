@@ -8,7 +8,7 @@ import time
 import grpc
 import grpc.aio
 
-from node.limits import MAX_FRAME_BYTES, SEND_QUEUE_MESSAGES_WHILE_DOWN
+from node.limits import MAX_FRAME_BYTES, SEND_QUEUE_MESSAGES_WHILE_DOWN, UNCOMPRESSED
 from node.transport.linkcontrol import LinkState
 from node.transport.outbox import Outbox
 from node.transport.peer import Peer
@@ -28,7 +28,11 @@ KEEPALIVE = [
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.max_pings_without_data", 0),
 ]
-SIZES = [("grpc.max_receive_message_length", MAX_FRAME_BYTES), ("grpc.max_send_message_length", MAX_FRAME_BYTES)]
+SIZES = [
+    ("grpc.max_receive_message_length", MAX_FRAME_BYTES),
+    ("grpc.max_send_message_length", MAX_FRAME_BYTES),
+    UNCOMPRESSED,
+]
 _CHANNEL_OPTIONS = [
     *SIZES,
     *KEEPALIVE,

@@ -1,0 +1,125 @@
+"""Attacker: whoever hands over a file that a person, or an operator, then names in a command.
+
+Whatever is in it, and whatever it is, the command ends with one line that names a code: no traceback, no endless
+reading, nothing read or written elsewhere, and nothing that a terminal would obey.
+"""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from cli.main import main
+from node.keyfile import TESTNET, save_key
+from node.model.genesis import dump_genesis
+from node.model.keys import generate_key
+from tests.ledger.chains import make_genesis
+
+MEMORY_BYTES = 3 * 1024**3
+PASSPHRASE = "correct horse"
+NESTED = b"[" * 200_000
+COMMANDS: dict[str, list[str]] = {
+    "genesis": ["market", "verify", "--genesis", "FILE", "--node", "127.0.0.1:9"],
+    "orders": ["market", "clear", "--input", "FILE"],
+    "export": ["market", "verify", "--genesis", "GENESIS", "--file", "FILE"],
+    "evidence": ["node", "verify", "--genesis", "GENESIS", "--evidence", "FILE"],
+    "configuration": ["node", "run", "--config", "FILE"],
+    "key": ["wallet", "cancel", "00" * 32, "--key", "FILE", "--node", "127.0.0.1:9"],
+    "key and passphrase": ["wallet", "passphrase", "FILE", "--passphrase-file", "FILE"],
+    "readings": ["meter", "sign", "home/load", "FILE", "--key", "KEY", "--genesis", "GENESIS"],
+    "orders in bulk": ["wallet", "bulk", "home/load", "FILE", "--key", "KEY", "--node", "127.0.0.1:9"],
+    "grid": ["admin", "grid", "check", "FILE"],
+    "wallet's genesis": ["wallet", "init", "--genesis", "FILE", "--wallet", "OUT", "--node", "127.0.0.1:9"],
+    "site": ["broker", "run", "--config", "FILE"],
+    "homes": ["broker", "backtest", "--homes", "FILE"],
+    "certificates": ["node", "status", "--ca", "FILE", "--node", "127.0.0.1:9"],
+}
+CONTENTS: dict[str, bytes] = {
+    "nothing": b"",
+    "zeros": bytes(1000),
+    "no UTF-8": b"\xff\xfe{}" * 10,
+    "deep JSON": NESTED,
+    "deep TOML": b"a = " + NESTED,
+    "large integers": b'{"format": ' + b"9" * 5000 + b"}",
+    "a TOML table of itself": b"[a]\n[a]\n",
+    "escapes": b'{"name": "\x1b]0;owned\x07\x1b[2J"}',
+    "a megabyte of commas": b"," * 1_000_000,
+}
+
+
+def placed(directory: Path, file: Path) -> dict[str, str]:
+    """What stands for the capitals in COMMANDS: ``file`` is the attacker's, the others are sound."""
+    genesis, key = directory / "good.json", directory / "good.key"
+    if not key.exists():
+        genesis.write_bytes(dump_genesis(make_genesis()))
+        save_key(key, generate_key(), PASSPHRASE, TESTNET)
+    return {"FILE": str(file), "GENESIS": str(genesis), "KEY": str(key), "OUT": str(directory / "new")}
+
+
+def ran(name: str, file: Path, tmp_path: Path) -> tuple[int, str]:
+    """The exit status of a command that is given ``file``, and all that it says."""
+    words = [placed(tmp_path, file).get(word, word) for word in COMMANDS[name]]
+    result = CliRunner().invoke(
+        main, words, env={"WATT_PASSPHRASE": PASSPHRASE, "WATT_KEY": None, "HOME": str(tmp_path)}
+    )
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.output
+
+
+@pytest.mark.parametrize("content", CONTENTS)
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_file_of_anything_ends_in_one_line(name: str, content: str, tmp_path: Path) -> None:
+    file = tmp_path / "given"
+    file.write_bytes(CONTENTS[content])
+    status, said = ran(name, file, tmp_path)
+    assert status == 1, said
+    assert "Traceback" not in said
+    assert "\x1b" not in said and "\x07" not in said
+    assert len(said) < 4000
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["given", "good.json", "good.key"]
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, lambda path: path.symlink_to(path)], ids=["directory", "link to itself"])
+@pytest.mark.parametrize("name", COMMANDS)
+def test_what_is_no_file_ends_in_one_line(name: str, make: Callable[[Path], None], tmp_path: Path) -> None:
+    file = tmp_path / "given"
+    make(file)
+    status, said = ran(name, file, tmp_path)
+    assert status in (1, 2) and "Traceback" not in said, said
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS.keys() - {"homes"}))
+def test_a_device_without_end_is_not_read_to_its_end(name: str, tmp_path: Path) -> None:
+    """In a process of its own with bounded memory: a reader without bounds would be killed here."""
+    places = placed(tmp_path, Path("/dev/zero"))
+    done = subprocess.run(
+        [sys.executable, "-m", "cli.main", *[places.get(word, word) for word in COMMANDS[name]]],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        env={key: value for key, value in os.environ.items() if not key.startswith("WATT_")}
+        | {"WATT_PASSPHRASE": PASSPHRASE},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES)),
+    )
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr and "MemoryError" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["../../etc", "a/b", ".", "..", "a\0b", "\x1b[2J", "a" * 49, ""])
+def test_a_members_name_is_no_path(name: str, tmp_path: Path) -> None:
+    """Members' names become directories and file names."""
+    document = json.loads(dump_genesis(make_genesis()))
+    document["members"][0]["name"] = name
+    file = tmp_path / "given"
+    file.write_text(json.dumps(document))
+    status, said = ran("genesis", file, tmp_path)
+    assert status == 1 and said.startswith("watt: bad-genesis:") and "\x1b" not in said
