@@ -13,18 +13,19 @@ PUBLIC: Final = "public"
 
 _TOPICS: Final = {
     PUBLIC: (
-        "auction entropy-added feeder-meter-set grid-published hook-failed member-registered membership-approval- "
-        "withdrawn membership-approved membership-proposed membership-scheduled membership-withdrawn motion- "
-        "approval-withdrawn motion-approved motion-failed motion-in-force motion-proposed motion-scheduled "
-        "motion-withdrawn outage product pruned redemption-price rent-returned rules rules-approval-withdrawn "
-        "rules-approved rules-proposed rules-scheduled rules-withdrawn tariff tariffs-published upgrade-active "
-        "upgrade-canceled upgrade-failed"
+        "auction entropy-added feeder-meter-set grid-published hook-failed member-registered "
+        "membership-approval-withdrawn membership-approved membership-proposed membership-scheduled "
+        "membership-withdrawn motion-approval-withdrawn motion-approved motion-failed motion-in-force "
+        "motion-proposed motion-scheduled motion-withdrawn outage product pruned redemption-price rent-returned "
+        "rules rules-approval-withdrawn rules-approved rules-proposed rules-scheduled rules-withdrawn tariff "
+        "tariffs-published upgrade-active upgrade-canceled upgrade-failed"
     ),
     REGISTRY: "device-moved device-registered key-changed network-classified network-registered period-planned",
     MARKET: "fill order",
     BUDGET: (
-        "agreement alert alert-acknowledged budget-state cap-set curtail needs-refused network-limited owed owed- "
-        "paid period-closed policy-set redeemed redemption-credited rent request restore sale shared transfer"
+        "agreement alert alert-acknowledged budget-state cap-set curtail needs-refused network-limited owed "
+        "owed-paid period-closed policy-set redeemed redemption-credited rent request restore sale shared "
+        "transfer"
     ),
     READINGS: (
         "corrected erased erasure-asked estimated gap-failed gap-rest origin reading settled settled-anew "

@@ -22,6 +22,7 @@ from node.eraser import Eraser
 from node.errors import ConfigError, NodeFault
 from node.evidence import EvidenceFiles
 from node.executor import Executor
+from node.gateway.access import Access
 from node.gateway.admission import Admission
 from node.gateway.feed import Feed
 from node.gateway.service import Backend, GatewayServer
@@ -85,7 +86,6 @@ class Node:
         self._genesis = identity.genesis
         self._ended = ended
         self._verifier = verifier
-        self._feed = Feed(opened.ledger)
         self._evidence = EvidenceFiles(
             config.path(config.data_dir) / EVIDENCE_NAME, identity.genesis, opened.ledger.boundaries
         )
@@ -98,6 +98,8 @@ class Node:
         self._transport = Transport(settings, self._keys.tls(seat), (), self._take_in)
         executor = Executor(opened.ledger, opened.registry, identity.genesis)
         self._upgrades = UpgradeWatch(executor, lambda: opened.ledger.head.height)
+        access = Access(opened.ledger, executor)
+        self._feed = Feed(opened.ledger, access)
         self._whose = Whose(opened.ledger, lambda: executor.registry)
         pool = Mempool(opened.ledger, max_transactions=config.limits.mempool_transactions, whose=self._whose)
         self._driver = Driver(
@@ -130,6 +132,7 @@ class Node:
             shelf=shelf,
             failed=self._fail,
             admission=self._admission,
+            access=access,
         )
         self._gateway = GatewayServer(backend, config.gateway.listen, opened.certificate)
         self._backups = Backups(opened.store, opened.ledger, identity.genesis, config.member)

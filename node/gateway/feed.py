@@ -1,33 +1,32 @@
 """What follows from commits: subscriptions, and calls that wait for one transaction.
 
 A subscriber is a cursor, not a queue: it reads block after block from the ledger at its own pace, so it misses
-nothing and costs no memory however slow it is. Newest blocks are encoded once for all.
+nothing and costs no memory however slow it is. Newest blocks are encoded once for all who see the same of them
+(``telling.py``).
 """
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 
-from chaincode.contract import Event
 from node.errors import RefusedError
+from node.gateway.access import Access
+from node.gateway.telling import Told
 from node.ledger.chain import Ledger
 from node.ledger.execution import Execution
 from node.limits import MAX_STATUS_WAITERS, MAX_SUBSCRIBERS
-from node.model.block import Header
-from node.model.codec import pack
-from node.model.receipt import Receipt
-from protos import gateway_pb2 as pb
 
-ENCODED_BLOCKS = 64
-"""How many of the newest blocks are kept encoded for subscribers."""
+TOLD_BLOCKS = 64
+"""How many of the newest blocks are kept as they are told to subscribers."""
 
 
 class Feed:
     """``committed`` is told of every block, in order, after it is stored."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, access: Access) -> None:
         self._ledger = ledger
-        self._encoded: OrderedDict[int, bytes] = OrderedDict()
+        self._access = access
+        self._told: OrderedDict[int, Told] = OrderedDict()
         self._news = asyncio.Event()
         self._subscribers = 0
         self._waiters: dict[bytes, list[asyncio.Future[None]]] = {}
@@ -35,9 +34,9 @@ class Feed:
 
     def committed(self, execution: Execution) -> None:
         """A block is stored."""
+        self._access.committed(execution.changes)
         if self._subscribers:
-            header = execution.block.header
-            self._keep(header.height, encode_block_events(header, execution.receipts, execution.events))
+            self._keep(Told(execution.block.header, execution.receipts, execution.events))
         if self._waiters:
             for receipt in execution.receipts:
                 for waiter in self._waiters.pop(receipt.tx_id, ()):
@@ -63,8 +62,9 @@ class Feed:
                 if not others:
                     del self._waiters[tx_id]
 
-    async def blocks(self, first: int) -> AsyncIterator[bytes]:
-        """Encoded BlockEvents from height ``first`` on, without end. Raises RefusedError("too-many-subscribers")."""
+    async def blocks(self, first: int, reader: bytes) -> AsyncIterator[bytes]:
+        """Encoded BlockEvents from height ``first`` on, without end: of each as much as ``reader``, the key that signed
+        or b"", may see when it is told. Raises RefusedError("too-many-subscribers")."""
         if self._subscribers >= MAX_SUBSCRIBERS:
             raise RefusedError("too-many-subscribers", f"this node serves {MAX_SUBSCRIBERS} at most")
         self._subscribers += 1
@@ -73,38 +73,23 @@ class Feed:
             while True:
                 news = self._news
                 while height <= self._ledger.head.height:
-                    yield self._block(height)
+                    yield self._block(height).to(reader, self._access)
                     height += 1
                 await news.wait()
         finally:
             self._subscribers -= 1
 
-    def _block(self, height: int) -> bytes:
-        encoded = self._encoded.get(height)
-        if encoded is None:
+    def _block(self, height: int) -> Told:
+        told = self._told.get(height)
+        if told is None:
             block = self._ledger.block(height)
             assert block is not None  # not above the head
-            encoded = encode_block_events(block.header, self._ledger.receipts(height), self._ledger.events(height))
-            if height + ENCODED_BLOCKS > self._ledger.head.height:
-                self._keep(height, encoded)
-        return encoded
+            told = Told(block.header, self._ledger.receipts(height), self._ledger.events(height))
+            if height + TOLD_BLOCKS > self._ledger.head.height:
+                self._keep(told)
+        return told
 
-    def _keep(self, height: int, encoded: bytes) -> None:
-        self._encoded[height] = encoded
-        while len(self._encoded) > ENCODED_BLOCKS:
-            self._encoded.popitem(last=False)
-
-
-def encode_block_events(header: Header, receipts: Sequence[Receipt], events: Sequence[Event]) -> bytes:
-    """The BlockEvents of a block."""
-    block = pb.BlockEvents(
-        height=header.height,
-        time=header.time,
-        hash=header.hash,
-        transaction_ids=b"".join([receipt.tx_id for receipt in receipts]),
-        failed=[pb.Refusal(index=i, code=receipt.code) for i, receipt in enumerate(receipts) if receipt.code != "ok"],
-    )
-    add = block.events.add  # messages made where they belong: none is copied
-    for event in events:
-        add(contract=event.contract, topic=event.topic, keys=event.keys, data=pack(event.data))
-    return block.SerializeToString()
+    def _keep(self, told: Told) -> None:
+        self._told[told.height] = told
+        while len(self._told) > TOLD_BLOCKS:
+            self._told.popitem(last=False)

@@ -23,13 +23,14 @@ from chaincode.registry import Registry
 from node.driver import Driver
 from node.errors import NodeFault, RefusedError
 from node.executor import Executor
+from node.gateway.access import Access
 from node.gateway.admission import Admission
 from node.gateway.answers import put_reads
 from node.gateway.certificate import GatewayCertificate
 from node.gateway.codes import NotNowError, retry_ms
 from node.gateway.edge import Accepted, Edge
 from node.gateway.feed import Feed
-from node.gateway.guard import Context, Guard
+from node.gateway.guard import Context, Guard, reader
 from node.gateway.pace import Pace, retry_ms_of
 from node.gateway.snapshots import SERVICE as SNAPSHOTS
 from node.gateway.snapshots import SnapshotService, require_above_base
@@ -57,6 +58,7 @@ from node.model.codec import encode
 from node.model.epoch import encode_boundary
 from node.model.genesis import Genesis
 from node.model.keys import Signer
+from node.model.receipt import Receipt
 from node.model.received import received_bytes
 from node.snapshot.shelf import Shelf
 from node.transport.links import bind
@@ -100,6 +102,7 @@ class Backend:
     shelf: Shelf
     failed: Callable[[NodeFault], None]
     admission: Admission
+    access: Access
 
     @property
     def registry(self) -> Registry:
@@ -120,7 +123,7 @@ class GatewayServer:
             maximum_concurrent_rpcs=MAX_CLIENT_CALLS,
         )
         pb_grpc.add_GatewayServicer_to_server(GatewayService(backend), self._server)
-        joins = SnapshotService(backend.genesis.chain, backend.ledger, backend.shelf)
+        joins = SnapshotService(backend.genesis.chain, backend.ledger, backend.shelf, backend.access.require_all)
         pb_grpc.add_SnapshotsServicer_to_server(joins, self._server)
         self._health = HealthServicer()
         self._is_ready = True
@@ -216,6 +219,7 @@ class GatewayService(pb_grpc.GatewayServicer):
 
     def _answer(self, request: pb.QueryRequest, args: Mapping[str, Any]) -> pb.QueryReply:
         ledger, executor = self._node.ledger, self._node.executor
+        self._node.access.require_query(reader.get(), request.contract, request.method, args, proven=request.proven)
         called = (request.contract, request.method, args)
         if not request.proven:
             value = executor.query(*called, steps=QUERY_STEPS, rows=QUERY_ROWS)
@@ -245,7 +249,7 @@ class GatewayService(pb_grpc.GatewayServicer):
         certificate = ledger.certificate(request.height)
         return pb.BlockReply(
             header=encode_header(block.header),
-            body=block.body,
+            body=block.body if self._node.access.sees_all(reader.get()) else b"",
             certificate=encode_certificate(certificate) if certificate is not None else b"",
         )
 
@@ -269,7 +273,7 @@ class GatewayService(pb_grpc.GatewayServicer):
         if first > head + 1:
             raise RefusedError("no-block", f"no block {first}; the head is {head}")
         require_above_base(self._node.ledger, first)
-        async for block in self._node.feed.blocks(first):
+        async for block in self._node.feed.blocks(first, reader.get()):
             yield block
 
     async def NodeInfo(self, request: pb.NodeInfoRequest, context: object) -> pb.NodeInfoReply:
@@ -333,7 +337,9 @@ class GatewayService(pb_grpc.GatewayServicer):
             waits = tx_id in self._node.mempool
             state = pb.StatusReply.PENDING if waits else pb.StatusReply.UNKNOWN
             return pb.StatusReply(state=state, base=self._node.ledger.base)
-        height, _, receipt = found
+        height, place, receipt = found
+        if not self._node.access.may_see_result(reader.get(), height, place):
+            receipt = Receipt(receipt.tx_id, receipt.code, (), None)
         return pb.StatusReply(
             state=pb.StatusReply.COMMITTED,
             height=height,

@@ -5,9 +5,10 @@ not take the network from consensus.
 """
 
 import asyncio
+from collections.abc import Callable
 
 from node.errors import RefusedError
-from node.gateway.guard import Context
+from node.gateway.guard import Context, reader
 from node.gateway.pace import Pace
 from node.ledger.chain import Ledger
 from node.limits import MAX_SERVED_BLOCKS, MAX_SERVED_BYTES, SERVED_BYTES_BURST, SERVED_BYTES_PER_SECOND
@@ -39,15 +40,18 @@ def require_whole(ledger: Ledger, height: int) -> None:
 
 
 class SnapshotService(pb_grpc.SnapshotsServicer):
-    """The calls. ``chain``: the chain's id."""
+    """The calls, for those alone who see everything. ``chain``: the chain's id; ``require``: raises RefusedError for a
+    reader who may not."""
 
-    def __init__(self, chain: bytes, ledger: Ledger, shelf: Shelf) -> None:
+    def __init__(self, chain: bytes, ledger: Ledger, shelf: Shelf, require: Callable[[bytes], None]) -> None:
         self._chain = chain
         self._ledger = ledger
         self._shelf = shelf
+        self._require = require
         self._bytes: Pace[str] = Pace(SERVED_BYTES_PER_SECOND, SERVED_BYTES_BURST, 1)
 
     async def List(self, request: pb.SnapshotsRequest, context: Context) -> pb.SnapshotsReply:
+        self._require(reader.get())
         self._keep_pace()
         ledger, certificate = self._ledger, self._ledger.head_certificate
         snapshots = [
@@ -66,6 +70,7 @@ class SnapshotService(pb_grpc.SnapshotsServicer):
         return reply
 
     async def Chunk(self, request: pb.SnapshotChunkRequest, context: Context) -> pb.SnapshotChunkReply:
+        self._require(reader.get())
         if len(request.prefix) > MAX_DEPTH:
             raise RefusedError("no-snapshot", f"no chunk has a prefix of {len(request.prefix)} digits")
         self._keep_pace()
@@ -74,6 +79,7 @@ class SnapshotService(pb_grpc.SnapshotsServicer):
         return pb.SnapshotChunkReply(data=data)
 
     async def Blocks(self, request: pb.BlocksRequest, context: Context) -> pb.BlocksReply:
+        self._require(reader.get())
         head = self._ledger.head.height
         if not 0 < request.first <= head:
             raise RefusedError("no-block", f"no block {request.first}; the head is {head}")

@@ -13,7 +13,7 @@ from node.snapshot.audit import verify_data
 from node.snapshot.shelf import Shelf
 from protos import gateway_pb2 as pb
 from tests.ledger.epoch_chains import EpochChain, joining
-from tests.snapshot.harness import Seen, joined, opened, service, snapshot, state_of
+from tests.snapshot.harness import Seen, everybody, joined, opened, service, snapshot, state_of
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def test_who_tells_another_history_of_the_members_is_named(
     code: str,
 ) -> None:
     chain, shelf = changing
-    liar = Rewriting(chain.genesis.chain, chain.ledger, shelf)
+    liar = Rewriting(chain.genesis.chain, chain.ledger, shelf, everybody)
     liar.rewritten = rewritten
     with pytest.raises(RefusedError, match=code):
         joined(chain, tmp_path / "data", [liar])

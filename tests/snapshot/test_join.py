@@ -18,7 +18,7 @@ from node.snapshot.remote import Remote
 from node.snapshot.shelf import COMPLETE_NAME, JOINING_NAME, Shelf, require_joined
 from protos import gateway_pb2 as pb
 from tests.ledger.chains import Chain, make_genesis
-from tests.snapshot.harness import Seen, grown, joined, opened, served, service, snapshot, state_of
+from tests.snapshot.harness import Seen, everybody, grown, joined, opened, served, service, snapshot, state_of
 
 
 def same(chain: Chain, data: Path) -> int:
@@ -108,7 +108,7 @@ class Poor(SnapshotService):
 
 
 def lying(kind: type[SnapshotService], chain: Chain, shelf: Shelf) -> SnapshotService:
-    return kind(chain.genesis.chain, chain.ledger, shelf)
+    return kind(chain.genesis.chain, chain.ledger, shelf, everybody)
 
 
 @pytest.mark.parametrize("blocks_only", [False, True])

@@ -1,0 +1,155 @@
+"""What a gateway tells whom: it asks the state as it is at the head who may read, at every question.
+
+Who sees everything: the validators of the epochs in force and scheduled, those whom an open proposal would make
+validators (they fetch a state before they can validate), the admins of all of them, and auditors. What others may read,
+``chaincode/access.py`` knows; what a query answers with stands beside the query.
+
+A reader without leave is told "not-allowed", one who has not signed "sign-first", both before anything is looked up:
+what there is not is refused like what is others'.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from chaincode import access, governance, validators
+from chaincode.access import Readers
+from chaincode.contract import Context, Subject
+from chaincode.roles import uses_of
+from chaincode.subjects import BUDGET, DEVICE, MARKET, READINGS, REGISTRY
+from node.errors import RefusedError
+from node.executor import Executor
+from node.ledger.chain import Ledger
+from node.limits import QUERY_STEPS
+from node.model.block import transaction_in
+from node.witness import ReadOnlyState, query_context
+
+MAX_REMEMBERED: Final = 65_536
+"""Names whose readers are remembered until one of them changes, and keys of whom it is known whether they see all."""
+
+_RESULTS: Final = {"market": MARKET, "settlement": READINGS, "identity": REGISTRY, "keys": REGISTRY}
+"""Which class of data the results of a contract's transactions belong to; all others are of BUDGET."""
+
+
+class Access:
+    """Decides for one node. ``committed`` is told of every block."""
+
+    def __init__(self, ledger: Ledger, executor: Executor) -> None:
+        self._ledger = ledger
+        self._executor = executor
+        self._named: dict[tuple[str, str], Readers] = {}
+        self._at = b""
+        self._all_keys: frozenset[bytes] = frozenset()
+        self._sees_all: dict[bytes, bool] = {}
+        self._admins: dict[bytes, bool] = {}
+        self.version = 0
+        """Another one whenever the answers of ``readers`` may be."""
+
+    def committed(self, changed: Iterable[bytes]) -> None:
+        """A block is stored that changed these keys of the state."""
+        if self._named and any(key.startswith(access.STANDING) for key in changed):
+            self._named.clear()
+            self.version += 1
+
+    def sees_all(self, reader: bytes) -> bool:
+        """Whether ``reader``, the key that signed or b"", may see everything."""
+        if not reader:
+            return False
+        self._look()
+        known = self._sees_all.get(reader)
+        if known is None:
+            known = reader in self._all_keys or access.is_auditor(self.context(), reader)
+            _remember(self._sees_all, reader, known)
+        return known
+
+    def is_admin(self, reader: bytes) -> bool:
+        """Whether ``reader`` may see every registry."""
+        if not reader:
+            return False
+        self._look()
+        known = self._admins.get(reader)
+        if known is None:
+            known = access.is_admin(self.context(), reader)
+            _remember(self._admins, reader, known)
+        return known
+
+    def require_all(self, reader: bytes) -> None:
+        """Raises RefusedError, "sign-first" or "not-allowed", unless ``reader`` may see everything."""
+        if not self.sees_all(reader):
+            raise _refusal(reader)
+
+    def require_query(
+        self, reader: bytes, contract: str, method: str, args: Mapping[str, Any], *, proven: bool
+    ) -> None:
+        """Whether ``reader`` may have the answer, and with ``proven`` all entries that it rests on.
+
+        Raises RefusedError: sign-first, not-allowed; ContractError: unknown-contract, unknown-method, bad-args.
+        """
+        ctx = self.context()
+        subjects = self._executor.registry.audience(ctx, contract, method, args, proven=proven)
+        if not access.may_read(ctx, reader, subjects) and not self.sees_all(reader):
+            raise _refusal(reader)
+
+    def may_see_result(self, reader: bytes, height: int, place: int) -> bool:
+        """Whether ``reader`` may see what came of the transaction at a place of a stored block, besides its code: who
+        sent it, and who may read what the sender acts for."""
+        if not reader:
+            return False
+        if self.sees_all(reader):
+            return True
+        block = self._ledger.block(height)
+        tx = None if block is None else transaction_in(block.body, place)
+        if tx is None:
+            return False
+        if tx.payload.sender == reader:
+            return True
+        ctx = self.context()
+        data = _RESULTS.get(tx.payload.contract, BUDGET)
+        uses = uses_of(ctx, tx.payload.sender)
+        subjects = [Subject(DEVICE if kind == "meter" else kind, name, data) for kind, name in uses]
+        return access.may_read(ctx, reader, tuple(subjects))
+
+    def readers(self, name: str, data: str) -> Readers:
+        """The keys that may read what an event tells of ``name``, each until a block time."""
+        known = self._named.get((name, data))
+        if known is None:
+            known = access.named_readers(self.context(), name, data)
+            _remember(self._named, (name, data), known)
+        return known
+
+    @property
+    def time(self) -> int:
+        """The head's block time: what was granted until an earlier one is over."""
+        return self._ledger.head.time
+
+    def context(self) -> Context:
+        """The state after the head, for a question of its own."""
+        return query_context(self._ledger.head, ReadOnlyState(self._ledger.state), b"", QUERY_STEPS)
+
+    def _look(self) -> None:
+        """Forget what was known of the keys if there is a newer head."""
+        if self._at != self._ledger.head_hash:
+            self._at = self._ledger.head_hash
+            self._sees_all.clear()
+            self._admins.clear()
+            self._all_keys = self._keys_that_see_all()
+
+    def _keys_that_see_all(self) -> frozenset[bytes]:
+        ctx, next_height = self.context(), self._ledger.head.height + 1
+        keys = set(self._ledger.epoch_at(next_height).keys).union(self._ledger.epochs()[-1].keys)
+        count = validators.epoch_count(ctx.get)
+        for number in range(max(0, count - 2), count):  # the one in force, if another is scheduled
+            keys.update(seat.admin_key for seat in validators.epoch_row(ctx.get, number).seats)
+        keys.update(governance.proposed_keys(ctx))
+        return frozenset(keys)
+
+
+def _refusal(reader: bytes) -> RefusedError:
+    if reader:
+        return RefusedError("not-allowed", "this key may not read that, whether it exists or not")
+    return RefusedError("sign-first", "not everybody may read that: ask with a key (--key)")
+
+
+def _remember(table: dict[Any, Any], key: object, value: object) -> None:
+    if len(table) >= MAX_REMEMBERED:
+        table.clear()
+    table[key] = value

@@ -1,0 +1,162 @@
+"""What a block's events say to whom, each form encoded once.
+
+Who sees everything gets them as they are. Strangers get what is public: events that name no household, and orders and
+fills under a pseudonym, without the order's id, for names can be tried. Whoever reads something of its own gets that in
+full, in its place among what is public. The results of transactions, by id, are in all forms: an id says nothing to
+those who do not know the transaction.
+
+Nothing is said of an event that ``EVENTS`` does not know, so that what an upgrade brings is kept until it is declared.
+"""
+
+from collections.abc import Sequence
+
+from chaincode import market_products, pseudonyms
+from chaincode.contract import Context, Event
+from chaincode.events import EVENTS, PUBLIC
+from chaincode.subjects import MARKET, REGISTRY
+from node.gateway.access import Access
+from node.model.block import Header
+from node.model.codec import pack, sha256
+from node.model.keys import TAG_ORDER_ALIAS
+from node.model.receipt import Receipt
+from protos import gateway_pb2 as pb
+
+ALIAS_BYTES = 16
+_EVENT_TAG = b"\x32"
+"""Of a field of BlockEvents: number 6, length-delimited. A message is its fields one after another, in any number of
+pieces."""
+
+
+class Told:
+    """One block for subscribers. ``height``: its own."""
+
+    def __init__(self, header: Header, receipts: Sequence[Receipt], events: Sequence[Event]) -> None:
+        self.height = header.height
+        self._header = header
+        self._receipts = receipts
+        self._events = events
+        self._full: bytes | None = None
+        self._public: bytes | None = None
+        self._pieces: _Pieces | None = None
+
+    def to(self, reader: bytes, access: Access) -> bytes:
+        """The encoded BlockEvents for the key that signed, b"" if none did."""
+        if access.sees_all(reader):
+            if self._full is None:
+                self._full = encode_block_events(self._header, self._receipts, self._events)
+            return self._full
+        if reader:
+            own = self._in_pieces(access).of(reader, access)
+            if own is not None:
+                return own
+        return self._to_all(access)
+
+    def _to_all(self, access: Access) -> bytes:
+        if self._public is None:
+            shown = [event for event in in_public(self._events, access.context()) if event is not None]
+            self._public = encode_block_events(self._header, self._receipts, shown)
+        return self._public
+
+    def _in_pieces(self, access: Access) -> "_Pieces":
+        if self._pieces is None or self._pieces.version != access.version:
+            head = encode_block_events(self._header, self._receipts, ())
+            self._pieces = _Pieces(head, self._events, access)
+        return self._pieces
+
+
+class _Pieces:
+    """A block's events one by one, and who may read which in full. ``version``: of what is known of readers."""
+
+    def __init__(self, head: bytes, events: Sequence[Event], access: Access) -> None:
+        self.version = access.version
+        self._head = head
+        self._events = events
+        self._public = [b"" if event is None else _piece(event) for event in in_public(events, access.context())]
+        self._full: dict[int, bytes] = {}
+        self._registry: list[int] = []
+        self._of: dict[bytes, dict[int, int]] = {}
+        """By key: the numbers of the events that it may read, each until a block time."""
+        for number, event in enumerate(events):
+            data = EVENTS.get(event.topic)
+            if data is None or data == PUBLIC:
+                continue
+            if data == REGISTRY:
+                self._registry.append(number)
+            for name in dict.fromkeys(event.keys):
+                for key, until in access.readers(name, data).items():
+                    mine = self._of.setdefault(key, {})
+                    mine[number] = max(until, mine.get(number, 0))
+
+    def of(self, reader: bytes, access: Access) -> bytes | None:
+        """The block as ``reader`` sees it; None if that is what everybody sees."""
+        numbers = [number for number, until in self._of.get(reader, {}).items() if until >= access.time]
+        if self._registry and access.is_admin(reader):
+            numbers += self._registry
+        if not numbers:
+            return None
+        pieces = self._public.copy()
+        for number in numbers:
+            piece = self._full.get(number)
+            if piece is None:
+                piece = self._full[number] = _piece(self._events[number])
+            pieces[number] = piece
+        return self._head + b"".join(pieces)
+
+
+def in_public(events: Sequence[Event], ctx: Context) -> list[Event | None]:
+    """For each event what everybody may see of it, None for nothing. ``ctx``: the state after the head."""
+    secrets: dict[int, tuple[int, bytes]] = {}
+    shown: list[Event | None] = []
+    for event in events:
+        if event.topic in ("order", "fill") and EVENTS[event.topic] == MARKET and type(event.data) is tuple:
+            shown.append(_under_pseudonym(event, event.data, ctx, secrets))
+        else:
+            shown.append(event if EVENTS.get(event.topic) == PUBLIC else None)
+    return shown
+
+
+def _under_pseudonym(
+    event: Event, data: tuple[object, ...], ctx: Context, secrets: dict[int, tuple[int, bytes]]
+) -> Event:
+    """An order's or a fill's event without names: (alias or b"", state, slot, side, ...) under ("pseudonym",) or ().
+    ``secrets``: by slot (period, its secret), as far as they have been looked up."""
+    order, state, slot, *rest = data
+    assert isinstance(order, bytes) and isinstance(slot, int)
+    known = secrets.get(slot)
+    if known is None:
+        product = market_products.find(ctx, slot)
+        known = (0, b"") if product is None else (product.period, pseudonyms.secret_of(ctx, product.period))
+        secrets[slot] = known
+    period, secret = known
+    if not secret:
+        return Event(event.contract, event.topic, (), (b"", state, slot, *rest))  # type: ignore[arg-type]
+    name = pseudonyms.pseudonym(secret, period, event.keys[0])
+    alias = sha256(TAG_ORDER_ALIAS, secret, order)[:ALIAS_BYTES]
+    return Event(event.contract, event.topic, (name,), (alias, state, slot, *rest))  # type: ignore[arg-type]
+
+
+def encode_block_events(header: Header, receipts: Sequence[Receipt], events: Sequence[Event]) -> bytes:
+    """The BlockEvents of a block, with these events of it."""
+    block = pb.BlockEvents(
+        height=header.height,
+        time=header.time,
+        hash=header.hash,
+        transaction_ids=b"".join([receipt.tx_id for receipt in receipts]),
+        failed=[pb.Refusal(index=i, code=receipt.code) for i, receipt in enumerate(receipts) if receipt.code != "ok"],
+    )
+    add = block.events.add  # messages made where they belong: none is copied
+    for event in events:
+        add(contract=event.contract, topic=event.topic, keys=event.keys, data=pack(event.data))
+    return block.SerializeToString()
+
+
+def _piece(event: Event) -> bytes:
+    """An event as a field of its BlockEvents."""
+    encoded = pb.Event(
+        contract=event.contract, topic=event.topic, keys=event.keys, data=pack(event.data)
+    ).SerializeToString()
+    size, digits = len(encoded), bytearray()
+    while size > 127:
+        digits.append(size & 127 | 128)
+        size >>= 7
+    return _EVENT_TAG + bytes((*digits, size)) + encoded
