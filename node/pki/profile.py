@@ -231,7 +231,7 @@ def _sign(
         .issuer_name(name if issuer is None else issuer.subject)
         .public_key(public)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - BACKDATED if issuer is None else max(now - BACKDATED, issuer.not_valid_before_utc))
+        .not_valid_before(now - BACKDATED)
         .not_valid_after(ends)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
         .add_extension(_authority(key, issuer), critical=False)
