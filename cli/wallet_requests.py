@@ -10,12 +10,14 @@ import click
 from chaincode.budget_share import OTHER, POOL
 from chaincode.requests import WAITING
 from cli.alert_words import giver_name
-from cli.answers import record, records
+from cli.answers import Reader, record, records
+from cli.asking import Source, believed, show_proven
 from cli.output import json_option, plain, print_json, print_table, refusals_to_exit_codes, tokens
 from cli.periods import period_option, period_or_current
 from cli.session import ask, done, node_option, signing_options, transact
 from cli.units import TOKENS, Count, base_units, clock
 from cli.verify import slot_seconds_of
+from cli.wallet_home import Trust, trust_options
 from node.gateway.client import Client
 from node.model.codec import Value
 
@@ -88,21 +90,24 @@ def request(
 @click.argument("network")
 @click.option("--all", "everything", is_flag=True, help="Also those that were answered or taken back, or have lapsed.")
 @node_option
+@trust_options
 @json_option
 @refusals_to_exit_codes
-def requests(network: str, everything: bool, nodes: tuple[str, ...], as_json: bool) -> None:
+def requests(network: str, everything: bool, nodes: tuple[str, ...], trust: Trust, as_json: bool) -> None:
     """List what devices of NETWORK ask for, and what NETWORK is asked for by others.
 
     Example: watt wallet requests home-03
     """
 
-    async def read(client: Client) -> tuple[list[dict[str, Any]], int, int]:
+    async def read(client: Client) -> tuple[list[dict[str, Any]], Source, int]:
+        source = await believed(client, trust)
         rows: list[dict[str, Any]] = []
-        while page := await _page(client, network, rows):
+        while page := await _page(source.read, network, rows):
             rows += page
-        return rows, (await client.node_info()).token_decimals, await slot_seconds_of(client.query)
+        return rows, source, await slot_seconds_of(source.read)
 
-    found, decimals, slot_seconds = ask(nodes, read)
+    found, source, slot_seconds = ask(nodes, read)
+    decimals = source.decimals
     rows = [row for row in found if everything or row["state"] == WAITING]
     if as_json:
         return print_json(rows)
@@ -124,6 +129,7 @@ def requests(network: str, everything: bool, nodes: tuple[str, ...], as_json: bo
             for row in rows
         ),
     )
+    show_proven(source)
 
 
 @click.command()
@@ -168,10 +174,10 @@ def decline(number: int, nodes: tuple[str, ...], key_file: Path, passphrase_file
     done(transact(nodes, key_file, passphrase_file, "requests", "decline", _numbered(number)), as_json)
 
 
-async def _page(client: Client, network: str, before: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+async def _page(read: Reader, network: str, before: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The next requests of a network, after those that are known."""
     after = before[-1]["number"] if before else 0
-    return records(await client.query("requests", "of_network", {"network": network, "after": after}), REQUEST)
+    return records(await read("requests", "of_network", {"network": network, "after": after}), REQUEST)
 
 
 def _numbered(number: int) -> Callable[[Client], Awaitable[dict[str, Any]]]:
