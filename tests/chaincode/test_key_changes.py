@@ -3,108 +3,37 @@
 from typing import Any, cast
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from chaincode import enrolments, identity, key_changes, roles, slots
-from chaincode.accounts import Accounts
+from chaincode import enrolments, key_changes, roles
 from chaincode.ballot import NOTICE
-from chaincode.budget import Budget
 from chaincode.contract import ContractError
-from chaincode.grid import Grid
-from chaincode.identity import Identity
-from chaincode.key_changes import KeyChanges
-from node.model.codec import sha256
-from node.model.keys import SigningKey, verify
-from tests.chaincode import neighbourhood
+from node.model.keys import verify
+from node.model.transaction import Transaction, sign_transaction
 from tests.chaincode.council import Council
-from tests.chaincode.neighbourhood import DEVICES, STRANGER, key_of
+from tests.chaincode.keyed import (
+    ADMIN,
+    CLUB,
+    DAY_S,
+    EV,
+    OWNER_1,
+    OWNER_2,
+    ROTATE,
+    UTILITY,
+    enrol,
+    knows,
+    may_trade,
+    proof,
+    refused,
+    reset,
+    rotate,
+    rotation,
+    signer,
+    uses,
+    world_of_signers,
+)
+from tests.chaincode.market_chain import FOREVER, KEYS, MarketChain
+from tests.chaincode.neighbourhood import STRANGER, key_of
 from tests.chaincode.town import admin
-from tests.chaincode.world import CHAIN, World
-
-EV = "home-1/ev"
-DAY_S = 24 * 3600
-SUBJECTS = (("device", EV), ("device", "home-2/load"), ("meter", EV), ("network", "home-1"), ("member", "club"))
-ROTATE = {"device": "device", "meter": "meter", "network": "owner", "member": "member"}
-
-
-def signer(name: str) -> SigningKey:
-    return SigningKey(sha256(b"signer", name.encode()))
-
-
-ADMIN, CLUB, UTILITY = signer("admin"), signer("club"), signer("utility")
-OWNER_1, OWNER_2 = signer("owner-1"), signer("owner-2")
-
-
-def world_of_signers() -> World:
-    """The neighbourhood with real keys, so that what is signed can be checked."""
-    given = neighbourhood.settings()
-    known = {key_of(name).hex(): signer(name).public_key.hex() for name in _NAMES}
-
-    def real(value: object) -> object:
-        if isinstance(value, tuple):
-            return tuple(real(each) for each in value)
-        return known.get(value, value) if isinstance(value, str) else value
-
-    given["identity"] = {name: real(rows) for name, rows in given["identity"].items()}
-    world = World([Accounts(), Grid(), Identity(), KeyChanges(), Budget()], given)
-    with world.transaction() as ctx:
-        slots.configure(ctx, neighbourhood.SLOT_S)
-    return world
-
-
-_OF_DEVICES = (*DEVICES, "home-2/load")
-_PEOPLE = ("admin", "club", "utility", "operator", "owner-1", "owner-2")
-_NAMES = (*_PEOPLE, *_OF_DEVICES, *(f"meter of {device}" for device in _OF_DEVICES))
-
-
-def proof(kind: str, name: str, by: bytes, new: SigningKey) -> bytes:
-    return new.sign(enrolments.possession_message(CHAIN, kind, name, by, new.public_key))
-
-
-def rotation(kind: str, name: str, by: SigningKey, new: SigningKey) -> dict[str, Any]:
-    subject = {"network": "network", "member": "member"}.get(kind, "device")
-    return {subject: name, "key": new.public_key, "proof": proof(kind, name, by.public_key, new)}
-
-
-def rotate(world: World, kind: str, name: str, by: SigningKey, new: SigningKey) -> None:
-    world.call(by.public_key, "keys", f"rotate_{ROTATE[kind]}_key", **rotation(kind, name, by, new))
-
-
-def reset(world: World, kind: str, name: str, by: SigningKey, one_time: SigningKey, until: int = DAY_S) -> None:
-    subject = {"network": "network", "member": "member"}.get(kind, "device")
-    args = {subject: name, "one_time_key": one_time.public_key, "until": until}
-    world.call(by.public_key, "keys", f"reset_{ROTATE[kind]}_key", **args)
-
-
-def enrol(world: World, kind: str, name: str, one_time: SigningKey, new: SigningKey) -> None:
-    signed = proof(kind, name, one_time.public_key, new)
-    assert world.call(one_time.public_key, "keys", "enrol", key=new.public_key, proof=signed) == (kind, name)
-
-
-def may_trade(world: World, device: str, key: SigningKey) -> bool:
-    try:
-        with world.transaction(key.public_key) as ctx:
-            identity.require_device_key(ctx, device)
-    except ContractError as error:
-        assert error.code == "wrong-key"
-        return False
-    return True
-
-
-def uses(world: World, key: SigningKey) -> set[tuple[str, str]]:
-    found = world.query("identity", "whoami", key=key.public_key)
-    assert isinstance(found, tuple) and len(set(found)) == len(found)
-    return set(found)  # type: ignore[arg-type]
-
-
-def knows(world: World, key: SigningKey) -> bool:
-    with world.transaction() as ctx:
-        return world.registry.knows(ctx, key.public_key)
-
-
-def refused(world: World, by: SigningKey, method: str, **args: Any) -> str:
-    return world.refused(by.public_key, "keys", method, **args)
 
 
 def test_a_device_gets_another_key_and_keeps_its_money() -> None:
@@ -351,62 +280,26 @@ def test_validators_vote_on_the_key_that_the_utility_has_lost() -> None:
     assert council.refused(admin("ada"), "motions", "propose_admin_key", **nobody) == "unknown-admin"
 
 
-_CHANGES = st.lists(
-    st.tuples(st.sampled_from(("rotate", "reset", "enrol")), st.integers(0, len(SUBJECTS) - 1), st.integers(0, 3)),
-    max_size=24,
-)
+def test_what_the_old_key_has_signed_ends_in_the_block() -> None:
+    """An order that waited in a mempool, in the block after the change and in the very block: it is judged when it is
+    executed, and its nonce is used up either way."""
+    chain, new, device = MarketChain(), signer("new"), "home-1/load"
+    owner = KEYS["home-1"]
+    money = {"network": "home-1", "period": 0}
+    chain.commit(chain.execute(0, [chain.tx("utility", "budget", "issue", **money, amount=10**6, reference=b"1")]))
+    chain.commit(chain.execute(1, [chain.tx("home-1", "budget", "allocate", **money, amounts=[[device, 10**6]])]))
+    buy = {"device": device, "side": "buy", "slot": 2, "energy_wh": 100, "price": 80, "until": "gate"}
+    first, together, later = (chain.tx(device, "market", "place", **buy) for _ in range(3))
+    by_new = sign_transaction(new, chain.chain, 1, "market", "place", buy, FOREVER)
+    proof = new.sign(enrolments.possession_message(chain.chain, "device", device, owner.public_key, new.public_key))
+    change = chain.tx("home-1", "keys", "rotate_device_key", device=device, key=new.public_key, proof=proof)
 
+    def codes(time: int, *transactions: Transaction) -> list[str]:
+        execution = chain.execute(time, list(transactions))
+        chain.commit(execution)
+        return [receipt.code for receipt in execution.receipts]
 
-@settings(max_examples=40, deadline=None)
-@given(_CHANGES)
-def test_after_any_changes_exactly_the_present_keys_act(changes: list[tuple[str, int, int]]) -> None:
-    """A model of who holds which key; the ledger agrees on each key's uses, whatever was done in which order."""
-    world = world_of_signers()
-    pool = [signer(f"pool {number}") for number in range(4)]
-    holder: dict[tuple[str, str], SigningKey | None] = {subject: signer(_name(subject)) for subject in SUBJECTS}
-    codes: dict[tuple[str, str], SigningKey] = {}
-    made = 0
-    for what, index, number in changes:
-        subject, key = SUBJECTS[index], pool[number]
-        by = next((each for each in _above(subject, holder) if each is not None), None)
-        if what == "enrol":
-            if subject in codes:
-                enrol(world, *subject, codes.pop(subject), key)
-                holder[subject] = key
-        elif by is None:
-            continue
-        elif what == "reset":
-            codes[subject] = signer(f"once {made}")
-            made += 1
-            reset(world, *subject, by, codes[subject])
-            holder[subject] = None
-        elif holder[subject] is key:
-            args = rotation(*subject, by, key)
-            assert refused(world, by, f"rotate_{ROTATE[subject[0]]}_key", **args) == "no-change"
-        else:
-            rotate(world, *subject, by, key)
-            codes.pop(subject, None)
-            holder[subject] = key
-    for key in (*pool, *(signer(_name(subject)) for subject in SUBJECTS)):
-        held = {subject for subject, present in holder.items() if present and present.public_key == key.public_key}
-        assert uses(world, key) == held
-        assert knows(world, key) == bool(held)
-        owned = {("device", EV), ("network", "home-1")} & held
-        assert may_trade(world, EV, key) == bool(owned)
-    assert all(knows(world, code) for code in codes.values())
-
-
-def _name(subject: tuple[str, str]) -> str:
-    kind, name = subject
-    return {"meter": f"meter of {name}", "network": "owner-1"}.get(kind, name)
-
-
-def _above(subject: tuple[str, str], holder: dict[tuple[str, str], SigningKey | None]) -> list[SigningKey | None]:
-    """Who may change the key of ``subject``, in the model."""
-    kind, name = subject
-    if kind == "member":
-        return [holder[subject], ADMIN]
-    if kind == "device":
-        owner = holder["network", "home-1"] if name == EV else OWNER_2
-        return [holder[subject], owner, holder["member", "club"]]
-    return [holder["member", "club"], holder[subject] if kind == "network" else ADMIN]
+    assert codes(2, first) == ["ok"]
+    changed, order = codes(3, change, together)
+    assert changed == "ok" and order in ("ok", "wrong-key"), "whichever is first by the block's order"
+    assert codes(4, later, by_new) == ["wrong-key", "ok"]
