@@ -19,7 +19,13 @@ from google.protobuf.message import DecodeError
 from node.errors import NodeFault, RefusedError
 from node.gateway.codes import NotNowError, abort
 from node.gateway.pace import Connections, Pace, retry_ms_of
-from node.limits import CALLS_BURST, CALLS_PER_SECOND, PACED_CONNECTIONS, SUBSCRIBER_PATIENCE_SECONDS
+from node.limits import (
+    CALLS_BURST,
+    CALLS_PER_SECOND,
+    MAX_REQUEST_FIELDS,
+    PACED_CONNECTIONS,
+    SUBSCRIBER_PATIENCE_SECONDS,
+)
 from node.model.keys import verify
 from node.model.read import READ_KEY, SIGNED_CALLS, check_read
 
@@ -35,6 +41,9 @@ reader: Final[ContextVar[bytes]] = ContextVar("reader", default=b"")
 """The key that signed the call under way; empty if nobody did. Every call runs in a context of its own."""
 
 _MALFORMED = object()
+_OVERSIZE = object()
+_VARINT, _BYTES, _FIXED = 0, 2, {1: 8, 5: 4}
+"""Protobuf's kinds of fields, the last with their lengths; groups are no longer made."""
 
 
 class _Arrived(NamedTuple):
@@ -152,6 +161,8 @@ def _tolerant(parse: Callable[[bytes], Any] | None, *, keep: bool) -> Callable[[
     assert parse is not None
 
     def parse_or_mark(data: bytes) -> Any:
+        if not _few_fields(data):
+            return _OVERSIZE
         try:
             request = parse(data)
         except DecodeError:
@@ -159,6 +170,40 @@ def _tolerant(parse: Callable[[bytes], Any] | None, *, keep: bool) -> Callable[[
         return _Arrived(request, data) if keep else request
 
     return parse_or_mark
+
+
+def _few_fields(data: bytes) -> bool:
+    """Whether a message has at most MAX_REQUEST_FIELDS fields. Decoded, an empty one takes a dozen times its bytes; all
+    requests together may have half a gigabyte of them. What is no message is left to the decoder."""
+    if len(data) <= 2 * MAX_REQUEST_FIELDS:
+        return True
+    at = 0
+    for _ in range(MAX_REQUEST_FIELDS):
+        tag, at = _varint(data, at)
+        kind = tag & 7
+        if kind == _BYTES:
+            length, at = _varint(data, at)
+            at += length
+        elif kind == _VARINT:
+            _, at = _varint(data, at)
+        elif kind in _FIXED:
+            at += _FIXED[kind]
+        else:
+            return True
+        if at >= len(data):
+            return True
+    return False
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    """The number at a place, and the place behind it; cut off where the data or its ten bytes end."""
+    number = shift = 0
+    for byte in data[at : at + 10]:
+        number |= (byte & 127) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 128:
+            break
+    return number, at
 
 
 def _encoded_or(serialize: Callable[[Any], bytes] | None) -> Callable[[Any], bytes]:
@@ -170,6 +215,8 @@ def _encoded_or(serialize: Callable[[Any], bytes] | None) -> Callable[[Any], byt
 def _checked(request: Any) -> Any:
     if request is _MALFORMED:
         raise RefusedError("malformed", "the request does not decode")
+    if request is _OVERSIZE:
+        raise RefusedError("oversize", f"the request has more than {MAX_REQUEST_FIELDS} fields")
     return request
 
 
