@@ -55,6 +55,8 @@ PEER_BAN_TICKS = 10 * TICKS_PER_SECOND
 AHEAD_MESSAGES_PER_PEER = 64
 AHEAD_BYTES_PER_PEER = 4 * 1024 * 1024
 LEAVE_TICKS = 10 * TICKS_PER_SECOND
+# Blocks of a new epoch after which the certificates of the one before open no link any more.
+FAREWELL_BLOCKS = 64
 
 # Blocks for a peer that lags behind: several replies of 4 MiB at once, then more than it can execute.
 SUPPLY_BYTES_PER_SECOND = 16 * 1024 * 1024

@@ -27,7 +27,7 @@ from node.gateway.admission import Admission
 from node.gateway.feed import Feed
 from node.gateway.service import Backend, GatewayServer
 from node.ledger.execution import Execution
-from node.limits import TICK_MS, TICKS_PER_SECOND, VERIFY_QUEUE_TRANSACTIONS
+from node.limits import FAREWELL_BLOCKS, TICK_MS, TICKS_PER_SECOND, VERIFY_QUEUE_TRANSACTIONS
 from node.mempool import Mempool
 from node.model.certificate import Certificate
 from node.model.epoch import Epoch, Validator
@@ -197,6 +197,8 @@ class Node:
         self._maker.committed()
         self._eraser.committed(execution)
         self._watch.stored(len(execution.transactions))
+        if height + 1 == self._opened.ledger.epoch_at(height + 1).first_height + FAREWELL_BLOCKS:
+            self._admit()
         if tx_log.isEnabledFor(logging.DEBUG):
             for receipt in execution.receipts:
                 tx_log.debug("executed tx=%s height=%d code=%s", receipt.tx_id.hex(), height, receipt.code)
@@ -212,12 +214,16 @@ class Node:
         ledger = self._opened.ledger
         now = ledger.epoch_at(ledger.head.height + 1)
         seat, coming = self._seat(now), self._seat(ledger.epochs()[-1])
-        self._transport.admit(neighbours(ledger, self._opened.identity.name, self._opened.config.peer.addresses))
+        self._admit()
         self._transport.identify(self._keys.tls(seat))
         if seat is not None:
             self._keys.take_up(seat)
         if coming is not None and self._keys.signer(coming) is None:
             self._unsealing = asyncio.create_task(asyncio.to_thread(self._keys.look_for, coming))
+
+    def _admit(self) -> None:
+        opened = self._opened
+        self._transport.admit(neighbours(opened.ledger, opened.identity.name, opened.config.peer.addresses))
 
     def removed(self, height: int) -> None:
         _end(self._ended, removed_error(self._opened.identity.name, height))

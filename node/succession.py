@@ -4,7 +4,7 @@ When the last block before a new epoch is stored, the driver ends its replica an
 that moment:
 
 - who has a link to this node, and is shown by which certificate (``neighbours``): the members of this epoch, of the
-  one before, who may still lack its last blocks, and of the next, who follow already;
+  next, who follow already, and for FAREWELL_BLOCKS of the one before, who may still lack its last blocks;
 - what members that are a step ahead say in the next epoch already is kept for it (``Ahead``);
 - a member that was removed stays until the others have its last block (``Leave``).
 """
@@ -17,7 +17,7 @@ from node.consensus.messages import BlockRequest, Message, Proposal, Signed, Sta
 from node.consensus.settings import WINDOW, Memory
 from node.errors import CodecError
 from node.ledger.chain import Ledger
-from node.limits import AHEAD_BYTES_PER_PEER, AHEAD_MESSAGES_PER_PEER, LEAVE_TICKS
+from node.limits import AHEAD_BYTES_PER_PEER, AHEAD_MESSAGES_PER_PEER, FAREWELL_BLOCKS, LEAVE_TICKS
 from node.model.codec import decode
 from node.model.epoch import Epoch
 from node.model.keys import TAG_VOTE
@@ -38,7 +38,10 @@ def neighbours(ledger: Ledger, me: str, addresses: Mapping[str, str]) -> tuple[P
     the chain says counts, if it says anything."""
     certificates: dict[str, str] = {}  # each to its member, those of newer epochs first
     said: dict[str, str] = {}
+    past = ledger.epoch_at(ledger.head.height + 1).number - 1
     for epoch in reversed(near_epochs(ledger)):
+        if epoch.number == past and is_farewell_over(ledger):
+            continue
         for member in epoch.members:
             certificates.setdefault(member.tls_certificate, member.name)
         if epoch.number < epoch_count(ledger.state.get):
@@ -55,6 +58,13 @@ def neighbours(ledger: Ledger, me: str, addresses: Mapping[str, str]) -> tuple[P
             for name in names
         ]
     )
+
+
+def is_farewell_over(ledger: Ledger) -> bool:
+    """Whether the certificates of the epoch before open no link any more: who was removed is to see nothing further,
+    and a key that was rotated is to be worth nothing to whoever has it."""
+    height = ledger.head.height
+    return height + 1 >= ledger.epoch_at(height + 1).first_height + FAREWELL_BLOCKS
 
 
 def epoch_said(message: Message) -> int | None:

@@ -1,0 +1,368 @@
+"""Wrong, expired, revoked and foreign certificates: on links of peers, at gateways, at the port of operators. Nobody
+who shows one comes in, nobody who asks is deceived, and blocks are made all the while.
+
+A thief of a certificate that was revoked, a member whose certificate ran out, a rival with a CA of its own.
+"""
+
+import asyncio
+import datetime
+import http.client
+import json
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import pytest
+from cryptography import x509
+
+from node.config import split_address
+from node.errors import RefusedError
+from node.gateway.client import Client
+from node.gateway.vetting import Vetted, vet
+from node.keyfile import KIND_TLS_KEY, TESTNET, load_key, read_passphrase, seal, unseal
+from node.limits import FAREWELL_BLOCKS
+from node.model.keys import SigningKey
+from node.pki.authority import Authority
+from node.pki.holder import gateway_files, install, request_for_gateway
+from node.pki.profile import Kind, Subject, describe, load_private_key, public_bytes, serial_text
+from node.pki.serving import use_identity
+from node.pki.trust import read_chain, read_trust
+from node.transport.tls import TlsIdentity, make_certificate
+from testnet.authorities import NAMES, TRUST_NAME, open_authority, write_trust
+from testnet.genesis import NetworkNode
+from testnet.membership import hurry, rotate
+from tests.security.closed import OPERATORS, Closed
+
+WITHIN_S = 20.0
+"""A node looks at its files every five seconds."""
+DAY = datetime.timedelta(days=1)
+
+
+def passphrase_of(node: NetworkNode) -> str:
+    return read_passphrase(node.config.path(node.config.passphrase_file)) or ""
+
+
+def put(node: NetworkNode, identity: TlsIdentity) -> None:
+    """As an operator would who copies files by hand."""
+    certificate_file, key_file = gateway_files(node.config)
+    key_file.unlink()
+    point = public_bytes(load_private_key(identity.private_key).public_key())
+    seal(key_file, KIND_TLS_KEY, identity.private_key, passphrase_of(node), public_key=point, limits=TESTNET)
+    certificate_file.write_bytes(identity.certificate)
+
+
+def renew(closed: Closed, node: NetworkNode, *, another_key: bool = False) -> str:
+    """A good certificate, from its own member's CA, installed; its serial."""
+    request = request_for_gateway(
+        node.config, NAMES, passphrase_of(node), another_key=another_key, limits=TESTNET
+    ).read_bytes()
+    now = datetime.datetime.now(datetime.UTC)
+    chain = open_authority(closed.directory, node.name).issue_leaf(request, Kind.GATEWAY, now)
+    return install(node.config, chain, now).serial
+
+
+async def until(what: Callable[[], Awaitable[bool]]) -> None:
+    deadline = time.monotonic() + WITHIN_S
+    while not await what():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.2)
+
+
+async def seen(closed: Closed, node: NetworkNode, trust: bytes | None = None) -> Vetted | str:
+    """What a client makes of a gateway's certificate, or why it refuses it."""
+    try:
+        return await vet(node.gateway, read_trust(trust or closed.trust))
+    except RefusedError as error:
+        assert error.code == "untrusted-node"
+        return error.message
+
+
+async def shows(closed: Closed, node: NetworkNode, serial: str) -> bool:
+    found = await seen(closed, node)
+    return isinstance(found, Vetted) and serial == serial_text(
+        x509.load_pem_x509_certificate(found.certificate).serial_number
+    )
+
+
+async def height(closed: Closed) -> int:
+    async with closed.cluster.network.client() as client:
+        return (await client.node_info()).height
+
+
+def test_gateways_with_wrong_certificates_are_refused_and_blocks_go_on(closed: Closed) -> None:
+    """Expired, foreign, for another address: three of four gateways. A certificate that ends stops no consensus."""
+    _, *nodes = closed.cluster.network.nodes
+    expired, foreign, elsewhere = nodes
+
+    def gateway(node: NetworkNode, *names: str) -> Subject:
+        return Subject(Kind.GATEWAY, node.name, names)
+
+    async def scenario() -> None:
+        put(expired, closed.issued(gateway(expired, *NAMES), ago=31 * DAY, days=30))
+        put(foreign, closed.issued(gateway(expired, *NAMES), closed.foreign))
+        put(elsewhere, closed.issued(gateway(elsewhere, "10.9.9.9")))
+        words = {expired.name: "has expired", foreign.name: "nobody vouches", elsewhere.name: "another address"}
+
+        async def are_refused() -> bool:
+            found = {node.name: await seen(closed, node) for node in nodes}
+            return all(isinstance(said, str) and words[name] in said for name, said in found.items())
+
+        await until(are_refused)
+        for node in nodes:
+            async with closed.cluster.network.client(node.gateway) as client:
+                with pytest.raises(RefusedError, match="untrusted-node"):
+                    await client.node_info()
+        before = await height(closed)
+
+        async def go_on() -> bool:
+            return await height(closed) > before + 1
+
+        await until(go_on)
+        assert "certificate-expired use=gateway" in (expired.directory / "node.log").read_text()
+        doctor = [sys.executable, "-m", "cli.main", "node", "doctor", "--json", "--config", str(expired.config_path)]
+        told = subprocess.run(doctor, capture_output=True, text=True, check=False, timeout=30).stdout
+        assert "certificate-expired" in {finding["code"] for finding in json.loads(told)["findings"]}
+
+        serials = {node.name: renew(closed, node) for node in nodes}
+
+        async def are_good_again() -> bool:
+            return all([await shows(closed, node, serials[node.name]) for node in nodes])
+
+        await until(are_good_again)
+
+    asyncio.run(scenario())
+    assert closed.cluster.agreement().root is not None
+
+
+def test_a_file_that_is_no_certificate_changes_nothing(closed: Closed) -> None:
+    node = closed.cluster.network.nodes[1]
+    certificate_file, _ = gateway_files(node.config)
+    good = certificate_file.read_bytes()
+
+    async def is_told() -> bool:
+        return "gateway-certificate-not-used" in (node.directory / "node.log").read_text()
+
+    async def scenario() -> None:
+        certificate_file.write_bytes(good[:300])
+        await until(is_told)
+        assert isinstance(await seen(closed, node), Vetted)
+        certificate_file.write_bytes(good)
+
+    asyncio.run(scenario())
+
+
+def test_a_revoked_gateway_is_refused_by_who_has_the_list_at_once(closed: Closed) -> None:
+    """Without the list, the short life of certificates is the bound: that is said in docs/identity.md."""
+    node = closed.cluster.network.nodes[2]
+    before = closed.trust
+    stolen = describe(read_chain(gateway_files(node.config)[0].read_bytes())[0]).serial
+    now = datetime.datetime.now(datetime.UTC)
+    open_authority(closed.directory, node.name).revoke(stolen, "key-compromise", now)
+    write_trust(closed.directory)
+
+    async def scenario() -> None:
+        assert await seen(closed, node) == "shows a certificate that is not good any more: it was revoked"
+        assert isinstance(await seen(closed, node, before), Vetted)
+        serial = renew(closed, node, another_key=True)
+
+        async def is_good_again() -> bool:
+            return await shows(closed, node, serial)
+
+        await until(is_good_again)
+
+    asyncio.run(scenario())
+
+
+def test_a_revoked_ca_is_refused_with_all_that_it_signed(closed: Closed) -> None:
+    """The root's list, in a copy of what clients have: the network's own stays as it is."""
+    node = closed.cluster.network.nodes[3]
+    root, member = open_authority(closed.directory, None), open_authority(closed.directory, node.name)
+    kept = {path: path.read_bytes() for path in root.directory.iterdir()}
+    root.revoke(describe(member.chain[0]).serial, "key-compromise", datetime.datetime.now(datetime.UTC))
+    trust = closed.trust + (root.directory / "ca.crl").read_bytes()
+    for path, data in kept.items():
+        path.write_bytes(data)
+    found = asyncio.run(seen(closed, node, trust))
+    assert found == "shows a certificate that is not good any more: the CA that signed it was revoked"
+
+
+# The port of operators.
+
+
+def fetch(closed: Closed, identity: TlsIdentity | None, path: str = "/metrics") -> int | None:
+    """The HTTP status that an operator with ``identity`` gets; None if TLS lets it not in."""
+    context = ssl.create_default_context(cadata=closed.trust.decode())
+    if identity is not None:
+        use_identity(context, identity)
+    host, port = split_address(closed.metrics)
+    connection = http.client.HTTPSConnection(host, port, context=context, timeout=10)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status
+    except OSError:
+        return None
+    finally:
+        connection.close()
+
+
+def operator(member: str) -> Subject:
+    return Subject(Kind.OPERATOR, member, ("alice",))
+
+
+def test_operators_of_the_member_alone_come_in(closed: Closed) -> None:
+    mine, other = closed.cluster.network.nodes[0].name, closed.cluster.network.nodes[1].name
+    alice = closed.issued(operator(mine))
+    assert [fetch(closed, alice, path) for path in ("/metrics", "/healthz", "/readyz")] == [200, 200, 200]
+    self_made = make_certificate(mine)
+    strangers = {
+        "nobody": None,
+        "expired": closed.issued(operator(mine), ago=31 * DAY, days=30),
+        "not yet": closed.issued(operator(mine), ago=-2 * DAY),
+        "foreign": closed.issued(operator(other), closed.foreign),
+        "self-made": TlsIdentity(*self_made),
+        "a gateway": closed.issued(Subject(Kind.GATEWAY, mine, NAMES)),
+    }
+    assert {name: fetch(closed, shown) for name, shown in strangers.items()} == dict.fromkeys(strangers)
+    assert fetch(closed, closed.issued(operator(other))) == 403  # a competitor's operator, with a good certificate
+    with socket.create_connection(split_address(closed.metrics)) as plain:
+        plain.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+        plain.settimeout(10)
+        with suppress(ConnectionResetError):
+            assert b"watt_" not in plain.recv(65536)
+
+
+def test_a_revoked_operator_is_out_without_a_restart(closed: Closed) -> None:
+    node = closed.cluster.network.nodes[0]
+    alice, bob = closed.issued(operator(node.name)), closed.issued(operator(node.name))
+    assert fetch(closed, alice) == 200
+    serial = describe(read_chain(alice.certificate)[0]).serial
+    open_authority(closed.directory, node.name).revoke(serial, "key-compromise", datetime.datetime.now(datetime.UTC))
+    write_trust(closed.directory)
+    (node.directory / OPERATORS).write_bytes((closed.directory / TRUST_NAME).read_bytes())
+
+    async def is_out() -> bool:
+        return await asyncio.to_thread(fetch, closed, alice) == 403
+
+    asyncio.run(until(is_out))
+    assert fetch(closed, bob) == 200
+
+
+# Links of peers.
+
+
+def peer_identity(node: NetworkNode) -> TlsIdentity:
+    secret = unseal(node.config.path(node.config.tls_key_file), KIND_TLS_KEY, passphrase_of(node))
+    return TlsIdentity(secret, node.config.path(node.config.tls_certificate).read_bytes())
+
+
+def is_let_in(node: NetworkNode, identity: TlsIdentity | None) -> bool:
+    """Whether a node's port for peers greets whoever shows ``identity``."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    if identity is not None:
+        use_identity(context, identity)
+    try:
+        with (
+            socket.create_connection(split_address(node.config.peer.listen), timeout=10) as connection,
+            context.wrap_socket(connection) as opened,
+        ):
+            opened.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes.fromhex("000000040000000000"))
+            return bool(opened.recv(1))
+    except OSError:
+        return False
+
+
+def test_links_take_no_certificate_but_those_of_the_chain(closed: Closed) -> None:
+    """Also not one of the consortium's own CA: who a peer is follows from the chain alone."""
+    target, *_, member = closed.cluster.network.nodes
+    own = make_certificate(member.name)
+    strangers = {
+        "nobody": None,
+        "self-made, in a member's name": TlsIdentity(*own),
+        "a member's gateway": closed.issued(Subject(Kind.GATEWAY, member.name, NAMES)),
+        "an operator": closed.issued(operator(member.name)),
+        "a foreign CA's": closed.issued(operator(closed.foreign.facts.subject.member), closed.foreign),
+    }
+    assert not any(is_let_in(target, identity) for identity in strangers.values())
+    assert is_let_in(target, peer_identity(member))
+
+
+def test_keys_of_peers_rotate_and_certificates_of_gateways_renew_without_a_lost_block(closed: Closed) -> None:
+    """And what was in use before the rotation opens no link any more, when the others have had time to leave the epoch:
+    that is how a peer is revoked."""
+    network = closed.cluster.network
+    node, watched = network.nodes[2], network.nodes[3]
+    old = peer_identity(node)
+    assert is_let_in(network.nodes[0], old)
+    heights: list[int] = []
+
+    async def listen(client: Client, first: int) -> None:
+        async for block in client.subscribe(first):
+            heights.append(block.height)
+
+    async def scenario() -> None:
+        async with network.client(watched.gateway) as client:
+            first = (await client.node_info()).height + 1
+            listening = asyncio.create_task(listen(client, first))
+            serials = {each.name: renew(closed, each) for each in network.nodes}
+            effective = await rotate(network, node)
+            await hurry(network, effective + FAREWELL_BLOCKS)
+
+            async def are_renewed() -> bool:
+                return all([await shows(closed, each, serials[each.name]) for each in network.nodes])
+
+            await until(are_renewed)
+
+            async def has_all() -> bool:
+                return bool(heights) and heights[-1] >= effective + FAREWELL_BLOCKS
+
+            await until(has_all)
+            listening.cancel()
+            assert heights == list(range(first, heights[-1] + 1))
+            assert await client.node_info()  # over the connection that is open still, and with a new one
+        async with network.client(watched.gateway) as client:
+            assert await client.node_info()
+
+    asyncio.run(scenario())
+    assert not is_let_in(network.nodes[0], old)
+    assert is_let_in(network.nodes[0], peer_identity(node))
+    assert closed.cluster.agreement().root is not None
+
+
+def test_a_plain_gateway_that_others_can_reach_does_not_start(closed: Closed) -> None:
+    """Refused before anything is opened, on a copy of a node's files."""
+    node = closed.cluster.network.nodes[1]
+    for text, code in (
+        (f'[gateway]\nlisten = "{node.gateway}"', "gateway-not-closed"),
+        ("", "operations-not-closed"),
+    ):
+        config = node.directory / "open.toml"
+        lines = node.config_path.read_text()
+        if text:
+            changed = lines.replace('certificate = "gateway.crt"\nkey_file = "gateway.key.json"\n', "")
+            changed = changed.replace(text, '[gateway]\nlisten = "0.0.0.0:7401"')
+        else:
+            changed = lines + '\n[metrics]\nlisten = "0.0.0.0:9100"\n'
+        config.write_text(changed)
+        command = [sys.executable, "-m", "cli.main", "node", "run", "--config", str(config)]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        assert ended.returncode == 1 and f"watt: {code}: " in ended.stderr, ended.stderr
+        config.unlink()
+
+
+def test_the_authorities_are_closed_to_who_has_no_passphrase(closed: Closed) -> None:
+    """A thief of the disk has sealed keys; of a local network the passphrase lies beside, of none other."""
+    place = open_authority(closed.directory, None).directory
+    with pytest.raises(RefusedError, match="wrong-passphrase"):
+        Authority.open(place, "guess")
+    node = closed.cluster.network.nodes[0]
+    key: SigningKey = load_key(node.config.path(node.config.key_file), passphrase_of(node))
+    for path in [*closed.directory.rglob("*.json"), *closed.directory.rglob("*.crt"), *closed.directory.rglob("*.log")]:
+        data = path.read_bytes()
+        assert b"PRIVATE KEY" not in data and key.seed.hex().encode() not in data and key.seed not in data
