@@ -5,6 +5,7 @@ grown; the node's memory stays where it was, and others' orders go on.
 """
 
 import asyncio
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -52,7 +53,7 @@ MESSAGES: dict[str, tuple[str, bytes]] = {
 
 async def call(address: str, method: str, message: bytes) -> grpc.StatusCode:
     async with grpc.aio.insecure_channel(address) as channel:
-        raw = channel.unary_unary(f"/watt.gateway.v1.Gateway/{method}")
+        raw: Any = channel.unary_unary(f"/watt.gateway.v1.Gateway/{method}")
         try:
             await raw(message, timeout=10)
         except grpc.aio.AioRpcError as error:
@@ -90,7 +91,7 @@ def test_a_compressed_message_is_not_unpacked_beyond_its_bound(network: Cluster)
         async with grpc.aio.insecure_channel(
             node.gateway, options=options, compression=grpc.Compression.Gzip
         ) as channel:
-            raw = channel.unary_unary("/watt.gateway.v1.Gateway/SubmitMany")
+            raw: Any = channel.unary_unary("/watt.gateway.v1.Gateway/SubmitMany")
             try:
                 await raw(BOMB, timeout=20)
             except grpc.aio.AioRpcError as error:
