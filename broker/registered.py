@@ -7,6 +7,7 @@ from typing import Any
 from broker.site import Battery, Panels, Site, Vehicle
 from broker.site_file import SiteFile
 from chaincode.market_products import Settings
+from cli.answers import HIDDEN
 from node.errors import ConfigError, RefusedError
 from node.gateway.client import Client
 
@@ -41,6 +42,9 @@ async def find_site(client: Client, file: SiteFile, key: bytes, settings: Settin
         network = await client.query("identity", "network", {"network": file.network})
         names = await client.query("identity", "devices", {"network": file.network})
     except RefusedError as error:
+        if error.code in HIDDEN:
+            text = f"{file.key_file}: its key is nobody's of a network {file.network!r}, if there is one"
+            raise ConfigError("wrong-key", text) from error
         if error.code != "unknown-network":
             raise
         raise ConfigError("unknown-network", f"the ledger knows no network {file.network!r}") from error

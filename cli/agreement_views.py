@@ -9,8 +9,8 @@ import networkx as nx
 
 from chaincode.agreement_book import SALE, SHARE
 from cli.agreement_graph import dot, findings, graph_of, helpers_of, taken_by
-from cli.agreements import AGREEMENT
-from cli.answers import all_records, as_rows
+from cli.agreements import AGREEMENT, of_network
+from cli.answers import HIDDEN, all_records, as_rows
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes, tokens
 from cli.session import ask, node_option
 from node.errors import RefusedError
@@ -88,16 +88,15 @@ async def _read(
     """All agreements, all networks, those asked for (empty: all), what the pools of automatic helpers among them have
     now (if asked for), a token's decimals.
     """
-    rows = await all_records(client.query, "agreements", "agreements", {}, AGREEMENT)
-    networks = await _listed(client, "identity", {})
-    for name in names:
-        if name not in networks:
-            raise RefusedError("unknown-network", f"there is no network {name[:48]!r}")
     about = names
     if company is not None:
         about = tuple(dict.fromkeys((*names, *await _listed(client, "overview", {"member": company}))))
         if not about:
             raise RefusedError("unknown-network", f"{company[:48]!r} has no networks")
+    rows, networks = await _seen(client, about)
+    for name in names:
+        if name not in networks:
+            raise RefusedError("unknown-network", f"there is no network {name[:48]!r}")
     held: dict[str, int] = {}
     for row in rows:
         wanted = not about or row["giver"] in about
@@ -105,6 +104,19 @@ async def _read(
             account = {"account": f"pool:{row['giver']}:{row['period']}"}
             held[row["giver"]] = cast("int", await client.query("accounts", "account", account))
     return rows, sorted(networks), about, held, (await client.node_info()).token_decimals
+
+
+async def _seen(client: Client, about: tuple[str, ...]) -> tuple[list[dict[str, Any]], list[str]]:
+    """Agreements and networks: all that there are, or for a key that may not see them those of ``about`` alone."""
+    try:
+        rows = await all_records(client.query, "agreements", "agreements", {}, AGREEMENT)
+        return rows, await _listed(client, "identity", {})
+    except RefusedError as error:
+        if error.code not in HIDDEN or not about:
+            raise
+    found = {row["number"]: row for name in about for row in await of_network(client.query, name)}
+    others = (row[side] for row in found.values() for side in ("giver", "taker"))
+    return [found[number] for number in sorted(found)], list(dict.fromkeys((*about, *others)))
 
 
 async def _listed(client: Client, contract: str, args: dict[str, Any]) -> list[str]:

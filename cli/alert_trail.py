@@ -5,12 +5,12 @@ from typing import Any, Final, NamedTuple
 from chaincode.budget_alerts import AHEAD, BORROWED, BORROWED_OFTEN, SHARE
 from chaincode.contract import ContractError
 from cli.alert_words import charge_of, why_words
-from cli.answers import ORDER, Reader, record
+from cli.answers import HIDDEN, ORDER, Reader, record
 from cli.answers import SHARE as SHARE_FIELDS
 from cli.statement_facts import Slot, gather_slots
 from node.errors import RefusedError
 
-_GONE: Final = ("unknown-order", "unknown-slot", "no-product", "pruned")
+_GONE: Final = HIDDEN.union(("unknown-order", "unknown-slot", "no-product", "pruned"))
 MOST_SHARES: Final = 500
 
 

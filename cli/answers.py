@@ -14,6 +14,9 @@ from node.model.codec import Value
 Reader: TypeAlias = Callable[[str, str, Mapping[str, Any]], Awaitable[Value]]
 """(contract, method, arguments) -> the query's answer: a client's ``query``, or the same on a database."""
 
+HIDDEN = frozenset({"not-allowed", "sign-first"})
+"""What whoever may not read something is told, whether it exists or not."""
+
 ORDER = (
     "id", "device", "network", "slot", "bus", "side", "energy_wh", "price", "until", "renewable", "placed", "age",
     "state", "filled_wh", "money",

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import click
 
 from chaincode.settlement_metering import MAX_COLLECTED_ROWS, MAX_DAY_ROWS, ROW_CODES
-from cli.answers import as_rows
+from cli.answers import HIDDEN, as_rows
 from cli.meter_file import Collected, Row, read_signed, read_table, runs, sign_row
 from cli.meter_readings import readings
 from cli.output import EXIT_REFUSED, count, json_option, print_json, print_table, refusals_to_exit_codes
@@ -23,6 +23,7 @@ from node.model.keys import Signer
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _SLOT_SECONDS: Final = 1_800
+_UNSEEN: Final = b""
 
 
 class Refused(NamedTuple):
@@ -184,7 +185,8 @@ async def _collect(client: Client, key: Signer, rows: Sequence[Collected]) -> tu
             keys[row.device] = await _meter_key(client, row.device)
         meter_key = keys[row.device]
         code = "unknown-device" if meter_key is None else "bad-signature"
-        if meter_key is not None and row.chain == chain.hex() and row.is_signed_by(meter_key):
+        is_good = meter_key == _UNSEEN or (meter_key is not None and row.is_signed_by(meter_key))
+        if is_good and row.chain == chain.hex():
             good.append(Collected(row, place))
         else:
             refused.append(Refused(place, row.device, row.slot, code))
@@ -198,10 +200,12 @@ async def _collect(client: Client, key: Signer, rows: Sequence[Collected]) -> tu
 
 
 async def _meter_key(client: Client, device: str) -> bytes | None:
-    """None if there is no such device."""
+    """None if there is no such device; _UNSEEN if the collector may not know, so that the ledger alone checks."""
     try:
         found = await client.query("identity", "device", {"device": device})
     except RefusedError as error:
+        if error.code in HIDDEN:
+            return _UNSEEN
         if error.code != "unknown-device":
             raise
         return None

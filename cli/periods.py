@@ -4,7 +4,7 @@ from typing import cast
 
 import click
 
-from cli.answers import Reader, as_rows
+from cli.answers import HIDDEN, Reader, as_rows
 from cli.asking import Source
 from cli.units import MAX_PERIOD, Count
 from cli.verify import slot_seconds_of
@@ -51,14 +51,20 @@ async def period_asked(client: Client, source: Source, period: int | None, name:
 
 
 async def network_of(read: Reader, name: str) -> str:
-    """The network ``name``, or the one of the device ``name``. Raises RefusedError("unknown-network")."""
+    """The network ``name``, or the one of the device ``name``.
+
+    Raises RefusedError: "unknown-network"; "not-allowed" or "sign-first" to whom that is not told.
+    """
+    hidden: RefusedError | None = None
     for kind, index in (("network", 0), ("device", 1)):
         try:
             return cast("str", as_rows(await read("identity", kind, {kind: name}))[index])
         except RefusedError as error:
-            if error.code not in ("unknown-network", "unknown-device"):
+            if error.code in HIDDEN:
+                hidden = error
+            elif error.code not in ("unknown-network", "unknown-device"):
                 raise
-    raise RefusedError("unknown-network", f"there is no network {name}, and no device of this name")
+    raise hidden or RefusedError("unknown-network", f"there is no network {name}, and no device of this name")
 
 
 async def _period_at(read: Reader, name: str | None, time: int, slot_seconds: int) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple, cast
 
 from chaincode.budget_policy import SELL, Donor, Policy, Row
-from cli.answers import Reader, as_rows
+from cli.answers import HIDDEN, Reader, as_rows
 from cli.policy_file import DEVICE_KEYS, NETWORK_KEYS, PolicyFile, Problem, meant, shown_term
 from node.errors import RefusedError
 
@@ -42,10 +42,13 @@ async def problems_on_chain(read: Reader, files: Sequence[PolicyFile]) -> list[P
         try:
             own = as_rows(await read("identity", "devices", {"network": file.network}))
         except RefusedError as error:
-            if error.code != "unknown-network":
+            if error.code in HIDDEN:
+                text = f"there is no network {file.network}, or this key may not read it"
+            elif error.code == "unknown-network":
+                known = cast("Iterable[str]", as_rows(await read("identity", "networks", {})))
+                text = f"there is no network {file.network}{meant(file.network, known)}"
+            else:
                 raise
-            known = cast("Iterable[str]", as_rows(await read("identity", "networks", {})))
-            text = f"there is no network {file.network}{meant(file.network, known)}"
             problems.append(file.problem(("network",), error.code, text))
         else:
             problems += await _of_devices(read, file, cast("Sequence[str]", own))
@@ -98,9 +101,9 @@ async def _of_devices(read: Reader, file: PolicyFile, own: Sequence[str]) -> lis
             network = cast("str", as_rows(await read("identity", "device", {"device": device}))[1])
             code, text = "other-network", f"{device} is a device of {network}, not of {file.network}"
         except RefusedError as error:
-            if error.code != "unknown-device":
+            if error.code != "unknown-device" and error.code not in HIDDEN:
                 raise
-            code, text = error.code, f"there is no device {device}"
+            code, text = "unknown-device", f"{file.network} has no device {device}"
         problems.append(file.problem(("devices", device), code, text + meant(device, own)))
     return problems
 
@@ -113,9 +116,9 @@ async def _of_agreement(read: Reader, file: PolicyFile) -> list[Problem]:
     try:
         row = cast("tuple[Any, ...]", as_rows(await read("agreements", "agreement", {"agreement": number})))
     except RefusedError as error:
-        if error.code != "unknown-agreement":
+        if error.code != "unknown-agreement" and error.code not in HIDDEN:
             raise
-        return [file.problem(("agreement",), error.code, f"there is no agreement {number}")]
+        return [file.problem(("agreement",), "unknown-agreement", f"{file.network} has no agreement {number}")]
     if row[_KIND] != SALE:
         return [file.problem(("agreement",), "wrong-kind", f"agreement {number} is about a {row[_KIND]}")]
     if not row[_AUTOMATIC]:

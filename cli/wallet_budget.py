@@ -4,7 +4,7 @@ from typing import Any, cast
 
 import click
 
-from cli.answers import BUDGET, NETWORK_BUDGET, as_rows, record
+from cli.answers import BUDGET, HIDDEN, NETWORK_BUDGET, as_rows, record
 from cli.asking import believed
 from cli.company import is_member, show_company
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes, tokens
@@ -44,11 +44,12 @@ def balance(name: str, period: int | None, nodes: tuple[str, ...], trust: Trust,
         devices: tuple[str, ...] = (name,)
         try:
             devices = cast("tuple[str, ...]", as_rows(await query("identity", "devices", {"network": name})))
+        except RefusedError as error:
+            if error.code != "unknown-network" and error.code not in HIDDEN:
+                raise
+        else:
             args: dict[str, Any] = {"network": name, "period": number}
             network = record(await query("budget", "network_budget", args), NETWORK_BUDGET)
-        except RefusedError as error:
-            if error.code != "unknown-network":
-                raise
         books = {}
         for device in devices:
             args = {"device": device, "period": number}
@@ -59,7 +60,8 @@ def balance(name: str, period: int | None, nodes: tuple[str, ...], trust: Trust,
     try:
         network, books, number, decimals, proven = ask(nodes, read)
     except RefusedError as error:
-        if error.code not in ("unknown-device", "unknown-network") or not is_member(nodes, name):
+        is_unseen = error.code in HIDDEN or error.code in ("unknown-device", "unknown-network")
+        if not is_unseen or not is_member(nodes, name):
             raise
         return show_company(name, period, nodes, trust, as_json)
     if as_json:
