@@ -188,9 +188,30 @@ def with_tolls(
 
 def set_tolls(ctx: Context, rate: int | None, steps: tuple[tuple[str, str, int], ...]) -> None:
     """A version with tolls that were voted. Raises ContractError as ``with_tolls``."""
-    number = current_version(ctx) + 1
-    _publish(ctx, number, *with_tolls(ctx, rate, steps))
-    ctx.put(_VOTED, number)
+    ctx.put(_VOTED, publish_as(ctx, *with_tolls(ctx, rate, steps)))
+
+
+def publish_as(ctx: Context, root: str, rate: int, lines: tuple[LineSettings, ...]) -> int:
+    """A version whoever it is by, whatever it costs; what was voted stays voted. Returns its number.
+
+    Raises ContractError: not-configured, missing-bus, and as ``check``.
+    """
+    number = _next_version(ctx, root, lines)
+    if ctx.get(_VOTED) is None:
+        ctx.put(_VOTED, number - 1)
+    _publish(ctx, number, root, rate, lines)
+    return number
+
+
+def _next_version(ctx: Context, root: str, lines: tuple[LineSettings, ...]) -> int:
+    """The number of a version with these lines, which keeps every bus. Raises ContractError("missing-bus")."""
+    before = current_version(ctx)
+    old_root, _, old_lines = _version(ctx, before)
+    named = dict.fromkeys((root, *(line[1] for line in lines)))
+    missing = [bus for bus in (old_root, *(line[1] for line in old_lines)) if bus not in named]
+    if missing:
+        raise ContractError("missing-bus", f"a new version keeps every bus; {missing[0]} is gone")
+    return before + 1
 
 
 class Grid(Contract):
@@ -243,19 +264,14 @@ class Grid(Contract):
         """
         roles.require_right(ctx, "publish-grid")
         lines = _drafted(ctx, drafted) + lines
-        before = current_version(ctx)
-        old_root, _, old_lines = _version(ctx, before)
-        named = dict.fromkeys((root, *(line[1] for line in lines)))
-        missing = [bus for bus in (old_root, *(line[1] for line in old_lines)) if bus not in named]
-        if missing:
-            raise ContractError("missing-bus", f"a new version keeps every bus; {missing[0]} is gone")
+        number = _next_version(ctx, root, lines)
         if drafted:
             _forget_draft(ctx)
         check(root, rate, lines)
         if epoch_count(ctx.get):
-            _require_voted(ctx, before, rate, lines)
-        _publish(ctx, before + 1, root, rate, lines)
-        return before + 1
+            _require_voted(ctx, number - 1, rate, lines)
+        _publish(ctx, number, root, rate, lines)
+        return number
 
     @transaction
     def set_feeder_meter(self, ctx: Context, *, key: bytes) -> Value:

@@ -21,9 +21,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple, TypeAlias, cast
 
-from chaincode import market_rules, roles
+from chaincode import market_rules
 from chaincode.contract import Context, ContractError
-from chaincode.grid import Grid, LineSettings
+from chaincode.grid import Grid, LineSettings, publish_as
 from chaincode.market_products import OPEN, find, next_to_open, oldest_unfinished, settings_of
 from chaincode.registry import Registry
 from node.audit_ahead import bad
@@ -221,12 +221,7 @@ class WhatIf:
                 market_rules.schedule(ctx, pending.first_height, pending.proposal, later)
         if regrid is not None:
             _, *newest = cast("tuple[int, str, int, tuple[LineSettings, ...]]", Grid().tree(ctx))
-            root, rate, lines = regrid(cast("GridLines", tuple(newest)))
-            operator = roles.single_key(ctx, roles.GRID_OPERATOR)
-            if operator is None:
-                raise ContractError("not-configured", "nobody is the grid operator")
-            ctx.sender = operator
-            Grid().publish(ctx, root=root, lines=lines, rate=rate)
+            publish_as(ctx, *regrid(cast("GridLines", tuple(newest))))
 
     def _context(self, run: Run, overlay: Overlay) -> Context:
         head = run.ledger.head

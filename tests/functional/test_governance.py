@@ -63,13 +63,15 @@ def test_a_proposal_is_read_approved_and_withdrawn(admins: Admins, entry: str) -
     assert shown.exit_code == 1 and digest in shown.stderr and row["public_key"] in shown.stderr
     assert admins.run("approve", number, "--digest", "ab" * 32, by=1).exit_code == 1
     assert admins.json("approve", number, "--digest", digest, by=1)["missing"] == 1
+    in_full = admins.run("proposals", f"members/{number}").stdout
+    assert "approved by: node-0, node-1" in in_full and "1 approval missing until height" in in_full
     listed = admins.run("proposals").stdout
-    assert "approved by: node-0, node-1" in listed and "1 approval missing until height" in listed
+    assert f"members/{number}" in listed and "add eve" in listed and "1 of node-2, node-3" in listed
 
     assert admins.run("withdraw", number, by=1).stdout.startswith("withdrawn in block")
     assert admins.json("proposals")[0]["approved_by"] == ["node-0"]
     admins.json("withdraw", number, by=0)
-    assert admins.run("proposals").stdout == "no open proposals\n"
+    assert admins.run("proposals").stdout == "no open proposals, and nothing is scheduled\n"
     refused = admins.run("approve", number, "--yes", by=1)
     assert refused.exit_code == 1 and "unknown-proposal" in refused.stderr
 

@@ -41,16 +41,20 @@ def operator(own_network: Cluster) -> Operator:
 
 
 def test_a_grid_is_published_shown_and_published_again(operator: Operator, tmp_path: Path) -> None:
-    """What was open before keeps the version that it opened with."""
+    """What was open before keeps the version that it opened with. To raise tolls takes a vote."""
     path = tmp_path / "street.csv"
     shown = operator.run("show", "--csv")
     assert shown.exit_code == 0
-    path.write_text(shown.stdout.replace("rate,0", "rate,0.0002") + "transformer,bus-4,70,0.01,9000,\n")
+    path.write_text(shown.stdout.replace("rate,0", "rate,0.0002") + "transformer,bus-4,70,0.005,9000,\n")
+    assert (
+        "toll-too-high: a line's toll would be 0.015 tokens per kWh, 0.005" in operator.run("publish", str(path)).stderr
+    )
+    path.write_text(shown.stdout + "transformer,bus-4,70,0.005,9000,\n")
     assert operator.run("publish", str(path), by="home-1").stderr.startswith("watt: not-allowed: ")
     assert operator.json("publish", str(path))["version"] == 2
     assert operator.run("show", "--csv").stdout == path.read_text()
     buses = {row["bus"]: row for row in operator.json("show")["buses"]}
-    assert (buses["bus-1"]["toll"], buses["bus-4"]["toll"]) == (200 * 50 + 5_000, 200 * 70 + 10_000)
+    assert (buses["bus-1"]["toll"], buses["bus-4"]["toll"]) == (5_000, 5_000)
     assert [row["bus"] for row in operator.json("show", "--version", "1")["buses"]][-1] == "bus-3"
     assert asyncio.run(_grid_of_products(operator.gateway)) == {1}
 
@@ -64,7 +68,7 @@ def test_the_largest_grid_takes_more_than_one_transaction(operator: Operator, tm
     present = operator.run("show", "--csv").stdout
     path = tmp_path / "town.csv"
     names = [f"a-bus-of-a-long-name-for-a-short-line/{number}" for number in range(MAX_LINES - present.count("\n") + 3)]
-    path.write_text(present + "".join(f"bus-1,{name},999999,0.123456,999999999,999999999\n" for name in names))
+    path.write_text(present + "".join(f"bus-1,{name},999999,0.004321,999999999,999999999\n" for name in names))
     before = operator.json("show")["version"]
     assert operator.json("publish", str(path))["version"] == before + 1
     assert operator.run("show", "--csv").stdout == path.read_text()
