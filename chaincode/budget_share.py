@@ -32,6 +32,7 @@ from chaincode import (
     budget_policy,
     budget_state,
     identity,
+    roles,
     slots,
 )
 from chaincode.accounts import DeviceBook
@@ -309,7 +310,8 @@ def _is_news(ctx: Context, network: str, period: int, share: Share) -> bool:
     if giver == POOL:
         return False
     other = giver.removeprefix(OTHER) if giver.startswith(OTHER) else identity.device_of(ctx, giver).network
-    return identity.network_of(ctx, other).owner_key != identity.network_of(ctx, network).owner_key
+    owner = identity.network_of(ctx, network).owner_key
+    return owner == roles.NO_KEY or identity.network_of(ctx, other).owner_key != owner
 
 
 def _move(ctx: Context, network: str, period: int, giver: Spare, need: Need, amount: int, why: str) -> int:

@@ -19,6 +19,7 @@ COMMANDS: Final[Commands] = {
     "grid": ("cli.grid:commands", "Buses, lines, tolls and limits."),
     "issue": ("cli.admin_budgets:issue", "Issue tokens to a network or company for a billing period."),
     "member": ("cli.admin_members:member", "Organisations of the consortium."),
+    "lost-key": ("cli.key_changes:lost_key", "Another key, by vote, for a member with power over others, or an admin."),
     "network": ("cli.admin_members:network", "Homes, shops, fleets: what belongs to a member and has an owner."),
     "period": ("cli.period:period", "Billing periods: planning other ones, and how far one is."),
     "policy": ("cli.policy:policy", "A network's policy: a file that is checked and tried before it is signed."),

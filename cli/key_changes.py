@@ -1,4 +1,5 @@
-"""`watt wallet rotate-key | passphrase`: another key for what has one, and another passphrase for a key file."""
+"""`watt wallet rotate-key | passphrase`, `watt admin lost-key`: another key for what has one, or had, and another
+passphrase for a key file."""
 
 import sys
 from pathlib import Path
@@ -7,9 +8,12 @@ from typing import Any
 import click
 
 from chaincode.roles import ADMIN
+from cli import ballots
+from cli.ballots import at_option
 from cli.enrol import KINDS, SUBJECT
 from cli.output import json_option, print_json, refusals_to_exit_codes
 from cli.session import done, open_key, read_passphrase_or_ask, signing_options, transact
+from cli.units import PUBLIC_KEY
 from node.enrolment import possession
 from node.errors import RefusedError
 from node.gateway.client import Client
@@ -58,6 +62,41 @@ def rotate_key(
         return {**subject, "key": new.public_key, "proof": proof}
 
     done(transact(nodes, key_file, passphrase_file, "keys", f"rotate_{kind}_key", args), as_json)
+
+
+@click.command("lost-key")
+@click.argument("name", default="")
+@click.option("--admin", "old", type=PUBLIC_KEY, help="Instead of NAME: the public key of an admin of the genesis.")
+@click.option("--public-key", type=PUBLIC_KEY, required=True, help="The public key that takes its place.")
+@at_option
+@signing_options
+@json_option
+@refusals_to_exit_codes
+def lost_key(
+    name: str,
+    old: bytes | None,
+    public_key: bytes,
+    height: tuple[int, bool],
+    nodes: tuple[str, ...],
+    key_file: Path,
+    passphrase_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Propose another key for the member NAME, or an admin of the genesis, that has lost its own.
+
+    It counts as your approval; `watt admin proposals` shows it. An admin of a validator signs. For the utility, the
+    grid operator, auditors and admins, whose keys no single admin may change.
+
+    Example: watt admin lost-key utility --public-key 3b1f... --key admin.key
+    """
+    if bool(name) == (old is not None):
+        raise click.UsageError("say NAME, or --admin with the key that is lost")
+
+    async def args(_: Client) -> dict[str, Any]:
+        return {"name": name, "key": public_key} if old is None else {"old": old, "key": public_key}
+
+    method = "propose_member_key" if old is None else "propose_admin_key"
+    ballots.propose("motions", height, args, (nodes, key_file, passphrase_file), as_json, method)
 
 
 @click.command()

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import click
 
-from chaincode.motions import AUDITOR, CANCEL, NO_AUDITOR, TOLLS, UPGRADE, digest_of
+from chaincode.motions import ADMIN_KEY, AUDITOR, CANCEL, MEMBER_KEY, NO_AUDITOR, TOLLS, UPGRADE, digest_of
 from cli import ballots
 from cli.answers import as_rows, records
 from cli.ballots import at_option, checked
@@ -189,8 +189,10 @@ def lines_of(row: dict[str, Any], decimals: int) -> list[str]:
     match row["kind"], row["subject"]:
         case (kind, (str(name), bytes(digest))) if kind in (UPGRADE, CANCEL):
             return [f"{kind} {name}", f"  bundle: {digest.hex()}"]
-        case (kind, (str(name), bytes(key))) if kind == AUDITOR:
+        case (kind, (str(name), bytes(key))) if kind in (AUDITOR, MEMBER_KEY):
             return [f"{kind} {name}", f"  public key: {key.hex()}"]
+        case (kind, (bytes(old), bytes(key))) if kind == ADMIN_KEY:
+            return [f"{kind} {old.hex()[:16]}", f"  in the place of: {old.hex()}", f"  public key: {key.hex()}"]
         case (kind, (str(name),)) if kind == NO_AUDITOR:
             return [f"{kind} {name}"]
         case (kind, (int() | None as rate, tuple() | list() as steps)) if kind == TOLLS:

@@ -81,6 +81,7 @@ _SENTENCES: Final = {
     "unmetered": "too many readings of the device are missing: it may sell again when its meter has reported them",
     "period-mismatch": "the two periods have no slot in common: see `watt admin company show`",
     "slot-over": "the slot is over, under way while the device hangs somewhere in it, or more than 1,000 slots ahead",
+    "unknown-admin": "no admin of the genesis has this key",
     "unknown-alert": "the network has no alert with this number",
     "unknown-grant": "nothing is granted to this key: see `watt wallet access list`",
     "unknown-bus": "the grid has no such bus",
@@ -105,6 +106,8 @@ _OF_CALLS: Final = {
     ("budget.allocate_by_history", "bad-amount"): "an amount is above 0, and each device is named once",
     ("market.place", "bad-reference"): "an order's reference is at most 32 bytes",
     ("keys.enrol", "bad-signature"): "the new key has not signed for this device and this code",
+    ("keys.rotate_admin_key", "duplicate-key"): "another admin of the genesis has this key",
+    ("motions.propose_admin_key", "duplicate-key"): "another admin of the genesis has this key",
     ("requests.ask", "bad-account"): "a device asks another one, not itself",
 }
 """What a code means of one call."""
