@@ -1,5 +1,6 @@
 """`watt node`: make, run, look at and check a member's node."""
 
+import asyncio
 import logging
 import os
 import sys
@@ -17,15 +18,17 @@ from cli.new_keys import new_keys
 from cli.node_verify import verify
 from cli.operating import log_level, systemd
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
-from cli.session import ask, node_option
+from cli.session import ask, node_option, trusted_roots
 from cli.upgrades import node_upgrade
 from node.config import load_config
 from node.errors import ConfigError
-from node.gateway.client import NodeInfo
+from node.gateway.client import Client, NodeInfo
+from node.gateway.vetting import vet
 from node.keyfile import read_passphrase
 from node.logs import start_log
 from node.main import run as run_node
 from node.opening import Opened, open_node
+from node.pki.trust import read_trust
 from node.setup import CONFIG_NAME, NodeFiles, init_node
 
 _PATH = click.Path(path_type=Path)
@@ -104,13 +107,19 @@ def run(config_path: Path, passphrase_file: Path | None) -> None:
 @json_option
 @refusals_to_exit_codes
 def status(nodes: tuple[str, ...], as_json: bool) -> None:
-    """Where a running node stands.
+    """Where a running node stands; behind TLS, also when its certificate ends.
 
     Example: watt node status --node 127.0.0.1:7401
     """
 
-    info = ask(nodes, lambda client: client.node_info())
+    async def asked(client: Client) -> tuple[NodeInfo, str]:
+        return await client.node_info(), client.address
+
+    info, address = ask(nodes, asked)
     values = {name: getattr(info, name) for name in NodeInfo.__dataclass_fields__}
+    if (roots := trusted_roots()) is not None:
+        shown = asyncio.run(vet(address, read_trust(roots)))
+        values["certificate_ends"] = shown.ends.isoformat(timespec="seconds")
     if as_json:
         print_json(values)
     else:

@@ -323,11 +323,18 @@ class Client:
                 elif error.code not in _SILENT:
                     self._current = index
                     raise error from failure
-                failures.append(f"{target.address} {_SILENT.get(error.code, error.message)}")
+                failures.append(f"{target.address} {_words(error)}")
             else:
                 self._current = index
                 return reply
         raise absent or RefusedError(UNTRUSTED if foreign else UNREACHABLE, "; ".join(failures))
+
+
+def _words(error: RefusedError) -> str:
+    """What people read of a node that could not be asked."""
+    if error.code == UNREACHABLE and "failed to connect" in error.message and "Socket closed" in error.message:
+        return "closes every connection: if it is behind TLS, --ca names the file of who vouches for it"
+    return _SILENT.get(error.code, error.message)
 
 
 def addresses_in(texts: Iterable[str]) -> list[str]:
