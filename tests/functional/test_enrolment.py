@@ -17,7 +17,7 @@ from cli.main import main
 from node.enrolment import read_code
 from node.errors import RefusedError
 from node.gateway.client import Client
-from node.keyfile import PASSPHRASE_VARIABLE, load_key
+from node.keyfile import PASSPHRASE_VARIABLE, TESTNET, load_key, save_key
 from node.model.keys import Signer, generate_key
 from node.setup import KEY_NAME
 from node.signer import save_external
@@ -128,7 +128,8 @@ def test_a_new_device_comes_with_a_code(street: Street, tmp_path: Path) -> None:
     bad = street.run("wallet", "enrol", "--out", str(out), stdin=wrong)
     assert bad.exit_code == 1 and bad.stderr.startswith("watt: bad-code: ") and wrong not in bad.output
     street.done("wallet", "enrol", "--out", str(out), stdin=f" {code[:40].lower()}\n{code[40:]}\n")
-    uses = street.ask(street.key(out), "identity", "whoami", key=street.key(out).public_key)
+    made = street.key(out)
+    uses = street.ask(made, "identity", "whoami", key=made.public_key)
     assert uses == (("device", name),)
     seed = read_code(code).seed.hex()
     for path in street.cluster.network.directory.rglob("*"):
@@ -139,11 +140,12 @@ def test_a_new_device_comes_with_a_code(street: Street, tmp_path: Path) -> None:
 def test_a_key_that_another_program_holds_takes_over(street: Street, tmp_path: Path) -> None:
     """The load rotates its own key to one that a signer signs with, and back; what has the key already is told so."""
     sealed, external = tmp_path / "sealed.json", tmp_path / "external.json"
-    made = street.done("wallet", "new", "--out", str(sealed))
+    key = generate_key()
+    save_key(sealed, key, street.passphrase, TESTNET)
     (tmp_path / "passphrase").write_text(street.passphrase)
     command = [*signer_command(), "--key", str(sealed), "--passphrase-file", str(tmp_path / "passphrase")]
     named = street.run("keys", "external", "--out", str(external), "--", *command)
-    assert named.stdout.strip() == made["public_key"], named.output
+    assert named.stdout.strip() == key.public_key.hex(), named.output
     street.done("wallet", "rotate-key", "home-3/load", "--new-key", str(external), key="home-3.load")
     before = street.key(street.keys / "home-3.load.json")
     assert street.order("home-3/load", before)[1] in {"unknown-sender", "wrong-key"}
