@@ -21,6 +21,7 @@ COMMANDS: Final[Commands] = {
     "statement": ("bench.statement:statement", "What a home's bill of a month takes, plainly and proven."),
     "verify": ("bench.verify:verify", "Blocks and transactions verified a second, against signatures alone."),
     "community": ("bench.community:community", "Homes on a real kind of grid trade and are settled for days."),
+    "tls": ("bench.tls:tls", "What closed links and gateways cost, on against off."),
     "plan": ("bench.plan:plan", "Milliseconds of a broker's plan, of its curve and of control within the slot."),
 }
 

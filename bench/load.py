@@ -27,7 +27,8 @@ FULL_PAUSE_S = 0.05
 
 class Spec(msgspec.Struct, frozen=True):
     """What one load process does. ``devices``: (id, key seed in hex, side). ``per_second``: 0 for as fast as
-    ``in_flight`` allows, else an open loop at that rate. Orders lie in slots ``first_slot`` to ``last_slot``."""
+    ``in_flight`` allows, else an open loop at that rate. Orders lie in slots ``first_slot`` to ``last_slot``.
+    ``roots``: those who vouch for the gateways (PEM), empty if these are plain."""
 
     gateways: tuple[str, ...]
     chain: str
@@ -43,6 +44,7 @@ class Spec(msgspec.Struct, frozen=True):
     warm_up_s: float
     seconds: float
     seed: int
+    roots: str = ""
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -82,6 +84,7 @@ class Load:
 
     def __init__(self, spec: Spec, orders: Sequence[Transaction]) -> None:
         self.spec = spec
+        self._roots = spec.roots.encode() or None
         self.orders = iter(orders)
         self.sent_at: dict[bytes, float] = {}
         self.room = asyncio.Semaphore(spec.in_flight)
@@ -108,7 +111,7 @@ class Load:
         return Result(self.committed, self.failed, self.refused, self.latencies_ms, window_s, cpu_s)
 
     async def _send(self, turn: int, gateway: str) -> None:
-        async with Client(gateway) as client:
+        async with Client(gateway, roots=self._roots) as client:
             if self.spec.per_second:  # an even stream over all gateways, not a burst to all of them at once
                 await asyncio.sleep(turn / self.spec.per_second)
             in_order: asyncio.Queue[list[Transaction]] = asyncio.Queue(64)
@@ -146,7 +149,7 @@ class Load:
                 await asyncio.sleep(pause_s)
 
     async def _follow(self) -> None:
-        async with Client(self.spec.gateways) as client:
+        async with Client(self.spec.gateways, roots=self._roots) as client:
             async for block in client.subscribe():
                 now = time.monotonic()
                 for tx_id, code in block.results:

@@ -43,8 +43,8 @@ def traders() -> list[Trader]:
     ]
 
 
-def build(directory: Path, nodes: int) -> Network:
-    """The network on disk, on free ports, its block time the clock's."""
+def build(directory: Path, nodes: int, *, tls: bool = False) -> Network:
+    """The network on disk, on free ports, its block time the clock's. ``tls``: its gateways are closed."""
     utility = _key("utility", 0, 0).public_key.hex()
     devices = []
     for t in traders():
@@ -67,7 +67,7 @@ def build(directory: Path, nodes: int) -> Network:
         "market": {"tariffs": [[0, RETAIL, FEED_IN]]},
         "budget": {"period_slots": PERIOD_SLOTS},
     }
-    return build_network(directory, contracts, nodes=nodes, base_port=None, name="bench")
+    return build_network(directory, contracts, nodes=nodes, base_port=None, name="bench", tls=tls)
 
 
 async def fund(network: Network) -> None:

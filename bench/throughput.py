@@ -78,13 +78,22 @@ def show(title: str, figures: dict[str, Any], as_json: bool) -> None:
         print_table(title, ("figure", ">value"), figures.items())
 
 
-def measure(nodes: int, seconds: float, *, clients: int, per_second: int, dead: int = 0) -> dict[str, Any]:
+def measure(
+    nodes: int,
+    seconds: float,
+    *,
+    clients: int,
+    per_second: int,
+    dead: int = 0,
+    tls: bool = False,
+    program: str = "cli.main",
+) -> dict[str, Any]:
     """Start a network, fund it, load it, measure, and take it down again. ``dead``: so many of its nodes are killed
-    before the load begins, the highest first."""
+    before the load begins, the highest first; ``tls``: the gateways are closed; ``program``: what the nodes run."""
     verify_us = signature_check_us()
     with tempfile.TemporaryDirectory(prefix="watt-bench-") as directory:
-        network = market.build(Path(directory) / "net", nodes)
-        cluster = Cluster(network)
+        network = market.build(Path(directory) / "net", nodes, tls=tls)
+        cluster = Cluster(network, program)
         try:
             cluster.start_all()
             ready = cluster.wait_ready()
@@ -93,8 +102,12 @@ def measure(nodes: int, seconds: float, *, clients: int, per_second: int, dead: 
             for node in network.nodes[nodes - dead :]:
                 cluster.kill(node)
             gateways = network.gateways[: nodes - dead]
+            roots = (network.roots or b"").decode()
             specs = [
-                _spec(gateways, network.genesis.chain, ready[0].info.now, i, clients, seconds, per_second)
+                msgspec.structs.replace(
+                    _spec(gateways, network.genesis.chain, ready[0].info.now, i, clients, seconds, per_second),
+                    roots=roots,
+                )
                 for i in range(clients)
             ]
             processes = [_start(spec) for spec in specs]

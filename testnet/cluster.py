@@ -57,8 +57,10 @@ class Agreement:
 class Cluster:
     """The processes of one network."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, program: str = "cli.main") -> None:
+        """``program``: the module whose commands a node is run by."""
         self.network = network
+        self._program = program
         self._children: dict[str, subprocess.Popen[bytes]] = {}
 
     def node(self, name: str) -> NetworkNode:
@@ -85,7 +87,7 @@ class Cluster:
         """Start a node's process; its pid. Raises RefusedError("already-running")."""
         if self.pid(node) is not None:
             raise RefusedError("already-running", f"{node.name} runs already")
-        command = [sys.executable, "-m", "cli.main", "node", "run", "--config", str(node.config_path)]
+        command = [sys.executable, "-m", self._program, "node", "run", "--config", str(node.config_path)]
         with (node.directory / LOG_NAME).open("ab") as log:
             child = subprocess.Popen(
                 command,
