@@ -10,9 +10,9 @@ A subject (``subjects.py``) can be read by these keys, and by those whom they sh
     key         itself
     consortium  nobody's
 
-An admin reads every registry. An auditor reads everything, as validators do, whose disks hold it: those the node knows
-(``node/gateway/access.py``). A grant is somebody's leave for a key to read classes of data of one subject until a block
-time; that of a network holds for its devices.
+An admin reads every registry, and the utility may ask them. An auditor reads everything, as validators do, whose
+disks hold it: those the node knows (``node/gateway/access.py``). A grant is somebody's leave for a key to read
+classes of data of one subject until a block time; that of a network holds for its devices.
 
 State: ``grant/`` kind, name -> (Grant, ...), in the order in which they were given.
 """
@@ -67,7 +67,7 @@ def may_read(ctx: Context, key: bytes, subjects: tuple[Subject, ...]) -> bool:
     if any(readers(ctx, subject).get(key, -1) >= ctx.time for subject in subjects):
         return True
     of_registry = any(subject.data == REGISTRY for subject in subjects)
-    return (of_registry and is_admin(ctx, key)) or is_auditor(ctx, key)
+    return (of_registry and _asks_registries(ctx, key)) or is_auditor(ctx, key)
 
 
 def is_auditor(ctx: Context, key: bytes) -> bool:
@@ -76,8 +76,13 @@ def is_auditor(ctx: Context, key: bytes) -> bool:
 
 
 def is_admin(ctx: Context, key: bytes) -> bool:
-    """Whether ``key`` reads every registry."""
+    """Whether ``key`` reads every registry, and is told of every change of it."""
     return roles.has_role(ctx, key, roles.ADMIN)
+
+
+def _asks_registries(ctx: Context, key: bytes) -> bool:
+    """Whether ``key`` may ask every registry: the utility does, too, as it issues tokens for everybody's periods."""
+    return is_admin(ctx, key) or roles.has_role(ctx, key, roles.UTILITY)
 
 
 def readers(ctx: Context, subject: Subject) -> Readers:

@@ -26,6 +26,7 @@ PRODUCT = (
     "period", "tick_s", "internal", "mix_permille", "auctions", "trades", "energy_wh", "paid", "received", "tolls",
     "rent",
 )  # fmt: skip
+DEPTH_LEVEL = ("side", "price", "energy_wh", "orders")
 BOOK_LEVEL = ("bus", "side", "price", "energy_wh", "orders")
 BUDGET = (
     "state", "available", "reserved", "allocated", "earned", "spent", "lent", "borrowed", "owed", "forecast", "used",

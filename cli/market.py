@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import click
 
-from cli.answers import BOOK_LEVEL, PRODUCT, records
+from cli.answers import BOOK_LEVEL, DEPTH_LEVEL, PRODUCT, records
 from cli.clearing_file import clear_file
 from cli.market_verify import export, verify
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
@@ -65,28 +65,37 @@ def products(nodes: tuple[str, ...], as_json: bool) -> None:
 
 @market.command()
 @click.argument("slot")
+@click.option("--buses", is_flag=True, help="By bus, too: for validators and auditors, a bus may be one household's.")
 @node_option
 @json_option
 @refusals_to_exit_codes
-def book(slot: str, nodes: tuple[str, ...], as_json: bool) -> None:
-    """Show the orders that rest in SLOT (a number, or a UTC time in it), by bus and price.
+def book(slot: str, buses: bool, nodes: tuple[str, ...], as_json: bool) -> None:
+    """Show the orders that rest in SLOT (a number, or a UTC time in it), by price.
 
     Example: watt market book 2017-06-16T12:30
     """
 
     async def read(client: Client) -> tuple[Value, int]:
         args = {"slot": parse_slot(slot, await slot_seconds_of(client.query))}
-        return await client.query("market", "book", args), (await client.node_info()).token_decimals
+        answer = await client.query("market", "book" if buses else "depth", args)
+        return answer, (await client.node_info()).token_decimals
 
     answer, decimals = ask(nodes, read)
-    rows = records(answer, BOOK_LEVEL)
+    rows = records(answer, BOOK_LEVEL if buses else DEPTH_LEVEL)
     if as_json:
         return print_json(rows)
+    bus = ["bus"] if buses else []
     print_table(
         f"Book of slot {slot}",
-        ("Bus", "Side", ">Tokens per kWh", ">kWh", ">Orders"),
+        (*(name.capitalize() for name in bus), "Side", ">Tokens per kWh", ">kWh", ">Orders"),
         (
-            (row["bus"], row["side"], per_kwh(row["price"], decimals), kwh(row["energy_wh"]), row["orders"])
+            (
+                *(row[name] for name in bus),
+                row["side"],
+                per_kwh(row["price"], decimals),
+                kwh(row["energy_wh"]),
+                row["orders"],
+            )
             for row in rows
         ),
     )
