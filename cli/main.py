@@ -22,6 +22,7 @@ GROUPS: Commands = {
     "meter": ("cli.meter:meter", "Readings: one by one, a day, collected, corrected; the feeder's."),
     "market": ("cli.market:market", "Products, books, prices; clear and verify auctions."),
     "broker": ("broker.commands:broker", "A home's trading agent."),
+    "audit": ("cli.audit:audit", "A period for an auditor: tables with proofs, their check, one page."),
     "sim": ("testnet.sim_commands:sim", "The deterministic simulator of consensus."),
     "bench": ("bench.commands:bench", "Measure throughput, latency and the auction."),
 }

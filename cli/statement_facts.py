@@ -166,7 +166,7 @@ async def gather_facts(read: Reader, network: str, period: int) -> Facts:
     slots = await gather_slots(read, network, head["first_slot"], end)
     names = cast("tuple[str, ...]", as_rows(await read("identity", "devices", {"network": network})))
     orders: dict[bytes, Ordered] = {}
-    devices = {name: await _device(read, name, head["first_slot"], end, orders) for name in names}
+    devices = {name: await gather_device(read, name, head["first_slot"], end, orders) for name in names}
     origins = await _origins(read, network, head["first_slot"], end, slots)
     head = _head(await read("statements", "period", of_period))  # again: slots were settled meanwhile
     return Facts(network, period, slots=slots, devices=devices, orders=orders, origins=origins, **head)
@@ -229,7 +229,9 @@ async def _origin_now(read: Reader, network: str, slot: int) -> Origin:
             return Origin(bool(is_final), tuple(parts))
 
 
-async def _device(read: Reader, device: str, first: int, end: int, orders: dict[bytes, Ordered]) -> Device:
+async def gather_device(read: Reader, device: str, first: int, end: int, orders: dict[bytes, Ordered]) -> Device:
+    """What a device contracted and metered from slot ``first`` on, before ``end``; ``orders`` takes up those that were
+    filled. Raises RefusedError: unknown-device, bad-answer."""
     held: dict[int, Held] = {}
     fills: list[Fill] = []
     args: dict[str, Any] = {"device": device, "first_slot": first, "end_slot": end}

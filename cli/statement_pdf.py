@@ -81,7 +81,7 @@ class _Part(NamedTuple):
     colour: Colour
 
 
-class _Page(FPDF):
+class Page(FPDF):
     """The one page, with what this module draws with."""
 
     def ink(self, size: float, colour: Colour = _INK, *, bold: bool = False) -> None:
@@ -91,7 +91,7 @@ class _Page(FPDF):
     def put(self, x: float, y: float, text: str, *, width: float = _WIDTH, align: str = "L") -> None:
         """A line of text, cut off at ``width`` mm."""
         self.set_xy(x, y)
-        text = _letters(text)
+        text = letters(text)
         if self.get_string_width(text) > width - 2 * self.c_margin:
             while text and self.get_string_width(f"{text}..") > width - 2 * self.c_margin:
                 text = text[:-1]
@@ -111,12 +111,12 @@ class _Page(FPDF):
 def statement_pdf(statement: Statement, token: Token, read: str) -> bytes:
     """The page as a file's bytes. ``read``: where the figures come from."""
     facts = statement.facts
-    page = _Page(format="A4")
+    page = Page(format="A4")
     page.set_auto_page_break(False)
     page.set_margin(0)
     page.c_margin = 0
     page.set_lang("en")
-    page.set_title(_letters(f"Energy statement of {facts.network}, period {facts.period}"))
+    page.set_title(letters(f"Energy statement of {facts.network}, period {facts.period}"))
     page.set_creation_date(datetime.datetime.fromtimestamp(facts.end_slot * facts.slot_seconds, datetime.UTC))
     page.add_page()
     _head(page, statement)
@@ -129,14 +129,14 @@ def statement_pdf(statement: Statement, token: Token, read: str) -> bytes:
     return bytes(page.output())
 
 
-def _letters(text: str) -> str:
+def letters(text: str) -> str:
     """What the standard fonts can write."""
     return "".join(
         each if each.isprintable() and each.encode("latin-1", "ignore") else f"U+{ord(each):04X}" for each in text
     )
 
 
-def _head(page: _Page, statement: Statement) -> None:
+def _head(page: Page, statement: Statement) -> None:
     facts = statement.facts
     first, end = (clock(slot * facts.slot_seconds)[:16] for slot in (facts.first_slot, facts.end_slot))
     page.box(0, 0, 210, 3, _LEAF)
@@ -153,7 +153,7 @@ def _head(page: _Page, statement: Statement) -> None:
         page.put(_LEFT, 34.1, "So far: not all slots are settled", width=54, align="C")
 
 
-def _headline(page: _Page, statement: Statement, token: Token) -> None:
+def _headline(page: Page, statement: Statement, token: Token) -> None:
     total, difference = statement.line(TOTAL).amount, statement.line(DIFFERENCE).amount
     alone = statement.line(UTILITY_ONLY).amount
     page.box(_LEFT, 43, _WIDTH, 31, _PALE)
@@ -182,7 +182,7 @@ def _of_it(statement: Statement) -> str:
     return slots if not provisional else f"{slots}, {provisional} may still be corrected"
 
 
-def _energy_chart(page: _Page, statement: Statement, y: float) -> None:
+def _energy_chart(page: Page, statement: Statement, y: float) -> None:
     def wh(kind: str) -> int:
         return sum([line.energy_wh for line in statement.of_kind(kind)])
 
@@ -203,12 +203,12 @@ def _energy_chart(page: _Page, statement: Statement, y: float) -> None:
     _stacked(page, went, most, y + 38)
 
 
-def _subtitle(page: _Page, x: float, y: float, text: str) -> None:
+def _subtitle(page: Page, x: float, y: float, text: str) -> None:
     page.ink(11, bold=True)
     page.put(x, y, text, width=84)
 
 
-def _stacked(page: _Page, parts: Sequence[_Part], most: int, y: float) -> None:
+def _stacked(page: Page, parts: Sequence[_Part], most: int, y: float) -> None:
     """A bar of parts, its legend below."""
     x, whole = _LEFT, sum([part.wh for part in parts])
     page.box(x, y, 82, 7, _PALE)
@@ -227,7 +227,7 @@ def _stacked(page: _Page, parts: Sequence[_Part], most: int, y: float) -> None:
         x += 28
 
 
-def _cost_chart(page: _Page, statement: Statement, token: Token, y: float) -> None:
+def _cost_chart(page: Page, statement: Statement, token: Token, y: float) -> None:
     left, width = _LEFT + 98, 76.0
     gained = max(0, statement.line(TOTAL).amount, statement.line(UTILITY_ONLY).amount) > 0
     _subtitle(page, left, y, f"What it cost{' or brought' if gained else ''}, in {token.symbol}")
@@ -253,7 +253,7 @@ def _cost_chart(page: _Page, statement: Statement, token: Token, y: float) -> No
         page.line(zero, top + 4, zero, top + 11.2)
 
 
-def _renewable(page: _Page, statement: Statement, y: float) -> None:
+def _renewable(page: Page, statement: Statement, y: float) -> None:
     """Which part of what was used is renewable, as far as it is known."""
     left, width = _LEFT + 98, 76.0
     share = renewable_share(statement)
@@ -321,7 +321,7 @@ _NAMES: Final = {
 }
 
 
-def _table(page: _Page, rows: Sequence[_Row], token: Token, y: float) -> float:
+def _table(page: Page, rows: Sequence[_Row], token: Token, y: float) -> float:
     """The table; where it ends."""
     columns = (
         (_LEFT, 14, "L"),
@@ -350,7 +350,7 @@ def _table(page: _Page, rows: Sequence[_Row], token: Token, y: float) -> float:
     return y
 
 
-def _foot(page: _Page, statement: Statement, token: Token, read: str, y: float) -> None:
+def _foot(page: Page, statement: Statement, token: Token, read: str, y: float) -> None:
     facts = statement.facts
     above = [*remarks(statement, token)[: 2 if statement.settled > statement.final else 1], renewable_remark(statement)]
     notes = [

@@ -160,6 +160,16 @@ class Import:
                 raise RefusedError(error.code, error.message) from error
         raise RefusedError("not-in-export", f"the file has no answer of {contract}.{method} {dict(args)}")
 
+    @property
+    def at(self) -> Header | None:
+        """The block that the last answer is true of; None before the first."""
+        return self._header
+
+    @property
+    def epochs(self) -> tuple[Epoch, ...]:
+        """The epochs that what was read so far has proven."""
+        return self._epochs
+
     def finish(self) -> None:
         """Read to the end, which says whether the file is whole."""
         while self._next_question() is not None:
