@@ -51,6 +51,8 @@ class _Module(NamedTuple):
 
 
 _checked: dict[str, _Module] = {}
+_passed: set[str] = set()
+"""The modules that were checked together with all that they import."""
 
 
 def check_modules(names: Sequence[str]) -> None:
@@ -64,13 +66,15 @@ def check_modules(names: Sequence[str]) -> None:
     reached: dict[str, _Module] = {}
     while waiting:
         name = waiting.pop()
-        if name in RUNTIME or name in reached:
+        if name in RUNTIME or name in reached or name in _passed:
             continue
         if name not in _checked:
             _checked[name] = check_source(name, *_source(name))
         reached[name] = _checked[name]
         waiting.extend(_checked[name].uses)
+    # What has passed uses only what has passed with it, so no circle leads from there to here and back.
     _refuse_recursion(reached)
+    _passed.update(reached)
 
 
 def check_bundle(sources: Mapping[str, tuple[str, str]]) -> None:
@@ -95,6 +99,7 @@ def check_bundle(sources: Mapping[str, tuple[str, str]]) -> None:
 def _forget(names: Iterable[str]) -> None:
     for name in names:
         _checked.pop(name, None)
+        _passed.discard(name)
 
 
 def check_source(name: str, path: str, source: str) -> _Module:
