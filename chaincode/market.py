@@ -63,6 +63,7 @@ from chaincode import (
     subjects,
     tariffs,
 )
+from chaincode.auction_types import SELL
 from chaincode.contract import Context, Contract, ContractError, Subject, Value, query, transaction
 from chaincode.market_calendar import MARKET, OPEN, Entry
 from chaincode.market_orders import SIDE_NAMES, Order
@@ -183,7 +184,7 @@ class Market(Contract):
             return product.retail, product.feed_in
         return tariffs.tariff_at(ctx, market_products.settings_of(ctx), slot)
 
-    @query(of=public, proven=closed)
+    @query(of=public)
     def products(self, ctx: Context) -> Value:
         """The rows of ``product`` for every slot that is open or not yet final, ascending."""
         end = market_products.next_to_open(ctx) or 0
@@ -198,7 +199,7 @@ class Market(Contract):
         """
         return market_products.span(ctx)
 
-    @query(of=public, proven=closed)
+    @query(of=public)
     def product(self, ctx: Context, *, slot: int) -> Value:
         """(slot, state, opens, starts, ends, gate, metered by, final at, grid version, retail, feed-in, period,
         tick_s, internal price, mix_permille, auctions, trades, energy_wh, paid, received, tolls, rent).
@@ -217,6 +218,19 @@ class Market(Contract):
             elif len(levels) < MAX_ROWS:
                 levels.append((*level, entry.left_wh, 1))
         return tuple(levels)
+
+    @query(of=public)
+    def depth(self, ctx: Context, *, slot: int) -> Value:
+        """What rests in a product, wherever it is: ((side, price, energy_wh, orders), ...), buys first, best first."""
+        market_products.require(ctx, slot)
+        levels: dict[tuple[int, int], tuple[int, int]] = {}
+        for entry in market_book.entries(ctx, slot):
+            level = entry.side, entry.price
+            energy_wh, orders = levels.get(level, (0, 0))
+            if orders or len(levels) < MAX_ROWS:
+                levels[level] = energy_wh + entry.left_wh, orders + 1
+        best_first = sorted(levels, key=lambda level: (level[0], level[1] if level[0] == SELL else -level[1]))
+        return tuple([(SIDE_NAMES[side], price, *levels[side, price]) for side, price in best_first])
 
     @query(of=public, proven=closed)
     def prices(self, ctx: Context, *, slot: int) -> Value:
@@ -326,7 +340,7 @@ def _slots(ctx: Context, slot: int | None) -> Iterable[int]:
 
 
 def _product_row(ctx: Context, slot: int, product: Product) -> Value:
-    return slot, *product, *market_products.totals_of(ctx, slot)[:7]
+    return slot, *product, *market_products.totals_of(ctx, slot)
 
 
 def _order_row(order_id: bytes, order: Order) -> Value:

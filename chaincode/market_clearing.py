@@ -35,7 +35,7 @@ def run(ctx: Context, slot: int, product: Product) -> int:
     pinned = grid.pinned(ctx, product.grid_version)
     tree = pinned.tree
     totals = market_products.totals_of(ctx, slot)
-    flows_before = totals.flows or (0,) * len(tree.buses)
+    flows_before = market_products.flows_of(ctx, slot) or (0,) * len(tree.buses)
     down, up = market_certificate.capacities(tree, flows_before)
     orders, clearing = _clear(ctx, slot, pinned, (down, up), pending)
     assert clearing.rent >= 0, "an auction earned less than its tolls"
@@ -66,9 +66,10 @@ def run(ctx: Context, slot: int, product: Product) -> int:
             totals.received + clearing.received,
             totals.tolls + clearing.tolls,
             totals.rent + clearing.rent,
-            tuple([before + flow for before, flow in zip(flows_before, clearing.flows, strict=True)]),
         ),
     )
+    flows = tuple([before + flow for before, flow in zip(flows_before, clearing.flows, strict=True)])
+    market_products.put_flows(ctx, slot, flows)
     for order_id in market_book.take_instant(ctx, slot):
         order = market_orders.require_order(ctx, order_id)
         if order.state in market_orders.OPEN_STATES:

@@ -7,7 +7,9 @@ tariff and all its times, so that nothing that is decided later touches orders a
 
 State: table ``market/``: ``settings`` -> Settings, ``first`` -> the first slot that the chain opened, or left out,
 ``next`` -> the next slot to open, ``oldest`` -> the first slot that is not final; table ``product/``: slot(8) ->
-Product; table ``cleared/``: slot(8) -> Totals, once there has been an auction.
+Product; table ``cleared/``: slot(8) -> Totals, once there has been an auction; table ``flows/``: slot(8) -> per line
+(the index of its child in the tree) the net Wh contracted so far, from parent to child positive. They lie apart: what
+all may be shown the proof of is not to show what flowed to a single home.
 """
 
 from typing import Final, NamedTuple, cast
@@ -30,6 +32,7 @@ _OLDEST: Final = b"market/oldest"
 _PRODUCT: Final = b"product/"
 
 _TOTALS: Final = b"cleared/"
+_FLOWS: Final = b"flows/"
 
 DAY_S: Final = 86_400
 MAX_SLOT: Final = 2**48
@@ -71,8 +74,7 @@ class Product(NamedTuple):
 class Totals(NamedTuple):
     """What a product's auctions have contracted so far. Energies in Wh, money in base units.
 
-    ``paid`` = ``received`` + ``tolls`` + ``rent``. ``flows``: per line (the index of its child in the tree) the net
-    flow contracted, from parent to child positive; empty before the first auction.
+    ``paid`` = ``received`` + ``tolls`` + ``rent``.
     """
 
     auctions: int = 0
@@ -82,7 +84,6 @@ class Totals(NamedTuple):
     received: int = 0
     tolls: int = 0
     rent: int = 0
-    flows: tuple[int, ...] = ()
 
 
 class Settings(NamedTuple):
@@ -262,6 +263,19 @@ def totals_of(ctx: Context, slot: int) -> Totals:
 def put_totals(ctx: Context, slot: int, totals: Totals) -> None:
     """Write them."""
     ctx.put(_TOTALS + uint(slot), tuple(totals))
+
+
+def flows_of(ctx: Context, slot: int) -> tuple[int, ...]:
+    """What is contracted over each line so far, Wh downwards; empty before the first auction, and once it is pruned."""
+    return cast("tuple[int, ...] | None", ctx.get(_FLOWS + uint(slot))) or ()
+
+
+def put_flows(ctx: Context, slot: int, flows: tuple[int, ...]) -> None:
+    """Write it, or with () remove it."""
+    if flows:
+        ctx.put(_FLOWS + uint(slot), flows)
+    else:
+        ctx.delete(_FLOWS + uint(slot))
 
 
 def enter(ctx: Context, slot: int, product: Product, state: str) -> Product:

@@ -246,7 +246,7 @@ def _is_in_open_gap(ctx: Context, device: str, slot: int) -> bool:
 
 def _finish(ctx: Context, slot: int) -> None:
     """All details are gone: what is left of the slot is made small, and told."""
-    market_products.put_totals(ctx, slot, market_products.totals_of(ctx, slot)._replace(flows=()))
+    market_products.put_flows(ctx, slot, ())
     parts = pruned.parts_of(ctx, slot) or ()
     data: Value = (slot, sum([part.entries for part in parts]))
     ctx.emit("pruned", (), data)

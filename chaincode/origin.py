@@ -11,16 +11,25 @@ provisional: readings may be missing or change, and what stores hold is as of th
 State: ``origin_state`` and ``origin_cursor`` name their tables.
 """
 
-from typing import Final
+from typing import Any, Final
 
 from chaincode import identity, market_products, origin_cursor, origin_events, origin_state, pruned
-from chaincode.contract import Context, Contract, ContractError, Value, query
+from chaincode.contract import Context, Contract, ContractError, Subject, Value, query
 from chaincode.origin_assign import Origin
-from chaincode.subjects import READINGS, a_device, a_network, public
+from chaincode.subjects import DEVICE, NETWORK, READINGS, a_device, a_network, public
 
 MAX_ROWS: Final = 500
 MAX_SLOTS: Final = 3_000
 """Slots of one answer: a month of quarters of an hour."""
+
+
+def _known_for_good(ctx: Context, args: dict[str, Any]) -> tuple[Subject, ...]:
+    """Who may see what an answer rests on: before a slot's origins are written that is others' orders and readings."""
+    network = args["network"] if "network" in args else identity.device_of(ctx, args["device"]).network
+    if origin_state.read(ctx, network, args["slot"]) is None:
+        return ()
+    own = Subject(NETWORK, network, READINGS)
+    return (Subject(DEVICE, args["device"], READINGS), own) if "device" in args else (own,)
 
 
 class Origins(Contract):
@@ -34,7 +43,7 @@ class Origins(Contract):
     def next_event(self, ctx: Context) -> int | None:
         return origin_events.due(ctx)
 
-    @query(of=a_network(READINGS))
+    @query(of=a_network(READINGS), proven=_known_for_good)
     def slot(self, ctx: Context, *, network: str, slot: int) -> Value:
         """(final, used_wh, renewable_wh, bought_wh, own_wh, undelivered_wh, utility_wh, generated_wh,
         generated_renewable_wh, sold_wh, shared_wh, fed_wh), as in ``origin_state.Sums``.
@@ -44,7 +53,7 @@ class Origins(Contract):
         final, origin = _origin(ctx, network, slot)
         return final, *origin_state.sums(origin.used, origin.given)
 
-    @query(of=a_device(READINGS))
+    @query(of=a_device(READINGS), proven=_known_for_good)
     def device(self, ctx: Context, *, device: str, slot: int) -> Value:
         """The same for one device. Raises ContractError: unknown-device, no-product, pruned."""
         final, origin = _origin(ctx, identity.device_of(ctx, device).network, slot)
@@ -52,7 +61,7 @@ class Origins(Contract):
         given = [row for row in origin.given if row.device == device]
         return final, *origin_state.sums(used, given)
 
-    @query(of=a_network(READINGS))
+    @query(of=a_network(READINGS), proven=_known_for_good)
     def lots(self, ctx: Context, *, network: str, slot: int, first: int = 0) -> Value:
         """(final, ((device, how, source, wh, renewable_wh), ...)): what each device used, at most 500 rows from row
         ``first`` on.
@@ -66,7 +75,7 @@ class Origins(Contract):
         final, origin = _origin(ctx, network, slot)
         return final, tuple([tuple(part) for part in origin.used[first : first + MAX_ROWS]])
 
-    @query(of=a_network(READINGS))
+    @query(of=a_network(READINGS), proven=_known_for_good)
     def given(self, ctx: Context, *, network: str, slot: int) -> Value:
         """(final, ((device, generated_wh, renewable_wh, sold_wh, shared_wh, fed_wh), ...)).
 

@@ -75,13 +75,13 @@ def test_every_query_says_whose_data_it_answers_with() -> None:
 @pytest.mark.parametrize("data", CLASSES)
 def test_a_device_is_its_owners_its_members_and_its_own(world: World, data: str) -> None:
     measures = {METER} if data in (READINGS, REGISTRY) else set()
-    admins = {ADMIN} if data == REGISTRY else set()
+    admins = {ADMIN, UTILITY} if data == REGISTRY else set()
     assert allowed(world, Subject(DEVICE, "home-1/load", data)) == {CLUB, OWNER, LOAD} | measures | admins
 
 
 @pytest.mark.parametrize("data", [*CLASSES, GRANTS])
 def test_a_network_is_its_owners_and_its_members(world: World, data: str) -> None:
-    inside = {LOAD, BATTERY, ADMIN} if data == REGISTRY else set()
+    inside = {LOAD, BATTERY, ADMIN, UTILITY} if data == REGISTRY else set()
     assert allowed(world, Subject(NETWORK, "home-1", data)) == {CLUB, OWNER} | inside
 
 
@@ -89,15 +89,15 @@ def test_what_is_not_a_households(world: World) -> None:
     assert allowed(world, Subject(MEMBER, "club", BUDGET)) == {CLUB}
     assert allowed(world, Subject(ROLE, "utility", BUDGET)) == {UTILITY}
     assert allowed(world, Subject(ROLE, "auditor", BUDGET)) == set()
-    assert allowed(world, Subject(KEY, STRANGER.hex(), REGISTRY)) == {STRANGER, ADMIN}
-    assert allowed(world, Subject(CONSORTIUM, "", REGISTRY)) == {ADMIN}
+    assert allowed(world, Subject(KEY, STRANGER.hex(), REGISTRY)) == {STRANGER, ADMIN, UTILITY}
+    assert allowed(world, Subject(CONSORTIUM, "", REGISTRY)) == {ADMIN, UTILITY}
     assert allowed(world, EVERYBODY) == set(KEYS)
 
 
 @pytest.mark.parametrize("kind", [DEVICE, NETWORK, MEMBER, "", "page"])
 def test_what_does_not_exist_is_nobodys(world: World, kind: str) -> None:
     for data in CLASSES:
-        assert allowed(world, Subject(kind, "home-9/load", data)) <= {ADMIN}
+        assert allowed(world, Subject(kind, "home-9/load", data)) <= {ADMIN, UTILITY}
 
 
 def test_auditors_read_everything(world: World) -> None:
@@ -208,7 +208,7 @@ def test_accounts_are_their_holders(world: World) -> None:
 
 
 def test_what_says_more_in_its_proof_than_in_its_answer_is_not_proven_to_all(world: World) -> None:
-    for method in ("product", "prices", "auctions"):
+    for method in ("prices", "auctions"):
         assert audience(world, "market", method, slot=1) == (EVERYBODY,)
         assert audience(world, "market", method, slot=1, proven=True) == ()
 

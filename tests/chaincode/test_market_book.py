@@ -40,7 +40,7 @@ def whole(world: World) -> tuple[Clearing, int]:
     with world.transaction() as ctx:
         product = market_products.require(ctx, SLOT)
         tree = grid.pinned(ctx, product.grid_version).tree
-        flows = market_products.totals_of(ctx, SLOT).flows or (0,) * len(tree.buses)
+        flows = market_products.flows_of(ctx, SLOT) or (0,) * len(tree.buses)
         book = whole_book(ctx, SLOT, tree)
     return clear(tree, *market_certificate.capacities(tree, flows), book), len(book)
 

@@ -349,3 +349,5 @@ def test_the_book_shows_levels() -> None:
         ("b1", "buy", 50, 400, 2),
         ("b2", "sell", 70, 400, 1),
     )
+    order(world, "home-3/pv", "sell", wh=500, price=70)
+    assert world.query("market", "depth", slot=1) == (("buy", 60, 200, 1), ("buy", 50, 400, 2), ("sell", 70, 900, 2))

@@ -93,6 +93,8 @@ KEPT = {
     "period-queue period-work releasing request-open settling",
     "with the readings that they were": "reading-was",
     "what owners have erased": "erased erasing",
+    "deleted whole, with the last of its slot": "flows",
+    "who may read": "grant",
 }
 """Tables that are not emptied, and why."""
 

@@ -251,8 +251,9 @@ def test_an_auction_of_more_orders_than_a_gateway_answers_at_once() -> None:
             clearing.key_prices, clearing.prices, none, clearing.flows, ctx.height,
         )  # fmt: skip
         market_certificate.write(ctx, 1, 0, auction, orders, clearing)
-        totals = market_products.Totals(1, len(clearing.trades), energy_wh, *money, clearing.flows)
+        totals = market_products.Totals(1, len(clearing.trades), energy_wh, *money)
         market_products.put_totals(ctx, 1, totals)
+        market_products.put_flows(ctx, 1, clearing.flows)
         accounts.mint(ctx, "escrow:1", clearing.paid, "test", b"1")
     world.next_block()
     most = 0
