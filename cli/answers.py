@@ -117,6 +117,7 @@ EVENTS: Mapping[str, Sequence[str]] = {
     "network-registered": ("bus",),
     "device-registered": ("kind",),
     "device-moved": ("bus", "slot"),
+    "key-changed": ("kind", "name", "how"),
     "membership-proposed": ("proposal", "kind", "first_height", "digest"),
     "membership-approved": ("proposal", "approvals", "missing"),
     "membership-scheduled": ("proposal", "kind", "epoch", "first_height"),
