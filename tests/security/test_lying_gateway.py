@@ -1,0 +1,389 @@
+"""A lying gateway: between a light wallet and a real node stands one that changes what the node says.
+
+Every field of every reply is changed, by walking the protobuf descriptors; replies are replayed and cut short. The
+wallet answers what the honest node says, or names the liar; it never believes anything else.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import grpc
+import grpc.aio
+import pytest
+from click.testing import CliRunner, Result
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+
+from chaincode.registry import default_registry
+from cli.main import main
+from node.errors import RefusedError
+from node.gateway.client import Client
+from node.gateway.proven import KnownEpochs, ProvenReader
+from node.keyfile import load_key
+from node.light import LightChain
+from node.model.block import decode_header
+from node.model.genesis import Genesis, load_genesis
+from node.model.keys import SigningKey
+from protos import gateway_pb2 as pb
+from testnet.cluster import Cluster
+from testnet.genesis import GENESIS_NAME, PASSPHRASE_NAME
+from testnet.neighbourhood import KEYS_NAME
+
+T = TypeVar("T")
+
+Lie = Callable[[str, Message], Message | None]
+"""(call, the node's reply) -> what the wallet gets; None: nothing, the call is refused."""
+
+REPLIES: Final[dict[str, type[Message]]] = {
+    "Query": pb.QueryReply,
+    "Epochs": pb.EpochsReply,
+    "Block": pb.BlockReply,
+    "NodeInfo": pb.NodeInfoReply,
+    "Nonce": pb.NonceReply,
+}
+NAMED: Final = {"lying-node", "truncating-node", "stale-node", "other-chain", "forked-chain"}
+HOME: Final = "home-3"
+QUESTIONS: Final[tuple[tuple[str, str, dict[str, Any]], ...]] = (
+    ("identity", "devices", {"network": HOME}),
+    ("budget", "budget", {"device": f"{HOME}/load"}),
+    ("market", "orders", {"device": f"{HOME}/load"}),
+    ("market", "order", {"order": b"no such order".ljust(32, b".")}),
+    ("budget", "alerts", {"network": HOME}),
+    ("requests", "of_network", {"network": HOME}),
+)
+
+
+class Liar(grpc.GenericRpcHandler):
+    """A gateway before a real one: hands calls on as they are, and changes the replies."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._channel = channel
+        self.lie: Lie = honest
+        self.seen: list[tuple[str, Message]] = []
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        method: Any = handler_call_details.method
+
+        async def answer(request: bytes, context: Any) -> bytes:
+            return await self._answer(method, request, context)
+
+        return grpc.unary_unary_rpc_method_handler(answer)
+
+    async def _answer(self, method: str, request: bytes, context: Any) -> bytes:
+        signed = [(key, value) for key, value in context.invocation_metadata() if key.startswith("watt-")]
+        name = method.rpartition("/")[2]
+        try:
+            call: Any = self._channel.unary_unary(method)
+            raw: bytes = await call(request, metadata=signed, timeout=10)
+        except grpc.aio.AioRpcError as error:
+            await context.abort(error.code(), error.details(), tuple(error.trailing_metadata() or ()))
+        reply = REPLIES[name].FromString(raw)
+        self.seen.append((name, reply))
+        changed = self.lie(name, reply)
+        if changed is None:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "there is none", (("watt-code", "unknown-device"),))
+        assert changed is not None
+        return changed.SerializeToString()
+
+
+def honest(_: str, reply: Message) -> Message:
+    return reply
+
+
+@asynccontextmanager
+async def lying(target: str) -> AsyncIterator[tuple[Liar, str]]:
+    """A liar before the gateway ``target``, and its address."""
+    server = grpc.aio.server()
+    async with grpc.aio.insecure_channel(target) as channel:
+        liar = Liar(channel)
+        server.add_generic_rpc_handlers((liar,))
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        try:
+            yield liar, f"127.0.0.1:{port}"
+        finally:
+            await server.stop(0)
+
+
+class Wallet:
+    """What a wallet has: the genesis document, what it has seen, and a key to read with."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        directory = cluster.network.directory
+        self.document = directory / GENESIS_NAME
+        self.genesis: Genesis = load_genesis(self.document)
+        self.keys = directory / KEYS_NAME
+        passphrase = (self.keys / PASSPHRASE_NAME).read_text().strip()
+        self.key: SigningKey = load_key(self.keys / f"{HOME}.json", passphrase)
+
+    def reader(self, client: Client, light: LightChain | None = None) -> ProvenReader:
+        known = KnownEpochs(client, self.genesis, light or LightChain(self.document.read_bytes()))
+        return ProvenReader(client, self.genesis, REGISTRY, known=known)
+
+
+REGISTRY = default_registry()
+
+
+@pytest.fixture(scope="module")
+def wallet(network: Cluster) -> Wallet:
+    return Wallet(network)
+
+
+def with_liar(cluster: Cluster, wallet: Wallet, use: Callable[[Liar, Client], Awaitable[T]]) -> T:
+    """What ``use`` gives, with a client of the liar alone."""
+
+    async def run() -> T:
+        async with lying(cluster.network.gateways[0]) as (liar, address), Client(address, wallet.key) as client:
+            return await use(liar, client)
+
+    return asyncio.run(run())
+
+
+async def outcome(read: ProvenReader, question: tuple[str, str, Mapping[str, Any]], period: int) -> Any:
+    """The answer, or the code of the refusal."""
+    contract, method, args = question
+    if method == "budget":
+        args = {**args, "period": period}
+    try:
+        return await read(contract, method, args)
+    except RefusedError as error:
+        return error.code
+
+
+async def period_of(read: ProvenReader) -> int:
+    settings: Any = await read("market", "settings", {})
+    assert read.oldest is not None
+    found: Any = await read("budget", "period", {"network": HOME, "slot": read.oldest.time // settings[0]})
+    return int(found[0])
+
+
+def mutations(message: Message, within: str = "") -> Iterator[tuple[str, Callable[[Message], None]]]:
+    """Every field of a message and of those inside it, and what changes it in place: each has a name."""
+    for field in message.DESCRIPTOR.fields:
+        name = f"{within}{field.name}"
+        content = getattr(message, field.name)
+        if field.message_type is not None:
+            rows = list(content) if field.is_repeated else [content]
+            for index, row in enumerate(rows):
+                for inner, change in mutations(row, f"{name}[{index}]."):
+                    yield inner, inside(field, index, change)
+        elif not field.is_repeated:
+            for what, new in others(content):
+                yield f"{name}: {what}", setting(field.name, new)
+        if field.is_repeated:
+            yield from listed(field, name, list(content))
+        elif field.has_presence:
+            yield f"{name}: absent", clearing(field.name)
+
+
+def listed(field: Any, name: str, rows: list[Any]) -> Iterator[tuple[str, Callable[[Message], None]]]:
+    """A list without one, with one twice, in another order; and each plain element changed."""
+    for index, row in enumerate(rows):
+        yield f"{name}[{index}]: left out", replacing(field.name, rows[:index] + rows[index + 1 :])
+        yield f"{name}[{index}]: twice", replacing(field.name, [*rows, row])
+        if field.message_type is None:
+            for what, new in others(row):
+                yield f"{name}[{index}]: {what}", replacing(field.name, [*rows[:index], new, *rows[index + 1 :]])
+    if len(rows) > 1:
+        yield f"{name}: turned round", replacing(field.name, rows[::-1])
+    if field.message_type is None and not rows:
+        spare: Any = {FieldDescriptor.CPPTYPE_STRING: b"\x93\xc4\x01x" if field.type == field.TYPE_BYTES else "x"}
+        yield f"{name}: made up", replacing(field.name, [spare.get(field.cpp_type, 7)])
+
+
+def others(value: Any) -> list[tuple[str, Any]]:
+    """Values of the same type that are not this one."""
+    if isinstance(value, bool):
+        return [("turned", not value)]
+    if isinstance(value, int):
+        return [(f"{new}", new) for new in {0, value + 1} - {value}]
+    if isinstance(value, str):
+        return [("longer", value + "x"), *([("empty", "")] if value else [])]
+    if not value:
+        return [("made up", b"\x01")]
+    place = value[-1] % len(value)
+    flipped = value[:place] + bytes([value[place] ^ 4]) + value[place + 1 :]
+    return [
+        ("a bit", flipped),
+        ("shorter", value[:-1]) if len(value) % 2 else ("longer", value + b"\0"),
+        ("empty", b""),
+    ]
+
+
+def setting(name: str, new: Any) -> Callable[[Message], None]:
+    return lambda message: setattr(message, name, new)
+
+
+def clearing(name: str) -> Callable[[Message], None]:
+    return lambda message: message.ClearField(name)
+
+
+def replacing(name: str, rows: list[Any]) -> Callable[[Message], None]:
+    def change(message: Message) -> None:
+        message.ClearField(name)
+        getattr(message, name).extend(rows)
+
+    return change
+
+
+def inside(field: Any, index: int, change: Callable[[Message], None]) -> Callable[[Message], None]:
+    def changed(message: Message) -> None:
+        content = getattr(message, field.name)
+        change(content[index] if field.is_repeated else content)
+
+    return changed
+
+
+def test_no_changed_field_of_any_reply_is_believed(network: Cluster, wallet: Wallet) -> None:
+    """A wallet's questions, each answered with one field changed: the truth, or a refusal that names what it is."""
+
+    async def use(liar: Liar, client: Client) -> dict[str, int]:
+        period = await period_of(wallet.reader(client))
+        counts = {"the truth": 0}
+        light = LightChain(wallet.document.read_bytes())
+        for question in QUESTIONS:
+            liar.lie, liar.seen = honest, []
+            truth = await outcome(wallet.reader(client), question, period)
+            assert truth not in NAMED
+            for call, reply in dict(liar.seen).items():
+                for name, change in list(mutations(reply)):
+                    liar.lie = lie_in(call, change)
+                    found = await outcome(wallet.reader(client, light), question, period)
+                    assert found == truth or found in NAMED | WITHHELD, (question, call, name, found)
+                    key = "the truth" if found == truth else found
+                    counts[key] = counts.get(key, 0) + 1
+        return counts
+
+    counts = with_liar(network, wallet, use)
+    assert counts["lying-node"] > 300 and counts["truncating-node"] >= len(QUESTIONS), counts
+    assert counts["the truth"] < sum(counts.values()) // 3, "what is not looked at: the answer that the node claims"
+
+
+WITHHELD: Final = {"no-block"}
+"""A node may say that it has nothing yet: it shows no certificate."""
+
+
+def lie_in(call: str, change: Callable[[Message], None]) -> Lie:
+    def lie(name: str, reply: Message) -> Message:
+        if name == call:
+            try:
+                change(reply)
+            except (IndexError, ValueError):  # the head has moved, and this reply is shorter
+                reply.Clear()
+        return reply
+
+    return lie
+
+
+def test_a_head_that_is_made_up_is_no_head(network: Cluster, wallet: Wallet) -> None:
+    """What `watt wallet init` asks for, with every field changed: a block of the chain, or nothing."""
+
+    async def use(liar: Liar, client: Client) -> None:
+        async with Client(network.network.gateways[0]) as direct:
+            assert await wallet.reader(client).head() is not None
+            replies = dict(liar.seen)
+            for call, reply in replies.items():
+                for name, change in list(mutations(reply)):
+                    liar.lie = lie_in(call, change)
+                    try:
+                        found = await wallet.reader(client).head()
+                    except RefusedError as error:
+                        assert error.code in NAMED or call == "NodeInfo", (call, name, error)
+                        continue
+                    assert found is None or found.hash == (await real(direct, found.height)), (call, name)
+
+    with_liar(network, wallet, use)
+
+
+async def real(client: Client, height: int) -> bytes:
+    return decode_header((await client.block(height)).header).hash
+
+
+def test_a_refusal_that_nothing_proves_is_a_lie(network: Cluster, wallet: Wallet) -> None:
+    async def use(liar: Liar, client: Client) -> Any:
+        liar.lie = lambda name, reply: None if name == "Query" else reply
+        return await outcome(wallet.reader(client), QUESTIONS[0], 0)
+
+    assert with_liar(network, wallet, use) == "lying-node"
+
+
+def watt(wallet: Wallet, *words: str, key: str = HOME) -> Result:
+    signing = ["--key", str(wallet.keys / f"{key}.json"), "--passphrase-file", str(wallet.keys / PASSPHRASE_NAME)]
+    return CliRunner().invoke(main, [*words, *signing])
+
+
+def asked(wallet: Wallet, home: Path, *nodes: str) -> Result:
+    """`watt wallet balance` of the home's network by a wallet with this home."""
+    where = [word for node in nodes for word in ("--node", node)]
+    return watt(wallet, "wallet", "balance", HOME, "--json", "--wallet", str(home), *where)
+
+
+async def in_thread(result: Callable[[], Result]) -> Result:
+    """A command runs a loop of its own."""
+    return await asyncio.to_thread(result)
+
+
+def test_a_liar_is_named_and_the_next_node_answers(network: Cluster, wallet: Wallet, tmp_path: Path) -> None:
+    """Stale, truncating and lying nodes at the command line, with an honest one behind them in the list or alone."""
+    home, honest_node = tmp_path / "wallet", network.network.gateways[1]
+    made = watt(
+        wallet, "wallet", "init", "--genesis", str(wallet.document), "--wallet", str(home), "--node", honest_node
+    )
+    assert made.exit_code == 0, made.output
+    seen = json.loads(CliRunner().invoke(main, ["wallet", "trust", "--wallet", str(home), "--json"]).stdout)
+    assert seen["block"] > 0 and seen["members"] == [member.name for member in wallet.genesis.members]
+
+    async def use() -> None:
+        async with lying(network.network.gateways[0]) as (liar, address):
+            old: dict[int, bytes] = {}
+
+            def recorded(name: str, reply: Message) -> Message:
+                if name == "Query":
+                    old[len(old)] = reply.SerializeToString()
+                return reply
+
+            liar.lie = recorded
+            first = await in_thread(lambda: asked(wallet, home, address))
+            assert first.exit_code == 0, first.output
+            issued = ["admin", "issue", HOME, "1", "--reference", f"stale {seen['block']}", "--node", honest_node]
+            done = await in_thread(lambda: watt(wallet, *issued, key="utility"))
+            assert done.exit_code == 0, done.output
+            newer = await in_thread(lambda: asked(wallet, home, honest_node))
+            assert newer.exit_code == 0 and json.loads(newer.stdout)["network"] != json.loads(first.stdout)["network"]
+
+            async def named(code: str) -> None:
+                """The liar alone is refused; with an honest node behind it, it is named, and the answer is there."""
+                alone = await in_thread(lambda: asked(wallet, home, address))
+                assert alone.exit_code == 1 and alone.stderr.startswith(f"watt: {code}: {address}"), alone.output
+                both = await in_thread(lambda: asked(wallet, home, address, honest_node))
+                assert both.exit_code == 0, both.output
+                assert json.loads(both.stdout)["network"] == json.loads(newer.stdout)["network"]
+                assert f"watt: {code}: {address}, which says it is node-0: " in both.stderr, both.stderr
+
+            turn = iter(range(10**6))
+
+            def replayed(name: str, reply: Message) -> Message:
+                return pb.QueryReply.FromString(old[next(turn) % len(old)]) if name == "Query" else reply
+
+            liar.lie = replayed
+            await named("stale-node")
+            liar.lie = lie_in("Query", lambda reply: reply.reads.pop())  # type: ignore[attr-defined]
+            await named("truncating-node")
+            liar.lie = lie_in("Query", lambda reply: setattr(reply.reads[0], "value", b"\x2a"))  # type: ignore[attr-defined]
+            await named("lying-node")
+            liar.lie = honest
+
+    asyncio.run(use())
+
+
+def test_without_a_home_nothing_is_asked(network: Cluster, wallet: Wallet, tmp_path: Path) -> None:
+    node = network.network.gateways[0]
+    refused = asked(wallet, tmp_path / "nothing", node)
+    assert refused.exit_code == 1 and refused.stderr.startswith("watt: no-wallet: "), refused.output
+    assert "watt wallet init --genesis" in refused.stderr and "--trust-node" in refused.stderr
+    believed = watt(wallet, "wallet", "balance", HOME, "--json", "--trust-node", "--node", node)
+    assert believed.exit_code == 0 and "proven" not in json.loads(believed.stdout), believed.output
