@@ -16,7 +16,7 @@ from node.errors import NodeFault, RefusedError
 from node.executor import Executor
 from node.ledger.chain import Ledger
 from node.ledger.execution import Execution
-from node.ledger.store import MemoryStore
+from node.ledger.store import MemoryStore, Store
 from node.model.block import NULL_BATCH, Batch, encode_batch
 from node.model.transaction import sign_transaction
 from node.upgrades.library import Library
@@ -35,9 +35,9 @@ def registry(library: Library | None = None) -> Registry:
 class Town:
     """A ledger with motions, what is installed beside it, and the admins' nonces."""
 
-    def __init__(self, library: Library | None, store: MemoryStore | None = None) -> None:
-        self.store = store or MemoryStore()
-        self.registry = registry(library)
+    def __init__(self, library: Library | None, store: Store | None = None, contracts: Registry | None = None) -> None:
+        self.store: Store = store or MemoryStore()
+        self.registry = contracts or registry(library)
         self.reopen()
         self.nonces: dict[str, int] = {}
 
