@@ -1,0 +1,148 @@
+"""Attacker: another user or program of a machine on which a node runs or a wallet is used, and whoever reads its logs.
+
+It sees lists of processes, logs, what commands print when they go wrong, and core files that are left lying about. None
+of them holds a passphrase, a seed or a private key; and logs name no person or device.
+"""
+
+import asyncio
+import base64
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from node.control import LogLevel, ask
+from node.keyfile import KIND_TLS_KEY, load_key, unseal
+from node.setup import TLS_KEY_NAME
+from testnet.cluster import LOG_NAME, Cluster
+from testnet.genesis import NetworkNode
+from testnet.neighbourhood import KEYS_NAME
+from tests.functional.test_faults import all_level, trade, until
+from tests.functional.trading import device
+
+WRONG = "a passphrase that is not the one"
+
+
+@pytest.fixture(scope="module")
+def talkative(own_network: Cluster) -> Iterator[Cluster]:
+    """A network whose nodes log all that they can."""
+    for node in own_network.network.nodes:
+        ask(node.config.path(node.config.data_dir), LogLevel(level="debug"))
+    yield own_network
+
+
+def passphrase(cluster: Cluster, directory: Path) -> str:
+    return (directory / "passphrase").read_text("utf-8").strip()
+
+
+def secrets(cluster: Cluster) -> list[bytes]:
+    """Every secret of the network: passphrases, seeds and TLS keys, in each form in which they may be written."""
+    raw: list[bytes] = []
+    words: list[bytes] = [WRONG.encode()]
+    directories = [node.directory for node in cluster.network.nodes] + [cluster.network.directory / KEYS_NAME]
+    for directory in directories:
+        opening = passphrase(cluster, directory)
+        words.append(opening.encode())
+        for path in directory.glob("*.json"):
+            if path.name == TLS_KEY_NAME:
+                words += [line for line in unseal(path, KIND_TLS_KEY, opening).splitlines() if len(line) > 40]
+            elif b'"kind": "ed25519"' in path.read_bytes():
+                raw.append(load_key(path, opening).seed)
+    assert len(raw) > 10 and len(words) > 5
+    return words + [
+        form for seed in raw for form in (seed, seed.hex().encode(), base64.b64encode(seed), repr(seed)[2:-1].encode())
+    ]
+
+
+def assert_hides(cluster: Cluster, text: bytes, where: str) -> None:
+    for secret in secrets(cluster):
+        assert secret not in text, f"{where} holds a secret"
+
+
+def watt(cluster: Cluster, *words: str, **environment: str) -> tuple[int, bytes, bytes]:
+    """A wallet's command in a process: its exit status, all that it prints, and its command line as others see it."""
+    child = subprocess.Popen(
+        [sys.executable, "-X", "dev", "-m", "cli.main", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, "WATT_NODE": cluster.network.gateways[0], **environment},
+    )
+    line = Path(f"/proc/{child.pid}/cmdline").read_bytes()
+    said, _ = child.communicate(timeout=60)
+    return child.returncode, said, line
+
+
+def test_logs_at_their_most_talkative_hold_no_secret_and_no_name(talkative: Cluster) -> None:
+    who = device(talkative, "home-1/load")
+    asyncio.run(trade(talkative, who, 3))
+    key = talkative.network.directory / KEYS_NAME / "home-1.load.json"
+    watt(talkative, "wallet", "cancel", "00" * 32, "--key", str(key), WATT_PASSPHRASE=WRONG)
+    for node in talkative.network.nodes:
+        log = (node.directory / LOG_NAME).read_bytes()
+        assert b"executed tx=" in log
+        assert_hides(talkative, log, f"the log of {node.name}")
+        assert b"home-1" not in log and who.key.public_key.hex().encode() not in log
+
+
+def test_what_a_wallet_prints_and_its_command_line_hold_no_secret(talkative: Cluster) -> None:
+    keys = talkative.network.directory / KEYS_NAME
+    key, opening = str(keys / "home-1.json"), passphrase(talkative, keys)
+    tries: list[tuple[int, tuple[str, ...], str]] = [
+        (1, ("wallet", "balance", "home-1/load", "--trust-node", "--key", key), WRONG),
+        (0, ("wallet", "balance", "home-1/load", "--trust-node", "--key", key), opening),
+        (1, ("wallet", "grant", "999", "--key", key), opening),
+        (1, ("wallet", "cancel", "00" * 32, "--key", str(talkative.network.directory / "genesis.json")), opening),
+        (0, ("wallet", "balance", "home-1/load", "--trust-node", "--json", "--key", key), opening),
+    ]
+    for status, words, word in tries:
+        code, said, line = watt(talkative, *words, WATT_PASSPHRASE=word)
+        assert code == status or (status == 1 and code in (1, 2)), said
+        assert_hides(talkative, said, " ".join(words))
+        assert_hides(talkative, line, "the list of processes")
+
+
+def test_the_list_of_processes_shows_no_secret_of_a_node(talkative: Cluster) -> None:
+    for node in talkative.network.nodes:
+        pid = talkative.pid(node)
+        assert pid is not None
+        for process in [pid, *_children(pid)]:
+            assert_hides(talkative, Path(f"/proc/{process}/cmdline").read_bytes(), "a node's command line")
+
+
+def test_files_of_a_node_hold_no_secret_unsealed(talkative: Cluster) -> None:
+    """A thief of the disk, who has the passphrase file apart: keys lie sealed, and in no other file of the node."""
+    for node in talkative.network.nodes:
+        seed = load_key(node.config.path(node.config.key_file), passphrase(talkative, node.directory)).seed
+        for path in node.directory.rglob("*"):
+            if path.is_file() and path.name != "passphrase":
+                data = path.read_bytes()
+                assert seed not in data and seed.hex().encode() not in data, path
+                assert b"PRIVATE KEY" not in data, path
+
+
+def test_a_node_that_crashes_leaves_no_core_file(talkative: Cluster) -> None:
+    victim = talkative.network.nodes[3]
+    before = _cores(victim)
+    pid = talkative.pid(victim)
+    assert pid is not None
+    limits = Path(f"/proc/{pid}/limits").read_text()
+    assert limits.split("Max core file size")[1].split()[:2] == ["0", "0"]
+    os.kill(pid, signal.SIGABRT)
+    talkative.wait_end(victim)
+    assert _cores(victim) == before
+    talkative.start(victim)
+    until(lambda: all_level(talkative), "the node is not back")
+
+
+def _children(pid: int) -> list[int]:
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in found]
+
+
+def _cores(node: NetworkNode) -> set[Path]:
+    places = (Path.cwd(), node.directory, Path("/tmp"), Path("/var/crash"))
+    return {path for place in places if place.is_dir() for path in place.glob("core*") if path.is_file()}
