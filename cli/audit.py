@@ -58,7 +58,9 @@ def audit() -> None:
 @audit.command()
 @click.argument("period")
 @click.option("--out", "directory", type=_PATH, required=True, help="The directory to make; it must not exist.")
-@click.option("--format", "kind", type=click.Choice([PARQUET, CSV]), default=PARQUET, show_default=True)
+@click.option(
+    "--format", "kind", type=click.Choice([PARQUET, CSV]), default=PARQUET, show_default=True, help="Of the tables."
+)
 @_networks_option
 @node_option
 @genesis_option

@@ -121,8 +121,8 @@ def report_of(tables: Tables, genesis: Genesis, oldest: Header, newest: Header) 
         members=tuple(
             [f"epoch {number}: {size} validators from block {first} on" for number, first, size in epochs[1:]]
         ),
-        rules=tuple([_rule(row) for row in rows["rules"] if begin <= cast("int", row[2]) < end]),
-        proofs=tuple([(head.height, head.time, head.hash.hex()) for head in (oldest, newest)]),
+        rules=tuple([_rule(row) for row in rows["rules"] if row[3] is not None and begin <= cast("int", row[2]) < end]),
+        proofs=tuple([(head.height, head.time, head.hash.hex()) for head in dict.fromkeys((oldest, newest))]),
         unseen=tuple([f"{part} {name}".strip() for part, name in scope.left_out]),
     )
 

@@ -19,6 +19,8 @@ COMMANDS: Final[Commands] = {
         "A device hangs nowhere from a slot on, until it is connected again.",
     ),
     "enrol": ("cli.enrol:enrol", "Make this device's key, and name it to the network by a code."),
+    "erase": ("cli.wallet_erase:erase", "What was measured of a network leaves the ledger, for good."),
+    "erased": ("cli.wallet_erase:erased", "Show what has been erased of a network at its owner's request."),
     "forecast": ("cli.admin_budgets:forecast", "Say what a device is expected to spend in a billing period."),
     "grant": ("cli.wallet_requests:grant", "Give what a device asks for, or a part of it."),
     "init": ("cli.wallet_trust:init", "Make a wallet's home: with it no node need be trusted."),

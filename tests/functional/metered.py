@@ -71,7 +71,12 @@ S = TypeVar("S", bound=Street)
 
 
 def started_street(
-    kind: type[S], directory: Path, devices: tuple[str, ...], metering_window_s: int, period_slots: int = 1_440
+    kind: type[S],
+    directory: Path,
+    devices: tuple[str, ...],
+    metering_window_s: int,
+    period_slots: int = 1_440,
+    dispute_window_s: int = 86_400,
 ) -> Iterator[S]:
     """Three of four nodes of a street with these devices, whose homes the club keeps; taken down afterwards."""
     contracts: dict[str, Any] = {
@@ -95,7 +100,7 @@ def started_street(
             "open_before_s": 2 * SLOT_S,
             "gate_before_end_s": 10,
             "metering_window_s": metering_window_s,
-            "dispute_window_s": 86_400,
+            "dispute_window_s": dispute_window_s,
             "outage_s": 86_400,
         },
     }
