@@ -127,9 +127,12 @@ class Admission:
         answers: list[NotNowError | None] = []
         for tx in transactions:
             sender, member = tx.payload.sender, self._member(tx)
-            lacking = claimed[sender] - self._senders.level(sender), claimed[member] - self._members.level(member)
-            if max(lacking) > 0:
-                answers.append(self._beyond(tx))
+            of_sender = self._senders.delay_s(sender, claimed[sender])
+            of_member = self._members.delay_s(member, claimed[member])
+            if of_sender or of_member:
+                slow = "sender" if of_sender >= of_member else "member"
+                retry_ms = retry_ms_of(max(of_sender, of_member, RETRY_S[0]))
+                answers.append(NotNowError("too-fast", f"this {slow} has handed in more than its share", retry_ms))
             else:
                 claimed[sender] += units(tx)
                 claimed[member] += units(tx)
@@ -177,12 +180,6 @@ class Admission:
         """A transaction was refused; None if not even its sender is known."""
         member = "" if tx is None else self._pool.member_of(tx.payload.sender)
         self.refused[member or "", code] += 1
-
-    def _beyond(self, tx: Transaction) -> NotNowError:
-        sender, member = tx.payload.sender, self._member(tx)
-        wait_s = max(self._senders.delay_s(sender), self._members.delay_s(member), RETRY_S[0])
-        slow = "sender" if self._senders.level(sender) <= self._members.level(member) else "member"
-        return NotNowError("too-fast", f"this {slow} has handed in more than its share", retry_ms_of(wait_s))
 
     def _member(self, tx: Transaction) -> str:
         return self._pool.member_of(tx.payload.sender) or ""

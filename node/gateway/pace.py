@@ -27,9 +27,9 @@ class Pace(Generic[Who]):
         self._clock = clock
         self._buckets: OrderedDict[Who, tuple[float, float]] = OrderedDict()
 
-    def delay_s(self, peer: Who) -> float:
-        """How long the peer has to wait until it is given anything; 0 if it need not."""
-        return max(0.0, -self.level(peer) / self._per_second)
+    def delay_s(self, peer: Who, besides: float = 0.0) -> float:
+        """How long the peer has to wait until it is given anything, ``besides`` being used first; 0 if it need not."""
+        return max(0.0, (besides - self.level(peer)) / self._per_second)
 
     def spend(self, peer: Who, amount: float) -> None:
         """The peer uses so much."""
