@@ -19,7 +19,7 @@ from tests.functional.test_governance import Admins
 from tests.functional.trading import device
 
 BUNDLE = Path(__file__).parents[2] / "docs" / "upgrade-example"
-AHEAD = 60
+AHEAD = 48
 PATIENCE_S = 60
 
 
