@@ -89,8 +89,9 @@ class Governance(Contract):
     ) -> Value:
         """Propose a change from ``first_height`` on, and approve it for the validators that the sender decides for.
 
-        "add" needs everything; "rotate" ``public_key`` and ``tls_certificate`` (``address``: "" leaves it); "remove"
-        nothing. ``tls_certificate``: PEM. Returns (number, digest, approvals that are missing).
+        "add" needs everything; "remove" nothing; "rotate" ``public_key`` and ``tls_certificate``, and what is given of
+        ``address`` and ``admin_key``. An admin who has lost its own key is replaced so, together with its node's keys,
+        by which an epoch is known. ``tls_certificate``: PEM. Returns (number, digest, approvals that are missing).
 
         Raises ContractError: no-governance, not-allowed, bad-kind, bad-args, bad-id, bad-key, bad-certificate,
         bad-address, unknown-validator, no-change, duplicate-name, duplicate-key, duplicate-certificate, too-few,
@@ -192,8 +193,6 @@ def _check_given(kind: str, public_key: bytes, tls_certificate: bytes, admin_key
     """Raises ContractError("bad-args") for something that the kind of change has no use for, or "add" lacks."""
     if kind == REMOVE and (public_key or tls_certificate or admin_key or address):
         raise ContractError("bad-args", "to remove a validator takes its name alone")
-    if kind == ROTATE and admin_key:
-        raise ContractError("bad-args", "a rotation leaves the admin as it is")
     if kind == ADD and not address:
         raise ContractError("bad-args", "a new validator has an address")
 
@@ -222,7 +221,7 @@ def _changed(seats: tuple[Seat, ...], kind: str, seat: SeatRow) -> tuple[Seat, .
         if kind == REMOVE:
             after = tuple([seat for seat in seats if seat != old])
         else:
-            new = new._replace(admin_key=old.admin_key, address=new.address or old.address)
+            new = new._replace(admin_key=new.admin_key or old.admin_key, address=new.address or old.address)
             check_seat(new)
             if (new.public_key, new.tls_certificate) == (old.public_key, old.tls_certificate):
                 raise ContractError("no-change", f"{new.name} has this key and this certificate")

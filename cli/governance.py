@@ -88,6 +88,7 @@ def propose_remove(
 @propose.command("rotate")
 @_entry_option
 @click.option("--address", default="", metavar="HOST:PORT", help="Where its node listens from then on, if elsewhere.")
+@click.option("--admin-key", type=PUBLIC_KEY, help="Who decides for it from then on, if another key.")
 @at_option
 @signing_options
 @json_option
@@ -95,6 +96,7 @@ def propose_remove(
 def propose_rotate(
     entry_file: Path,
     address: str,
+    admin_key: bytes | None,
     height: tuple[int, bool],
     nodes: tuple[str, ...],
     key_file: Path,
@@ -103,10 +105,13 @@ def propose_rotate(
 ) -> None:
     """Propose a new key and TLS certificate for a validator. An admin of a validator signs.
 
+    An admin who has lost its own key has new ones made for its node, and others propose and approve them with the new
+    --admin-key.
+
     Example: watt admin propose rotate --entry new-keys/member.json --at 52000 --key admin.key
     """
     entry = _entry(entry_file)
-    change = {**_keys_of(entry), "address": address}
+    change = {**_keys_of(entry), "address": address, "admin_key": admin_key or b""}
     _propose("rotate", entry.name, height, change, (nodes, key_file, passphrase_file), as_json)
 
 

@@ -58,6 +58,17 @@ def test_keys_rotate_in_place() -> None:
     assert town.names() == list(NAMES)
 
 
+def test_an_admin_who_lost_its_key_is_replaced_with_its_nodes_keys() -> None:
+    """The others vote; from the height on the key before decides for nobody."""
+    town = Town()
+    assert town.decide("rotate", "bob", "ada", "cyd", "dan", **rotated("new bob") | {"admin_key": admin("eve")}) == 0
+    epoch = town.epochs()[-1]
+    assert epoch.seats[1].admin_key == admin("eve")
+    town.at(epoch.first_height)
+    assert code(town, "bob", "propose", kind="remove", name="ada", first_height=town.height + 99)[0] == "not-allowed"
+    assert town.propose("eve", "rotate", "ada", **rotated("new ada"))[2] == 2
+
+
 def test_one_change_is_scheduled_at_a_time() -> None:
     """Checklist 48: of an addition and a removal decided together the second waits; the set never falls below 4."""
     town = Town(("ada", "bob", "cyd", "dan", "eve"))
@@ -95,7 +106,8 @@ def test_the_set_never_falls_below_four_nor_grows_beyond_forty() -> None:
         ("remove", "eve", {}, "unknown-validator"),
         ("rotate", "eve", rotated("new eve"), "unknown-validator"),
         ("remove", "ada", {"public_key": key("x")}, "bad-args"),
-        ("rotate", "ada", rotated("new ada") | {"admin_key": admin("eve")}, "bad-args"),
+        ("rotate", "ada", rotated("new ada") | {"admin_key": b"eve"}, "bad-key"),
+        ("rotate", "ada", rotated("ada") | {"admin_key": admin("eve")}, "no-change"),
         ("add", "eve", joining("eve") | {"address": ""}, "bad-args"),
         ("add", "ada", joining("eve"), "duplicate-name"),
         ("add", "eve", joining("eve") | {"public_key": key("bob")}, "duplicate-key"),
