@@ -31,7 +31,7 @@ from node.transport.tls import TlsIdentity
 
 log = logging.getLogger("watt.gateway")
 
-WATCH_S: Final = 5.0
+WATCH_S: Final = 2.0
 SAY_AGAIN_S: Final = 24 * 3600.0
 
 

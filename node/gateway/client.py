@@ -77,6 +77,19 @@ class _Target(Gate):
     async def stub(self) -> "pb_grpc.GatewayAsyncStub":
         return pb_grpc.GatewayStub(await self.channel())
 
+    async def asked(self, call: "Callable[[pb_grpc.GatewayAsyncStub], Awaitable[T]]") -> T:
+        """What a call brings. If it finds another certificate than the one looked at, nothing was said yet: that may be
+        a renewed one, so it is looked at, and the call made again. Raises RefusedError."""
+        try:
+            return await call(await self.stub())
+        except grpc.aio.AioRpcError as failure:
+            if (error := self.failed(failure)).code != UNTRUSTED:
+                raise error from failure
+        try:
+            return await call(await self.stub())
+        except grpc.aio.AioRpcError as failure:
+            raise self.failed(failure) from failure
+
     def failed(self, failure: grpc.aio.AioRpcError) -> RefusedError:
         """The refusal that it stands for."""
         error = error_from(failure)
@@ -313,16 +326,15 @@ class Client:
             index = (start + offset) % len(self._targets)
             target = self._targets[index]
             try:
-                reply = await call(await target.stub())
-            except (grpc.aio.AioRpcError, RefusedError) as failure:
-                error = target.failed(failure) if isinstance(failure, grpc.aio.AioRpcError) else failure
+                reply = await target.asked(call)
+            except RefusedError as error:
                 if error.code == "below-base":  # it began later than this block: another may have it
                     absent = error
                 elif error.code == UNTRUSTED:
                     foreign = True
                 elif error.code not in _SILENT:
                     self._current = index
-                    raise error from failure
+                    raise
                 failures.append(f"{target.address} {_words(error)}")
             else:
                 self._current = index

@@ -18,7 +18,7 @@ from node.transport.tls import TlsIdentity
 
 log = logging.getLogger("watt.metrics")
 
-WATCH_S: Final = 5.0
+WATCH_S: Final = 2.0
 
 
 class OperatorsPort:

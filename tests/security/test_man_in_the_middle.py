@@ -81,24 +81,23 @@ def test_a_client_says_nothing_to_whoever_shows_another_certificate(closed: Clos
 
 
 def test_who_steps_in_after_the_look_is_noticed_too(closed: Closed) -> None:
-    """With a stolen certificate of that very gateway, revoked since: gRPC by itself would take it. The client looks at
-    the certificate first, through to the real gateway; then another one is shown, and that is not the one it looked
-    at."""
+    """With a stolen certificate of that very gateway, revoked since: gRPC by itself would take it. The client looks
+    first, through to the real gateway; then another certificate is shown, and that is not the one it looked at."""
     member = closed.cluster.network.nodes[3].name
     stolen = closed.issued(gateway(member))
-    intercepted(closed.gateway, stolen, after=1)
+    without_list = closed.trust
+    serial = describe(read_chain(stolen.certificate)[0]).serial
+    now = datetime.datetime.now(datetime.UTC)
+    open_authority(closed.directory, member).revoke(serial, "key-compromise", now)
+    write_trust(closed.directory)
     try:
-        assert asyncio.run(asked(closed.gateway.address, closed.trust)) in ("untrusted-node", "unreachable")
-        assert closed.gateway.met and not closed.gateway.read
-
-        # And at the first look, when the list is there.
-        serial = describe(read_chain(stolen.certificate)[0]).serial
-        now = datetime.datetime.now(datetime.UTC)
-        open_authority(closed.directory, member).revoke(serial, "key-compromise", now)
-        write_trust(closed.directory)
-        intercepted(closed.gateway, stolen)
-        assert asyncio.run(asked(closed.gateway.address, closed.trust)) == "untrusted-node"
-        assert not closed.gateway.read
+        for looks_passed in (1, 0):
+            intercepted(closed.gateway, stolen, after=looks_passed)
+            assert asyncio.run(asked(closed.gateway.address, closed.trust)) == "untrusted-node"
+            assert closed.gateway.met and not closed.gateway.read
+        intercepted(closed.gateway, stolen)  # what the list is for: who lacks it believes the thief, until it ends
+        asyncio.run(asked(closed.gateway.address, without_list))
+        assert closed.gateway.read.startswith(b"PRI * HTTP/2.0")
     finally:
         closed.gateway.intercept = None
 
@@ -107,7 +106,7 @@ def test_a_link_of_peers_is_cut_by_who_sits_on_it_and_no_more(closed: Closed) ->
     """It shows a certificate in the peer's name, then the real one's as others know it without its key: the link is
     down, the others go on, and when it gives up the link is up again."""
     network = closed.cluster.network
-    first, second = network.nodes[:2]
+    second = network.nodes[1]
     assert link_to(closed, second.name).up
 
     async def height() -> int:
@@ -119,10 +118,9 @@ def test_a_link_of_peers_is_cut_by_who_sits_on_it_and_no_more(closed: Closed) ->
     try:
         until(lambda: not link_to(closed, second.name).up and closed.link.met > 1)
         before = asyncio.run(height())
-        until(lambda: asyncio.run(height()) > before + 1)
+        until(lambda: asyncio.run(height()) > before)
         assert not link_to(closed, second.name).up and not closed.link.read
     finally:
         closed.link.intercept = None
     until(lambda: link_to(closed, second.name).up)
     assert closed.cluster.agreement().root is not None
-    assert first.name  # it never stopped
