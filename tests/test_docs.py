@@ -52,6 +52,22 @@ def test_readme_names_only_what_exists() -> None:
         assert (ROOT / page).exists(), page
 
 
+def test_the_threat_model_names_tests_that_exist_and_every_attacker() -> None:
+    """docs/security.md: what is shown by a test has that test."""
+    page = (ROOT / "docs/security.md").read_text()
+    named = re.findall(r"`((?:tests/[a-z]+/)?test_[a-z0-9_*]+(?:\.py)?|tests/test_[a-z0-9_*]+\.py)`", page)
+    directory = "tests/security"
+    found: set[Path] = set()
+    for name in named:
+        place = name if "/" in name else f"{directory}/{name}"
+        matches = set(ROOT.glob(place if place.endswith(".py") else f"{place}.py"))
+        short = set(ROOT.glob(f"tests/functional/{name}"))  # within a cell, after a name with its directory
+        assert matches or short, name
+        found |= matches
+    attackers = set((ROOT / directory).glob("test_*.py"))
+    assert attackers <= found, attackers - found
+
+
 def test_the_project_speaks_of_itself_alone() -> None:
     """No file names the machine that it was written on."""
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
