@@ -5,6 +5,7 @@ import os
 import pickle
 import resource
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from cli.main import main
+from node.enrolment import Enrolment
 from node.errors import ConfigError
 from node.keyfile import TESTNET, load_key, public_key_of, read_passphrase, reseal, save_key
 from node.model.keys import SigningKey, generate_key
@@ -141,3 +143,28 @@ def test_a_key_that_is_handed_to_another_process_on_purpose_is_whole() -> None:
     key = generate_key()
     again = pickle.loads(pickle.dumps(key))
     assert isinstance(again, SigningKey) and again.sign(b"x") == key.sign(b"x") and repr(again) == repr(key)
+
+
+def test_a_process_with_a_code_shows_it_to_nobody(tmp_path: Path) -> None:
+    """While it waits for a gateway that never answers: not in the list of processes, nor in what it says at its end."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        gateway = f"127.0.0.1:{silent.getsockname()[1]}"
+        code = Enrolment(bytes(32), "device", "home-1/ev", 2**39, (gateway,), generate_key().seed)
+        words = [sys.executable, "-m", "cli.main", "wallet", "enrol", "--out", str(tmp_path / "ev.key")]
+        with subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+        ) as process:
+            assert process.stdin is not None
+            process.stdin.write(code.code())
+            process.stdin.close()
+            process.stdin = None
+            silent.settimeout(30)
+            connection, _ = silent.accept()
+            shown = (Path(f"/proc/{process.pid}") / "cmdline").read_text().split("\0")
+            assert shown[1:-1] == words[1:]
+            limits = Path(f"/proc/{process.pid}/limits").read_text()
+            assert limits.split("Max core file size")[1].split()[:2] == ["0", "0"]
+            connection.close()
+            process.terminate()
+            said = "".join(process.communicate(timeout=30))
+    assert code.code() not in said and code.seed.hex() not in said and not (tmp_path / "ev.key").exists()
