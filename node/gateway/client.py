@@ -32,8 +32,9 @@ from node.gateway.codes import UNREACHABLE, UNTRUSTED, NotNowError, error_from
 from node.gateway.gate import Gate
 from node.gateway.patience import COME_AGAIN, Patience
 from node.limits import UNCOMPRESSED
-from node.model.codec import Value, sha256
-from node.model.keys import SIGNATURE_BYTES, TAG_TX_ID, Signer
+from node.model.codec import Value
+from node.model.keys import Signer
+from node.model.transaction import tx_id_of
 from protos import gateway_pb2 as pb
 from protos import gateway_pb2_grpc as pb_grpc
 
@@ -362,11 +363,6 @@ def addresses_in(texts: Iterable[str]) -> list[str]:
         if not host or not (port.isascii() and port.isdecimal() and len(port) <= 5 and 0 < int(port) <= MAX_PORT):
             raise RefusedError("bad-address", f"{address[:80]!r} is not HOST:PORT with a port from 1 to {MAX_PORT}")
     return addresses
-
-
-def tx_id_of(raw: bytes) -> bytes:
-    """The id of a signed transaction."""
-    return sha256(TAG_TX_ID, raw[SIGNATURE_BYTES:])
 
 
 def run(

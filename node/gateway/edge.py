@@ -6,7 +6,8 @@ connection has earned it (``admission.py``). Passing proves nothing: the same is
 shares, and whether anybody knows the sender.
 """
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 from chaincode.contract import ContractError
@@ -18,12 +19,15 @@ from node.gateway.codes import NotNowError
 from node.gateway.pace import retry_ms_of
 from node.mempool import Mempool
 from node.model.genesis import Genesis
-from node.model.transaction import Transaction, decode_transaction
+from node.model.transaction import Transaction, decode_transaction, tx_id_of
 from node.verifier import Verifier
 
 CHUNK_MS: Final = 20
 """What a chunk of signatures takes, about: how long to wait if too many are before one's own."""
 Candidate: TypeAlias = tuple[int, Transaction]
+
+
+log = logging.getLogger("watt.tx")
 
 
 class Accepted(NamedTuple):
@@ -75,6 +79,8 @@ class Edge:
                 accepted.append(tx)
             else:
                 self._refuse(refused, index, tx, refusal)
+        if log.isEnabledFor(logging.DEBUG):
+            _tell(accepted, refused, raws)
         return Accepted(accepted, refused)
 
     def _in_form(self, raws: Sequence[bytes], refused: dict[int, RefusedError]) -> list[Candidate]:
@@ -152,3 +158,10 @@ class Edge:
         except ContractError as error:
             raise RefusedError(error.code, error.message) from error
         self._mempool.check(tx, now)
+
+
+def _tell(accepted: Sequence[Transaction], refused: Mapping[int, RefusedError], raws: Sequence[bytes]) -> None:
+    for tx in accepted:
+        log.debug("received tx=%s", tx.id.hex())
+    for index, refusal in sorted(refused.items()):
+        log.debug("refused tx=%s code=%s", tx_id_of(raws[index]).hex(), refusal.code)

@@ -102,6 +102,11 @@ def decode_transaction(raw: bytes) -> Transaction:
     return Transaction(raw, payload, sha256(TAG_TX_ID, body), sha256(TAG_TX_DIGEST, raw), items)
 
 
+def tx_id_of(raw: bytes) -> bytes:
+    """The id of a signed transaction, whatever it says: 32 bytes."""
+    return sha256(TAG_TX_ID, raw[SIGNATURE_BYTES:])
+
+
 def sign_transaction(
     signer: Signer, chain: bytes, nonce: int, contract: str, method: str, args: dict[str, Any], not_after: int
 ) -> Transaction:
