@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node import light
+from node.consensus.quorum import quorum
 from node.epochs import header_fault, verified_epochs
 from node.errors import CodecError, ConfigError, RefusedError
 from node.ledger.merkle import child_of
@@ -56,6 +57,10 @@ def test_the_vectors_are_those_that_the_code_makes() -> None:
     for name, text in made().items():
         assert (HERE / name).read_text() == text, f"{name}: run python -m tests.vectors.make"
     assert {path.name for path in HERE.glob("*.json")} == set(made())
+
+
+def test_a_quorum_is_the_nodes_own() -> None:
+    assert [light.quorum(members) for members in range(1, 300)] == [quorum(members) for members in range(1, 300)]
 
 
 def test_the_verifier_stands_alone_and_is_short() -> None:
