@@ -9,11 +9,12 @@ Nothing is said of an event that ``EVENTS`` does not know, so that what an upgra
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from chaincode import market_products, pseudonyms
 from chaincode.contract import Context, Event
 from chaincode.events import EVENTS, PUBLIC
-from chaincode.subjects import MARKET, REGISTRY
+from chaincode.subjects import REGISTRY
 from node.gateway.access import Access
 from node.model.block import Header
 from node.model.codec import pack, sha256
@@ -21,6 +22,7 @@ from node.model.keys import TAG_ORDER_ALIAS
 from node.model.receipt import Receipt
 from protos import gateway_pb2 as pb
 
+PSEUDONYMOUS = ("order", "fill")
 ALIAS_BYTES = 16
 _EVENT_TAG = b"\x32"
 """Of a field of BlockEvents: number 6, length-delimited. A message is its fields one after another, in any number of
@@ -36,8 +38,8 @@ class Told:
         self._receipts = receipts
         self._events = events
         self._full: bytes | None = None
-        self._public: bytes | None = None
-        self._pieces: _Pieces | None = None
+        self._public: _Public | None = None
+        self._readers: _Readers | None = None
 
     def to(self, reader: bytes, access: Access) -> bytes:
         """The encoded BlockEvents for the key that signed, b"" if none did."""
@@ -45,33 +47,38 @@ class Told:
             if self._full is None:
                 self._full = encode_block_events(self._header, self._receipts, self._events)
             return self._full
-        if reader:
-            own = self._in_pieces(access).of(reader, access)
-            if own is not None:
-                return own
-        return self._to_all(access)
-
-    def _to_all(self, access: Access) -> bytes:
         if self._public is None:
-            shown = [event for event in in_public(self._events, access.context()) if event is not None]
-            self._public = encode_block_events(self._header, self._receipts, shown)
-        return self._public
-
-    def _in_pieces(self, access: Access) -> "_Pieces":
-        if self._pieces is None or self._pieces.version != access.version:
+            pieces = [b"" if event is None else _piece(event) for event in in_public(self._events, access.context())]
             head = encode_block_events(self._header, self._receipts, ())
-            self._pieces = _Pieces(head, self._events, access)
-        return self._pieces
+            self._public = _Public(head, pieces, head + b"".join(pieces))
+        if not reader:
+            return self._public.whole
+        if self._readers is None or self._readers.version != access.version:
+            self._readers = _Readers(self._events, access)
+        own = self._readers.own(reader, access)
+        if not own:
+            return self._public.whole
+        pieces = self._public.pieces.copy()
+        for number in own:
+            pieces[number] = self._readers.full(number)
+        return self._public.head + b"".join(pieces)
 
 
-class _Pieces:
-    """A block's events one by one, and who may read which in full. ``version``: of what is known of readers."""
+class _Public(NamedTuple):
+    """What everybody may see of a block: all but its events, the events one by one, b"" for what is not public, and
+    these in one."""
 
-    def __init__(self, head: bytes, events: Sequence[Event], access: Access) -> None:
+    head: bytes
+    pieces: list[bytes]
+    whole: bytes
+
+
+class _Readers:
+    """Who may read which of a block's events in full. ``version``: of what is known of readers."""
+
+    def __init__(self, events: Sequence[Event], access: Access) -> None:
         self.version = access.version
-        self._head = head
         self._events = events
-        self._public = [b"" if event is None else _piece(event) for event in in_public(events, access.context())]
         self._full: dict[int, bytes] = {}
         self._registry: list[int] = []
         self._of: dict[bytes, dict[int, int]] = {}
@@ -87,20 +94,19 @@ class _Pieces:
                     mine = self._of.setdefault(key, {})
                     mine[number] = max(until, mine.get(number, 0))
 
-    def of(self, reader: bytes, access: Access) -> bytes | None:
-        """The block as ``reader`` sees it; None if that is what everybody sees."""
+    def own(self, reader: bytes, access: Access) -> list[int]:
+        """The numbers of those that ``reader`` may read."""
         numbers = [number for number, until in self._of.get(reader, {}).items() if until >= access.time]
         if self._registry and access.is_admin(reader):
             numbers += self._registry
-        if not numbers:
-            return None
-        pieces = self._public.copy()
-        for number in numbers:
-            piece = self._full.get(number)
-            if piece is None:
-                piece = self._full[number] = _piece(self._events[number])
-            pieces[number] = piece
-        return self._head + b"".join(pieces)
+        return numbers
+
+    def full(self, number: int) -> bytes:
+        """An event as it is."""
+        piece = self._full.get(number)
+        if piece is None:
+            piece = self._full[number] = _piece(self._events[number])
+        return piece
 
 
 def in_public(events: Sequence[Event], ctx: Context) -> list[Event | None]:
@@ -108,7 +114,7 @@ def in_public(events: Sequence[Event], ctx: Context) -> list[Event | None]:
     secrets: dict[int, tuple[int, bytes]] = {}
     shown: list[Event | None] = []
     for event in events:
-        if event.topic in ("order", "fill") and EVENTS[event.topic] == MARKET and type(event.data) is tuple:
+        if event.topic in PSEUDONYMOUS and type(event.data) is tuple:
             shown.append(_under_pseudonym(event, event.data, ctx, secrets))
         else:
             shown.append(event if EVENTS.get(event.topic) == PUBLIC else None)
