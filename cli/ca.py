@@ -13,7 +13,7 @@ from cli.session import new_passphrase, passphrase_option, read_passphrase_or_as
 from node.errors import ConfigError
 from node.pki.authority import KEY_NAME, REASONS, Authority, accept, create_member, create_root, write_new
 from node.pki.profile import DAYS, MAX_DAYS, Kind, describe
-from node.pki.register import Issued, read_register
+from node.pki.register import Issued, Reason, read_register
 from node.pki.trust import read_chain, warns_from
 
 C = TypeVar("C", bound=Callable[..., Any])
@@ -170,7 +170,7 @@ def renew(
 @click.option("--reason", type=click.Choice(list(REASONS)), default="unspecified", show_default=True, help="Why.")
 @_opened
 @refusals_to_exit_codes
-def revoke(serial: str, reason: str, directory: Path, passphrase_file: Path | None, as_json: bool) -> None:
+def revoke(serial: str, reason: Reason, directory: Path, passphrase_file: Path | None, as_json: bool) -> None:
     """Say that a certificate is not good any more, and sign the list (ca.crl) that says so.
 
     Whoever is to know it needs that file: in `--ca` of clients, and in `[metrics] operators` of nodes.

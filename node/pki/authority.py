@@ -42,7 +42,7 @@ from node.pki.profile import (
     public_bytes,
     read_request,
 )
-from node.pki.register import Issued, Listed, Register, RegisterWriter, Revoked, read_register, writing
+from node.pki.register import Issued, Listed, Reason, Register, RegisterWriter, Revoked, read_register, writing
 from node.pki.trust import is_signed_by, read_chain
 
 KEY_NAME: Final = "ca.key.json"
@@ -51,7 +51,7 @@ REQUEST_NAME: Final = "ca.csr"
 LIST_NAME: Final = "ca.crl"
 LIST_DAYS: Final = {Kind.ROOT: 366, Kind.MEMBER: 35}
 """Until when a revocation list is good; a later one may come at any time before."""
-REASONS: Final[Mapping[str, x509.ReasonFlags]] = {
+REASONS: Final[Mapping[Reason, x509.ReasonFlags]] = {
     "unspecified": x509.ReasonFlags.unspecified,
     "key-compromise": x509.ReasonFlags.key_compromise,
     "superseded": x509.ReasonFlags.superseded,
@@ -151,13 +151,13 @@ class Authority:
         Raises ConfigError: "unknown-certificate", "certificate-revoked", and those of ``issue_member``.
         """
         before = read_register(self.directory).find(serial)
-        certificate = x509.load_pem_x509_certificate(before.certificate.encode())
+        certificate = read_chain(before.certificate.encode())[0]
         public = certificate.public_key()
         assert isinstance(public, ec.EllipticCurvePublicKey)  # it is one of ours
         subject = describe(certificate).subject
         return self._issue(subject, public, now, DAYS[subject.kind] if days is None else days, before.serial)
 
-    def revoke(self, serial: str, reason: str, now: datetime.datetime) -> Issued:
+    def revoke(self, serial: str, reason: Reason, now: datetime.datetime) -> Issued:
         """From now on a certificate is not good, whatever it says; the new list is in ``ca.crl``. Whoever is to know it
         needs that file. Raises ConfigError: "unknown-certificate", "certificate-revoked"."""
         with writing(self.directory) as register:

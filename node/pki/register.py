@@ -3,17 +3,20 @@
 An unfinished last line is what a crash leaves: nothing was handed out on the strength of it, and it is dropped.
 """
 
+import datetime
 import fcntl
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
 from node.errors import ConfigError
+from node.pki.trust import read_chain
 
+Reason: TypeAlias = Literal["unspecified", "key-compromise", "superseded", "cessation"]
 REGISTER_NAME: Final = "register.jsonl"
 
 
@@ -36,7 +39,7 @@ class Revoked(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field
 
     serial: str
     at: str
-    reason: str
+    reason: Reason
 
 
 class Listed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="event", tag="listed"):
@@ -127,7 +130,20 @@ def _decode(path: Path, data: bytes) -> list[Event]:
     events = []
     for number, line in enumerate(data[: data.rfind(b"\n") + 1].splitlines(), 1):
         try:
-            events.append(_events.decode(line))
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            event = _events.decode(line)
+            _require_readable(event)
+            events.append(event)
+        except (ValueError, RecursionError, ConfigError) as error:  # msgspec's errors are ValueErrors, too
             raise ConfigError("bad-register", f"{path}, line {number}: {error}; put back a copy of the file") from error
     return events
+
+
+def _require_readable(event: Event) -> None:
+    """Raises ValueError or ConfigError for what a CA never writes."""
+    if isinstance(event, Issued):
+        datetime.datetime.fromisoformat(event.ends)
+        read_chain(event.certificate.encode())
+    else:
+        datetime.datetime.fromisoformat(event.at)
+    if not isinstance(event, Listed):
+        int(event.serial, 16)

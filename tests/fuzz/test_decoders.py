@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from node.gateway.codes import CODE_KEY, RETRY_KEY, NotNowError, error_from
 from node.model.genesis import dump_genesis
 from protos import gateway_pb2 as pb
-from tests.fuzz import clients, files, peers
+from tests.fuzz import certificates, clients, files, peers
 from tests.fuzz.mutate import DEEP, HUGE, spoiled
 from tests.fuzz.targets import TARGETS, Target
 from tests.test_evidence import GENESIS
 
-assert clients and files and peers  # their targets are in the table now
+assert certificates and clients and files and peers  # their targets are in the table now
 
 EXAMPLES = 100
 SLOWEST_S = 2.0
