@@ -82,6 +82,8 @@ def _where_it_stands(report: Report) -> Iterator[Metric]:
     yield _gauge("watt_passive", "1 if this node follows and does not vote", bool(report.passive_because))
     yield _gauge("watt_evidence", "Members that this node holds evidence against", len(report.evidence))
     yield _gauge("watt_damaged_files", "Files that were set aside as damaged", len(report.damaged))
+    lacks = report.upgrade is not None and not report.upgrade.installed
+    yield _gauge("watt_upgrade_missing", "1 if the upgrade that is scheduled is not installed here", lacks)
     if report.certificates:
         left = GaugeMetricFamily(
             "watt_certificate_seconds", "Until a certificate ends; below 0: it has", labels=["use"]
