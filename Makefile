@@ -123,6 +123,7 @@ bench: $(VENV)/.ready $(VENV)/.simbench
 	$(BIN)/watt bench retention --json > bench/results/retention.json
 	$(BIN)/watt bench scale --json > bench/results/scale.json
 	$(BIN)/watt bench plan --json > bench/results/plan.json
+	$(BIN)/watt bench tls --json > bench/results/tls.json
 	$(BIN)/watt bench statement --json > bench/results/statement.json
 	$(BIN)/watt bench community --json > bench/results/community.json
 

@@ -176,11 +176,6 @@ class Executor:
                 _logger.exception("a mistake in the calendar of contract %r", contract.name)
         return min([time for time in due if time is not None], default=None)
 
-    def knows(self, key: bytes) -> bool:
-        """Whether the state after the head knows ``key`` as somebody's: a nonce entry for a stranger would be there for
-        ever, for nothing."""
-        return self.registry.knows(query_context(self._ledger.head, ReadOnlyState(self._ledger.state), key), key)
-
     def query(
         self,
         contract: str,
