@@ -99,11 +99,10 @@ class Registry:
         rows = active(get)
         if not rows:
             return self._first
-        known = self._first._later.get(rows)
-        if known is None:
-            known = self._first._upgraded(rows)
-            if not known.missing:
-                self._first._later[rows] = known
+        first = self._first
+        known = first._later.get(rows)
+        if known is None or any(first.find(row.digest) for row in known.missing.values()):
+            known = first._later[rows] = first._upgraded(rows)
         return known
 
     def _upgraded(self, rows: tuple[Active, ...]) -> "Registry":

@@ -169,7 +169,7 @@ async def _agenda(client: Client) -> list[dict[str, Any]]:
     pace = await _pace(client, info)
     rows: list[dict[str, Any]] = [
         {
-            "id": "",
+            "id": ballot,
             "state": SCHEDULED,
             "digest": None,
             "first_height": coming["first_height"],
