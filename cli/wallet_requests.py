@@ -29,8 +29,12 @@ REQUEST: Final = (
 @click.command()
 @click.argument("device", required=False)
 @click.argument("amount", type=TOKENS, required=False)
-@click.option("--of", "giver", metavar="DEVICE", help="Another device of the network; without it, the network's pool.")
-@click.option("--agreement", type=Count(), help="Ask another network, under this agreement to share.")
+@click.option("--of", "giver", metavar="NAME", help="Another device of the network; without it, the network's pool.")
+@click.option(
+    "--agreement",
+    type=Count(),
+    help="Ask another network, under this agreement to share; --of names it if the key may not see the agreement.",
+)
 @click.option("--reason", default="", help="Why, in at most 64 bytes.")
 @click.option("--withdraw", "number", type=Count(), metavar="NUMBER", help="Instead, take back a request that waits.")
 @period_option
@@ -62,12 +66,12 @@ def request(
         return done(transact(nodes, key_file, passphrase_file, "requests", "withdraw", _numbered(number)), as_json)
     if device is None or amount is None:
         raise click.UsageError("say DEVICE AMOUNT, or --withdraw NUMBER")
-    if giver is not None and agreement is not None:
-        raise click.UsageError("either --of DEVICE or --agreement NUMBER")
 
     async def args(client: Client) -> dict[str, Any]:
         asked = giver or POOL
-        if agreement is not None:
+        if agreement is not None and giver is not None:
+            asked = OTHER + giver
+        elif agreement is not None:
             of = await client.query("agreements", "agreement", {"agreement": agreement})
             asked = OTHER + cast("str", cast("tuple[Value, ...]", of)[1])
         return {

@@ -14,10 +14,13 @@ from node.model.codec import sha256
 from node.model.keys import SigningKey
 from testnet.cluster import Cluster, last_line
 from testnet.genesis import GENESIS_NAME, build_network
+from tests.functional.trading import as_validator
 
 SLOT_S = 60
 START = 1_700_000_000 // SLOT_S * SLOT_S
 PASSPHRASE = "secret"
+VALIDATOR = "a validator"
+"""Who sees everything, for ``by``."""
 
 
 def key(name: str) -> SigningKey:
@@ -30,21 +33,20 @@ def public(name: str) -> str:
 
 
 class Street:
-    """`watt` on the network, signed by a name's key where a key is needed; else it reads with the club's."""
+    """`watt` on the network with a name's key, by default the club's, to which all homes belong."""
 
     def __init__(self, cluster: Cluster, directory: Path) -> None:
         self.node = cluster.network.gateways[0]
+        self.network = cluster.network
         self.genesis = cluster.network.directory / GENESIS_NAME
         self.directory = directory
 
     def run(self, *words: str, by: str | None = None, offline: bool = False) -> Result:
-        signing = [] if by is None else ["--key", self.key_file(by)]
         where = ["--genesis", str(self.genesis)] if offline else ["--node", self.node]
-        env = {
-            "WATT_PASSPHRASE": PASSPHRASE,
-            "WATT_GENESIS": str(self.genesis),
-            "WATT_KEY": self.key_file("club"),
-        }
+        signing = [] if by in (None, VALIDATOR) else ["--key", self.key_file(str(by))]
+        env = {"WATT_PASSPHRASE": PASSPHRASE, "WATT_KEY": self.key_file("club"), "WATT_GENESIS": str(self.genesis)}
+        if by == VALIDATOR:
+            env |= as_validator(self.network)
         return CliRunner().invoke(main, [*words, *where, *signing], env=env)
 
     def key_file(self, name: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.functional.metered import SLOT_S, Street, started_street
+from tests.functional.metered import SLOT_S, VALIDATOR, Street, started_street
 
 DEVICES = ("home-1/load", "home-2/load", "home-3/load")
 TOKEN = 10**9
@@ -107,15 +107,21 @@ def test_a_sale_from_offer_to_payment(street: Federation) -> None:
 def test_the_graph_and_what_it_tells(street: Federation, tmp_path: Path) -> None:
     for giver, taker in (("home-1", "home-2"), ("home-2", "home-3")):
         street.agreement("propose", giver, taker, "--cap", "20", "--automatic", by="club")
-    found = {(row["kind"], *row["networks"]) for row in street.agreement("check")}
+    found = {(row["kind"], *row["networks"]) for row in street.agreement("check", by=VALIDATOR)}
     assert ("path", "home-1", "home-2", "home-3") in found and ("nobody-helps", "home-1") in found
     assert ("one-helper", "home-2") in found
-    assert "is no agreement: home-1 helps home-3 by hand only" in street.run("admin", "agreement", "check").stdout
-    assert street.agreement("check", "--company", "club") == street.agreement("check")
+    assert (
+        "is no agreement: home-1 helps home-3 by hand only"
+        in street.run("admin", "agreement", "check", by=VALIDATOR).stdout
+    )
+    assert street.refusal("agreement", "check").startswith("watt: not-allowed: "), "of all networks"
+    assert street.agreement("check", "--company", "club") == street.agreement("check", by=VALIDATOR)
     dot = tmp_path / "agreements.dot"
     shown = street.agreement("graph", "home-3", "--dot", str(dot))
     assert shown["networks"] == ["home-1", "home-2", "home-3"]
     assert '"home-2" -> "home-3"' in dot.read_text()
-    assert "home-1 (at most 20.000)" in street.run("admin", "agreement", "graph").stdout
-    assert street.refusal("agreement", "graph", "--company", "nobody").startswith("watt: unknown-member: ")
-    assert street.refusal("agreement", "graph", "home-9").startswith("watt: unknown-network: ")
+    assert "home-1 (at most 20.000)" in street.run("admin", "agreement", "graph", by=VALIDATOR).stdout
+    nobodys = ("agreement", "graph", "--company", "nobody"), ("agreement", "graph", "home-9")
+    for words, code in zip(nobodys, ("unknown-member", "unknown-network"), strict=True):
+        assert street.refusal(*words, by=VALIDATOR).startswith(f"watt: {code}: ")
+        assert street.refusal(*words).startswith("watt: not-allowed: ")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from tests.functional.metered import SLOT_S, Street, started_street
+from tests.functional.metered import SLOT_S, VALIDATOR, Street, started_street
 
 DEVICES = ("home-1/load", "home-1/pv", "home-2/load")
 
@@ -21,8 +21,8 @@ class Meters(Street):
     def answer(self, *words: str, by: str | None = None, status: int = 0) -> Any:
         return self.json("meter", *words, by=by, status=status)
 
-    def readings(self, *words: str) -> list[tuple[Any, ...]]:
-        found = self.answer("readings", *words)["readings"]
+    def readings(self, *words: str, by: str | None = None) -> list[tuple[Any, ...]]:
+        found = self.answer("readings", *words, by=by)["readings"]
         return [(row["revision"], row["state"], row["import_wh"], row["export_wh"]) for row in found]
 
 
@@ -86,15 +86,19 @@ def test_every_way_in_which_a_reading_comes(meters: Meters) -> None:
     assert meters.answer("feeder", path, by="feeder")["taken"] == 2
     path = meters.file("feeder.csv", [(first + 1, 61, 0, 1_061, 0)])
     assert meters.answer("feeder", path, "--correct", by="feeder")["changed"] == 1
-    assert meters.readings("--feeder", "--slot", str(first + 1)) == [(1, "read", 61, 0), (0, "read", 60, 0)]
-    assert "Readings of the feeder" in meters.meter("readings", "--feeder", "--slot", str(first)).stdout
+    feeder = ("--feeder", "--slot", str(first + 1))
+    assert meters.readings(*feeder, by=VALIDATOR) == [(1, "read", 61, 0), (0, "read", 60, 0)]
+    assert "Readings of the feeder" in meters.meter("readings", *feeder, by=VALIDATOR).stdout
     for words in ([load, "--slot", str(first)], ["--feeder", "--slot", str(first + 1)]):
-        proven = meters.answer("readings", *words, "--genesis", str(meters.genesis))
-        assert proven.pop("proven").startswith("at block ") and proven == meters.answer("readings", *words)
+        proven = meters.answer("readings", *words, "--genesis", str(meters.genesis), by=VALIDATOR)
+        assert proven.pop("proven").startswith("at block ")
+        assert proven == meters.answer("readings", *words, by=VALIDATOR)
     shown = meters.meter("readings", load, "--slot", str(first), "--genesis", str(meters.genesis)).stdout
     assert shown.splitlines()[-1].startswith("proven at block ")
-    unknown = meters.meter("readings", "home-9/load", "--slot", str(first), "--genesis", str(meters.genesis))
-    assert unknown.exit_code == 1 and unknown.stderr.startswith("watt: unknown-device: ")
+    nowhere = ("readings", "home-9/load", "--slot", str(first), "--genesis", str(meters.genesis))
+    for by, code in ((VALIDATOR, "unknown-device"), ("club", "not-allowed")):
+        unknown = meters.meter(*nowhere, by=by)
+        assert unknown.exit_code == 1 and unknown.stderr.startswith(f"watt: {code}: ")
 
 
 def test_what_registers_show_of_lost_readings(meters: Meters) -> None:

@@ -21,13 +21,14 @@ from node.model.keys import SigningKey
 from testnet.cluster import Cluster
 from testnet.genesis import GENESIS_NAME, PASSPHRASE_NAME, free_ports
 from testnet.neighbourhood import KEYS_NAME
+from tests.functional.trading import as_validator
 
 
 class Watt:
     """The command, run against one network, with one of its keys where a key is needed; else it reads as the utility,
-    to which all homes belong."""
+    to which all homes belong, or as a validator."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, *, is_validator: bool = False) -> None:
         self.keys = cluster.network.directory / KEYS_NAME
         self.passphrase_file = self.keys / PASSPHRASE_NAME
         self.node = cluster.network.gateways[1]
@@ -36,6 +37,8 @@ class Watt:
             "WATT_KEY": str(self.keys / "utility.json"),
             "WATT_PASSPHRASE": self.passphrase_file.read_text().strip(),
         }
+        if is_validator:
+            self.env |= as_validator(cluster.network)
 
     def run(self, *words: str, key: str | None = None) -> Result:
         """The result of `watt WORDS`; ``key``: sign with this one."""
@@ -84,6 +87,9 @@ def test_an_order_from_placing_to_trading_and_its_proof(watt: Watt, network: Clu
     assert watt.json("market", "prices", slot)["prices"]["bus-2"] == trades[0]["price"]
     assert watt.json("wallet", "cancel", bid["order"], key="home-2.load")["order"] == bid["order"]
     assert watt.run("wallet", "cancel", bid["order"], key="home-2.load").exit_code == 1
+    refused = watt.run("market", "verify", slot)
+    assert refused.stderr.startswith("watt: not-allowed: "), "every home's orders are in it"
+    watt = Watt(network, is_validator=True)
     checked = watt.json("market", "verify", slot)
     assert checked["faults"] == [] and checked["trades"] == 1 and checked["energy_wh"] == 800
     assert watt.json("market", "verify")["auctions"] >= 1
@@ -94,13 +100,16 @@ def test_an_order_from_placing_to_trading_and_its_proof(watt: Watt, network: Clu
     everything = watt.json("market", "verify", "--all", *genesis)
     assert everything["auctions"] >= 1 and everything["faults"] == []
     for part, code in (("price", "wrong-price"), ("energy", "wrong-split"), ("flows", "wrong-flows")):
-        assert code in asyncio.run(_faults_of_a_lying_node(watt.node, int(slot), part))
+        assert code in asyncio.run(_faults_of_a_lying_node(network, int(slot), part))
 
 
 def test_products_are_taken_along_and_checked_without_a_node(watt: Watt, network: Cluster, tmp_path: Path) -> None:
     genesis = ["--genesis", str(network.network.directory / GENESIS_NAME)]
     whole, one = tmp_path / "all.export", tmp_path / "one.export"
     slot = watt.slot(6)
+    refused = watt.run("market", "export", "--all", "--out", str(whole), *genesis)
+    assert refused.stderr.startswith("watt: not-allowed: "), "every home's orders are in it"
+    watt = Watt(network, is_validator=True)
     written = watt.json("market", "export", "--all", "--out", str(whole), *genesis)
     assert written["bytes"] == whole.stat().st_size and written["faults"] == []
     figures = ("products", "pruned", "auctions", "orders", "trades", "energy_wh")
@@ -128,9 +137,9 @@ def test_products_are_taken_along_and_checked_without_a_node(watt: Watt, network
         assert nowhere.run("market", "export", "--out", str(tmp_path / "never"), *words).exit_code == 2
 
 
-async def _faults_of_a_lying_node(node: str, slot: int, part: str) -> set[str]:
+async def _faults_of_a_lying_node(network: Cluster, slot: int, part: str) -> set[str]:
     """The codes of what is found when a node changes one thing in the auctions that it shows."""
-    async with Client(node) as client:
+    async with network.network.client() as client:
 
         async def read(contract: str, method: str, args: Mapping[str, Any]) -> Any:
             answer: Any = await client.query(contract, method, args)
@@ -198,7 +207,10 @@ def test_registering_a_new_home(watt: Watt, tmp_path: Path) -> None:
         "admin", "device", "add", "home-9/ev", "--network", "home-9", "--kind", "ev", "--device-key", public,
         "--meter-key", public, "--bus", "bus-1", "--import-w", "3600", key="utility",
     )  # fmt: skip
-    assert list(watt.json("wallet", "balance", "home-9")["devices"]) == ["home-9/ev"]
+    balance = ["wallet", "balance", "home-9"]
+    assert watt.run(*balance).stderr.startswith("watt: not-allowed: "), "it is another member's"
+    watt.env |= {"WATT_KEY": str(tmp_path / "new.key"), "WATT_PASSPHRASE": "correct horse"}
+    assert list(watt.json(*balance)["devices"]) == ["home-9/ev"]
     assert watt.run("admin", "member", "add", "sunset", "--public-key", "abc", key="utility").exit_code == 2
 
 

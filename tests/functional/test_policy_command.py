@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from node.gateway.client import Client
-from tests.functional.metered import SLOT_S, Street, key, started_street
+from tests.functional.metered import SLOT_S, VALIDATOR, Street, key, started_street
 
 LOAD, EV, OTHER = "home-1/load", "home-1/ev", "home-2/load"
 PERIOD_SLOTS = 25
@@ -81,8 +81,10 @@ def test_all_that_is_wrong_is_told_and_nothing_is_sent(street: Owned, tmp_path: 
     for command in (["diff", file], ["try", file], ["apply", file]):
         refused = street.run("admin", "policy", *command, by="home-1" if command[0] == "apply" else None)
         assert refused.exit_code == 1 and "unknown-device" in refused.stderr, refused.output
-    unknown = street.run("admin", "policy", "check", street.policy('network = "home-3"\n'))
-    assert 'unknown-network: there is no network home-3; did you mean "home-' in unknown.stderr
+    unknown = ("admin", "policy", "check", street.policy('network = "home-3"\n'))
+    by_validator = street.run(*unknown, by=VALIDATOR).stderr
+    assert 'unknown-network: there is no network home-3; did you mean "home-' in by_validator
+    assert "not-allowed: there is no network home-3, or this key may not read it" in street.run(*unknown).stderr
     assert street.run("admin", "policy", "show", "home-1").stdout == 'network = "home-1"\n'
 
 
@@ -95,7 +97,7 @@ def test_a_policy_is_compared_applied_and_shown(street: Owned) -> None:
         (EV, "share_permille", "200"), (LOAD, "limit", "0.00007"), (LOAD, "amount", "0.00006"),
     ]  # fmt: skip
     refused = street.run("admin", "policy", "apply", file, by="home-2")
-    assert refused.exit_code == 1 and refused.stderr.startswith("watt: wrong-key: ")
+    assert refused.exit_code == 1 and "not-allowed: there is no network home-1, or this key may" in refused.stderr
     done = street.run("admin", "policy", "apply", file, by="home-1")
     assert done.exit_code == 0 and f"{LOAD}: limit none -> 0.00007" in done.stdout and "done in block" in done.stdout
     assert street.json("admin", "policy", "apply", file, by="home-1") == {"height": None, "changes": []}

@@ -42,12 +42,14 @@ def test_ask_grant_and_decline(street: Street) -> None:
         ("", 9 * TOKEN, "waiting"),
     ]
     assert "guests until Sunday" in street.run("wallet", "requests", "home-1").stdout
-    assert refusal(street, "grant", first, by="home-2").startswith("watt: wrong-key: ")
+    assert refusal(street, "grant", first, by="home-2").startswith("watt: not-allowed: "), "nor may it see it"
+    assert refusal(street, "decline", first, by="home-2").startswith("watt: wrong-key: ")
     street.json("wallet", "grant", first, "2.5", by="home-1")
     street.json("wallet", "grant", second, by="home-1")
     street.json("wallet", "decline", third, by="home-1")
     assert refusal(street, "grant", third, by="home-1").startswith("watt: not-waiting: ")
-    assert refusal(street, "grant", "99", by="home-1").startswith("watt: unknown-request: ")
+    assert refusal(street, "decline", "99", by="home-1").startswith("watt: unknown-request: ")
+    assert refusal(street, "grant", "99", by="home-1").startswith("watt: not-allowed: "), "as if it were others'"
     assert shares(street, "home-1") == [
         ("home-1/load", "home-1/ev", 2_500_000_000, "grant", f"request {first}"),
         ("", "home-1/ev", 7 * TOKEN, "grant", f"request {second}"),
@@ -66,8 +68,9 @@ def test_ask_another_network_and_take_it_back(street: Street) -> None:
     terms = ["home-1", "home-2", "--cap", "40"]
     number = str(street.json("admin", "agreement", "propose", *terms, by="club")["agreement"])
     ask = ["wallet", "request", "home-2/load", "--agreement", number]
-    request = str(street.json(*ask, "3", by="home-2/load")["request"])
-    again = str(street.json(*ask, "4", by="home-2/load")["request"])
+    assert refusal(street, *ask[1:], "3", by="home-2/load").startswith("watt: not-allowed: "), "it is its owner's"
+    request = str(street.json(*ask, "3", "--of", "home-1", by="home-2/load")["request"])
+    again = str(street.json(*ask, "4", "--of", "home-1", by="home-2/load")["request"])
     street.json("wallet", "request", "--withdraw", again, by="home-2/load")
     (row,) = street.json("wallet", "requests", "home-1")
     assert (row["device"], row["giver"], row["agreement"]) == ("home-2/load", "@home-1", int(number))

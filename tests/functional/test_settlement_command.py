@@ -9,7 +9,7 @@ import pytest
 
 from chaincode.settlement_ledger import Entry, Settled
 from node.gateway.client import Client
-from tests.functional.metered import SLOT_S, Street, key, started_street
+from tests.functional.metered import SLOT_S, VALIDATOR, Street, key, started_street
 
 LOAD, PV = "home-1/load", "home-1/pv"
 
@@ -59,7 +59,9 @@ def test_a_late_correction_is_a_reversal_and_a_new_entry(street: Settling) -> No
     assert (sums.internal_wh, sums.retail_wh, sums.utility_only) == (100, 300, 30_000)
     assert [entry.owed for entry in entries if entry.reason == "retail"] == [30_000], "nobody has been issued anything"
 
-    assert "has not been read" in street.run("admin", "settlement", "losses", str(slot)).stdout
+    losses = ("admin", "settlement", "losses", str(slot))
+    assert "has not been read" in street.run(*losses, by=VALIDATOR).stdout
+    assert street.run(*losses).stderr.startswith("watt: not-allowed: ")
     street.say("feeder", "--correct", rows=[(slot, 290, 0, 290, 0)], by="feeder")
     street.say("correct", LOAD, rows=[(slot, 360, 0, 360, 0)], by=f"{LOAD}.meter")
     street.until(lambda: street.settled(slot)[0].revision == 1)
@@ -71,19 +73,19 @@ def test_a_late_correction_is_a_reversal_and_a_new_entry(street: Settling) -> No
         ("internal", -100, 2_000), ("retail", -300, 30_000), ("internal", 100, -2_000), ("retail", 260, -26_000),
     ]  # fmt: skip
     assert {entry.cause for entry in entries if entry.revision == 1} == {reading[5]}, "what corrected it"
-    losses = street.json("admin", "settlement", "losses", str(slot))
-    assert (losses["feeder_import_wh"], losses["import_wh"], losses["loss_wh"]) == (290, 360, 30)
-    assert "lost: 0.030 kWh" in street.run("admin", "settlement", "losses", str(slot)).stdout
+    found = street.json(*losses, by=VALIDATOR)
+    assert (found["feeder_import_wh"], found["import_wh"], found["loss_wh"]) == (290, 360, 30)
+    assert "lost: 0.030 kWh" in street.run(*losses, by=VALIDATOR).stdout
 
 
 def test_what_an_admin_asks_and_decides(street: Settling) -> None:
-    assert street.json("admin", "settlement", "parked") == []
+    assert street.json("admin", "settlement", "parked", by="admin") == []
     refused = street.run("admin", "settlement", "release", "0", by="admin")
     assert refused.exit_code == 1 and refused.stderr.startswith("watt: unknown-unit: nothing was parked under")
     assert street.run("admin", "settlement", "release", "0", by="club").stderr.startswith("watt: not-allowed: ")
-    rent = street.json("admin", "settlement", "rent")
+    rent = street.json("admin", "settlement", "rent", by=VALIDATOR)
     assert (rent["state"], rent["rent"], rent["networks"]) == ("collecting", 0, [])
-    assert "collecting: 0.000 of 0.000 tokens" in street.run("admin", "settlement", "rent").stdout
+    assert "collecting: 0.000 of 0.000 tokens" in street.run("admin", "settlement", "rent", by=VALIDATOR).stdout
 
 
 def test_an_owner_plans_months_and_a_company_weeks(street: Settling) -> None:
