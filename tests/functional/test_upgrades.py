@@ -13,8 +13,9 @@ from cli.main import main
 from node.errors import RefusedError
 from node.gateway.proven import ProvenReader
 from node.setup import CONFIG_NAME
-from node.upgrades.library import node_registry
+from node.upgrades.library import UPGRADES_NAME, Library, node_registry
 from testnet.cluster import Cluster, last_line
+from testnet.genesis import ADMIN_KEY_NAME, PASSPHRASE_NAME
 from tests.functional.test_governance import Admins
 from tests.functional.trading import device
 
@@ -51,6 +52,13 @@ class Town(Admins):
                 return (await client.node_info()).height
 
         return asyncio.run(read())
+
+    def follows(self, index: int, height: int) -> None:
+        """Wait until the node has the block."""
+        deadline = time.monotonic() + PATIENCE_S
+        while self.height(index) < height:
+            assert time.monotonic() < deadline, "it does not follow"
+            time.sleep(0.1)
 
     def run_to(self, height: int, index: int = 0) -> None:
         """Orders, one after the other, until the node has the block."""
@@ -95,12 +103,14 @@ def test_contracts_are_upgraded_by_vote_and_who_has_not_the_code_waits(town: Tow
     assert digest not in town.watt("node", "upgrade", "list", "--config", town.config(3)).stdout
     _tried(town)
     first = _voted(town, tmp_path)
+    town.follows(3, town.height())
     doctor = town.watt("node", "doctor", "--config", town.config(3), "--json")
     assert "upgrade-missing" in [found["code"] for found in json.loads(doctor.stdout)["findings"]]
     status = town.watt("node", "status", "--node", town.nodes[3].gateway, "--json")
     assert digest in json.loads(status.stdout)["upgrade_missing"]
     _activated(town, first, tmp_path)
     _installed_late(town, first)
+    _joined(town, tmp_path / "joined")
 
 
 def _tried(town: Town) -> None:
@@ -174,12 +184,22 @@ def _installed_late(town: Town, first: int) -> None:
     town.cluster.start(late)
     town.cluster.wait_answer(late)
     town.run_to(first + 5)
-    deadline = time.monotonic() + PATIENCE_S
-    while town.height(3) < first + 5:
-        assert time.monotonic() < deadline, "it does not follow"
-        time.sleep(0.2)
+    town.follows(3, first + 5)
     assert town.query("grid", "metres", 3) == 150
     assert town.cluster.agreement().root is not None
     town.cluster.stop(late)
     verified = town.watt("node", "verify", "--config", town.config(3), "--json")
     assert verified.exit_code == 0 and json.loads(verified.stdout)["height"] >= first + 5, verified.output
+
+
+def _joined(town: Town, data: Path) -> None:
+    """Who joins afterwards needs the bundle, too, and goes on where it was once it is there."""
+    home = town.nodes[0].directory
+    words = ["node", "join", "--data", str(data), "--genesis", str(town.network.directory / "genesis.json")]
+    words += ["--from", town.nodes[0].gateway, "--key", str(home / ADMIN_KEY_NAME)]
+    words += ["--passphrase-file", str(home / PASSPHRASE_NAME), "--json"]
+    refused = town.watt(*words)
+    assert refused.exit_code == 1 and "upgrade-missing" in refused.stderr, refused.output
+    Library(data / UPGRADES_NAME).install(BUNDLE)
+    joined = town.watt(*words)
+    assert joined.exit_code == 0 and json.loads(joined.stdout)["height"] >= town.height() - 5, joined.output
