@@ -20,7 +20,7 @@ from cli.operating import log_level, systemd
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
 from cli.session import ask, node_option, trusted_roots
 from cli.upgrades import node_upgrade
-from node.config import load_config
+from node.config import is_loopback, load_config
 from node.errors import ConfigError
 from node.gateway.client import Client, NodeInfo
 from node.gateway.vetting import vet
@@ -67,13 +67,15 @@ def init(
 ) -> None:
     """Make a new node: sealed keys, a certificate, a configuration, and the member's entry for genesis.
 
-    Nothing that exists is overwritten. Put the printed entry into the genesis document, the other members' addresses
-    into [peer.addresses] of node.toml, then run it.
+    Nothing that exists is overwritten. A gateway that others can reach gets a certificate next: watt node csr. Put the
+    printed entry into the genesis document, the other members' addresses into [peer.addresses] of node.toml, then run
+    it.
 
     Example: watt node init --dir utility --member utility --peer 10.0.0.5:7501
     """
     passphrase = _passphrase(passphrase_file, "New passphrase", is_new=True)
-    entry = init_node(NodeFiles(directory, member, genesis, peer_listen, gateway, {}), passphrase)
+    closed = _is_reached(gateway)
+    entry = init_node(NodeFiles(directory, member, genesis, peer_listen, gateway, {}, closed=closed), passphrase)
     if as_json:
         print_json({"config": str(directory / CONFIG_NAME), "name": entry.name, "public_key": entry.public_key,
                     "tls_certificate": entry.tls_certificate})  # fmt: skip
@@ -81,6 +83,10 @@ def init(
         rows = [("configuration", directory / CONFIG_NAME), ("public key", entry.public_key),
                 ("entry for genesis", directory / "member.json")]  # fmt: skip
         print_table(f"Node of {member}", ["what", "where"], rows)
+    if closed:
+        click.echo(
+            f"its gateway needs a certificate: watt node csr --config {directory / CONFIG_NAME} --name ...", err=True
+        )
 
 
 @node.command()
@@ -138,6 +144,14 @@ node.add_command(snapshot)
 node.add_command(node_upgrade)
 node.add_command(systemd)
 node.add_command(verify)
+
+
+def _is_reached(address: str) -> bool:
+    """Whether others can reach it; what is no address is refused elsewhere."""
+    try:
+        return not is_loopback(address)
+    except ValueError:
+        return False
 
 
 def _run_to_end(opened: Opened) -> int:

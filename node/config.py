@@ -111,7 +111,7 @@ def split_address(address: str) -> tuple[str, int]:
 
 
 def is_loopback(address: str) -> bool:
-    """Whether only this machine can reach the address."""
+    """Whether only this machine can reach the address. Raises ValueError."""
     host, _ = split_address(address)
     try:
         return ipaddress.ip_address(host).is_loopback

@@ -8,6 +8,7 @@ import asyncio
 import datetime
 import http.client
 import json
+import os
 import socket
 import ssl
 import subprocess
@@ -18,6 +19,7 @@ from contextlib import suppress
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 
 from node.config import split_address
 from node.errors import RefusedError
@@ -28,7 +30,7 @@ from node.limits import FAREWELL_BLOCKS
 from node.model.keys import SigningKey
 from node.pki.authority import Authority
 from node.pki.holder import gateway_files, install, request_for_gateway
-from node.pki.profile import Kind, Subject, describe, load_private_key, public_bytes, serial_text
+from node.pki.profile import Kind, Subject, certificate_pem, describe, load_private_key, public_bytes, serial_text
 from node.pki.serving import use_identity
 from node.pki.trust import read_chain, read_trust
 from node.transport.tls import TlsIdentity, make_certificate
@@ -278,6 +280,24 @@ def is_let_in(node: NetworkNode, identity: TlsIdentity | None) -> bool:
         return False
 
 
+def expired_of(identity: TlsIdentity) -> TlsIdentity:
+    """Another certificate of the same key and name, as the member itself could make it, which ended yesterday."""
+    key = load_private_key(identity.private_key)
+    pinned = x509.load_pem_x509_certificate(identity.certificate)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(pinned.subject)
+        .issuer_name(pinned.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(pinned.not_valid_before_utc)
+        .not_valid_after(datetime.datetime.now(datetime.UTC) - DAY)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    return TlsIdentity(identity.private_key, certificate_pem(made))
+
+
 def test_links_take_no_certificate_but_those_of_the_chain(closed: Closed) -> None:
     """Also not one of the consortium's own CA: who a peer is follows from the chain alone."""
     target, *_, member = closed.cluster.network.nodes
@@ -287,6 +307,7 @@ def test_links_take_no_certificate_but_those_of_the_chain(closed: Closed) -> Non
         "self-made, in a member's name": TlsIdentity(*own),
         "a member's gateway": closed.issued(Subject(Kind.GATEWAY, member.name, NAMES)),
         "an operator": closed.issued(operator(member.name)),
+        "a member's key, in a certificate that has ended": expired_of(peer_identity(member)),
         "a foreign CA's": closed.issued(operator(closed.foreign.facts.subject.member), closed.foreign),
     }
     assert not any(is_let_in(target, identity) for identity in strangers.values())
@@ -382,3 +403,19 @@ def test_the_authorities_are_closed_to_who_has_no_passphrase(closed: Closed) -> 
     for path in [*closed.directory.rglob("*.json"), *closed.directory.rglob("*.crt"), *closed.directory.rglob("*.log")]:
         data = path.read_bytes()
         assert b"PRIVATE KEY" not in data and key.seed.hex().encode() not in data and key.seed not in data
+
+
+def test_the_commands_find_their_way_through_tls(closed: Closed) -> None:
+    """Those of a local network by themselves, the others by WATT_CA; without, it is said what is missing."""
+
+    def watt(*words: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-m", "cli.main", *words]
+        environment = {name: value for name, value in os.environ.items() if name != "WATT_CA"} | variables
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+
+    assert json.loads(watt("testnet", "status", "--dir", str(closed.directory), "--json").stdout)["agree"]
+    status = ("node", "status", "--json", "--node", closed.cluster.network.gateways[1])
+    shown = json.loads(watt(*status, WATT_CA=str(closed.directory / TRUST_NAME)).stdout)
+    assert shown["member"] == closed.cluster.network.nodes[1].name and "certificate_ends" in shown
+    without = watt(*status)
+    assert without.returncode == 3 and "--ca names the file" in without.stderr
