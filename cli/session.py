@@ -15,7 +15,6 @@ from cli.units import clock
 from node.errors import RefusedError
 from node.gateway.channel import load_roots
 from node.gateway.client import Client, TxStatus, addresses_in
-from node.gateway.client import run as run_client
 from node.gateway.proven import ProvenReader
 from node.keyfile import read_passphrase
 from node.model.keys import Signer
@@ -35,6 +34,7 @@ _KEY = "watt.key-file"
 _PASSPHRASE = "watt.passphrase-file"
 _ROOTS = "watt.ca-file"
 _OPENED = "watt.opened-keys"
+_CLIENT = "watt.client"
 
 
 def _addresses(_: click.Context, param: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -138,8 +138,14 @@ def ask(nodes: Sequence[str], use: Callable[[Client], Awaitable[T]]) -> T:
     Raises RefusedError: what ``use`` does, and of the key and the certificates that the command was told.
     """
     key, roots = reader(), trusted_roots()
+    make: Callable[..., Client] = _told().get(_CLIENT) or Client
+
+    async def main() -> T:
+        async with make(nodes, key, roots) as client:
+            return await use(client)
+
     try:
-        return run_client(nodes, use, key, roots)
+        return asyncio.run(main())
     except RefusedError as error:
         if error.code not in _READ_ADVICE:
             raise
@@ -158,10 +164,9 @@ def trusted_roots() -> bytes | None:
     return None if path is None else load_roots(path)
 
 
-def use_ca(path: Path) -> None:
-    """The certificates of those who vouch for gateways, for a command that was told none."""
-    if _told().get(_ROOTS) is None:
-        _told()[_ROOTS] = path
+def use_client(make: Callable[..., Client] | None) -> None:
+    """What the running command is to speak to nodes with, made as ``Client`` is; None: ``Client`` itself."""
+    _told()[_CLIENT] = make
 
 
 def passphrase_told() -> Path | None:

@@ -1,5 +1,7 @@
 """`watt wallet`: keys, orders, budgets, shares and alerts of people and devices."""
 
+import os
+from pathlib import Path
 from typing import Final
 
 import click
@@ -49,3 +51,8 @@ COMMANDS: Final[Commands] = {
 @click.group(cls=LazyGroup, table=COMMANDS)
 def wallet() -> None:
     """Keys, orders, budgets and alerts of people and devices."""
+    home = Path(os.environ.get("WATT_WALLET") or "~/.watt").expanduser()
+    if (home / "genesis.json").exists():
+        from cli.wallet_home import use_home  # noqa: PLC0415  # much to load, and not every command has a wallet
+
+        use_home(home)

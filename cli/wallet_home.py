@@ -9,7 +9,7 @@ make the wallet forget, and nothing else.
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import wraps
 from pathlib import Path
@@ -18,13 +18,16 @@ from typing import Any, Final
 import click
 import msgpack
 
+from cli.informed import InformedClient
 from cli.output import plain, refusals_to_exit_codes
-from cli.session import use_ca
+from cli.session import use_client
 from node.errors import RefusedError, WattError
+from node.gateway.channel import load_roots
 from node.gateway.client import Client, addresses_in
 from node.gateway.proven import KnownEpochs, ProvenReader
 from node.light import LightChain, LightError, read_header
 from node.model.genesis import Genesis, load_genesis, parse_genesis
+from node.model.keys import Signer
 from node.upgrades.library import client_registry
 
 DEFAULT_HOME: Final = "~/.watt"
@@ -181,7 +184,7 @@ class Trust:
 
 def trust_options(command: Callable[..., None]) -> Callable[..., None]:
     """A command that reads, and believes proofs: --genesis, --wallet, --trust-node and --any-age come to it as
-    ``trust``. Below ``node_option``: of a wallet's home it takes the nodes and the CA if it is not told others."""
+    ``trust``. Of a wallet's home it takes the nodes and the CA, too, if it is not told others."""
 
     @refusals_to_exit_codes
     @wraps(command)
@@ -190,8 +193,7 @@ def trust_options(command: Callable[..., None]) -> Callable[..., None]:
     ) -> None:
         home = (wallet_home or Path(DEFAULT_HOME)).expanduser()
         trust = Trust(None if wallet_home_is_named() else genesis_file, home, trusts_node, any_age)
-        if trust.home is not None:
-            take_defaults(trust.home, options)
+        use_client(None if trust.home is None else clients_of(trust.home))
         try:
             command(trust=trust, **options)
         finally:
@@ -231,15 +233,26 @@ def wallet_home_is_named() -> bool:
     return source is click.core.ParameterSource.COMMANDLINE
 
 
-def take_defaults(home: Home, options: dict[str, Any]) -> None:
-    """A home's nodes and CA, for a command that was told no others."""
-    context = click.get_current_context()
+def use_home(path: Path) -> None:
+    """Let the running command speak to nodes as one does with this home."""
+    use_client(clients_of(Home(path)))
+
+
+def clients_of(home: Home) -> Callable[..., Client] | None:
+    """What makes a command's client by a home: its nodes and its CA, unless the command was told others, and a client
+    that proves what is looked up. None if there is no such home."""
     if not home.exists():
-        return
-    if context.get_parameter_source("nodes") is click.core.ParameterSource.DEFAULT:
-        options["nodes"] = home.nodes()
-    if (home.path / CA).exists():
-        use_ca(home.path / CA)
+        return None
+
+    def make(nodes: Sequence[str], key: Signer | None, roots: bytes | None) -> Client:
+        is_default = click.get_current_context().get_parameter_source("nodes") is click.core.ParameterSource.DEFAULT
+        if roots is None and (home.path / CA).exists():
+            roots = load_roots(home.path / CA)
+        client = InformedClient(home.nodes() if is_default else nodes, key, roots)
+        client.inform(home.genesis(), home.light())
+        return client
+
+    return make
 
 
 def oldest_accepted(genesis: Genesis, clock_ms: int) -> int | None:

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
-from cli.session import ask, node_option, trusted_roots
+from cli.session import ask, node_option, trusted_roots, use_client
 from cli.units import clock
 from cli.wallet_home import CA, DEFAULT_HOME, Home, no_wallet, wallet_option, warn
 from node.gateway.client import Client
@@ -43,6 +43,7 @@ def init(genesis_file: Path, wallet_home: Path | None, nodes: tuple[str, ...], a
     home = Home((wallet_home or Path(DEFAULT_HOME)).expanduser())
     if home.exists() and home.genesis().chain == light.chain:
         light = home.light()  # what it knows is not forgotten
+    use_client(None)  # what another home says of its network does not matter here
     ask(nodes, lambda client: _learn(client, genesis, light))
     home.create(document, trusted_roots(), nodes, light)
     _show(home, genesis, light, as_json)

@@ -44,6 +44,8 @@ REPLIES: Final[dict[str, type[Message]]] = {
     "Block": pb.BlockReply,
     "NodeInfo": pb.NodeInfoReply,
     "Nonce": pb.NonceReply,
+    "Submit": pb.SubmitReply,
+    "Status": pb.StatusReply,
 }
 NAMED: Final = {"lying-node", "truncating-node", "stale-node", "other-chain", "forked-chain"}
 HOME: Final = "home-3"
@@ -311,9 +313,9 @@ def test_a_refusal_that_nothing_proves_is_a_lie(network: Cluster, wallet: Wallet
     assert with_liar(network, wallet, use) == "lying-node"
 
 
-def watt(wallet: Wallet, *words: str, key: str = HOME) -> Result:
+def watt(wallet: Wallet, *words: str, key: str = HOME, env: dict[str, str] | None = None) -> Result:
     signing = ["--key", str(wallet.keys / f"{key}.json"), "--passphrase-file", str(wallet.keys / PASSPHRASE_NAME)]
-    return CliRunner().invoke(main, [*words, *signing])
+    return CliRunner().invoke(main, [*words, *signing], env=env)
 
 
 def asked(wallet: Wallet, home: Path, *nodes: str) -> Result:
@@ -376,6 +378,47 @@ def test_a_liar_is_named_and_the_next_node_answers(network: Cluster, wallet: Wal
             liar.lie = lie_in("Query", lambda reply: setattr(reply.reads[0], "value", b"\x2a"))  # type: ignore[attr-defined]
             await named("lying-node")
             liar.lie = honest
+
+    asyncio.run(use())
+
+
+def test_nothing_is_signed_on_a_liars_word(network: Cluster, wallet: Wallet, tmp_path: Path) -> None:
+    """With a wallet's home: another chain's id, another token, another clock and other slots are not what is signed."""
+    home, node = tmp_path / "wallet", network.network.gateways[1]
+    made = watt(wallet, "wallet", "init", "--genesis", str(wallet.document), "--wallet", str(home), "--node", node)
+    assert made.exit_code == 0, made.output
+
+    def shared(address: str) -> Result:
+        words = ["wallet", "share", f"{HOME}/load", f"{HOME}/ev", "0.001", "--node", address]
+        return watt(wallet, *words, env={"WATT_WALLET": str(home)})
+
+    def claimed(**fields: Any) -> Lie:
+        def lie(name: str, reply: Message) -> Message:
+            if name == "NodeInfo":
+                for field, value in fields.items():
+                    setattr(reply, field, value)
+            return reply
+
+        return lie
+
+    async def use() -> None:
+        async with lying(network.network.gateways[0]) as (liar, address):
+            liar.lie = claimed(chain=b"x" * 32)
+            refused = await in_thread(lambda: shared(address))
+            assert refused.exit_code == 1 and refused.stderr.startswith("watt: other-chain: "), refused.output
+            assert "Submit" not in [name for name, _ in liar.seen]
+            liar.lie = lie_in("Query", lambda reply: setattr(reply.reads[0], "value", b"\x91\x01"))  # type: ignore[attr-defined]
+            refused = await in_thread(lambda: shared(address))
+            assert refused.exit_code == 1 and refused.stderr.startswith("watt: lying-node: "), refused.output
+            assert "Submit" not in [name for name, _ in liar.seen]
+            liar.lie = claimed(token_decimals=15, now=2**40)
+            done = await in_thread(lambda: shared(address))
+            assert done.exit_code == 0, done.output
+        async with Client(node, wallet.key) as client:
+            read = wallet.reader(client)
+            args = {"network": HOME, "period": await period_of(read)}
+            rows: Any = await read("budget", "shares", args)
+            assert rows[-1][2] == 10 ** (wallet.genesis.token.decimals - 3), "a thousandth, by the genesis document"
 
     asyncio.run(use())
 
