@@ -5,6 +5,9 @@ Client to node.
 
 A refusal is a gRPC status; its trailing metadata carry `watt-code`, a stable kebab-case code, and on
 RESOURCE_EXHAUSTED `watt-retry-ms`, how long to wait. Values and arguments are canonical MessagePack.
+
+Who asks signs: `watt-read-bin` in the metadata (node/model/read.py). What is not for everybody is refused with
+`sign-first` or `not-allowed`, or left out as each field says (docs/privacy.md).
 """
 
 from collections import abc as _abc
@@ -226,7 +229,7 @@ class StatusReply(_message.Message):
     code: _builtins.str
     """"ok", or the code that a rule refused it with."""
     details: _builtins.bytes
-    """An array of integers that explain the code."""
+    """An array of integers that explain the code. Empty, like the result, for those who may not see what came of it."""
     result: _builtins.bytes
     base: _builtins.int
     """If it is not: blocks up to this one are not on this node, and it may be in one of them. 0: all are."""
@@ -415,7 +418,7 @@ class BlockReply(_message.Message):
     CERTIFICATE_FIELD_NUMBER: _builtins.int
     header: _builtins.bytes
     body: _builtins.bytes
-    """The encoded batch; empty for a null batch."""
+    """The encoded batch; empty for a null batch, and for those who may not see everything."""
     certificate: _builtins.bytes
     """Empty for block 0."""
     def __init__(
@@ -550,7 +553,9 @@ class BlockEvents(_message.Message):
         """Those not listed have the code "ok"."""
 
     @_builtins.property
-    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___Event]: ...
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___Event]:
+        """As many as the reader may see; orders and fills of others under pseudonyms, with an alias of 16 bytes for their id."""
+
     def __init__(
         self,
         *,

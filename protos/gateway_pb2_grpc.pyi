@@ -5,6 +5,9 @@ Client to node.
 
 A refusal is a gRPC status; its trailing metadata carry `watt-code`, a stable kebab-case code, and on
 RESOURCE_EXHAUSTED `watt-retry-ms`, how long to wait. Values and arguments are canonical MessagePack.
+
+Who asks signs: `watt-read-bin` in the metadata (node/model/read.py). What is not for everybody is refused with
+`sign-first` or `not-allowed`, or left out as each field says (docs/privacy.md).
 """
 
 from collections import abc as _abc
