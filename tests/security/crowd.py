@@ -34,8 +34,8 @@ def devices_of(network: str) -> list[str]:
     return [f"{network}/{number}" for number in range(SWARM if network == "swarm" else HOME_DEVICES)]
 
 
-def build_crowd(directory: Path) -> Network:
-    """Four nodes on free ports, with the limits above."""
+def settings() -> dict[str, dict[str, Any]]:
+    """The contracts' settings in the genesis."""
     members: list[list[Any]] = [["utility", key_of("utility").public_key.hex(), ["utility", "grid-operator"]]]
     networks, devices, lines = [], [], []
     for name in ("swarm", *HOMES):
@@ -45,7 +45,7 @@ def build_crowd(directory: Path) -> Network:
         for device in devices_of(name):
             key = key_of(device).public_key.hex()
             devices.append([device, name, "battery", key, key, f"bus-{name}", 10**9, 10**9, False, False])
-    contracts: dict[str, dict[str, Any]] = {
+    return {
         "identity": {
             "admins": [key_of("utility").public_key.hex()],
             "members": members,
@@ -56,7 +56,11 @@ def build_crowd(directory: Path) -> Network:
         "market": {"tariffs": [[0, RETAIL, FEED_IN]]},
         "budget": {"period_slots": 30 * 48},
     }
-    network = build_network(directory, contracts, nodes=4, base_port=None, name="crowd")
+
+
+def build_crowd(directory: Path) -> Network:
+    """Four nodes on free ports, with the limits above."""
+    network = build_network(directory, settings(), nodes=4, base_port=None, name="crowd")
     for node in network.nodes:
         limits = replace(
             node.config.limits,
