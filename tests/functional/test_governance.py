@@ -94,3 +94,32 @@ def test_validators_are_shown(admins: Admins) -> None:
     assert [seat["name"] for seat in shown["validators"]] == ["node-0", "node-1", "node-2", "node-3"]
     assert "Epoch 0, from height 1 on" in admins.run("validators").stdout
     assert "unknown-epoch" in admins.run("validators", "--epoch", "7").stderr
+
+
+def test_tolls_and_auditors_are_proposed_and_stand_in_one_list(admins: Admins, tmp_path: Path) -> None:
+    steps = tmp_path / "steps.csv"
+    line = next(row for row in admins.json("grid", "show")["buses"] if row["parent"] is not None)
+    steps.write_text(f"from,to,step\n{line['parent']},{line['bus']},0.0075\n")
+    tolls = admins.json("tolls", "propose", "--rate", "0.0002", "--steps", str(steps), "--at", "+500", by=0)
+    key = generate_key().public_key.hex()
+    auditor = admins.json("auditor", "propose", "regulator", "--public-key", key, "--at", "+400", by=1)
+    rules = admins.json("rules", "propose", "gate=15min", "--at", "+600", by=0)
+    rows = admins.json("proposals")
+    ids = [f"motions/{auditor['proposal']}", f"motions/{tolls['proposal']}", f"rules/{rules['proposal']}"]
+    assert [row["id"] for row in rows] == ids, "by the height"
+    whats = ["auditor regulator", "tolls: rate 0.0002, steps of 1 line", "rules: gate_before_end_s"]
+    assert [row["what"] for row in rows] == whats
+    listed = admins.run("proposals").stdout
+    assert all(name in listed for name in (*ids, "auditor regulator", "1 line")), listed
+    in_full = admins.run("proposals", ids[1]).stdout
+    assert f"{line['parent']} to {line['bus']}: 0.0075 tokens per kWh" in in_full and tolls["digest"] in in_full
+    assert key in admins.run("proposals", ids[0]).stdout
+    asked = admins.run("approve", ids[0], by=0, answer="n\n")
+    assert asked.exit_code == 1 and key in asked.stderr
+    assert admins.json("approve", ids[0], "--digest", auditor["digest"], by=0)["missing"] == 1
+    for name, by in zip(ids, (1, 0, 0), strict=True):
+        admins.json("withdraw", name, by=by)
+    assert admins.json("proposals") == [] and admins.json("auditor", "list") == []
+    assert admins.run("approve", "nothing/3", "--yes", by=0).exit_code == 2
+    assert "no-upgrade" in admins.run("upgrade", "cancel", by=0).stderr
+    assert "unknown-member" in admins.run("auditor", "dismiss", "regulator", by=0).stderr
