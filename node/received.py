@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from chaincode.erasable import in_call
 from node.errors import ConfigError, RefusedError
 from node.ledger.chain import UNUSED_CODES, Ledger
 from node.model import keys
@@ -177,6 +178,8 @@ def fate_of(received: Received, ledger: Ledger) -> Fate:
     blocks = max(0, last - received.height)
     if not ledger.nonce_acceptable(tx.payload.sender, tx.payload.nonce):
         why = f"in no block up to {head}: its nonce was used by another transaction, or skipped"
+        if in_call(tx.payload.contract, tx.payload.method, tx.payload.args):
+            why += "; or it was executed, and has been erased with the readings in it"
         return Fate(head, None, None, blocks, False, why)
     why = f"in no block up to {head}; it could have stood in {blocks} blocks after the receipt"
     if last < head:

@@ -35,7 +35,7 @@ from node.ledger.chain import Ledger
 from node.ledger.execution import Execution
 from node.ledger.state import Overlay
 from node.ledger.store import LevelStore
-from node.model.block import NULL_BATCH, DecodedBatch, decode_batch, encode_header
+from node.model.block import NULL_BATCH, DecodedBatch, decode_batch, encode_header, is_erased
 from node.model.certificate import Certificate, decode_certificate
 from node.model.genesis import Genesis
 from node.model.keys import verify
@@ -132,7 +132,8 @@ class WhatIf:
 
     def feed(self, header: bytes, body: bytes, certificate: bytes) -> None:
         """The next block as it is stored. Raises RefusedError: "bad-chain" if it is not what execution gives, or its
-        certificate does not prove it; of the first changed one, the code with which the rules refuse the change."""
+        certificate does not prove it; "no-history" if something of it has been erased; of the first changed one, the
+        code with which the rules refuse the change."""
         height = self._real.ledger.head.height + 1
         if height == self._first:
             self._fork()
@@ -140,6 +141,8 @@ class WhatIf:
             decoded = None if body == NULL_BATCH else decode_batch(body)
             proof = decode_certificate(certificate)
         except CodecError as error:
+            if is_erased(body):
+                raise RefusedError("no-history", f"height {height}: readings in it have been erased") from error
             raise bad(height, f"it cannot be read: {error}") from error
         done = self._execute(height, header, body, decoded, proof)
         if self._changed is not None:

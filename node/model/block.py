@@ -165,6 +165,14 @@ def transaction_in(body: bytes, place: int) -> Transaction | None:
     return None if len(raw) == DIGEST_BYTES else decode_transaction(raw)
 
 
+def is_erased(body: bytes) -> bool:
+    """Whether this is the body of a batch of which transactions have been erased."""
+    try:
+        return decode_stored_batch(body).erased > 0
+    except CodecError:
+        return False
+
+
 def without_transactions(batch: Batch, digests: Mapping[int, bytes]) -> bytes:
     """The body of a batch in which the transactions at these places are replaced by their digests."""
     raws = tuple([digests.get(place, raw) for place, raw in enumerate(batch.transactions)])
