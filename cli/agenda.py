@@ -34,9 +34,7 @@ class _Ballot(NamedTuple):
 
 
 def _rules_lines(row: dict[str, Any], decimals: int) -> list[str]:
-    changes = rules.lines_of(row, decimals)
-    names = [name for name, _ in row["settings"]] + (["tariffs"] if row["tariffs"] else [])
-    return [f"rules: {', '.join(names)}", *changes]
+    return [rules.said(row), *rules.lines_of(row, decimals)]
 
 
 _BALLOTS: Final = {

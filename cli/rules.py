@@ -211,6 +211,12 @@ async def _read(client: Client, history: bool) -> tuple[int, Settings, dict[str,
     return decimals, now, coming, versions
 
 
+def said(row: dict[str, Any]) -> str:
+    """A proposal in one line."""
+    values = [f"{_SHORT.get(field, field)} = {shown(field, value)}" for field, value in row["settings"]]
+    return f"rules: {', '.join(values + (['tariffs'] if row['tariffs'] else []))}"
+
+
 async def read_scheduled(client: Client) -> dict[str, Any] | None:
     """The rules that are decided and not yet in force, with the ``names`` of what they change; None if there are
     none."""

@@ -107,7 +107,7 @@ def test_tolls_and_auditors_are_proposed_and_stand_in_one_list(admins: Admins, t
     rows = admins.json("proposals")
     ids = [f"motions/{auditor['proposal']}", f"motions/{tolls['proposal']}", f"rules/{rules['proposal']}"]
     assert [row["id"] for row in rows] == ids, "by the height"
-    whats = ["auditor regulator", "tolls: rate 0.0002, steps of 1 line", "rules: gate_before_end_s"]
+    whats = ["auditor regulator", "tolls: rate 0.0002, steps of 1 line", "rules: gate = 15min"]
     assert [row["what"] for row in rows] == whats
     listed = admins.run("proposals").stdout
     assert all(name in listed for name in (*ids, "auditor regulator", "1 line")), listed
