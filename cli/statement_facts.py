@@ -16,7 +16,7 @@ from chaincode.origin_state import Sums
 from chaincode.settlement_ledger import Entry, Settled
 from chaincode.settlement_readings import Reading
 from chaincode.settlement_rent import Rent
-from cli.answers import Reader, as_rows, record
+from cli.answers import HIDDEN, Reader, as_rows, record
 from node.errors import RefusedError
 from node.model.codec import Value
 
@@ -149,7 +149,7 @@ class Facts(NamedTuple):
 
 MOST_PROVISIONAL: Final = 96
 """So many slots, the newest, are asked for an origin that may still change: each is worked out anew."""
-_TOO_MUCH: Final = ("step-limit", "too-much", "not-provable", "pruned")
+_NOT_TOLD: Final = ("step-limit", "too-much", "not-provable", "pruned", *HIDDEN)
 """Why a node does not work out the origin of a slot: then it is not known yet."""
 _PERIOD = (
     "status", "first_slot", "end_slot", "slot_seconds", "next_to_open", "owed_now", "settled_slots", "kept", "rents",
@@ -213,7 +213,7 @@ async def _origins(read: Reader, network: str, first: int, end: int, slots: Mapp
         try:
             origins[number] = await _origin_now(read, network, number)
         except (ContractError, RefusedError) as error:
-            if error.code not in _TOO_MUCH:
+            if error.code not in _NOT_TOLD:
                 raise
     return origins
 
