@@ -12,7 +12,7 @@ import msgspec
 
 from node.consensus import diagnosis as core
 from node.consensus.quorum import quorum
-from node.limits import FRESH_SECONDS, HEARTBEAT_TICKS, TICK_MS
+from node.limits import FRESH_SECONDS, HEARTBEAT_TICKS, SNAPSHOT_BLOCKS, TICK_MS
 from node.quarantine import COUNTED
 from node.viewlog import ViewChanged
 
@@ -238,6 +238,10 @@ def _waiting(wait: Wait, report: Report, needed: int) -> str:
     # What this node holds of its own votes, it does not need to be told.
     lacking = [member for member in wait.members if wait.what != core.RECOLLECTIONS or member != report.member]
     on = f"; missing: {', '.join(_named(member, report) for member in lacking)}" if lacking else ""
+    if wait.what == core.BLOCKS and report.best_peer_height > report.height + SNAPSHOT_BLOCKS:
+        on += (
+            "; nobody may give them out any more, if readings in them were erased: join by a snapshot (watt node join)"
+        )
     return f"it waits for {words}, for {seconds(wait.for_ms)}{there}{on}"
 
 

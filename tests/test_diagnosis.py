@@ -199,3 +199,9 @@ def test_the_gravest_comes_first_and_a_report_survives_the_wire() -> None:
 )
 def test_durations_for_people(ms: int, text: str) -> None:
     assert seconds(ms) == text
+
+
+def test_who_waits_for_blocks_that_were_erased_is_told_to_join_by_a_snapshot() -> None:
+    waits = (Wait(core.BLOCKS, ("south",), (), 11_000),)
+    assert "watt node join" in the("waits-blocks", quiet_ms=QUIET_MS + 1, waits=waits, best_peer_height=9_000).text
+    assert "watt node join" not in the("waits-blocks", quiet_ms=QUIET_MS + 1, waits=waits, best_peer_height=90).text
