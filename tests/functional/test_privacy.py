@@ -13,7 +13,7 @@ from node.snapshot.fetch import AskList
 from node.snapshot.remote import Remote
 from testnet.cluster import Cluster
 from testnet.neighbourhood import neighbourhood_key
-from tests.functional.trading import SLOT_SECONDS, Device, device
+from tests.functional.trading import FIRST_SLOT, SLOT_SECONDS, Device, device
 
 LOAD = "home-2/load"
 FRIEND = generate_key()
@@ -56,7 +56,7 @@ async def _who_sees_what(network: Cluster) -> None:
         status = await load.place(client)
         assert status.code == "ok" and isinstance(status.result, bytes)
         order, height = status.result, status.height
-        slot = (await client.node_info()).now // SLOT_SECONDS
+        slot = (await client.node_info()).now // SLOT_SECONDS + FIRST_SLOT
         assert len((await client.block(height)).body) > 100
         tx_id = next(tx_id for block in await blocks(client, height, height) for tx_id, _ in block.results)
 
