@@ -218,4 +218,4 @@ def _told(status: TxStatus, proposal: int, digest: bytes, missing: Any, first_he
     if missing:
         click.echo(f"{count(missing, 'approval')} missing, until height {first_height - NOTICE}")
     else:
-        click.echo(f"scheduled: in force from height {first_height} on")
+        click.echo(f"decided: in force by height {first_height}")
