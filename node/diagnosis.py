@@ -240,7 +240,7 @@ def _waiting(wait: Wait, report: Report, needed: int) -> str:
     on = f"; missing: {', '.join(_named(member, report) for member in lacking)}" if lacking else ""
     if wait.what == core.BLOCKS and report.best_peer_height > report.height + SNAPSHOT_BLOCKS:
         on += (
-            "; nobody may give them out any more, if readings in them were erased: join by a snapshot (watt node join)"
+            "; if readings in them were erased, nobody gives them out: join by a snapshot (watt node join)"
         )
     return f"it waits for {words}, for {seconds(wait.for_ms)}{there}{on}"
 

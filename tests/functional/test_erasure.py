@@ -63,6 +63,27 @@ def test_what_an_owner_has_erased_is_in_no_file_and_the_chain_still_holds(street
     asked = json.loads(street.run("wallet", "erased", "home-1", "--json", by="home-1").stdout)
     assert asked["erased"]["asked"] == slot
 
+    out, genesis = street.directory / "mine", str(street.genesis)
+    words = [
+        "audit",
+        "export",
+        "all",
+        "--format",
+        "csv",
+        "--network",
+        "home-1",
+        "--out",
+        str(out),
+        "--genesis",
+        genesis,
+    ]
+    mine = street.run(*words, by="home-1")
+    assert mine.exit_code == 0 and "transfers of money" in mine.output
+    assert watt("audit", "check", str(out), "--genesis", genesis)["tables"]["readings"] > 0
+    street.run(*[word.replace("mine", "theirs") for word in words], by="home-2")
+    theirs = watt("audit", "check", str(out.with_name("theirs")), "--genesis", genesis)
+    assert theirs["left_out"] == [["parked", ""], ["network", "home-1"]] and theirs["tables"]["readings"] == 0
+
     node = street.cluster.network.nodes[2]
     street.cluster.stop(node)
     config = str(node.config_path)
