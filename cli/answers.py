@@ -130,7 +130,6 @@ EVENTS: Mapping[str, Sequence[str]] = {
     "rules-approval-withdrawn": ("proposal", "approvals"),
     "rules": ("version", *Settings._fields),
     "outage": ("since", "until"),
-    "key-changed": ("kind", "name", "how"),
     "granted": ("kind", "reader", "classes", "until"),
     "revoked": ("kind", "reader"),
     "entropy-added": (),

@@ -202,10 +202,16 @@ def test_what_cannot_start_says_why(street: Cluster, brokers: Brokers) -> None:
     path = brokers.directory / "home-1.toml"
     good = path.read_text()
     passphrase = (brokers.directory / PASSPHRASE_NAME).read_text().strip()
-    stranger = load_key(street.network.directory / KEYS_NAME / "home-2.json", passphrase)
-    save_key(brokers.directory / "stranger.json", stranger, passphrase, TESTNET)
+    for name, whose in (("stranger.json", "home-2.json"), ("utility.json", "utility.json")):
+        key = load_key(street.network.directory / KEYS_NAME / whose, passphrase)
+        save_key(brokers.directory / name, key, passphrase, TESTNET)
+    (utilitys := brokers.directory / "utilitys.toml").write_text(
+        good.replace('"home-1"', '"home-9"', 1).replace("home-1.json", "utility.json", 1)
+    )
+    unknown = CliRunner().invoke(main, ["broker", "run", "--config", str(utilitys)])
+    assert unknown.exit_code == 1 and unknown.stderr.splitlines()[-1].startswith("watt: unknown-network: ")
     for old, new, code in (
-        ('network = "home-1"', 'network = "home-9"', "unknown-network"),
+        ('network = "home-1"', 'network = "home-9"', "wrong-key"),
         ('key_file = "home-1.json"', 'key_file = "stranger.json"', "wrong-key"),
         ('key_file = "home-1.json"', 'key_file = "nowhere.json"', "no-key-file"),
         (f'genesis = "{GENESIS_NAME}"', f'chain = "{"ab" * 32}"', "wrong-network"),

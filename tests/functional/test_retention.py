@@ -53,6 +53,7 @@ def test_an_export_is_proven_by_the_chain_that_has_deleted_it(fast: Cluster, tmp
         assert time.monotonic() < deadline, "no block closes the product"
         time.sleep(0.5)
     out = str(tmp_path / "one.export")
+    watt = Watt(fast, is_validator=True)
     written = watt.json("market", "export", "--product", slot, "--out", out, *genesis)
     assert written["trades"] == 1 and written["faults"] == []
     while not (gone := watt.json("market", "verify", "--product", slot, *genesis))["pruned"]:
