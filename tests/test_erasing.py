@@ -1,5 +1,6 @@
 """Erasing from stored blocks: the chain stays what it was, nobody can guess what is gone, a crash leaves no half."""
 
+import asyncio
 import signal
 import subprocess
 import sys
@@ -19,15 +20,16 @@ from hypothesis import strategies as st
 from chaincode.contract import Event
 from chaincode.registry import default_registry
 from node.audit import AuditReport
-from node.eraser import erase_now, horizon
-from node.errors import RefusedError
+from node.eraser import Eraser, erase_now, horizon
+from node.errors import RefusedError, StoreFault
+from node.executor import Executor
 from node.gateway.snapshots import require_whole
 from node.ledger import layout
 from node.ledger.chain import Ledger
 from node.ledger.erasing import Erased, erase_all, erased_in, newest_erased
 from node.ledger.layout import after_prefix, at_height
 from node.ledger.store import LevelStore, MemoryStore, Store
-from node.model.block import decode_batch, decode_stored_batch, without_transactions
+from node.model.block import NULL_BATCH, decode_batch, decode_stored_batch, without_transactions
 from node.model.codec import encode
 from node.model.keys import TAG_EVENT, TAG_RECEIPT, TAG_TX_DIGEST, TAG_TX_ID
 from node.model.receipt import Receipt, decode_results, encode_event, encode_receipt, encode_results
@@ -275,6 +277,41 @@ def test_a_crash_at_any_write_leaves_nothing_that_the_next_round_does_not_finish
             erase_now(left, opened(left), street().shelf)
             assert content(left) == expected
     assert stop_at > 8
+
+
+class Refusing(MemoryStore):
+    """Loses the disk when something is erased."""
+
+    def write(self, puts: Mapping[bytes, bytes | None]) -> None:
+        raise StoreFault("db-failed", "no disk")
+
+
+async def rounds(store: Store, shelf: Shelf, *, busy: bool = False) -> list[StoreFault]:
+    """What a node's eraser does when a block is stored, to its end; the faults that it tells of."""
+    faults: list[StoreFault] = []
+    ledger = opened(store)
+    eraser = Eraser(store, ledger, shelf, lambda: busy, faults.append)
+    last = Executor(ledger, default_registry(), street().chain.genesis).execute(ledger.head.height + 1, NULL_BATCH)
+    eraser.committed(last)
+    while eraser._task is not None:
+        await asyncio.sleep(0.001)
+    eraser.committed(last)
+    assert eraser._task is None, "nothing is left to do"
+    await eraser.stop()
+    return faults
+
+
+def test_a_running_node_erases_at_its_start_and_compacts_when_no_snapshot_is_made(tmp_path: Path) -> None:
+    store = copy()
+    assert asyncio.run(rounds(store, Shelf(tmp_path))) == [] and newest_erased(store) == 0, "without a snapshot"
+    assert asyncio.run(rounds(store, street().shelf)) == []
+    assert content(store) == content(erased_content()[0])
+    kept = copy()
+    assert asyncio.run(rounds(kept, street().shelf, busy=True)) == []
+    assert kept.get(layout.UNCOMPACTED) is not None and newest_erased(kept) > 0
+    broken = Refusing()
+    broken._items = copy()._items
+    assert [fault.code for fault in asyncio.run(rounds(broken, street().shelf))][:1] == ["db-failed"]
 
 
 def test_killed_in_the_middle_and_gone_from_the_files(tmp_path: Path) -> None:
