@@ -40,6 +40,10 @@ def findings_of(first: NodeInfo, last: NodeInfo) -> Iterator[Finding]:
         yield Finding(STALLED, "no-progress", stuck)
     if needed <= reached < last.members:
         yield Finding(PROBLEM, "link-down", text)
+    if last.upgrade_missing:
+        yield Finding(
+            PROBLEM, "upgrade-missing", f"an upgrade is scheduled that it has not got: {last.upgrade_missing}"
+        )
     if last.member_index < 0:
         yield Finding(
             NOTE, "passive", f"{last.member} is no member in epoch {last.epoch}: it follows and does not vote"

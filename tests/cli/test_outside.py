@@ -40,6 +40,7 @@ HEALTHY = NodeInfo(
         ({}, {"connected": ("south",)}, ["no-quorum"]),
         ({"pending": 1}, {"pending": 1, "connected": ()}, ["no-quorum", "no-progress"]),
         ({}, {"member_index": -1}, ["passive"]),
+        ({}, {"upgrade_missing": "rates"}, ["upgrade-missing"]),
     ],
 )
 def test_what_two_looks_show(first: dict[str, object], last: dict[str, object], codes: list[str]) -> None:
