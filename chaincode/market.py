@@ -251,12 +251,21 @@ class Market(Contract):
         return _order_row(order, market_orders.require_order(ctx, order))
 
     @query(of=a_device(subjects.MARKET))
-    def orders(self, ctx: Context, *, device: str, slot: int | None = None) -> Value:
-        """The rows of ``order`` for a device's orders in a slot, newest first; without one, in all open slots."""
+    def orders(
+        self, ctx: Context, *, device: str, slot: int | None = None, before: bytes = b"", most: int = MAX_ROWS
+    ) -> Value:
+        """The rows of ``order`` for a device's orders in a slot, newest first; without one, in all open slots.
+
+        In a slot at most ``most``, and with ``before`` those older than this order of the same device and slot. Raises
+        ContractError: unknown-order, pruned, bad-args.
+        """
         rows: list[Value] = []
         if slot is not None:
             pruned.require_kept(ctx, slot)
-        for each in _slots(ctx, slot):
+            return tuple([_order_row(*found) for found in _orders_before(ctx, device, slot, before, most)])
+        if before or most != MAX_ROWS:
+            raise ContractError("bad-args", "a part of the orders is one of a slot")
+        for each in _open_slots(ctx):
             rows += [_order_row(*found) for found in market_orders.orders_of(ctx, device, each, MAX_ROWS - len(rows))]
         return tuple(rows)
 
@@ -331,12 +340,21 @@ class Market(Contract):
         return None if parts is None else tuple([tuple(part) for part in parts])
 
 
-def _slots(ctx: Context, slot: int | None) -> Iterable[int]:
-    if slot is not None:
-        return (slot,)
+def _open_slots(ctx: Context) -> Iterable[int]:
     settings = market_products.settings_of(ctx)
     first = max(0, ctx.time // settings.slot_seconds - 1)
     return range(first, market_products.next_to_open(ctx) or 0)
+
+
+def _orders_before(ctx: Context, device: str, slot: int, before: bytes, most: int) -> list[tuple[bytes, Order]]:
+    if not 0 < most <= MAX_ROWS:
+        raise ContractError("bad-args", f"from 1 to {MAX_ROWS} orders")
+    if not before:
+        return market_orders.orders_of(ctx, device, slot, most)
+    newer = market_orders.require_order(ctx, before)
+    if (newer.device, newer.slot) != (device, slot):
+        raise ContractError("unknown-order", "it is not an order of this device in this slot")
+    return market_orders.orders_from(ctx, newer.before, most)
 
 
 def _product_row(ctx: Context, slot: int, product: Product) -> Value:

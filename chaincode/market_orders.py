@@ -175,8 +175,13 @@ def put_position(ctx: Context, device: str, slot: int, position: Position) -> No
 def orders_of(ctx: Context, device: str, slot: int, most: int) -> list[tuple[bytes, Order]]:
     """The device's orders in a slot, the newest first, at most ``most``."""
     position = find_position(ctx, device, slot)
+    return orders_from(ctx, b"" if position is None else position.last_order, most)
+
+
+def orders_from(ctx: Context, first: bytes, most: int) -> list[tuple[bytes, Order]]:
+    """The order with this id and those of its device and slot that are older, at most ``most``; none if it is empty."""
     found: list[tuple[bytes, Order]] = []
-    after = b"" if position is None else position.last_order
+    after = first
     while after and len(found) < most:
         order = require_order(ctx, after)
         found.append((after, order))

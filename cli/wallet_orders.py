@@ -3,12 +3,12 @@
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import click
 
 from chaincode.market_orders import OPEN_STATES
-from cli.answers import DEVICE_TRADE, ORDER, records
+from cli.answers import DEVICE_TRADE, ORDER, as_rows, record, records
 from cli.asking import Source, believed, show_proven
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
 from cli.session import ask, node_option, signing_options, transact
@@ -21,6 +21,8 @@ from node.gateway.client import Client, TxStatus
 from node.model.codec import Value
 
 _SLOT_HELP = "A slot's number, or a UTC time in it such as 2017-06-16T12:30."
+PAGE: Final = 500
+"""Orders asked for at once: each is an entry to be proven."""
 _slot_option = click.option("--slot", help=_SLOT_HELP)
 
 
@@ -205,11 +207,16 @@ def orders(
         source = await believed(client, trust)
         if wanted is not None:
             return (await source.read("market", "order", {"order": wanted}),), source
-        args: dict[str, Any] = {"device": device}
-        if slot is not None:
-            args["slot"] = parse_slot(slot, await slot_seconds_of(source.read))
         await source.read("identity", "device", {"device": device})  # refused if there is none
-        return await source.read("market", "orders", args), source
+        args: dict[str, Any] = {"device": device}
+        if slot is None:
+            return await source.read("market", "orders", args), source
+        args |= {"slot": parse_slot(slot, await slot_seconds_of(source.read)), "most": PAGE}
+        found = page = as_rows(await source.read("market", "orders", args))
+        while len(page) == PAGE:
+            args["before"] = record(page[-1], ORDER)["id"]
+            found += (page := as_rows(await source.read("market", "orders", args)))
+        return found, source
 
     answer, source = ask(nodes, read)
     rows, decimals = records(answer, ORDER), source.decimals

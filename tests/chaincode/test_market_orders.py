@@ -1,7 +1,10 @@
 """Every rule that an order must meet, and what becomes of it."""
 
+from typing import Any, cast
+
 import pytest
 
+from chaincode.contract import ContractError
 from tests.chaincode.market_auditor import Auditor
 from tests.chaincode.marketplace import (
     ALLOCATED,
@@ -337,6 +340,28 @@ def test_orders_are_listed_newest_first() -> None:
     assert [row[0] for row in rows] == [ids[2], ids[0]]  # type: ignore[union-attr, index]
     rows = world.query("market", "orders", device="home-1/load")
     assert [row[0] for row in rows] == [ids[2], ids[0], ids[1]]  # type: ignore[union-attr, index]
+
+
+def test_many_orders_are_asked_part_by_part() -> None:
+    world = marketplace()
+    ids = [order(world, "home-1/load", "buy", wh=100 + i, slot=1) for i in range(5)][::-1]
+    elsewhere = order(world, "home-1/load", "buy", slot=2)
+    asked: dict[str, Any] = {"device": "home-1/load", "slot": 1, "most": 2}
+    found: list[Any] = []
+    while rows := cast("tuple[Any, ...]", world.query("market", "orders", **asked)):
+        assert len(rows) <= 2
+        found += [row[0] for row in rows]
+        asked["before"] = found[-1]
+    assert found == ids
+    refusals: list[tuple[str, Any, str]] = [
+        ("before", elsewhere, "unknown-order"),
+        ("before", b"x", "unknown-order"),
+        ("most", 0, "bad-args"),
+        ("slot", None, "bad-args"),
+    ]
+    for name, other, code in refusals:
+        with pytest.raises(ContractError, match=code):
+            world.query("market", "orders", **{**asked, name: other})
 
 
 def test_the_book_shows_levels() -> None:
