@@ -4,29 +4,45 @@ Four nodes with gateways behind TLS. Node-0 has its operations port behind mutua
 ``Middleman``, who passes everything on until told otherwise: the peer link, and node-3's gateway for who asks there.
 """
 
+import asyncio
 import datetime
 import select
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+from cryptography import x509
 
 from node.config import dump_config, split_address
-from node.keyfile import TESTNET
+from node.errors import RefusedError
+from node.gateway.vetting import Vetted, vet
+from node.keyfile import TESTNET, read_passphrase
 from node.pki.authority import Authority, accept, create_member, create_root
-from node.pki.profile import Subject, key_bytes, make_request, new_key
+from node.pki.holder import install, request_for_gateway
+from node.pki.profile import (
+    Kind,
+    Subject,
+    key_bytes,
+    make_request,
+    new_key,
+    serial_text,
+)
 from node.pki.serving import use_identity
+from node.pki.trust import read_trust
 from node.transport.tls import TlsIdentity
-from testnet.authorities import TRUST_NAME, open_authority
+from testnet.authorities import NAMES, TRUST_NAME, open_authority
 from testnet.cluster import Cluster, last_line
-from testnet.genesis import build_network, free_ports, load_network
+from testnet.genesis import NetworkNode, build_network, free_ports, load_network
 
 OPERATORS = "operators.pem"
+WITHIN_S = 20.0
+"""A node looks at its files every two seconds."""
 SECRET = "secret"
 
 
@@ -176,3 +192,44 @@ def _foreign(directory: Path, member: str) -> Authority:
     root = Authority.open(directory / "root", SECRET)
     accept(directory / "ca", root.issue_member(request, member, ("localhost",), now))
     return Authority.open(directory / "ca", SECRET)
+
+
+def operator(member: str) -> Subject:
+    return Subject(Kind.OPERATOR, member, ("alice",))
+
+
+def passphrase_of(node: NetworkNode) -> str:
+    return read_passphrase(node.config.path(node.config.passphrase_file)) or ""
+
+
+def renew(closed: Closed, node: NetworkNode, *, another_key: bool = False) -> str:
+    """A good certificate, from its own member's CA, installed; its serial."""
+    request = request_for_gateway(
+        node.config, NAMES, passphrase_of(node), another_key=another_key, limits=TESTNET
+    ).read_bytes()
+    now = datetime.datetime.now(datetime.UTC)
+    chain = open_authority(closed.directory, node.name).issue_leaf(request, Kind.GATEWAY, now)
+    return install(node.config, chain, now).serial
+
+
+async def until(what: Callable[[], Awaitable[bool]]) -> None:
+    deadline = time.monotonic() + WITHIN_S
+    while not await what():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.2)
+
+
+async def seen(closed: Closed, node: NetworkNode, trust: bytes | None = None) -> Vetted | str:
+    """What a client makes of a gateway's certificate, or why it refuses it."""
+    try:
+        return await vet(node.gateway, read_trust(trust or closed.trust))
+    except RefusedError as error:
+        assert error.code == "untrusted-node"
+        return error.message
+
+
+async def shows(closed: Closed, node: NetworkNode, serial: str) -> bool:
+    found = await seen(closed, node)
+    return isinstance(found, Vetted) and serial == serial_text(
+        x509.load_pem_x509_certificate(found.certificate).serial_number
+    )
