@@ -14,7 +14,8 @@ An admin reads every registry, and the utility may ask them. An auditor reads ev
 disks hold it: those the node knows (``node/gateway/access.py``). A grant is somebody's leave for a key to read
 classes of data of one subject until a block time; that of a network holds for its devices.
 
-State: ``grant/`` kind, name -> (Grant, ...), in the order in which they were given.
+State: ``grant/`` kind, name -> (Grant, ...), in the order in which they were given; ``grant-to/`` key -> the latest
+time until which anything was ever granted to it.
 """
 
 from typing import Final, NamedTuple, TypeAlias, cast
@@ -27,6 +28,7 @@ from chaincode.roles import member_of
 from chaincode.subjects import DEVICE, EVERYBODY, HOLDERS, KEY, MEMBER, NETWORK, READINGS, REGISTRY, ROLE
 
 TABLE: Final = b"grant/"
+_TO: Final = b"grant-to/"
 FOR_GOOD: Final = 2**63 - 1
 """Until when a key reads that needs no grant."""
 STANDING: Final = (TABLE, b"device/", b"network/", b"role-member/", b"role-single/")
@@ -58,6 +60,16 @@ def put_grants(ctx: Context, kind: str, name: str, grants: tuple[Grant, ...]) ->
         ctx.delete(_key(kind, name))
 
 
+def note_reader(ctx: Context, grant: Grant) -> None:
+    """Remember that somebody let ``grant.reader`` read."""
+    ctx.put(_TO + grant.reader, max(grant.until, cast("int | None", ctx.get(_TO + grant.reader)) or 0))
+
+
+def was_let_in(ctx: Context, key: bytes) -> bool:
+    """Whether anybody has let ``key`` read anything until now or later, revoked or not."""
+    return (cast("int | None", ctx.get(_TO + key)) or -1) >= ctx.time
+
+
 def may_read(ctx: Context, key: bytes, subjects: tuple[Subject, ...]) -> bool:
     """Whether ``key`` may read one of ``subjects``, now; an empty key is a stranger's."""
     if EVERYBODY in subjects:
@@ -72,12 +84,12 @@ def may_read(ctx: Context, key: bytes, subjects: tuple[Subject, ...]) -> bool:
 
 def is_auditor(ctx: Context, key: bytes) -> bool:
     """Whether ``key`` reads everything."""
-    return roles.has_role(ctx, key, roles.AUDITOR)
+    return key != roles.NO_KEY and roles.has_role(ctx, key, roles.AUDITOR)
 
 
 def is_admin(ctx: Context, key: bytes) -> bool:
     """Whether ``key`` reads every registry, and is told of every change of it."""
-    return roles.has_role(ctx, key, roles.ADMIN)
+    return key != roles.NO_KEY and roles.has_role(ctx, key, roles.ADMIN)
 
 
 def _asks_registries(ctx: Context, key: bytes) -> bool:

@@ -51,6 +51,7 @@ class Grants(Contract):
             raise ContractError("too-many", f"{MAX_GRANTS} keys may read {name} already")
         grant = Grant(reader, tuple([each for each in CLASSES if each in classes]), until)
         access.put_grants(ctx, kind, name, (*kept, grant))
+        access.note_reader(ctx, grant)
         ctx.emit("granted", (name,), (kind, *grant))
         return None
 

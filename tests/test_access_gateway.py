@@ -212,6 +212,7 @@ def test_no_answer_and_no_proof_gives_a_stranger_a_name_or_a_key(data: st.DataOb
     args = {each.name: data.draw(arguments(each.name, chain)) for each in parameters}
     proven = data.draw(st.booleans())
     reader = data.draw(st.sampled_from([b"", STRANGER, FRIEND, PUBLIC_KEYS["home-1"]]))
+    is_stranger = reader in (b"", STRANGER)
     own = b"home-1" if reader in (FRIEND, PUBLIC_KEYS["home-1"]) else b"nobody"
     try:
         access.require_query(reader, contract, method, args, proven=proven)
@@ -221,6 +222,7 @@ def test_no_answer_and_no_proof_gives_a_stranger_a_name_or_a_key(data: st.DataOb
     called = (contract, method, args)
     try:
         if proven:
+            assert not is_stranger, "digests of entries beside are in every proof"
             value, reads = chain.executor.query_proven(*called, steps=QUERY_STEPS, rows=QUERY_ROWS)
             told = encode(value) + b"".join([key + (entry or b"") for key, entry, _ in reads])
             keys = [key for key, _, _ in reads]
@@ -236,6 +238,17 @@ def test_no_answer_and_no_proof_gives_a_stranger_a_name_or_a_key(data: st.DataOb
     held = {PUBLIC_KEYS[name.decode()] for name in others}
     held |= {PUBLIC_KEYS[f"meter {name}"] for name in DEVICES if not name.encode().startswith(own)}
     assert not [key for key in held if key in told]
+
+
+def test_proofs_are_for_those_who_are_somebody_here() -> None:
+    _, access = day()
+    for reader, code in ((b"", "sign-first"), (STRANGER, "not-allowed"), (bytes(32), "not-allowed")):
+        access.require_query(reader, "market", "product", {"slot": 1}, proven=False)
+        with pytest.raises(RefusedError) as caught:
+            access.require_query(reader, "market", "product", {"slot": 1}, proven=True)
+        assert caught.value.code == code
+    for reader in (FRIEND, PUBLIC_KEYS["home-2/load"], PUBLIC_KEYS["club"], MEMBERS[1].public_key):
+        access.require_query(reader, "market", "product", {"slot": 1}, proven=True)
 
 
 @given(st.data())

@@ -14,7 +14,7 @@ from typing import Any, Final
 from chaincode import access, governance, validators
 from chaincode.access import Readers
 from chaincode.contract import Context, Subject
-from chaincode.roles import uses_of
+from chaincode.roles import KEY_BYTES, uses_of
 from chaincode.subjects import BUDGET, DEVICE, MARKET, READINGS, REGISTRY
 from node.errors import RefusedError
 from node.executor import Executor
@@ -80,13 +80,15 @@ class Access:
     def require_query(
         self, reader: bytes, contract: str, method: str, args: Mapping[str, Any], *, proven: bool
     ) -> None:
-        """Whether ``reader`` may have the answer, and with ``proven`` all entries that it rests on.
+        """Whether ``reader`` may have the answer, and with ``proven`` all entries that it rests on: strangers never.
 
         Raises RefusedError: sign-first, not-allowed; ContractError: unknown-contract, unknown-method, bad-args.
         """
         ctx = self.context()
         subjects = self._executor.registry.audience(ctx, contract, method, args, proven=proven)
-        if not access.may_read(ctx, reader, subjects) and not self.sees_all(reader):
+        if self.sees_all(reader):
+            return
+        if not access.may_read(ctx, reader, subjects) or (proven and not self._is_somebody(ctx, reader)):
             raise _refusal(reader)
 
     def may_see_result(self, reader: bytes, height: int, place: int) -> bool:
@@ -124,6 +126,13 @@ class Access:
     def context(self) -> Context:
         """The state after the head, for a question of its own."""
         return query_context(self._ledger.head, ReadOnlyState(self._ledger.state), b"", QUERY_STEPS)
+
+    def _is_somebody(self, ctx: Context, reader: bytes) -> bool:
+        """Whether ``reader`` acts for somebody here, or was let in by somebody. Proofs are for these alone: they hold
+        digests of entries beside, against which guesses can be tried."""
+        return len(reader) == KEY_BYTES and (
+            access.was_let_in(ctx, reader) or self._executor.registry.knows(ctx, reader)
+        )
 
     def _look(self) -> None:
         """Forget what was known of the keys if there is a newer head."""
