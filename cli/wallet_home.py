@@ -248,8 +248,9 @@ def clients_of(home: Home) -> Callable[..., Client] | None:
         is_default = click.get_current_context().get_parameter_source("nodes") is click.core.ParameterSource.DEFAULT
         if roots is None and (home.path / CA).exists():
             roots = load_roots(home.path / CA)
-        client = InformedClient(home.nodes() if is_default else nodes, key, roots)
-        client.inform(home.genesis(), home.light())
+        genesis, light = home.genesis(), home.light()
+        client = InformedClient(home.nodes() if is_default else nodes, key, roots, light.chain)
+        client.inform(genesis, light)
         return client
 
     return make
