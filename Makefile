@@ -125,6 +125,7 @@ bench: $(VENV)/.ready $(VENV)/.simbench
 	$(BIN)/watt bench plan --json > bench/results/plan.json
 	$(BIN)/watt bench tls --json > bench/results/tls.json
 	$(BIN)/watt bench statement --json > bench/results/statement.json
+	$(BIN)/watt bench verify --json > bench/results/verify.json
 	$(BIN)/watt bench community --json > bench/results/community.json
 
 soak: $(VENV)/.ready
