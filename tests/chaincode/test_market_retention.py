@@ -94,7 +94,9 @@ KEPT = {
     "with the readings that they were": "reading-was",
     "what owners have erased": "erased erasing",
     "deleted whole, with the last of its slot": "flows",
-    "who may read": "grant grant-to",
+    "who may read": "grant grant-to role-auditors",
+    "keys to come": "key-enrolment role-one-time",
+    "what else is voted on": "grid-voted motion-place motion-scheduled motions upgrades",
 }
 """Tables that are not emptied, and why."""
 
