@@ -173,7 +173,8 @@ def renew(
 def revoke(serial: str, reason: Reason, directory: Path, passphrase_file: Path | None, as_json: bool) -> None:
     """Say that a certificate is not good any more, and sign the list (ca.crl) that says so.
 
-    Whoever is to know it needs that file: in `--ca` of clients, and in `[metrics] operators` of nodes.
+    Whoever is to know it needs that file: in `--ca` of clients, and in `[metrics] operators` of nodes. With
+    key-compromise all certificates of the same key are revoked.
 
     Example: watt ca revoke 3fa9 --reason key-compromise
     """

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from node.config import Config, load_config
 from node.errors import ConfigError
@@ -17,7 +18,7 @@ from node.gateway.certificate import GatewayCertificate, read_shown
 from node.keyfile import TESTNET, unseal
 from node.pki import holder, register
 from node.pki.authority import LIST_NAME, Authority, accept, create_member, create_root
-from node.pki.profile import Kind, Subject, describe, issue, make_request, new_key, read_request
+from node.pki.profile import Kind, Subject, certificate_pem, describe, issue, make_request, new_key, read_request
 from node.pki.register import read_register, writing
 from node.pki.serving import OperatorsPort
 from node.pki.trust import read_chain, read_trust, warns_from
@@ -178,6 +179,59 @@ def test_what_was_revoked_is_known_to_who_has_the_list(consortium: Consortium) -
     consortium.root.revoke(describe(consortium.utility.chain[0]).serial, "key-compromise", NOW)
     assert read_trust(consortium.trust()).revoked(other) == "the CA that signed it was revoked"
     assert read_trust(consortium.trust()).stale(NOW + 36 * DAY) == ["utility"]
+
+
+def signed_by_a_thief(ca: Authority, root_name: list[x509.GeneralName]) -> x509.Certificate:
+    """A gateway's certificate of a stolen CA, which says of the CA above it what the thief likes."""
+    key, above = new_key(), ca.chain[0]
+    by = x509.AuthorityKeyIdentifier.from_issuer_public_key(ca._key.public_key())
+    authority = x509.AuthorityKeyIdentifier(by.key_identifier, root_name, above.serial_number)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "utility")]))
+        .issuer_name(above.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(NOW - DAY)
+        .not_valid_after(NOW + 30 * DAY)
+        .add_extension(authority, critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("gw.utility.example")]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+    )
+    return builder.sign(ca._key, SHA256())
+
+
+def test_a_thief_of_a_revoked_ca_does_not_hide_it_behind_another_spelling(
+    consortium: Consortium, tmp_path: Path
+) -> None:
+    """TLS takes names for the same that differ in capitals; revocation lists are looked up by name."""
+    root = consortium.root.chain[0].subject
+    loud = x509.Name([x509.NameAttribute(part.oid, str(part.value).upper()) for part in root])
+    consortium.root.revoke(describe(consortium.utility.chain[0]).serial, "key-compromise", NOW)
+    trust = read_trust(consortium.trust())
+    for names in ([x509.DirectoryName(loud)], [x509.DirectoryName(loud), x509.DirectoryName(root)], []):
+        leaf = signed_by_a_thief(consortium.utility, list(names))
+        (tmp_path / "leaf.pem").write_bytes(leaf.public_bytes(Encoding.PEM))
+        (tmp_path / "chain.pem").write_bytes(certificate_pem(consortium.utility.chain[0]))
+        files = ["-CAfile", str(consortium.root.directory / "ca.crt"), "-untrusted", str(tmp_path / "chain.pem")]
+        at = ["-attime", str(int(NOW.timestamp()))]
+        shown = subprocess.run(
+            ["openssl", "verify", *at, *files, str(tmp_path / "leaf.pem")], capture_output=True, text=True, check=False
+        )
+        assert shown.stdout.endswith("leaf.pem: OK\n") or not names, shown.stderr
+        assert trust.revoked(leaf) is not None
+
+
+def test_a_stolen_key_takes_all_its_certificates_along_and_gets_no_other(consortium: Consortium) -> None:
+    request = requested(GATEWAY)
+    first = read_chain(consortium.utility.issue_leaf(request, Kind.GATEWAY, NOW))[0]
+    renewed = read_chain(consortium.utility.renew(describe(first).serial, NOW + 20 * DAY))[0]
+    other = read_chain(consortium.utility.issue_leaf(requested(GATEWAY), Kind.GATEWAY, NOW))[0]
+    consortium.utility.revoke(describe(renewed).serial, "key-compromise", NOW + 21 * DAY)
+    trust = read_trust(consortium.trust())
+    assert trust.revoked(first) == trust.revoked(renewed) == "it was revoked" and trust.revoked(other) is None
+    again = NOW + 22 * DAY
+    assert code_of(lambda: consortium.utility.issue_leaf(request, Kind.GATEWAY, again)) == "certificate-revoked"
 
 
 def test_a_file_of_authorities_is_read_strictly(consortium: Consortium, tmp_path: Path) -> None:

@@ -58,6 +58,8 @@ REASONS: Final[Mapping[Reason, x509.ReasonFlags]] = {
     "cessation": x509.ReasonFlags.cessation_of_operation,
 }
 
+_STOLEN: Final[Reason] = "key-compromise"
+
 
 def create_root(
     directory: Path,
@@ -159,11 +161,14 @@ class Authority:
 
     def revoke(self, serial: str, reason: Reason, now: datetime.datetime) -> Issued:
         """From now on a certificate is not good, whatever it says; the new list is in ``ca.crl``. Whoever is to know it
-        needs that file. Raises ConfigError: "unknown-certificate", "certificate-revoked"."""
+        needs that file. With its key known to others, none of that key is: who has it shows any of them.
+
+        Raises ConfigError: "unknown-certificate", "certificate-revoked"."""
         with writing(self.directory) as register:
             issued = register.content.find(serial)
             _require_good(register.content, issued.serial)
-            register.append(Revoked(issued.serial, _text(now), reason))
+            for each in _of_one_key(register.content, issued) if reason == _STOLEN else (issued,):
+                register.append(Revoked(each.serial, _text(now), reason))
             self._sign_list(register, now)
         return issued
 
@@ -181,6 +186,7 @@ class Authority:
         with writing(self.directory) as register:
             if renews:
                 _require_good(register.content, renews)
+            _require_unstolen(register.content, facts.public_key)
             times = (_text(facts.begins), _text(facts.ends))
             register.append(
                 Issued(facts.serial, subject.kind, subject.member, subject.names, *times, pem.decode(), renews)
@@ -260,6 +266,22 @@ def replace(path: Path, data: bytes, *, keep: bool = True) -> None:
 def _require_good(register: Register, serial: str) -> None:
     if serial in register.revoked:
         raise ConfigError("certificate-revoked", f"{serial} was revoked on {register.revoked[serial].at[:10]}")
+
+
+def _of_one_key(register: Register, issued: Issued) -> list[Issued]:
+    """All that are not revoked yet of the key of ``issued``."""
+    key = _key_of(issued)
+    return [each for each in register.issued.values() if each.serial not in register.revoked and _key_of(each) == key]
+
+
+def _require_unstolen(register: Register, key: bytes) -> None:
+    stolen = [serial for serial, revoked in register.revoked.items() if revoked.reason == _STOLEN]
+    if any(_key_of(register.issued[serial]) == key for serial in stolen if serial in register.issued):
+        raise ConfigError("certificate-revoked", "this key was revoked since others know it: make a new one")
+
+
+def _key_of(issued: Issued) -> bytes:
+    return describe(read_chain(issued.certificate.encode())[0]).public_key
 
 
 def _prepare(directory: Path) -> None:

@@ -62,13 +62,14 @@ class Trust:
             return "it does not say who signed it"
         if self._is_revoked(certificate.issuer, above.key_identifier, certificate.serial_number):
             return "it was revoked"
-        if above.authority_cert_serial_number is None or not above.authority_cert_issuer:
+        serial, names = above.authority_cert_serial_number, list(above.authority_cert_issuer or ())
+        if serial is None or len(names) != 1 or not isinstance(names[0], x509.DirectoryName):
             return "it does not say by which certificate its CA is known"
-        for name in above.authority_cert_issuer:
-            issuer = name.value if isinstance(name, x509.DirectoryName) else None
-            if issuer is None or self._is_revoked(issuer, None, above.authority_cert_serial_number):
-                return "the CA that signed it was revoked"
-        return None
+        # TLS takes names for the same that differ in capitals or spaces. A thief of a CA would write the root's so, and
+        # no list would be found: the name has to be a root's to the letter.
+        if names[0].value not in [root.subject for root in self.roots]:
+            return "it names its CA's root otherwise than that names itself"
+        return "the CA that signed it was revoked" if self._is_revoked(names[0].value, None, serial) else None
 
     def stale(self, now: datetime.datetime) -> list[str]:
         """The organisations whose lists are past their time."""
