@@ -67,6 +67,16 @@ async def network_of(read: Reader, name: str) -> str:
     raise hidden or RefusedError("unknown-network", f"there is no network {name}, and no device of this name")
 
 
+async def require_device(read: Reader, name: str) -> None:
+    """Raises RefusedError("unknown-device"); nothing to whom it is not told whether there is one: for a key that may see
+    orders, and no names."""
+    try:
+        await read("identity", "device", {"device": name})
+    except RefusedError as error:
+        if error.code not in HIDDEN:
+            raise
+
+
 async def _period_at(read: Reader, name: str | None, time: int, slot_seconds: int) -> int:
     args: dict[str, object] = {"slot": time // slot_seconds}
     if name is None:

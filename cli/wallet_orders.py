@@ -11,6 +11,7 @@ from chaincode.market_orders import OPEN_STATES
 from cli.answers import DEVICE_TRADE, ORDER, as_rows, record, records
 from cli.asking import Source, believed, show_proven
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
+from cli.periods import require_device
 from cli.session import ask, node_option, signing_options, transact
 from cli.units import ENERGY, REFERENCE, TOKENS, clock, hex_id, kwh, parse_slot, per_kwh
 from cli.verify import slot_seconds_of
@@ -167,7 +168,7 @@ def _open_order(device: str, start: str) -> Callable[[Client], Awaitable[bytes]]
     """What finds the one open order of ``device`` whose id starts so."""
 
     async def find(client: Client) -> bytes:
-        await client.query("identity", "device", {"device": device})
+        await require_device(client.query, device)
         rows = records(await client.query("market", "orders", {"device": device}), ORDER)
         found = [row["id"] for row in rows if row["state"] in OPEN_STATES and row["id"].hex().startswith(start)]
         if len(found) != 1:
@@ -207,7 +208,7 @@ def orders(
         source = await believed(client, trust)
         if wanted is not None:
             return (await source.read("market", "order", {"order": wanted}),), source
-        await source.read("identity", "device", {"device": device})  # refused if there is none
+        await require_device(source.read, device)
         args: dict[str, Any] = {"device": device}
         if slot is None:
             return await source.read("market", "orders", args), source
@@ -258,7 +259,7 @@ def trades(device: str, slot: str, nodes: tuple[str, ...], trust: Trust, as_json
     async def read(client: Client) -> tuple[Value, Source]:
         source = await believed(client, trust)
         args = {"device": device, "slot": parse_slot(slot, await slot_seconds_of(source.read))}
-        await source.read("identity", "device", {"device": device})  # refused if there is none
+        await require_device(source.read, device)
         return await source.read("market", "device_trades", args), source
 
     answer, source = ask(nodes, read)
