@@ -68,8 +68,7 @@ async def network_of(read: Reader, name: str) -> str:
 
 
 async def require_device(read: Reader, name: str) -> None:
-    """Raises RefusedError("unknown-device"); nothing to whom it is not told whether there is one: for a key that may see
-    orders, and no names."""
+    """Raises RefusedError("unknown-device"), but not to a key that may see a device's orders and no names."""
     try:
         await read("identity", "device", {"device": name})
     except RefusedError as error:

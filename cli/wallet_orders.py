@@ -208,6 +208,7 @@ def orders(
         source = await believed(client, trust)
         if wanted is not None:
             return (await source.read("market", "order", {"order": wanted}),), source
+        assert device is not None
         await require_device(source.read, device)
         args: dict[str, Any] = {"device": device}
         if slot is None:
