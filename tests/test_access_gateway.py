@@ -6,10 +6,12 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chaincode.ballot import NOTICE
 from chaincode.contract import ContractError, Event
 from chaincode.events import CLOSED, EVENTS, PUBLIC
 from chaincode.pseudonyms import SECRETS
@@ -20,11 +22,14 @@ from node.gateway.answers import BlockEvents, block_events
 from node.gateway.telling import Told
 from node.limits import QUERY_ROWS, QUERY_STEPS
 from node.model.codec import encode
+from node.model.genesis import Member
 from node.model.keys import SigningKey
+from node.model.transaction import Transaction
 from protos import gateway_pb2 as pb
 from tests.chaincode.busy_chain import ADMINS, HOMES, KEYS, BusyChain, busy_day
-from tests.chaincode.market_chain import MEMBERS
+from tests.chaincode.market_chain import MEMBERS, MarketChain
 from tests.chaincode.marketplace import DEVICES
+from tests.chaincode.town import pem
 from tests.test_architecture import ROOT
 
 STRANGER = SigningKey(bytes(31) + b"\x77").public_key
@@ -32,6 +37,16 @@ FRIEND = SigningKey(bytes(31) + b"\x78").public_key
 PUBLIC_KEYS = {name: key.public_key for name, key in KEYS.items()}
 NAMES = {name.encode() for name in (*DEVICES, *HOMES)}
 SECRET_TABLES = tuple(SECRETS)
+
+
+class Certified(BusyChain):
+    """The same street, whose validators have certificates: they can change."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        members = tuple(Member(each.name, each.public_key, pem(each.name)) for each in self.genesis.members)
+        MarketChain.__init__(self, msgspec.structs.replace(self.genesis, members=members))
+        self.nonces = dict.fromkeys(KEYS, 0)
 
 
 @functools.cache
@@ -134,6 +149,49 @@ def test_admins_see_the_registry_and_no_more() -> None:
     assert "device-moved" in topics
 
 
+def test_a_validator_sees_everything_from_its_proposal_on_and_no_more_once_it_is_removed() -> None:
+    chain = Certified()
+    access = Access(chain.ledger, chain.executor)
+    node, admin = (SigningKey(bytes(31) + bytes([number])).public_key for number in (0x51, 0x52))
+    fifth = {"public_key": node, "admin_key": admin, "tls_certificate": pem("fifth").encode(), "address": "127.0.0.1:1"}
+
+    def seen() -> tuple[bool, bool]:
+        return access.sees_all(node), access.sees_all(admin)
+
+    def block(*transactions: Transaction) -> None:
+        chain.commit(chain.execute(0, list(transactions)))
+        assert [receipt.code for receipt in chain.ledger.receipts(chain.ledger.head.height)] == ["ok"] * len(
+            transactions
+        )
+
+    def decide(kind: str, **change: Any) -> int:
+        """Let three admins decide it; the height from which on it holds."""
+        first = chain.ledger.head.height + 3 + NOTICE
+        wanted = {"kind": kind, "name": "fifth", "first_height": first, **change}
+        block(chain.tx(ADMINS[0], "governance", "propose", **wanted))
+        told = [each.data for each in chain.ledger.events(first - NOTICE - 2) if each.topic == "membership-proposed"]
+        assert isinstance(told[0], tuple)
+        number, digest = told[0][0], told[0][3]
+        assert seen() == (True, kind == "remove")
+        block(*[chain.tx(name, "governance", "approve", proposal=number, digest=digest) for name in ADMINS[1:3]])
+        if kind == "remove":
+            block(chain.tx(ADMINS[3], "governance", "approve", proposal=number, digest=digest))
+        assert seen() == (True, True)
+        return first
+
+    def go_to(height: int) -> None:
+        while chain.ledger.head.height + 1 < height:
+            block()
+
+    assert seen() == (False, False)
+    go_to(decide("add", **fifth))
+    assert seen() == (True, True)
+    go_to(decide("remove") - 1)
+    assert seen() == (True, True)
+    block()
+    assert seen() == (False, False)
+
+
 def test_what_is_told_once_follows_what_is_granted_and_what_ends() -> None:
     chain = BusyChain()
     access = Access(chain.ledger, chain.executor)
@@ -172,7 +230,7 @@ QUERIES = [
 ]
 
 
-def arguments(name: str, chain: BusyChain) -> st.SearchStrategy[Any]:
+def arguments(asked: inspect.Parameter, chain: BusyChain) -> st.SearchStrategy[Any]:
     """Values for an argument: those that exist, mostly."""
     orders = [order for _, order in chain.orders]
     choices: dict[str, list[Any]] = {
@@ -193,7 +251,8 @@ def arguments(name: str, chain: BusyChain) -> st.SearchStrategy[Any]:
         "last_slot": [5, 100],
         "end_slot": [5, 100],
     }
-    return st.sampled_from(choices.get(name, [0, 1, 2]))
+    others = [b"", bytes(32)] if asked.annotation is bytes else [0, 1, 2]
+    return st.sampled_from(choices.get(asked.name, others))
 
 
 NAMES_PARTNERS = {
@@ -209,7 +268,7 @@ def test_no_answer_and_no_proof_gives_a_stranger_a_name_or_a_key(data: st.DataOb
     """Checklist 4."""
     chain, access = day()
     contract, method, parameters = data.draw(st.sampled_from(QUERIES))
-    args = {each.name: data.draw(arguments(each.name, chain)) for each in parameters}
+    args = {each.name: data.draw(arguments(each, chain)) for each in parameters}
     proven = data.draw(st.booleans())
     reader = data.draw(st.sampled_from([b"", STRANGER, FRIEND, PUBLIC_KEYS["home-1"]]))
     is_stranger = reader in (b"", STRANGER)
@@ -256,7 +315,7 @@ def test_what_does_not_exist_is_refused_like_what_is_anothers(data: st.DataObjec
     """Checklist 4: names, numbers and ids that are guessed say nothing, not even whether there is such a thing."""
     chain, access = day()
     contract, method, parameters = data.draw(st.sampled_from(QUERIES))
-    args = {each.name: data.draw(arguments(each.name, chain)) for each in parameters}
+    args = {each.name: data.draw(arguments(each, chain)) for each in parameters}
     guessed = {
         name: "nobody" if name in ("device", "network", "name") else bytes(32) if name == "order" else value
         for name, value in args.items()

@@ -145,9 +145,12 @@ class Access:
     def _keys_that_see_all(self) -> frozenset[bytes]:
         ctx, next_height = self.context(), self._ledger.head.height + 1
         keys = set(self._ledger.epoch_at(next_height).keys).union(self._ledger.epochs()[-1].keys)
-        count = validators.epoch_count(ctx.get)
-        for number in range(max(0, count - 2), count):  # the one in force, if another is scheduled
-            keys.update(seat.admin_key for seat in validators.epoch_row(ctx.get, number).seats)
+        newest = validators.epoch_count(ctx.get) - 1
+        if newest >= 0:
+            rows = [validators.epoch_row(ctx.get, newest)]
+            if newest and rows[0].first_height > next_height:  # it is scheduled: the one before is in force
+                rows.append(validators.epoch_row(ctx.get, newest - 1))
+            keys.update(seat.admin_key for row in rows for seat in row.seats)
         keys.update(governance.proposed_keys(ctx))
         return frozenset(keys)
 
