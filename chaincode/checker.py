@@ -9,6 +9,7 @@ import ast
 import importlib
 import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import ModuleType
 from typing import NamedTuple
 
 from chaincode.checker_rules import Finding, findings
@@ -19,21 +20,28 @@ RUNTIME = frozenset({"chaincode.registry", "chaincode.checker", "chaincode.check
 BUNDLES = "chaincode.upgrade_"
 """What the packages of upgrades are called, before their digests; see ``check_bundle``."""
 
-ALLOWED_IMPORTS: dict[str, frozenset[str] | None] = {
-    "__future__": None,
-    "bisect": None,
+
+def _public(module: str, *without: str) -> frozenset[str]:
+    """What a module offers, and not the modules that it uses itself."""
+    own = vars(importlib.import_module(module)).items()
+    return frozenset([name for name, value in own if not isinstance(value, ModuleType)]) - frozenset(without)
+
+
+ALLOWED_IMPORTS: dict[str, frozenset[str]] = {
+    "__future__": _public("__future__"),
+    "bisect": _public("bisect"),
     "collections": frozenset({"Counter", "OrderedDict", "defaultdict", "deque"}),
-    "collections.abc": None,
-    "dataclasses": None,
-    "enum": None,
+    "collections.abc": _public("collections.abc"),
+    "dataclasses": _public("dataclasses", "make_dataclass"),
+    "enum": _public("enum"),
     "functools": frozenset({"cmp_to_key", "lru_cache", "reduce"}),
     "hashlib": frozenset({"sha256"}),
-    "heapq": None,
-    "itertools": None,
+    "heapq": _public("heapq"),
+    "itertools": _public("itertools"),
     "operator": frozenset({"attrgetter", "itemgetter"}),
-    "typing": None,
+    "typing": _public("typing", "ForwardRef", "get_type_hints"),
 }
-"""Module to the names that may be taken from it; None: all."""
+"""Module to the names that may be taken from it."""
 
 
 class CheckError(Exception):
@@ -161,13 +169,15 @@ def _check_import(path: str, node: ast.stmt, module: str, name: str | None) -> N
             raise _refusal(path, Finding(node.lineno, f"imports {module}, which runs contracts"))
         if name == "*":
             raise _refusal(path, Finding(node.lineno, "imports everything from a module"))
+        if name is None:
+            raise _refusal(path, Finding(node.lineno, f"imports {module} with all that is beside it: from it, a name"))
         return
-    allowed = ALLOWED_IMPORTS.get(module, frozenset())
-    if allowed is not None and (name not in allowed if name is not None else not allowed):
-        what = module if name is None else f"{name} from {module}"
-        raise _refusal(path, Finding(node.lineno, f"imports {what}, which is not on the list of what is deterministic"))
     if name == "*":
         raise _refusal(path, Finding(node.lineno, "imports everything from a module"))
+    allowed = ALLOWED_IMPORTS.get(module, frozenset())
+    if name not in allowed if name is not None else not allowed:
+        what = module if name is None else f"{name} from {module}"
+        raise _refusal(path, Finding(node.lineno, f"imports {what}, which is not on the list of what is deterministic"))
 
 
 class _Function(NamedTuple):

@@ -4,7 +4,8 @@
 - the machine: files, printing, code made at run time, object identities and hashes, attributes by computed names;
 - the order of sets, which differs from process to process: they are for membership, ``sorted``, ``len`` and sums;
 - state outside of the ledger: globals, mutable module or class attributes, attributes of contracts, mutable
-  defaults, remembered results of functions that see a Context;
+  defaults, remembered results of functions that see a Context, and what other modules have: an upgrade that is
+  installed before its height, and changed a table of the program when it is loaded, would fork the chain;
 - swallowed mistakes (``except Exception``), threads of control (async), and private attributes of others.
 """
 
@@ -28,6 +29,9 @@ MUTATORS = _words(
 )
 NAMED_TUPLE_METHODS = _words("_asdict _field_defaults _fields _make _replace")
 ALLOWED_DUNDERS = _words("__init__ __name__ __post_init__")
+NAMES_WITH_UNDERSCORES = _words("__name__ __debug__")
+ITERATORS = _words("enumerate filter iter map reversed zip")
+"""Calls whose result is used up by whoever goes through it."""
 ORDER_BLIND_CALLS = _words("all any bool frozenset len max min set sorted sum")
 ORDERED_CALLS = _words("dict enumerate filter iter list map next reduce reversed tuple zip")
 SET_METHODS = _words("copy difference intersection symmetric_difference union")
@@ -50,7 +54,7 @@ def findings(
         line = getattr(node, "lineno", 0)
         for reason in _reasons(node, names, modules):
             yield Finding(line, reason)
-    yield from _shared_state(tree)
+    yield from _shared_state(tree, names)
     for scope in ast.walk(tree):
         if isinstance(scope, ast.Module | ast.FunctionDef | ast.ClassDef):
             yield from _set_order(scope)
@@ -65,8 +69,16 @@ def _reasons(node: ast.AST, names: Mapping[str, str], modules: Mapping[str, froz
         case ast.BinOp(op=ast.Pow(), right=exponent) | ast.AugAssign(op=ast.Pow(), value=exponent):
             if not (isinstance(exponent, ast.Constant) and isinstance(exponent.value, int)):
                 yield "a power whose exponent may be negative is a float"
-        case ast.Name(id=name, ctx=ast.Load()) if name in BANNED_NAMES:
+        case ast.Name(id=name, ctx=ast.Load()) if name in BANNED_NAMES or _is_inner(name):
             yield f"uses {name}"
+        case ast.Call(func=ast.Name(id="pow"), args=arguments) if len(arguments) < 3:
+            yield "a power whose exponent may be negative is a float"
+        case ast.Call(func=called, args=arguments) if _meaning(called, names) == "operator.attrgetter":
+            texts = [one.value if isinstance(one, ast.Constant) else "" for one in arguments]
+            if not all(isinstance(text, str) and text and not f".{text}".count("._") for text in texts):
+                yield "attrgetter takes the names of attributes that are nobody's own"
+        case ast.MatchClass(kwd_attrs=attributes) if any(each.startswith("_") for each in attributes):
+            yield "matches a private attribute of something else"
         case ast.Global() | ast.Nonlocal():
             yield f"{type(node).__name__.lower()}: a function changes what lies outside of it"
         case ast.AsyncFunctionDef() | ast.Await() | ast.AsyncFor() | ast.AsyncWith():
@@ -81,6 +93,8 @@ def _reasons(node: ast.AST, names: Mapping[str, str], modules: Mapping[str, froz
             yield from _attribute(value, attribute, names, modules)
         case ast.FunctionDef():
             yield from _function(node, names)
+        case ast.Lambda(args=arguments):
+            yield from _defaults(arguments)
 
 
 def _attribute(
@@ -97,10 +111,25 @@ def _attribute(
             yield f"uses {names[value.id]}.{attribute}, which is not on the list of what is deterministic"
 
 
+def _is_inner(name: str) -> bool:
+    """Whether Python itself gives a module this name."""
+    return name.startswith("__") and name.endswith("__") and name not in NAMES_WITH_UNDERSCORES
+
+
+def _meaning(called: ast.expr, names: Mapping[str, str]) -> str:
+    """What is called, as far as imports tell: "module.function", or its bare name."""
+    if isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name) and called.value.id in names:
+        return f"{names[called.value.id]}.{called.attr}"
+    return names.get(called.id, called.id) if isinstance(called, ast.Name) else ""
+
+
+def _defaults(arguments: ast.arguments) -> Iterator[str]:
+    if any(_is_mutable(default) for default in (*arguments.defaults, *arguments.kw_defaults)):
+        yield "a mutable default is shared between calls"
+
+
 def _function(node: ast.FunctionDef, names: Mapping[str, str]) -> Iterator[str]:
-    for default in (*node.args.defaults, *node.args.kw_defaults):
-        if default is not None and _is_mutable(default):
-            yield "a mutable default is shared between calls"
+    yield from _defaults(node.args)
     arguments = {argument.arg for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)}
     if arguments & {"ctx", "self"}:
         for decorator in node.decorator_list:
@@ -112,13 +141,25 @@ def _function(node: ast.FunctionDef, names: Mapping[str, str]) -> Iterator[str]:
 
 def _is_mutable(value: ast.expr | None) -> bool:
     if isinstance(value, ast.Call):
-        return isinstance(value.func, ast.Name) and value.func.id in MUTABLE_CALLS
+        return isinstance(value.func, ast.Name | ast.Attribute) and _last_name(value.func) in MUTABLE_CALLS
     return isinstance(value, _MUTABLE_LITERALS)
 
 
-def _shared_state(tree: ast.Module) -> Iterator[Finding]:
+def _last_name(called: ast.Name | ast.Attribute) -> str:
+    return called.id if isinstance(called, ast.Name) else called.attr
+
+
+def _is_used_up(value: ast.expr | None, names: Mapping[str, str]) -> bool:
+    """Whether going through it changes it."""
+    if isinstance(value, ast.Call):
+        meaning = _meaning(value.func, names)
+        return meaning in ITERATORS or meaning.startswith("itertools.")
+    return isinstance(value, ast.GeneratorExp)
+
+
+def _shared_state(tree: ast.Module, names: Mapping[str, str]) -> Iterator[Finding]:
     """Mutable attributes of modules, classes and contracts. A module may have a Final table that nobody writes."""
-    shared: set[str] = set()
+    shared: set[str] = set(names)
     for statement in tree.body:
         if isinstance(statement, ast.FunctionDef | ast.ClassDef):
             shared.add(statement.name)
@@ -128,22 +169,45 @@ def _shared_state(tree: ast.Module) -> Iterator[Finding]:
             constant = isinstance(statement, ast.AnnAssign) and "Final" in ast.dump(statement.annotation)
             if _is_mutable(statement.value) and not constant and "__all__" not in shared:
                 yield Finding(statement.lineno, "a mutable value of a module, not marked Final")
+            if _is_used_up(statement.value, names):
+                yield Finding(statement.lineno, "a value of a module that is used up by going through it")
     for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef):
             yield from _class_state(node)
         else:
-            written = _written_name(node)
-            if written in shared and not (isinstance(node, ast.Name)):
+            written = _written_name(node, names)
+            if written in shared:
                 yield Finding(getattr(node, "lineno", 0), f"changes {written}, which is shared between calls")
 
 
-def _written_name(node: ast.AST) -> str | None:
-    """The name whose content ``node`` changes: an item or attribute stored or deleted, or a mutating method."""
+def _written_name(node: ast.AST, names: Mapping[str, str]) -> str | None:
+    """The name of what ``node`` changes, however deep in it: an item or attribute stored or deleted, a mutating method,
+    or ``|=`` to what was imported."""
     if isinstance(node, ast.Subscript | ast.Attribute) and not isinstance(node.ctx, ast.Load):
-        return node.value.id if isinstance(node.value, ast.Name) else None
+        return _root(node.value)
+    if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
+        return node.target.id if node.target.id in names else None
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in MUTATORS:
-        return node.func.value.id if isinstance(node.func.value, ast.Name) else None
+        of = node.func.value
+        if isinstance(of, ast.Name) and of.id in MUTABLE_CALLS and node.args:
+            return _root(node.args[0])  # dict.update(table, ...)
+        if isinstance(of, ast.Name) and _is_module(names.get(of.id, "")):
+            return None  # a function of that module, which happens to be called so
+        return _root(of)
     return None
+
+
+def _root(value: ast.expr) -> str | None:
+    """The name that a chain of attributes and items begins with."""
+    while isinstance(value, ast.Attribute | ast.Subscript):
+        value = value.value
+    return value.id if isinstance(value, ast.Name) else None
+
+
+def _is_module(meaning: str) -> bool:
+    """Whether an imported name stands for a module of contracts: ``chaincode.roles``, or one of an upgrade's own."""
+    parts = meaning.split(".")
+    return parts[0] == "chaincode" and len(parts) == (3 if parts[1].startswith("upgrade_") else 2)
 
 
 def _class_state(node: ast.ClassDef) -> Iterator[Finding]:
@@ -184,7 +248,9 @@ def _set_order(scope: ast.Module | ast.FunctionDef | ast.ClassDef) -> Iterator[F
             case ast.ListComp() | ast.GeneratorExp() | ast.DictComp():
                 if node not in blind and any(is_set(generator.iter) for generator in node.generators):
                     yield Finding(line, reason)
-            case ast.Starred(value=source) if is_set(source):
+            case ast.Starred(value=source) | ast.YieldFrom(value=source) if is_set(source):
+                yield Finding(line, reason)
+            case ast.Assign(targets=[ast.Tuple() | ast.List()], value=source) if is_set(source):
                 yield Finding(line, reason)
             case ast.Call(func=ast.Name(id=name), args=arguments):
                 if (name in ORDERED_CALLS or _picks_by_key(node)) and any(is_set(one) for one in arguments):
@@ -196,8 +262,8 @@ def _set_order(scope: ast.Module | ast.FunctionDef | ast.ClassDef) -> Iterator[F
 
 
 def _picks_by_key(node: ast.Call) -> bool:
-    """Whether a call is ``min`` or ``max`` by a key: of equals it takes the first."""
-    named = isinstance(node.func, ast.Name) and node.func.id in ("min", "max")
+    """Whether a call is ``min``, ``max`` or ``sorted`` by a key: equals come as they are found."""
+    named = isinstance(node.func, ast.Name) and node.func.id in ("min", "max", "sorted")
     return named and any(keyword.arg == "key" for keyword in node.keywords)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from chaincode import roles
 from node.errors import RefusedError
 from node.upgrades.bundle import MAX_BUNDLE_BYTES, MAX_FILE_BYTES, MAX_FILES, load, read_bundle
 from node.upgrades.library import Library
@@ -96,6 +97,17 @@ def test_what_breaks_a_rule_is_refused(tmp_path: Path, changed: dict[str, str], 
     place = bundles.write(tmp_path / "bad", **changed)
     assert why in refused(place)
     assert not Path("/tmp/there").exists()
+
+
+def test_a_bundle_that_is_only_installed_changes_nothing_of_the_program(tmp_path: Path) -> None:
+    """Or nodes that have it would go by other rules than those that have not, before anybody has voted."""
+    before = dict(roles.RIGHTS)
+    patch = "from chaincode import roles\nroles.RIGHTS['issue'] = ('device', 'owner')\n"
+    place = bundles.write(tmp_path / "bad", limits__py=patch + bundles.LIMITS)
+    assert "changes roles" in refused(place)
+    with pytest.raises(RefusedError, match="bad-bundle"):
+        Library(tmp_path / "upgrades").install(place)
+    assert before == roles.RIGHTS
 
 
 def test_contracts_that_decide_are_not_replaced(tmp_path: Path) -> None:
