@@ -11,6 +11,7 @@ COMMANDS: Final[Commands] = {
     "latency": ("bench.throughput:latency", "Milliseconds from submission to a known certificate, at low load."),
     "auction": ("bench.auction:auction", "Microseconds an order to clear an auction, beside general solvers."),
     "budgets": ("bench.budgets:budgets", "Spends, settled readings, shares, the end of a period, bytes on the ledger."),
+    "flood": ("bench.flooding:flood", "Latency of others while one member floods, against quiet times."),
     "ledger": ("bench.ledger:ledger", "Decode, execution, root and commit of real orders."),
     "metering": ("bench.metering:metering", "Full blocks of readings that a collector brings."),
     "proofs": ("bench.proofs:proofs", "Bytes and microseconds of proofs in a state of a million keys."),

@@ -2,7 +2,9 @@
 
 A worker is this module run as a program: chunks of transactions come in on its standard input, one byte a
 signature goes out. It ends when its input does, so it never outlives the node, however that ended. Work
-for consensus goes before work for clients; a worker holds at most two chunks, so the order can still matter.
+for consensus goes before work for clients, and that for clients who have shown good signatures before that for
+strangers, who may be forgers: of these, one chunk goes after a few of the others, or when there are no others. A worker
+holds at most two chunks, so the order can still matter.
 """
 
 import asyncio
@@ -20,6 +22,8 @@ CHUNK_TRANSACTIONS = 250
 CHUNKS_PER_WORKER = 2
 INLINE_TRANSACTIONS = 4
 """So few are checked at once, here: cheaper than a round trip to a worker."""
+STRANGERS_TURN = 4
+"""Of so many chunks of clients one is of strangers, if any wait."""
 
 Done = Callable[[list[bool]], None]
 _LENGTH = struct.Struct(">I")
@@ -64,7 +68,10 @@ class Verifier:
         self._workers: list[_Worker] = []
         self._urgent: deque[_Chunk] = deque()
         self._ordinary: deque[_Chunk] = deque()
+        self._strange: deque[_Chunk] = deque()
+        self._until_strange = STRANGERS_TURN
         self._waiting_clients = 0
+        self._waiting_strangers = 0
         self._stopping = False
 
     async def start(self) -> None:
@@ -94,7 +101,8 @@ class Verifier:
     @property
     def waiting_chunks(self) -> int:
         """How many chunks of signatures are not answered yet."""
-        return len(self._urgent) + len(self._ordinary) + sum(len(worker.chunks) for worker in self._workers)
+        given = sum(len(worker.chunks) for worker in self._workers)
+        return len(self._urgent) + len(self._ordinary) + len(self._strange) + given
 
     def check(self, transactions: Sequence[Transaction], done: Done) -> None:
         """For consensus: ``done`` gets an answer for each transaction, in order; at once if they are few."""
@@ -104,28 +112,47 @@ class Verifier:
         self._urgent.extend(_chunks(transactions, done))
         self._feed()
 
-    async def check_for_client(self, transactions: Sequence[Transaction]) -> list[bool]:
-        """For gateways. Raises RefusedError("busy") if too many wait already."""
-        if len(transactions) <= INLINE_TRANSACTIONS:
+    async def check_for_client(self, transactions: Sequence[Transaction], *, known: bool = False) -> list[bool]:
+        """For gateways; ``known``: the client has shown good signatures. Raises RefusedError("busy") if too many wait
+        already; of strangers, half as many."""
+        count = len(transactions)
+        if count <= INLINE_TRANSACTIONS:
             return [tx.signature_is_valid(verify) for tx in transactions]
-        if self._waiting_clients + len(transactions) > self._client_queue:
+        strange = 0 if known else count
+        if (
+            self._waiting_clients + count > self._client_queue
+            or self._waiting_strangers + strange > self._client_queue // 2
+        ):
             raise RefusedError("busy", "too many signatures wait to be checked")
-        self._waiting_clients += len(transactions)
+        self._waiting_clients += count
+        self._waiting_strangers += strange
         answers: asyncio.Future[list[bool]] = asyncio.get_running_loop().create_future()
 
         def done(result: list[bool]) -> None:
-            self._waiting_clients -= len(transactions)
+            self._waiting_clients -= count
+            self._waiting_strangers -= strange
             if not answers.done():  # the client may have gone away
                 answers.set_result(result)
 
-        self._ordinary.extend(_chunks(transactions, done))
+        (self._ordinary if known else self._strange).extend(_chunks(transactions, done))
         self._feed()
         return await answers
 
     def _feed(self) -> None:
         for worker in self._workers:
-            while len(worker.chunks) < CHUNKS_PER_WORKER and (self._urgent or self._ordinary):
-                worker.give(self._urgent.popleft() if self._urgent else self._ordinary.popleft())
+            while len(worker.chunks) < CHUNKS_PER_WORKER and (chunk := self._next()) is not None:
+                worker.give(chunk)
+
+    def _next(self) -> _Chunk | None:
+        if self._urgent:
+            return self._urgent.popleft()
+        if self._strange and (not self._ordinary or self._until_strange <= 1):
+            self._until_strange = STRANGERS_TURN
+            return self._strange.popleft()
+        if self._ordinary:
+            self._until_strange = max(1, self._until_strange - 1)
+            return self._ordinary.popleft()
+        return None
 
     async def _collect(self, worker: "_Worker") -> None:
         assert worker.process.stdout is not None

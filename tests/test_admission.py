@@ -13,7 +13,7 @@ from node.errors import NoRoomError, RefusedError
 from node.gateway.admission import Admission, units
 from node.gateway.client import Client
 from node.gateway.codes import NotNowError
-from node.gateway.edge import Edge
+from node.gateway.edge import SLICE, Edge
 from node.gateway.guard import Guard
 from node.gateway.pace import Connections
 from node.gateway.patience import JITTER_PERCENT, Patience
@@ -67,8 +67,9 @@ class Gate:
         registry = AnyCall([])
         self.edge = Edge(GENESIS, lambda: registry, self.pool, self, self, lambda: 0, self.admission)  # type: ignore[arg-type]
 
-    async def check_for_client(self, transactions: Sequence[Transaction]) -> list[bool]:
+    async def check_for_client(self, transactions: Sequence[Transaction], *, known: bool) -> list[bool]:
         self.checked += len(transactions)
+        await asyncio.sleep(0)
         return [tx.signature_is_valid(verify) for tx in transactions]
 
     def submit_all(self, transactions: Sequence[Transaction]) -> list[RefusedError | None]:
@@ -128,6 +129,46 @@ def test_all_keys_of_a_member_share_what_it_may_hand_in() -> None:
     assert len(raws) - share - 1 <= len(refused) <= len(raws) - share
     assert {error.code for error in refused.values()} == {"too-fast"}
     assert gate.bring([order(VICTIM, 1)]) == {}
+
+
+def test_many_connections_at_once_get_a_member_no_more_than_its_share() -> None:
+    """Whatever is being checked while a bucket still has something, is charged before it is in the pool."""
+    gate = Gate(Limits(sender_transactions_per_second=100, member_transactions_per_second=20))
+    share = 20 * MEMBER_BURST_SECONDS
+
+    async def bring_all() -> list[int]:
+        requests = [[order(SigningKey(bytes([n]) * 32), nonce) for nonce in range(1, 21)] for n in range(1, 11)]
+        calls = (gate.edge.accept(raws, f"ipv4:10.0.0.{n}:1") for n, raws in enumerate(requests))
+        return [len(answer.transactions) for answer in await asyncio.gather(*calls)]
+
+    assert sum(asyncio.run(bring_all())) == share + 1 == len(gate.pool)
+
+
+def test_a_long_list_of_refusals_is_not_read_to_its_end() -> None:
+    """Checklist 6: 2,000 in one request cost no more than those that fit into what a connection may be refused."""
+    gate = Gate()
+    refused = gate.bring([b"\xc1" * 100] * 2000)
+    assert len(refused) == 2000 and not gate.checked
+    read = sum(error.code != "too-fast" for error in refused.values())
+    assert FAULTS_BURST <= read <= FAULTS_BURST + SLICE
+    unread = [error for error in refused.values() if error.code == "too-fast"]
+    assert all(isinstance(error, NotNowError) and error.retry_ms >= 1 for error in unread)
+
+
+def test_a_long_list_lets_others_have_their_turn() -> None:
+    gate = Gate(Limits())
+    order_of_answers: list[str] = []
+
+    async def bring(raws: Sequence[bytes], peer: str) -> None:
+        assert (await gate.edge.accept(raws, peer)).refused == {}
+        order_of_answers.append(peer)
+
+    async def both() -> None:
+        long = bring([order(OTHER, nonce) for nonce in range(1, 257)], "ipv4:10.0.0.1:1")
+        await asyncio.gather(long, bring([order(VICTIM, 1)], "ipv4:10.0.0.2:1"))
+
+    asyncio.run(both())
+    assert order_of_answers == ["ipv4:10.0.0.2:1", "ipv4:10.0.0.1:1"]
 
 
 def test_who_is_refused_and_goes_on_is_not_read_any_more() -> None:

@@ -50,13 +50,56 @@ def test_the_queue_for_clients_is_bounded() -> None:
         await verifier.start()
         transactions = made(60)
         try:
-            first = asyncio.create_task(verifier.check_for_client(transactions))
+            first = asyncio.create_task(verifier.check_for_client(transactions, known=True))
             await asyncio.sleep(0)
             with pytest.raises(RefusedError) as caught:
-                await verifier.check_for_client(transactions)
+                await verifier.check_for_client(transactions, known=True)
             assert caught.value.code == "busy"
             assert all(await asyncio.wait_for(first, 20))
-            assert all(await asyncio.wait_for(verifier.check_for_client(transactions), 20))
+            assert all(await asyncio.wait_for(verifier.check_for_client(transactions, known=True), 20))
+        finally:
+            await verifier.stop()
+
+    asyncio.run(scenario())
+
+
+def test_strangers_wait_for_those_who_have_shown_good_signatures_and_not_for_ever() -> None:
+    """Checklist 6: a forger's signatures are checked after those of honest clients that came later."""
+
+    async def scenario() -> None:
+        verifier = Verifier(1, 8000, unexpected)
+        await verifier.start()
+        transactions = made(250)
+        answered: list[str] = []
+
+        async def check(who: str, *, known: bool) -> None:
+            assert all(await verifier.check_for_client(transactions, known=known))
+            answered.append(who)
+
+        try:
+            strangers = [check("stranger", known=False) for _ in range(6)]
+            known = [check("known", known=True) for _ in range(6)]
+            await asyncio.wait_for(asyncio.gather(*strangers, *known), 20)
+            # Two were given out before anybody else came; then one stranger for every three of the others.
+            assert answered == ["stranger"] * 2 + ["known"] * 3 + ["stranger"] + ["known"] * 3 + ["stranger"] * 3
+        finally:
+            await verifier.stop()
+
+    asyncio.run(scenario())
+
+
+def test_strangers_fill_no_more_than_half_of_the_queue() -> None:
+    async def scenario() -> None:
+        verifier = Verifier(1, 100, unexpected)
+        await verifier.start()
+        transactions = made(50)
+        try:
+            strange = asyncio.create_task(verifier.check_for_client(transactions))
+            await asyncio.sleep(0)
+            with pytest.raises(RefusedError, match="busy"):
+                await verifier.check_for_client(transactions[:5])
+            assert all(await asyncio.wait_for(verifier.check_for_client(transactions, known=True), 20))
+            assert all(await asyncio.wait_for(strange, 20))
         finally:
             await verifier.stop()
 

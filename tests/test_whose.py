@@ -1,11 +1,11 @@
 """With whom a key is counted, and that the state is asked anew when keys in it change."""
 
+from bench.crowd import key_of, settings
 from chaincode.registry import Registry, default_registry
 from node.ledger.chain import Ledger
 from node.ledger.store import MemoryStore
 from node.whose import Whose
 from tests.ledger.chains import make_genesis
-from tests.security.crowd import key_of, settings
 
 
 class Asked:

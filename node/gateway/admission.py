@@ -85,6 +85,10 @@ class Admission:
         """How long a connection has to wait until anything that it brings is looked at."""
         return max(self._brought.delay_s(peer), self._faults.delay_s(peer))
 
+    def fault_delay_s(self, peer: str) -> float:
+        """How long it has to wait for what was refused alone."""
+        return self._faults.delay_s(peer)
+
     def bring(self, peer: str, raws: Sequence[bytes]) -> None:
         """A connection brings transactions: charged to it, whatever they are."""
         self._brought.spend(peer, max(len(raws), sum(map(len, raws)) >> 10))
@@ -118,12 +122,13 @@ class Admission:
         text = "this connection has brought more than its share, or too much that was refused"
         raise NotNowError("too-fast", text, retry_ms_of(delay_s))
 
-    def within_share(self, transactions: Sequence[Transaction]) -> list[NotNowError | None]:
-        """Of transactions whose signatures are not checked: which would be beyond the share of their sender or member.
+    def within_share(
+        self, transactions: Sequence[Transaction], claimed: Counter[bytes | str]
+    ) -> list[NotNowError | None]:
+        """Of transactions that are not charged yet: which would be beyond the share of their sender or member.
 
-        They are counted together and charged to nobody.
+        They are counted together with what is ``claimed`` by those before them in the request, and added to it.
         """
-        claimed: Counter[bytes | str] = Counter()
         answers: list[NotNowError | None] = []
         for tx in transactions:
             sender, member = tx.payload.sender, self._member(tx)
@@ -147,6 +152,10 @@ class Admission:
     def trusts(self, peer: str) -> bool:
         """Whether a connection has shown so many good signatures that no more heed is paid."""
         return self._connection(peer).proven >= MAX_BULK_TRANSACTIONS
+
+    def knows(self, peer: str) -> bool:
+        """Whether a connection has shown good signatures, and no bad one since."""
+        return self._connection(peer).proven > UNPROVEN_SIGNATURES
 
     def lock(self, peer: str) -> asyncio.Lock:
         """Held while signatures of a connection are checked that is not trusted."""
@@ -190,4 +199,5 @@ class Admission:
             connection = self._connections[peer] = _Connection()
             if len(self._connections) > PACED_CONNECTIONS:
                 self._connections.popitem(last=False)
+        self._connections.move_to_end(peer)
         return connection

@@ -1,12 +1,15 @@
 """What a gateway checks before a transaction costs anybody else anything, cheapest first.
 
 Size and form; chain; not expired; contract, method and arguments; sender; nonce; room; the sender's and its member's
-share; signature. All but the last look at one transaction; signatures go to the verifier together, as far as the
-connection has earned it (``admission.py``). Passing proves nothing: the same is checked in the block, but for room,
-shares, and whether anybody knows the sender.
+share; signature. All but the last look at one transaction, a few at a time, so that nobody else waits for a long list;
+signatures go to the verifier together, as far as the connection has earned it (``admission.py``). A list that comes to
+more refusals than its connection has left is read no further. Passing proves nothing: the same is checked in the block,
+but for room, shares, and whether anybody knows the sender.
 """
 
+import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
@@ -24,6 +27,9 @@ from node.verifier import Verifier
 
 CHUNK_MS: Final = 20
 """What a chunk of signatures takes, about: how long to wait if too many are before one's own."""
+SLICE: Final = 64
+"""So many are looked at before others have their turn: two or three milliseconds."""
+_TOO_MANY_REFUSED: Final = "too much that was refused came over this connection"
 Candidate: TypeAlias = tuple[int, Transaction]
 
 
@@ -67,13 +73,14 @@ class Edge:
         mean "not now" are NotNowError. Raises NotNowError("busy").
         """
         refused: dict[int, RefusedError] = {}
-        candidates = self._in_form(raws, refused)
-        within = self._within_share(candidates, refused)
-        self._admission.refuse(peer, refused.values())
-        signed = await self._signed(within, peer, refused)
-        answers = self._driver.submit_all([tx for _, tx in signed]) if signed else []
+        candidates = await self._looked_at(raws, peer, refused)
+        signed = await self._signed(candidates, peer, refused)
+        # Others of the same sender or member may have been taken while signatures were checked.
+        within = self._within_share(signed, Counter(), refused)
+        self._admission.refuse(peer, [refused[index] for index, _ in signed if index in refused])
+        answers = self._driver.submit_all([tx for _, tx in within]) if within else []
         accepted: list[Transaction] = []
-        for (index, tx), refusal in zip(signed, answers, strict=True):
+        for (index, tx), refusal in zip(within, answers, strict=True):
             if refusal is None:
                 self._admission.charge(tx)
                 accepted.append(tx)
@@ -83,21 +90,41 @@ class Edge:
             _tell(accepted, refused, raws)
         return Accepted(accepted, refused)
 
-    def _in_form(self, raws: Sequence[bytes], refused: dict[int, RefusedError]) -> list[Candidate]:
+    async def _looked_at(self, raws: Sequence[bytes], peer: str, refused: dict[int, RefusedError]) -> list[Candidate]:
+        """Those that are worth the check of a signature. What is refused is charged to the connection slice by slice,
+        so that it brings no more of it in one request than in many."""
+        claimed: Counter[bytes | str] = Counter()
+        within: list[Candidate] = []
+        for start in range(0, len(raws), SLICE):
+            if start:
+                await asyncio.sleep(0)
+                if delay_s := self._admission.fault_delay_s(peer):
+                    error = NotNowError("too-fast", _TOO_MANY_REFUSED, retry_ms_of(delay_s))
+                    for index in range(start, len(raws)):
+                        self._refuse(refused, index, None, error)
+                    break
+            some = range(start, min(start + SLICE, len(raws)))
+            within += self._within_share(self._in_form(raws, some, refused), claimed, refused)
+            self._admission.refuse(peer, [refused[index] for index in some if index in refused])
+        return within
+
+    def _in_form(self, raws: Sequence[bytes], some: range, refused: dict[int, RefusedError]) -> list[Candidate]:
         candidates: list[Candidate] = []
         now = self._now()
-        for index, raw in enumerate(raws):
+        for index in some:
             tx = None
             try:
-                tx = decode_transaction(raw)
+                tx = decode_transaction(raws[index])
                 self._check(tx, now)
                 candidates.append((index, tx))
             except RefusedError as error:
                 self._refuse(refused, index, tx, error)
         return candidates
 
-    def _within_share(self, candidates: list[Candidate], refused: dict[int, RefusedError]) -> list[Candidate]:
-        answers = self._admission.within_share([tx for _, tx in candidates])
+    def _within_share(
+        self, candidates: list[Candidate], claimed: Counter[bytes | str], refused: dict[int, RefusedError]
+    ) -> list[Candidate]:
+        answers = self._admission.within_share([tx for _, tx in candidates], claimed)
         within: list[Candidate] = []
         for (index, tx), refusal in zip(candidates, answers, strict=True):
             if refusal is None:
@@ -129,7 +156,8 @@ class Edge:
         self, candidates: list[Candidate], peer: str, refused: dict[int, RefusedError]
     ) -> list[Candidate]:
         try:
-            right = await self._verifier.check_for_client([tx for _, tx in candidates])
+            known = self._admission.knows(peer)
+            right = await self._verifier.check_for_client([tx for _, tx in candidates], known=known)
         except RefusedError as error:
             raise NotNowError(error.code, error.message, CHUNK_MS * self._verifier.waiting_chunks) from error
         self._admission.checked(peer, right)
