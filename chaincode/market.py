@@ -250,7 +250,7 @@ class Market(Contract):
         """
         return _order_row(order, market_orders.require_order(ctx, order))
 
-    @query(of=a_device(subjects.MARKET))
+    @query(of=market_orders.from_own(subjects.MARKET, "before"))
     def orders(
         self, ctx: Context, *, device: str, slot: int | None = None, before: bytes = b"", most: int = MAX_ROWS
     ) -> Value:

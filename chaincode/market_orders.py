@@ -15,11 +15,12 @@ slot(8) network, bus -> (side, devices with open orders).
 
 from collections.abc import Sequence
 from hashlib import sha256
-from typing import Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
 from chaincode.auction_types import BUY, SELL
-from chaincode.contract import Context, ContractError
+from chaincode.contract import Context, ContractError, Of, Subject
 from chaincode.keys import text, uint
+from chaincode.subjects import DEVICE
 
 WAITING: Final = "WAITING"
 ACCEPTED: Final = "ACCEPTED"
@@ -136,6 +137,18 @@ def require_order(ctx: Context, order: bytes) -> Order:
     if found is None:
         raise ContractError("unknown-order", "no order has this id")
     return found
+
+
+def from_own(data: str, argument: str) -> Of:
+    """The audience of what is a device's from an order on, which ``argument`` names, empty: from the first. Nobody's if
+    the order is another device's: else whoever has one of their own could list anybody's.
+    """
+
+    def subjects(ctx: Context, args: dict[str, Any]) -> tuple[Subject, ...]:
+        order = find_order(ctx, args[argument]) if args[argument] else None
+        return (Subject(DEVICE, args["device"], data),) if order is None or order.device == args["device"] else ()
+
+    return subjects
 
 
 def filled_in(auctions: bytes, number: int) -> bytes:

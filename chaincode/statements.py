@@ -29,7 +29,7 @@ from chaincode.auction_types import BUY, Trade
 from chaincode.contract import Context, Contract, ContractError, Value, query
 from chaincode.market_certificate import PAGE_ROWS
 from chaincode.market_orders import Order
-from chaincode.subjects import READINGS, a_device, a_network
+from chaincode.subjects import READINGS, a_network
 
 MAX_WORK: Final = 12_000
 """An answer reads about so many rows: at most 600 entries, each of which may have to be proven."""
@@ -122,7 +122,7 @@ class Statements(Contract):
                 work += len(origin.used)
         return None, tuple(rows)
 
-    @query(of=a_device(READINGS))
+    @query(of=market_orders.from_own(READINGS, "order"))
     def contracts(
         self,
         ctx: Context,

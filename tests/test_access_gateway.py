@@ -299,6 +299,29 @@ def test_no_answer_and_no_proof_gives_a_stranger_a_name_or_a_key(data: st.DataOb
     assert not [key for key in held if key in told]
 
 
+def test_nobody_goes_on_from_anothers_order() -> None:
+    """Answers come in parts, and whoever asks says where to go on: from another's order it would be all of its."""
+    chain, access = day()
+    own, foreign = (
+        [order for device, order in chain.orders if device == name] for name in ("home-1/load", "home-2/load")
+    )
+    key = PUBLIC_KEYS["home-1/load"]
+    kept = [order for order in (*own, *foreign) if chain.ledger.state.get(b"order/" + order) is not None]
+    for order in (b"", *kept):
+        for contract, method, args in (
+            ("market", "orders", {"slot": 1, "before": order}),
+            ("statements", "contracts", {"first_slot": 0, "end_slot": 9, "order": order}),
+        ):
+            asked = (key, contract, method, {"device": "home-1/load", **args})
+            if order in foreign:
+                for proven in (False, True):
+                    with pytest.raises(RefusedError, match="not-allowed"):
+                        access.require_query(*asked, proven=proven)
+            else:
+                access.require_query(*asked, proven=True)
+    assert set(kept) & set(foreign) and set(kept) & set(own)
+
+
 def test_proofs_are_for_those_who_are_somebody_here() -> None:
     _, access = day()
     for reader, code in ((b"", "sign-first"), (STRANGER, "not-allowed"), (bytes(32), "not-allowed")):
