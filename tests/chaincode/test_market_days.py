@@ -45,7 +45,7 @@ REFUSALS = {
     "not-open", "has-fills", "slot-over", "duplicate", "late", "too-early", "register-mismatch", "out-of-limit",
     "no-product", "too-many", "conflict", "insufficient-funds", "bad-price", "unmetered", "unknown-order", "pruned",
     "negative", "bad-signature", "unknown-device", "no-change", "change-pending", "bad-settings", "wrong-key",
-    "period-closed",
+    "period-closed", "toll-too-high",
 }  # fmt: skip
 MISTAKES = ("market-parked", "settlement-parked", "origin-parked", "gap-failed", "needs-refused", "hook-failed")
 
@@ -263,17 +263,20 @@ class Days(RuleBasedStateMachine):
     @precondition(lambda self: self.world.height % 5 == 0)
     @rule(change=changes)
     def vote(self, change: dict[str, Any]) -> None:
-        """Three of four admins decide that the rules change, and it comes into force."""
+        """Other rules."""
         named = dict(change)
         tariffs = named.pop("tariffs", ())
+        self.decide("rules", "propose", settings=tuple(named.items()), tariffs=tariffs)
+
+    def decide(self, contract: str, method: str, **proposal: Value) -> None:
+        """Three of four admins decide it, and it comes into force."""
         first = self.world.height + NOTICE
-        proposal: dict[str, Any] = {"first_height": first, "settings": tuple(named.items()), "tariffs": tariffs}
-        answer = self.attempt(admin("ada"), "rules", "propose", **proposal)
+        answer = self.attempt(admin("ada"), contract, method, first_height=first, **proposal)
         if answer is None:
             return
         number, digest, _ = cast("tuple[int, bytes, int]", answer)
         for name in ("bob", "cyd"):
-            self.attempt(admin(name), "rules", "approve", proposal=number, digest=digest)
+            self.attempt(admin(name), contract, "approve", proposal=number, digest=digest)
         self.world.height = first - 1
         self.world.next_block(self.world.time + 1)
 
@@ -294,10 +297,13 @@ class Days(RuleBasedStateMachine):
     @precondition(lambda self: self.world.height % 5 == 1)
     @rule(grid=lines, rate=st.sampled_from([0, 0, 1]))
     def publish(self, grid: tuple[Any, ...], rate: int) -> None:
-        """The grid operator changes tolls, limits, and where the buses hang."""
-        self.attempt(
-            UTILITY, "grid", "publish", root="t", lines=tuple((*row[:2], 3, *row[3:]) for row in grid), rate=rate
-        )
+        """The grid operator changes tolls, limits, and where the buses hang; a vote lets it raise tolls."""
+        lines = tuple((*row[:2], 3, *row[3:]) for row in grid)
+        if self.attempt(UTILITY, "grid", "publish", root="t", lines=lines, rate=rate) is None:
+            steps = {row[1]: row[3] for row in grid}
+            _, _, _, now = cast("tuple[int, str, int, Any]", self.world.query("grid", "tree"))
+            self.decide("motions", "propose_tolls", rate=rate, steps=tuple((*row[:2], steps[row[1]]) for row in now))
+            assert self.world.call(UTILITY, "grid", "publish", root="t", lines=lines, rate=rate)
 
     @invariant()
     def sound(self) -> None:
