@@ -86,7 +86,7 @@ def _has_gone(ctx: Context, held: Held) -> bool:
         network = network or _network(ctx, held.device)
     elif settlement_ledger.settled_of(ctx, network, held.slot) is None:
         return True
-    asked = [pruned.erased_of(ctx, subject) for subject in (held.device, network) if subject]
+    asked = [pruned.erased_of(ctx, network, each) for each in dict.fromkeys(("", held.device))]
     return any(erased is not None and held.slot <= erased.asked for erased in asked)
 
 

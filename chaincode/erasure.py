@@ -3,8 +3,8 @@
 Asked for by the owner of a network, or the member that it belongs to, for the network or one of its devices, up to a
 slot that is FINAL. From then on
 
-- every node erases the meters' transactions and events of these slots from its blocks (``node/erasing.py``); what is
-  left of each is its digest, so that the chain stays verifiable;
+- every node erases the meters' transactions and events of these slots from its blocks
+  (``node/ledger/erasing.py``); what is left of each is its digest, so that the chain stays verifiable;
 - the entries go from the state a little in every block, slot after slot, under the conditions of retention
   (``market_retention``): readings of a week make estimates, so they stay for that long, and the last one of a meter
   for as long as it is the last. Of a network go also its settlement of the slot with its entries, and its origins,
@@ -13,7 +13,7 @@ slot that is FINAL. From then on
 Count and digest stay (``pruned.Erased``): a chain as ``pruned.chained``, the readings of a slot before the rest, and
 every reading lies beside a blind, so that nobody can try readings until one fits.
 
-State: ``erased/`` of ``pruned.py``; ``erasing/``: time(8), network or device -> the network, when it goes on.
+State: ``erased/`` of ``pruned.py``; ``erasing/``: time(8) when it goes on, network, device or "" -> both names.
 """
 
 from collections.abc import Iterator
@@ -50,7 +50,8 @@ class Erasure(Contract):
             found = next(ctx.scan(_QUEUE), None)
             if found is None or _due(found[0]) > ctx.time:
                 return
-            work -= _go_on(ctx, found[0], cast("str", found[1]), work)
+            ctx.delete(found[0])
+            work -= _go_on(ctx, *cast("tuple[str, str]", found[1]), work)
 
     def next_event(self, ctx: Context) -> int | None:
         found = next(ctx.scan(_QUEUE), None)
@@ -70,15 +71,14 @@ class Erasure(Contract):
         span = market_products.span(ctx)
         if span is None or last_slot < 0 or not market_products.is_final(ctx, last_slot):
             raise ContractError("not-final", f"slot {last_slot} is not FINAL")
-        subject = device or network
-        known = pruned.erased_of(ctx, subject) or Erased(-1, span[0], 0, pruned.NO_ENTRIES, 0)
+        known = pruned.erased_of(ctx, network, device) or Erased(-1, span[0], 0, pruned.NO_ENTRIES, 0)
         first = max(known.asked + 1, span[0])
         if last_slot < first:
-            raise ContractError("already-erased", f"{subject} is erased up to slot {known.asked}")
+            raise ContractError("already-erased", f"{device or network} is erased up to slot {known.asked}")
         due = known.due or ctx.time
-        pruned.put_erased(ctx, subject, known._replace(asked=last_slot, due=due))
-        ctx.put(_QUEUE + uint(due) + text(subject), network)
-        ctx.emit(ASKED, _told(network, subject), (first, last_slot))
+        pruned.put_erased(ctx, network, device, known._replace(asked=last_slot, due=due))
+        _queue(ctx, due, network, device)
+        ctx.emit(ASKED, _told(network, device), (first, last_slot))
         return first, last_slot
 
     @query(of=a_network(READINGS))
@@ -90,7 +90,7 @@ class Erasure(Contract):
         identity.network_of(ctx, network)
         if device and identity.device_of(ctx, device).network != network:
             raise ContractError("unknown-device", f"{network} has no device {device}")
-        erased = pruned.erased_of(ctx, device or network)
+        erased = pruned.erased_of(ctx, network, device)
         return None if erased is None else tuple(erased)
 
 
@@ -105,24 +105,26 @@ def _due(key: bytes) -> int:
     return int.from_bytes(key[len(_QUEUE) : len(_QUEUE) + 8], "big")
 
 
-def _told(network: str, subject: str) -> tuple[str, ...]:
-    return (network,) if subject == network else (network, subject)
+def _queue(ctx: Context, due: int, network: str, device: str) -> None:
+    ctx.put(_QUEUE + uint(due) + text(network) + text(device), (network, device))
 
 
-def _go_on(ctx: Context, key: bytes, network: str, work: int) -> int:
+def _told(network: str, device: str) -> tuple[str, ...]:
+    return (network, device) if device else (network,)
+
+
+def _go_on(ctx: Context, network: str, device: str, work: int) -> int:
     """Go on with one request, about ``work`` entries; how many it was. One that fails is given up, and told of."""
-    ctx.delete(key)
-    subject = key[len(_QUEUE) + 8 : -1].decode()
     done: list[int] = []
-    failure = ctx.attempt(lambda: done.append(_erase(ctx, network, subject, work)))
+    failure = ctx.attempt(lambda: done.append(_erase(ctx, network, device, work)))
     if failure is not None:
-        ctx.emit("erasure-failed", _told(network, subject), failure.code)
+        ctx.emit("erasure-failed", _told(network, device), failure.code)
         return WORK_PER_BLOCK
     return done[0]
 
 
-def _erase(ctx: Context, network: str, subject: str, work: int) -> int:
-    erased, left = cast("Erased", pruned.erased_of(ctx, subject)), work
+def _erase(ctx: Context, network: str, device: str, work: int) -> int:
+    erased, left = cast("Erased", pruned.erased_of(ctx, network, device)), work
     due = ctx.time
     while left > 0 and erased.first_kept <= erased.asked:
         slot = erased.first_kept
@@ -131,22 +133,22 @@ def _erase(ctx: Context, network: str, subject: str, work: int) -> int:
             left -= 1
             break
         before = erased.entries
-        erased, is_all = _erase_slot(ctx, network, subject, erased, left)
+        erased, is_all = _erase_slot(ctx, network, device, erased, left)
         left -= 1 + erased.entries - before
         if is_all:
             erased = erased._replace(first_kept=slot + 1)
     is_done = erased.first_kept > erased.asked
-    pruned.put_erased(ctx, subject, erased._replace(due=0 if is_done else due))
+    pruned.put_erased(ctx, network, device, erased._replace(due=0 if is_done else due))
     if is_done:
-        ctx.emit(ERASED, _told(network, subject), (erased.asked, erased.entries))
+        ctx.emit(ERASED, _told(network, device), (erased.asked, erased.entries))
     else:
-        ctx.put(_QUEUE + uint(due) + text(subject), network)
+        _queue(ctx, due, network, device)
     return work - left if due == ctx.time else work
 
 
-def _erase_slot(ctx: Context, network: str, subject: str, erased: Erased, work: int) -> tuple[Erased, bool]:
+def _erase_slot(ctx: Context, network: str, device: str, erased: Erased, work: int) -> tuple[Erased, bool]:
     """Delete what lies in one slot, as far as the work goes; whether that was all."""
-    keys = list(_keys(ctx, network, subject, erased.first_kept, work))
+    keys = list(_keys(ctx, network, device, erased.first_kept, work))
     entries, digest = erased.entries, erased.digest
     for key in keys:
         encoded = ctx.encoded(key)
@@ -157,11 +159,11 @@ def _erase_slot(ctx: Context, network: str, subject: str, erased: Erased, work: 
     return erased._replace(entries=entries, digest=digest), len(keys) < work
 
 
-def _keys(ctx: Context, network: str, subject: str, slot: int, most: int) -> Iterator[bytes]:
+def _keys(ctx: Context, network: str, device: str, slot: int, most: int) -> Iterator[bytes]:
     """Where it lies: all of the readings, which are found by the newest, and of the rest at most ``most``."""
-    for device in (subject,) if subject != network else identity.devices_of(ctx, network):
-        yield from market_retention.reading_keys(ctx, device, slot)
-    if subject == network:
+    for each in (device,) if device else identity.devices_of(ctx, network):
+        yield from market_retention.reading_keys(ctx, each, slot)
+    if not device:
         count = 0
         for table in _NETWORK_TABLES:
             for key, _ in ctx.scan(table + text(network) + uint(slot)):

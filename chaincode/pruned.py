@@ -11,8 +11,8 @@ its proofs, is proven by the digest as well.
 Of a network or a device whose owner asked for it (``erasure.py``) the readings go earlier, and one digest over all of
 them stays. A digest of a few numbers could be guessed, so every reading lies in the state beside a blind.
 
-State: table ``pruned/``: slot(8) -> (Part, ...), in the order in which they went; ``erased/``: network or device ->
-Erased.
+State: table ``pruned/``: slot(8) -> (Part, ...), in the order in which they went; ``erased/``: network, and the device
+if it is one's -> Erased. A device's name alone would not do: another network may have it for its own.
 """
 
 from hashlib import sha256
@@ -64,15 +64,15 @@ def put_parts(ctx: Context, slot: int, parts: tuple[Part, ...]) -> None:
     ctx.put(_PRUNED + uint(slot), tuple([tuple(part) for part in parts]))
 
 
-def erased_of(ctx: Context, subject: str) -> Erased | None:
-    """What is erased of a network or a device; None if nobody has asked for it."""
-    raw = ctx.get(_ERASED + text(subject))
+def erased_of(ctx: Context, network: str, device: str = "") -> Erased | None:
+    """What is erased of a network, or of one of its devices; None if nobody has asked for it."""
+    raw = ctx.get(_erased_key(network, device))
     return None if raw is None else Erased(*cast("Erased", raw))
 
 
-def put_erased(ctx: Context, subject: str, erased: Erased) -> None:
-    """Write it."""
-    ctx.put(_ERASED + text(subject), tuple(erased))
+def put_erased(ctx: Context, network: str, device: str, erased: Erased) -> None:
+    """Write it; ``device`` is empty for all of a network."""
+    ctx.put(_erased_key(network, device), tuple(erased))
 
 
 def newest_asked(ctx: Context) -> int:
@@ -80,18 +80,23 @@ def newest_asked(ctx: Context) -> int:
     return max([Erased(*cast("Erased", raw)).asked for _, raw in ctx.scan(_ERASED)], default=-1)
 
 
-def is_gone(ctx: Context, slot: int, *subjects: str) -> bool:
-    """Whether the details of a slot have been deleted, or are being deleted: everybody's, or those of one of the
-    networks and devices named."""
+def is_gone(ctx: Context, slot: int, network: str = "", device: str = "") -> bool:
+    """Whether the details of a slot have been deleted, or are being deleted: everybody's, or those of the network or
+    of its device, if they are named."""
     if not 0 <= slot < 2**64:
         return False
     if ctx.get(_PRUNED + uint(slot)) is not None:
         return True
-    found = [erased_of(ctx, subject) for subject in subjects]
+    names = [(network, each) for each in dict.fromkeys(("", device)) if network]
+    found = [erased_of(ctx, *each) for each in names]
     return any(erased is not None and slot < erased.first_kept for erased in found)
 
 
-def require_kept(ctx: Context, slot: int, *subjects: str) -> None:
+def require_kept(ctx: Context, slot: int, network: str = "", device: str = "") -> None:
     """Raises ContractError("pruned") if ``is_gone``."""
-    if is_gone(ctx, slot, *subjects):
+    if is_gone(ctx, slot, network, device):
         raise ContractError("pruned", f"the details of slot {slot} have been deleted; market.pruned has their digest")
+
+
+def _erased_key(network: str, device: str) -> bytes:
+    return _ERASED + text(network) + (text(device) if device else b"")

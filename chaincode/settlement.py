@@ -315,8 +315,8 @@ def _history(ctx: Context, subject: str, slot: int) -> Value:
 
 
 def _holders(ctx: Context, device: str) -> tuple[str, ...]:
-    """Who may have had its readings erased: the device, and its network; none for the feeder."""
+    """Of which network and device they could have been erased; none for the feeder."""
     try:
-        return device, identity.device_of(ctx, device).network
+        return identity.device_of(ctx, device).network, device
     except ContractError:
         return ()

@@ -109,6 +109,20 @@ def test_of_a_device_only_its_readings_go() -> None:
     assert world_code(world, "settlement", "reading", device="home-2/pv", slot=1) == "pruned"
 
 
+def test_a_device_that_bears_the_name_of_a_network_erases_nothing_of_it() -> None:
+    world = measured(2)
+    limits = {"kind": "load", "import_w": 1, "export_w": 0, "critical": False, "renewable": False, "bus": None}
+    keys = {"key": key_of("thief"), "meter_key": key_of("meter thief")}
+    world.call(key_of("club"), "identity", "register_device", device="home-2", network="home-1", **limits, **keys)
+    world.call(key_of("home-1"), "erasure", "erase", network="home-1", device="home-2", last_slot=1)
+    assert erased(world, "home-1", device="home-2").asked == 1
+    assert world.query("erasure", "erased", network="home-2") is None
+    with world.transaction() as ctx:
+        assert may_go(ctx, (Held(1, "home-1", "home-2"),))
+        assert not may_go(ctx, (Held(1, "home-2", ""),)) and not may_go(ctx, (Held(1, "", "home-2/pv"),))
+    assert world.call(key_of("home-2"), "erasure", "erase", network="home-2", last_slot=1) == (0, 1)
+
+
 def test_a_reading_lies_beside_a_blind_that_nobody_is_shown() -> None:
     world = measured(2)
     (key, row), *_ = rows_of(world, "reading", "home-2/pv").items()
