@@ -295,7 +295,7 @@ class Contract:
         return True
 
     def whose(self, ctx: Context, key: bytes) -> str:
-        """With whom nodes count what ``key`` sends, so that they share out their room; "" if the contract cannot say."""
+        """With whom nodes count what ``key`` sends, so that they share out their room; "" if it cannot say."""
         return ""
 
     def next_event(self, ctx: Context) -> int | None:

@@ -169,11 +169,6 @@ def put_order(ctx: Context, order_id: bytes, order: Order) -> None:
     ctx.put(_ORDER + order_id, tuple(order))
 
 
-def position_key(device: str, slot: int) -> bytes:
-    """Where a device's position in a slot lies."""
-    return _POSITION + text(device) + uint(slot)
-
-
 def find_position(ctx: Context, device: str, slot: int) -> Position | None:
     """The device's position in a slot; None if it never had an order there."""
     raw = ctx.get(_POSITION + text(device) + uint(slot))

@@ -7,7 +7,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeAlias, cast
+from typing import Any, Final, NamedTuple, cast
 
 import click
 from rich.console import Console
@@ -40,8 +40,6 @@ SHOWN_NETWORKS: Final = 20
 _MONEY: Final = {"bought": 1, "sold": -1, "tolls": 1, "retail": 1, "feed_in": -1}
 """The parts of what energy cost: their names, and 1 for what is paid, -1 for what is earned."""
 _PATH = click.Path(path_type=Path)
-
-Lines: TypeAlias = tuple[LineSettings, ...]
 
 
 class Setting(NamedTuple):

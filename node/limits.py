@@ -28,7 +28,6 @@ KEYS_REMEMBERED = 65_536
 BATCH_ITEMS = 1_000
 BATCH_BYTES = 1024 * 1024
 BATCHES_IN_FLIGHT = 4
-BATCH_DELAY_TICKS = 1
 HEARTBEAT_TICKS = 5 * TICKS_PER_SECOND
 
 # Forwarding: one message, and how long a gateway waits before it tells everyone.

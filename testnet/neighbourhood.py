@@ -26,7 +26,6 @@ NAME: Final = "street"
 KEYS_NAME: Final = "keys"
 HOMES: Final = {"home-1": ("load", "pv"), "home-2": ("load", "battery"), "home-3": ("load", "ev")}
 UTILITY: Final = "utility"
-PRODUCERS: Final = ("pv", "battery")
 IMPORT_W: Final = {"load": 5_000, "pv": 0, "battery": 3_000, "ev": 7_000}
 EXPORT_W: Final = {"load": 0, "pv": 6_000, "battery": 3_000, "ev": 0}
 
