@@ -72,7 +72,12 @@ def test_tokens_from_the_utility_to_a_network_and_back(office: Office) -> None:
     office.json("admin", "issue", "utility", "500", "--company", "--reference", "a", key="utility")
     office.json("admin", "company", "limit", "home-2", "100", key="utility")
     office.json("admin", "company", "classify", "home-2", "cooling", key="utility")
-    assert "wrong-key" in office.refused("admin", "company", "assign", "home-2", "80", key="home-2")
+    assign = ("admin", "company", "assign", "home-2", "80")
+    assert "not-allowed" in office.refused(*assign, key="home-2"), "the company's calendar is not its homes' to see"
+    named = [
+        f"--{name}={office.json('wallet', 'balance', 'home-2')['period']}" for name in ("period", "network-period")
+    ]
+    assert "wrong-key" in office.refused(*assign, *named, key="home-2")
     office.json("admin", "company", "assign", "home-2", "80", key="utility")
     told = office.refused("admin", "company", "assign", "home-2", "30", key="utility")
     assert "the limit leaves room for 20.000 tokens, not 30.000" in told
