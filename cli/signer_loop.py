@@ -29,6 +29,6 @@ def _answer(line: bytes, public_key: bytes, sign: Callable[[bytes], bytes]) -> d
             return {"public_key": public_key.hex()}
         if isinstance(request, dict) and list(request) == ["sign"] and isinstance(request["sign"], str):
             return {"signature": sign(bytes.fromhex(request["sign"])).hex()}
-    except (ValueError, msgspec.MsgspecError) as error:
+    except (ValueError, msgspec.MsgspecError, RecursionError) as error:
         return {"error": str(error)[:200]}
     return {"error": "not a request: see docs/keys.md"}

@@ -168,7 +168,7 @@ def decode_key_file(path: Path, form: type[_File]) -> _File:
         return msgspec.json.decode(data, type=form)
     except UnicodeDecodeError as error:
         raise ConfigError("bad-key-file", f"{path}: not UTF-8 text") from error
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise ConfigError("bad-key-file", f"{path}: {error}") from error
 
 

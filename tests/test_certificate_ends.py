@@ -1,4 +1,4 @@
-"""That a certificate ends is said for weeks, by doctor and metrics, and is never a reason to hold a node for stalled."""
+"""A certificate's end is said for weeks, by doctor and metrics, and is never a reason to hold a node for stalled."""
 
 from pathlib import Path
 
