@@ -203,8 +203,10 @@ class Forwarding:
         message: list[bytes] = []
         size = 0
         most = min(FORWARD_TRANSACTIONS, self._allowed)
+        looks = 2 * FORWARD_TRANSACTIONS  # after a change of view all are due at once, and most of them need no telling
         for waiting in (self._told, self._heard):
-            while waiting and waiting[0][0] <= self._clock and len(message) < most:
+            while waiting and waiting[0][0] <= self._clock and len(message) < most and looks:
+                looks -= 1
                 _, delay, tx_id = waiting[0]
                 tx = self._pool.get(tx_id)
                 if tx is not None and self._since.get(tx_id, self._clock + 1) <= self._clock:

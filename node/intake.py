@@ -10,7 +10,7 @@ a gateway, a forward or a proposal is checked once on its way into a block.
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from node.errors import CodecError, PeerError, RefusedError
 from node.forwarding import Forwarding, units_of
@@ -26,6 +26,8 @@ from node.limits import (
 from node.mempool import Mempool
 from node.model.transaction import Transaction, decode_transaction
 
+STRANGER_UNITS: Final = 20
+"""What a transaction of a key that nobody knows counts for besides. A correct peer forwards few: it was ahead of us."""
 Answers = Callable[[list[bool]], None]
 
 
@@ -139,7 +141,7 @@ class Intake:
                 raise _ban(peer, tick, "bad-transaction", "it is of another chain")
             if tx.digest in self._verified:
                 self._add(tx, now)
-            elif tx.id not in self._pool and self._pool.includable(tx, now):
+            elif self._is_wanted(tx, peer, now):
                 unverified.append(tx)
         if unverified:
 
@@ -162,6 +164,16 @@ class Intake:
                 self._turns.append(peer)
             peer.jobs.append((unverified, checked))
             self._give()
+
+    def _is_wanted(self, tx: Transaction, peer: _Peer, now: int) -> bool:
+        """Whether the pool would take it in: if not, its signature is not worth a check. Anybody can sign rightly with
+        a key that nobody knows; such a one is paid for dearly."""
+        try:
+            self._pool.check(tx, now)
+        except RefusedError as error:
+            peer.allowed -= STRANGER_UNITS if error.code == "unknown-sender" else 0
+            return False
+        return True
 
     def _give(self) -> None:
         """Have checked what may be, peers in turn; an answer that comes at once leaves the rest to the outer call."""

@@ -10,6 +10,7 @@ always.
 Signatures are checked before anything is added here.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from heapq import heapify, heappop, heappush
 from itertools import islice
@@ -65,6 +66,8 @@ class Mempool:
         self._members: dict[str, Member] = {}
         """Those who have sent anything since the start, with what they have been given: no more than are registered."""
         self._turns = Turns()
+        self._rested: OrderedDict[bytes, tuple[Member, int]] = OrderedDict()
+        """Tags of senders that have nothing here just now: who hands in one at a time is not given more turns by it."""
         self._expiry: list[tuple[int, bytes]] = []
         self._bytes = 0
         self._taken = 0
@@ -107,7 +110,7 @@ class Mempool:
             raise RefusedError("duplicate", "this transaction is waiting already")
         if payload.not_after < now:
             raise RefusedError("expired", f"not_after {payload.not_after} has passed, block time is {now}")
-        name = self.member_of(payload.sender)
+        name = self._whose(payload.sender)
         if name is None:
             raise RefusedError("unknown-sender", "this key acts for no member, network, device or meter")
         if not self._nonces.nonce_acceptable(payload.sender, payload.nonce):
@@ -122,9 +125,9 @@ class Mempool:
         self._require_room(len(tx.raw), self._members.get(name), sender)
 
     def member_of(self, key: bytes) -> str | None:
-        """The member that the key's transactions are counted with; None for a key that may send nothing."""
-        sender = self._senders.get(key)
-        return self._whose(key) if sender is None else sender.member.name
+        """The member that the key's transactions are counted with; None for a key that may send nothing: any more, if
+        it was changed. What it has here already is counted as it was until it hands in another one."""
+        return self._whose(key)
 
     def waiting_of(self) -> dict[str, int]:
         """How many transactions of each member are held."""
@@ -152,7 +155,7 @@ class Mempool:
         """
         self.check(tx, now)
         payload = tx.payload
-        sender = self._senders.get(payload.sender) or self._new_sender(payload.sender)
+        sender = self._sender(payload.sender)
         entry = Entry(tx)
         self._by_id[tx.id] = sender.entries[payload.nonce] = entry
         self._bytes += len(tx.raw)
@@ -203,6 +206,7 @@ class Mempool:
         """Offer everything again, in the order of arrival: whatever batches were on their way may be lost."""
         self._taken = 0
         self._turns.clear()
+        self._rested.clear()
         for member in self._members.values():
             member.turns.clear()
             member.in_turn = False
@@ -255,14 +259,34 @@ class Mempool:
             return RefusedError("nonce-out-of-window", f"nonce {nonce} is too far above the highest used, {highest}")
         return RefusedError("nonce-used", f"nonce {nonce} is used, or too far below the highest used, {highest}")
 
-    def _new_sender(self, key: bytes) -> Sender:
+    def _sender(self, key: bytes) -> Sender:
+        """The key's, with whom it counts now: a key may have been changed, and act for another member's device."""
         name = self._whose(key) or ""
+        before = self._senders.get(key)
+        if before is not None and before.member.name == name:
+            return before
         member = self._members.get(name)
         if member is None:
             member = self._members[name] = Member(name)
         member.senders += 1
         sender = self._senders[key] = Sender(member)
+        rested = self._rested.pop(key, None)
+        if rested is not None and rested[0] is member:
+            sender.tag = rested[1]
+        if before is not None:
+            self._move(before, sender)
         return sender
+
+    def _move(self, before: Sender, sender: Sender) -> None:
+        sender.entries, before.entries = before.entries, {}
+        size = sum(len(entry.tx.raw) for entry in sender.entries.values())
+        for member, sign in ((before.member, -1), (sender.member, 1)):
+            member.count += sign * len(sender.entries)
+            member.size_bytes += sign * size
+        before.member.senders -= 1
+        for nonce, entry in sender.entries.items():
+            if not entry.taken:
+                self._turns.offer(sender, nonce)
 
     def _remove(self, entry: Entry) -> None:
         tx = entry.tx
@@ -279,6 +303,10 @@ class Mempool:
         else:
             del self._senders[key]
             sender.member.senders -= 1
+            if sender.tag > sender.member.served:
+                self._rested[key] = (sender.member, sender.tag)
+                if len(self._rested) > self.max_transactions:
+                    self._rested.popitem(last=False)
         if len(self._expiry) > 2 * len(self._by_id) + 1024:
             self._expiry = [(other.tx.payload.not_after, tx_id) for tx_id, other in self._by_id.items()]
             heapify(self._expiry)

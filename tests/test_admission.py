@@ -15,7 +15,7 @@ from node.gateway.client import Client
 from node.gateway.codes import NotNowError
 from node.gateway.edge import SLICE, Edge
 from node.gateway.guard import Guard
-from node.gateway.pace import Connections
+from node.gateway.pace import Connections, address_of
 from node.gateway.patience import JITTER_PERCENT, Patience
 from node.gateway.service import GatewayService
 from node.limits import (
@@ -215,6 +215,18 @@ def test_an_address_opens_so_many_connections_a_second() -> None:
     connections.meet("ipv4:10.0.0.1:60000")
 
 
+def test_all_addresses_of_a_network_of_64_bits_are_one_to_whom_they_belong() -> None:
+    assert (
+        address_of("ipv6:%5B2001:db8:0:1::5%5D:5000")
+        == address_of("ipv6:[2001:db8:0:1:ffff::1]:1")
+        == "2001:db8:0:1::/64"
+    )
+    assert address_of("ipv6:[2001:db8:0:2::5]:5000") == "2001:db8:0:2::/64"
+    assert address_of("ipv6:[fe80::1%25eth0]:5000") == "fe80::/64"
+    assert address_of("ipv4:10.0.0.1:5000") == "ipv4:10.0.0.1" != address_of("ipv4:10.0.0.2:5000")
+    assert address_of("unix:/tmp/socket") and address_of("ipv6:what") == "ipv6"
+
+
 class Full(GatewayService):
     """Has no room for a while, then has; there is no node behind it."""
 
@@ -267,6 +279,21 @@ def test_a_client_sends_again_only_what_was_refused_for_now() -> None:
     assert [code for _, code in answers] == ["ok", "bad-signature", "ok"]  # type: ignore[attr-defined]
     first, second = service.asked_at
     assert second - first >= 0.15
+
+
+class Stopping(Full):
+    """Takes the first part of a list, and never the rest."""
+
+    async def SubmitMany(self, request: pb.SubmitManyRequest, context: object) -> pb.SubmitManyReply:
+        if self.asked_at:
+            raise RefusedError("stopping", "this node stops")
+        return await super().SubmitMany(request, context)
+
+
+def test_what_was_taken_of_a_list_is_known_though_the_rest_never_is() -> None:
+    service = Stopping(1, 10)
+    answers = served(service, lambda client: client.submit_many([b"a" * 70, b"b" * 70, b"c" * 70]))
+    assert [code for _, code in answers] == ["unreachable", "bad-signature", "ok"]  # type: ignore[attr-defined]
 
 
 def test_a_client_does_not_wait_for_ever() -> None:

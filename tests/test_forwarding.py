@@ -1,7 +1,7 @@
 """What waits in a pool reaches a primary in the end, whoever let it down."""
 
 from node.forwarding import GRACE_TICKS, Forwarding
-from node.limits import FORWARD_HEARD_TICKS, FORWARD_RETRY_TICKS
+from node.limits import FORWARD_HEARD_TICKS, FORWARD_RETRY_TICKS, FORWARD_TRANSACTIONS
 from node.mempool import Mempool
 from tests.test_mempool import UsedNonces, tx
 
@@ -75,3 +75,24 @@ def test_what_is_in_a_batch_is_not_told_meanwhile() -> None:
         if forwarding.for_everyone():
             told.append(tick + 1)
     assert told and told[0] >= GRACE_TICKS > FORWARD_RETRY_TICKS
+
+
+def test_no_tick_looks_at_all_that_waits() -> None:
+    """When the view changes everything is due at once, and what is in a batch by then need not be told."""
+    pool = Mempool(UsedNonces())
+    forwarding = Forwarding(pool)
+    for sender in range(5):
+        for nonce in range(1, 251):
+            pool.add(tx(sender, nonce), 0)
+            forwarding.received(tx(sender, nonce).id)
+    forwarding.view_changed()
+    for _ in range(FORWARD_HEARD_TICKS - 1):
+        forwarding.tick()
+    forwarding.proposed(list(pool.ids()))
+    forwarding.tick()
+    asked: list[bytes] = []
+    looked_at = pool.get
+    pool.get = lambda tx_id: asked.append(tx_id) or looked_at(tx_id)  # type: ignore[func-returns-value,method-assign]
+    assert forwarding.for_everyone() == ()
+    assert len(asked) == 2 * FORWARD_TRANSACTIONS < len(pool)
+    assert forwarding.for_everyone() == () and len(asked) == len(pool)

@@ -140,3 +140,25 @@ def test_a_checker_that_answers_at_once_is_not_asked_within_its_answer() -> None
     for number in range(10):
         intake.forwarded(f"peer-{number % 3}", raws(1, 10, 1 + 10 * number), 0, 0, nothing)
     assert len(pool) == 100 and deepest == 1
+
+
+def test_no_signature_is_checked_of_what_the_pool_would_not_take_anyway() -> None:
+    """Checklist 6: a member's node that forwards rightly signed transactions of keys that it has made up."""
+    pool, checker = Mempool(UsedNonces(), whose=lambda key: None if key[0] == 1 else "member"), Checker()
+    intake = Intake(pool, Forwarding(pool), Verified(), CHAIN, checker)
+    intake.forwarded("liar", raws(1, 400), 0, 0, nothing)
+    intake.forwarded("other", raws(2, 5), 0, 0, nothing)
+    assert [checker.answer() for _ in list(checker.waiting)] == [5]
+    for number in range(1, 5):
+        intake.forwarded("liar", raws(1, 400, 1 + 400 * number), 0, 0, nothing)
+    assert intake.dropped()["liar"] > 400  # and it is soon not even decoded
+    assert not checker.waiting
+
+
+def test_nothing_is_checked_for_a_pool_without_room() -> None:
+    pool, checker = Mempool(UsedNonces(), max_transactions=5), Checker()
+    intake = Intake(pool, Forwarding(pool), Verified(), CHAIN, checker)
+    intake.forwarded("peer", raws(1, 5), 0, 0, nothing)
+    assert checker.answer() == 5
+    intake.forwarded("peer", raws(1, 5, 6), 0, 0, nothing)
+    assert not checker.waiting

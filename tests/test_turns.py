@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node.errors import NoRoomError
+from node.errors import NoRoomError, RefusedError
 from node.limits import SENDER_SURE_TRANSACTIONS
 from node.mempool import Mempool
 from node.model.keys import SigningKey
@@ -165,3 +165,57 @@ def test_bytes_are_shared_as_transactions_are() -> None:
     assert 7 * 2**20 < pool.size_bytes <= 8 * 2**20 + 2**17
     for number in range(40):
         pool.add(tx(2, number, 1, size=60_000), 0)
+
+
+def test_keys_that_hand_in_one_at_a_time_do_not_starve_one_of_their_member_that_has_several_waiting() -> None:
+    """Checklist 6: whoever has nothing left after a block, and comes again, stands where it stood."""
+    pool = pool_of()
+    each = [tx(1, device, 1) for device in range(101)]
+    for nonce in range(1, 11):
+        pool.add(tx(1, 100, nonce), 0)
+    for one in each[:100]:
+        pool.add(one, 0)
+    served: Counter[int] = Counter()
+    for turn in range(2, 7):
+        taken = pool.take(10**9, 100)
+        pool.committed(taken)
+        for one in taken:
+            device = int.from_bytes(one.payload.sender[1:], "big")
+            served[device] += 1
+            if device != 100:
+                pool.add(tx(1, device, turn), 0)
+    assert served[100] >= 4
+    assert max(served.values()) <= 6
+
+
+def test_a_key_that_was_changed_hands_in_nothing_more() -> None:
+    """Whoever stole it would else go on as long as it never lets its last transaction here come to an end."""
+    known: dict[bytes, str] = {key_of(1, 1): "one"}
+    pool = Mempool(UsedNonces(), whose=known.get)
+    pool.add(tx(1, 1, 1), 0)
+    del known[key_of(1, 1)]
+    with pytest.raises(RefusedError, match="unknown-sender"):
+        pool.add(tx(1, 1, 2), 0)
+    assert pool.waiting_of() == {"one": 1}
+    pool.committed(pool.take(10**6, 10))
+    assert not len(pool) and pool.waiting_of() == {}
+
+
+def test_a_key_that_acts_for_another_member_now_counts_with_it() -> None:
+    known = {key_of(1, 1): "one", key_of(1, 2): "one", key_of(2, 1): "two"}
+    pool = Mempool(UsedNonces(), whose=known.get)
+    for nonce in (1, 2, 3):
+        pool.add(tx(1, 1, nonce), 0)
+    pool.add(tx(1, 2, 1), 0)
+    pool.mark_taken([tx(1, 1, 1).id])
+    known[key_of(1, 1)] = "two"
+    pool.add(tx(1, 1, 4), 0)
+    assert pool.waiting_of() == {"one": 1, "two": 4}
+    taken = pool.take(10**6, 10)
+    assert [one.payload.nonce for one in taken if one.payload.sender == key_of(1, 1)] == [2, 3, 4]
+    assert len(taken) == 4
+    pool.untake()
+    assert sorted(one.id for one in pool.take(10**6, 10)) == sorted(pool.ids())
+    pool.committed(taken)
+    pool.drop(tx(1, 1, 1).id)
+    assert not len(pool) and pool.size_bytes == 0 and pool.waiting_of() == {}

@@ -155,7 +155,7 @@ class Client:
         try:
             reply = await self._ask_in_turn(lambda stub: stub.Submit(request, timeout=CALL_TIMEOUT_S), failures)
         except RefusedError as error:
-            if failures and error.code in ("duplicate", "nonce-used"):  # the node that did not answer had passed it on
+            if _passed_on(error.code, failures) == "ok":
                 return tx_id_of(raw), None
             raise
         if not reply.HasField("received"):
@@ -164,23 +164,33 @@ class Client:
 
     async def submit_many(self, raws: Sequence[bytes]) -> list[tuple[bytes, str]]:
         """Submit many at once; (id, "ok" or the code of the refusal) for each, in order. What there is no room for now
-        is sent again when the node says, for a while."""
+        is sent again when the node says, for a while. Raises RefusedError only if nothing is known of any of them."""
         codes = ["ok"] * len(raws)
         waiting = list(range(len(raws)))
         patience = Patience(CALL_TIMEOUT_S)
+        failures: list[str] = []
         while waiting:
-            reply = await self._submit_many([raws[index] for index in waiting])
+            try:
+                reply = await self._submit_many([raws[index] for index in waiting], failures, patience)
+            except RefusedError as error:
+                if len(waiting) == len(raws):
+                    raise
+                for index in waiting:
+                    codes[index] = error.code
+                break
             refused = {waiting[refusal.index]: refusal.code for refusal in reply.refused}
             for index in waiting:
-                codes[index] = refused.get(index, "ok")
+                codes[index] = _passed_on(refused.get(index, "ok"), failures)
             waiting = [index for index, code in refused.items() if code in COME_AGAIN]
             if waiting and not await patience.wait_ms(reply.retry_ms):
                 break
         return [(tx_id_of(raw), code) for raw, code in zip(raws, codes, strict=True)]
 
-    async def _submit_many(self, raws: Sequence[bytes]) -> pb.SubmitManyReply:
+    async def _submit_many(self, raws: Sequence[bytes], failures: list[str], patience: Patience) -> pb.SubmitManyReply:
         request = pb.SubmitManyRequest(transactions=raws)
-        return await self._ask_in_turn(lambda stub: stub.SubmitMany(request, timeout=CALL_TIMEOUT_S))
+        return await self._ask_in_turn(
+            lambda stub: stub.SubmitMany(request, timeout=CALL_TIMEOUT_S), failures, patience
+        )
 
     async def submit_stream(self, chunks: AsyncIterable[Sequence[bytes]]) -> AsyncIterator[BulkReply]:
         """Submit chunk after chunk over one stream; one reply for each, in order. The node takes the next chunk when
@@ -305,10 +315,14 @@ class Client:
         return await self._ask_in_turn(lambda stub: stub.Query(request, timeout=CALL_TIMEOUT_S))
 
     async def _ask_in_turn(
-        self, call: "Callable[[pb_grpc.GatewayAsyncStub], Awaitable[T]]", failures: list[str] | None = None
+        self,
+        call: "Callable[[pb_grpc.GatewayAsyncStub], Awaitable[T]]",
+        failures: list[str] | None = None,
+        patience: Patience | None = None,
     ) -> T:
-        """``_ask``, and again when the node says: it gives nobody all of its time, nor all of its room."""
-        patience = Patience(CALL_TIMEOUT_S)
+        """``_ask``, and again when the node says: it gives nobody all of its time, nor all of its room. ``patience``:
+        what is left for the request, if this is a part of one."""
+        patience = patience or Patience(CALL_TIMEOUT_S)
         while True:
             try:
                 return await self._ask(call, failures)
@@ -341,6 +355,11 @@ class Client:
                 self._current = index
                 return reply
         raise absent or RefusedError(UNTRUSTED if foreign else UNREACHABLE, "; ".join(failures))
+
+
+def _passed_on(code: str, failures: Sequence[str]) -> str:
+    """ "ok" for what is there already if a node was asked before that did not answer: it had passed it on."""
+    return "ok" if failures and code in ("duplicate", "nonce-used") else code
 
 
 def _words(error: RefusedError) -> str:

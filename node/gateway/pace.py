@@ -3,7 +3,9 @@
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from ipaddress import IPv6Network
 from typing import Generic, TypeVar
+from urllib.parse import unquote
 
 from node.gateway.codes import NotNowError
 from node.limits import CONNECTIONS_BURST, CONNECTIONS_PER_SECOND, PACED_ADDRESSES, PACED_CONNECTIONS
@@ -61,7 +63,7 @@ class Connections:
         """
         if peer in self._met:
             return
-        address = peer.rpartition(":")[0]
+        address = address_of(peer)
         delay_s = self._pace.delay_s(address)
         if delay_s:
             text = f"more than {CONNECTIONS_PER_SECOND} new connections a second from one address"
@@ -70,6 +72,19 @@ class Connections:
         self._met[peer] = None
         if len(self._met) > PACED_CONNECTIONS:
             self._met.popitem(last=False)
+
+
+def address_of(peer: str) -> str:
+    """The address in gRPC's name of a connection (``ipv4:10.0.0.1:5000``, ``ipv6:%5B::1%5D:5000``); of IPv6 the network
+    of 64 bits, since whoever has one of its addresses has them all."""
+    address = peer.rpartition(":")[0]
+    kind, _, text = unquote(address).partition(":")
+    if kind != "ipv6":
+        return address
+    try:
+        return str(IPv6Network((text.strip("[]").partition("%")[0], 64), strict=False))
+    except ValueError:
+        return address
 
 
 def retry_ms_of(delay_s: float) -> int:
