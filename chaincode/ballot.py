@@ -88,9 +88,9 @@ def approve(ctx: Context, ballot: Ballot, force: EpochRow, proposal: Proposal) -
     what then happens, and closes it. Raises ContractError("lapsed"), details: until when it could be decided.
     """
     last_height = proposal.first_height - NOTICE
-    if ctx.height > last_height:
+    if not _is_alive(ctx, force, proposal):
         raise ContractError(
-            "lapsed", f"proposal {proposal.number} could be decided until {last_height}", (last_height,)
+            "lapsed", f"proposal {proposal.number} was open until {last_height}, or its proposer left", (last_height,)
         )
     own = [(seat.name, seat.admin_key) for seat in force.seats if seat.admin_key == ctx.sender]
     fresh = [approval for approval in own if approval not in proposal.approvals]

@@ -25,7 +25,7 @@ keep.
 from typing import Any, Final, TypeAlias, cast
 
 from chaincode import auditors, ballot, grid, key_changes, motion_record, upgrades
-from chaincode.ballot import NOTICE, Ballot, Proposal
+from chaincode.ballot import MAX_AHEAD, NOTICE, Ballot, Proposal
 from chaincode.contract import Context, Contract, ContractError, Value, query, transaction
 from chaincode.roles import check_id
 from chaincode.subjects import public
@@ -89,7 +89,8 @@ class Motions(Contract):
         coming = upgrades.scheduled(ctx.get)
         if coming is None or coming.digest != digest:
             raise ContractError("no-upgrade", "this upgrade is not scheduled")
-        return _propose(ctx, CANCEL, (coming.name, digest), coming.first_height - 1 + NOTICE)
+        until = min(coming.first_height - 1, ctx.height + MAX_AHEAD - NOTICE)
+        return _propose(ctx, CANCEL, (coming.name, digest), until + NOTICE)
 
     @transaction
     def propose_tolls(self, ctx: Context, *, first_height: int, rate: int | None = None, steps: Steps = ()) -> Value:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from chaincode.ballot import NOTICE
+from chaincode.ballot import MAX_AHEAD, NOTICE
 from chaincode.contract import ContractError, Value
 from chaincode.governance import Governance
 from chaincode.motions import Motions
@@ -215,6 +215,17 @@ def test_what_is_scheduled_can_be_called_off_until_the_last_block(town: tuple[To
     assert chain.add(add(500)) == [("ok", 500)]
     assert chain.ask("upgrades") == () and chain.ask("scheduled") == ()
     assert [row[5] for row in chain.ask("history")] == ["canceled", "ok"]
+
+
+def test_what_is_planned_as_far_ahead_as_can_be_is_called_off_at_once(town: tuple[Town, Library, bytes]) -> None:
+    chain, _, digest = town
+    args = {"name": "tally-2", "digest": digest, "first_height": chain.height + 1 + MAX_AHEAD}
+    [(_, made)] = chain.add(("ada", "motions", "propose_upgrade", args))
+    assert isinstance(made, tuple)
+    approval = {"proposal": made[0], "digest": made[1]}
+    chain.add(("bob", "motions", "approve", approval), ("cyd", "motions", "approve", approval))
+    [(code, _)] = chain.add(("dan", "motions", "cancel_upgrade", {"digest": digest}))
+    assert code == "ok"
 
 
 def test_a_client_without_the_bundle_is_told_so_and_computes_no_nonsense(town: tuple[Town, Library, bytes]) -> None:

@@ -200,14 +200,17 @@ def test_only_admins_of_validators_in_force_decide() -> None:
 
 def test_an_approval_of_one_who_has_left_does_not_count() -> None:
     town = Town(("ada", "bob", "cyd", "dan", "eve"))
-    waiting = town.propose("eve", "add", "fay", town.height + 500, **joining("fay"))
-    by_ada = town.propose("ada", "rotate", "bob", town.height + 500, **rotated("new bob"))
+    planned = town.height + 500
+    waiting = town.propose("eve", "add", "fay", planned, **joining("fay"))
+    by_ada = town.propose("ada", "rotate", "bob", planned, **rotated("new bob"))
     town.approve("eve", *by_ada[:2])
     assert town.decide("remove", "eve", "ada", "bob", "cyd", "dan") == 0
     town.at(town.height + NOTICE)
     rows = cast("tuple[tuple[Any, ...], ...]", town.query("governance", "proposals"))
     assert [(row[0], row[11], row[12], row[13]) for row in rows] == [(by_ada[0], ("ada",), ("bob", "cyd", "dan"), 2)]
     assert code(town, "eve", "withdraw", proposal=waiting[0])[0] == "not-allowed"
+    gone = code(town, "ada", "approve", proposal=waiting[0], digest=waiting[1])
+    assert gone == ("lapsed", (planned - NOTICE,)), "nobody sees it, so nobody decides it either"
 
 
 def test_proposals_and_approvals_are_withdrawn() -> None:
