@@ -195,9 +195,19 @@ class _Collection:
             for reading in each.readings:
                 self._rows["readings"].append((device, slot, *reading[:-1]))
             if each.position is not None and each.position.orders:
-                orders = as_rows(await self._read("market", "orders", {"device": device, "slot": slot}))
-                self._rows["orders"] += [as_rows(order) for order in orders]
+                self._rows["orders"] += await self._orders(device, slot)
         self._rows["trades"] += [(device, *fill) for fill in found.fills]
+
+    async def _orders(self, device: str, slot: int) -> list[tuple[Value, ...]]:
+        """A device's orders in a slot, part by part, newest first."""
+        rows: list[tuple[Value, ...]] = []
+        while True:
+            before = {"before": rows[-1][0]} if rows else {}
+            args = {"device": device, "slot": slot, "most": PAGE, **before}
+            page = [as_rows(row) for row in as_rows(await self._read("market", "orders", args))]
+            rows += page
+            if len(page) < PAGE:
+                return rows
 
     async def _seen(self, part: str, name: str, ask: Callable[[], Awaitable[None]]) -> None:
         """Ask for a part, unless the reader may not see it: then it is left out as a whole."""

@@ -1,7 +1,6 @@
 """Exports for an auditor: every row is proven, none is missing, and whatever is changed in them is found."""
 
 import json
-import random
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -40,17 +39,10 @@ class Data:
             amounts = [[device, 400_000]]
             street.block(at + 1, chain.tx(home, "budget", "allocate", network=home, period=0, amounts=amounts))
         slot = FINAL_AT // SLOT_S + 1
-        rng = random.Random(1)
-        orders = [
-            ("home-1/load", "buy", 80),
-            ("home-2/load", "buy", 70),
-            ("home-3/pv", "sell", 30),
-            ("home-2/pv", "sell", 40),
-        ]
+        orders = [("home-1/load", "buy", 500, 80), ("home-2/load", "buy", 800, 70), ("home-3/pv", "sell", 900, 30)]
         placed = []
-        for device, side, price in orders:
-            terms = {"slot": slot, "side": side, "energy_wh": 100 * rng.randint(4, 9), "price": price}
-            terms |= {"until": "gate", "renewable": False}
+        for device, side, wh, price in orders:
+            terms = {"slot": slot, "side": side, "energy_wh": wh, "price": price, "until": "gate", "renewable": False}
             placed.append(chain.tx(device, "market", "place", device=device, **terms))
         street.block(at + 2, *placed)
         street.until((slot + 1) * SLOT_S)
