@@ -148,16 +148,17 @@ class _Load:
             if self.is_paused or len(self._waiting) >= IN_FLIGHT:
                 continue
             batch = list(islice(self._orders, ORDERS_AT_ONCE))
-            self._waiting.update(tx.id for tx in batch)
-            for tx_id, code in await self._client.submit_many([tx.raw for tx in batch]):
-                if code != "ok":
-                    self._waiting.discard(tx_id)
+            self._waiting.update(tx.digest for tx in batch)
+            answers = await self._client.submit_many([tx.raw for tx in batch])
+            self._waiting.difference_update(
+                tx.digest for tx, (_, code) in zip(batch, answers, strict=True) if code != "ok"
+            )
 
     async def follow(self) -> None:
         async for block in self._client.subscribe():
             self.height = block.height
             self.committed += len(block.results)
-            self._waiting.difference_update(tx_id for tx_id, _ in block.results)
+            self._waiting.difference_update(digest for digest, _ in block.results)
 
     async def rate(self, until: Any) -> float:
         """Transactions committed a second until something has come to pass."""

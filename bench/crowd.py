@@ -89,7 +89,7 @@ class Placed(NamedTuple):
     """An order: ``code``: "ok", or why it was refused, at the gateway or in the block; ``ms``: from handing in to the
     block; ``at``: seconds after the first one."""
 
-    tx_id: bytes
+    digest: bytes
     code: str
     ms: float
     at: float
@@ -143,4 +143,4 @@ class Homes:
             code = error_from(failure).code
         except RefusedError as error:
             code = error.code
-        return Placed(tx.id, code, 1000 * (time.monotonic() - began), at)
+        return Placed(tx.digest, code, 1000 * (time.monotonic() - began), at)

@@ -119,7 +119,7 @@ class Load:
                 chunk = await in_order.get()
                 for index, code in reply.refused.items():
                     self.refused[code] = self.refused.get(code, 0) + 1
-                    self.sent_at.pop(chunk[index].id, None)
+                    self.sent_at.pop(chunk[index].digest, None)
                     self.room.release()
                 if reply.retry_ms:
                     await asyncio.sleep(max(FULL_PAUSE_S, reply.retry_ms / 1000))
@@ -142,7 +142,7 @@ class Load:
                 return
             now = time.monotonic()
             for order in chunk:
-                self.sent_at[order.id] = now
+                self.sent_at[order.digest] = now
             await in_order.put(chunk)
             yield [order.raw for order in chunk]
             if pause_s:
@@ -152,8 +152,8 @@ class Load:
         async with Client(self.spec.gateways, roots=self._roots) as client:
             async for block in client.subscribe():
                 now = time.monotonic()
-                for tx_id, code in block.results:
-                    sent_at = self.sent_at.pop(tx_id, None)
+                for digest, code in block.results:
+                    sent_at = self.sent_at.pop(digest, None)
                     if sent_at is None:
                         continue  # another load process's
                     self.room.release()

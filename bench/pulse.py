@@ -127,7 +127,7 @@ class Pulse:
             while True:
                 began = time.monotonic()
                 tx = self._source.next()
-                self._sent_at[tx.id] = began
+                self._sent_at[tx.digest] = began
                 with contextlib.suppress(RefusedError):  # full, or nobody answers just now: the next comes soon
                     await client.submit(tx.raw)
                 await asyncio.sleep(max(0.0, 1 / PER_SECOND - (time.monotonic() - began)))
@@ -138,12 +138,12 @@ class Pulse:
                 with contextlib.suppress(RefusedError):  # nobody answers just now
                     async for block in client.subscribe():
                         if block.results:
-                            self._note(time.monotonic(), [tx_id for tx_id, _ in block.results])
+                            self._note(time.monotonic(), [digest for digest, _ in block.results])
                 await asyncio.sleep(RETRY_S)
 
-    def _note(self, now: float, tx_ids: Sequence[bytes]) -> None:
+    def _note(self, now: float, digests: Sequence[bytes]) -> None:
         self.commits.append(now)
-        for tx_id in tx_ids:
-            sent_at = self._sent_at.pop(tx_id, None)
+        for digest in digests:
+            sent_at = self._sent_at.pop(digest, None)
             if sent_at is not None:
                 self.latencies_ms.append((now - sent_at) * 1000)

@@ -27,7 +27,7 @@ from cli.answers import ORDER, records
 from cli.session import Account
 from node.errors import RefusedError
 from node.gateway.answers import BlockEvents, NodeInfo
-from node.gateway.client import Client, tx_id_of
+from node.gateway.client import Client, digest_of, tx_id_of
 from node.model.genesis import Genesis
 
 log = logging.getLogger("watt.broker")
@@ -62,6 +62,8 @@ class Site:
         self.account = account
         self.pending: dict[bytes, tuple[int, tuple[Action, ...]]] = {}
         """Transaction -> until when it may be executed, and what it does; nothing if an earlier life has sent it."""
+        self.digests: dict[bytes, bytes] = {}
+        """Digest -> transaction of what this life has sent: blocks tell the digests."""
         self.decided = -1
         self.is_lost = True
         self.period = asked.Period(-1, 0, 0)
@@ -147,10 +149,12 @@ class Trading:
                 log.exception("%s: block %d could not be taken in", site.agent.site.network, block.height)
                 _failed(site, "a block could not be taken in", block.time)
             if site.pending:
-                for tx_id, code in block.results:
-                    self._ended(site, tx_id, code, block.time)
+                for digest, code in block.results:
+                    self._ended(site, site.digests.pop(digest, b""), code, block.time)
                 for tx_id in [each for each, (last, _) in site.pending.items() if last < block.time]:
                     self._ended(site, tx_id, "expired", block.time)
+                if not site.pending:
+                    site.digests.clear()
 
     def _ended(self, site: Site, tx_id: bytes, code: str, now: int) -> None:
         """What became of a transaction."""
@@ -242,6 +246,7 @@ class Trading:
                 for action in batch:
                     agent.sent(action, each.slot, tx_id_of(raw), not_after, now)
                 site.pending[tx_id_of(raw)] = not_after, batch
+                site.digests[digest_of(raw)] = tx_id_of(raw)
                 raws.append(raw)
         if not raws:
             return

@@ -539,15 +539,17 @@ class BlockEvents(_message.Message):
     HEIGHT_FIELD_NUMBER: _builtins.int
     TIME_FIELD_NUMBER: _builtins.int
     HASH_FIELD_NUMBER: _builtins.int
-    TRANSACTION_IDS_FIELD_NUMBER: _builtins.int
+    TRANSACTION_DIGESTS_FIELD_NUMBER: _builtins.int
     FAILED_FIELD_NUMBER: _builtins.int
     EVENTS_FIELD_NUMBER: _builtins.int
     height: _builtins.int
     time: _builtins.int
     """Block time, seconds."""
     hash: _builtins.bytes
-    transaction_ids: _builtins.bytes
-    """The ids of its transactions, 32 bytes each, in the batch's order."""
+    transaction_digests: _builtins.bytes
+    """The digests of its transactions, 32 bytes each, in the batch's order. They cover the signatures, so that nobody can
+    try what a transaction says; the header's tx_root is made of them.
+    """
     @_builtins.property
     def failed(self) -> _containers.RepeatedCompositeFieldContainer[Global___Refusal]:
         """Those not listed have the code "ok"."""
@@ -562,13 +564,13 @@ class BlockEvents(_message.Message):
         height: _builtins.int = ...,
         time: _builtins.int = ...,
         hash: _builtins.bytes = ...,
-        transaction_ids: _builtins.bytes = ...,
+        transaction_digests: _builtins.bytes = ...,
         failed: _abc.Iterable[Global___Refusal] | None = ...,
         events: _abc.Iterable[Global___Event] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "failed", b"failed", "hash", b"hash", "height", b"height", "time", b"time", "transaction_ids", b"transaction_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "failed", b"failed", "hash", b"hash", "height", b"height", "time", b"time", "transaction_digests", b"transaction_digests"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -21,7 +21,7 @@ from broker.exchange import Answer, Call
 from chaincode.contract import Event, Value
 from chaincode.market_products import Settings
 from node.errors import RefusedError
-from node.gateway.client import BlockEvents, Client, tx_id_of
+from node.gateway.client import BlockEvents, Client, digest_of, tx_id_of
 from node.gateway.patience import COME_AGAIN
 from node.limits import MEMPOOL_PER_SENDER
 from node.model.genesis import Genesis
@@ -189,15 +189,15 @@ class ChainExchange:
         refused: dict[bytes, str] = {}
         for part in await asyncio.gather(*(self._hand_in(index, share) for index, share in shares.items())):
             refused |= part
-        ids = [tx_id_of(raw) for raw in raws]
+        awaited = {digest_of(raw) for raw in raws if tx_id_of(raw) not in refused}
         try:
-            last = await asyncio.wait_for(self._inbox.arrived(set(ids) - set(refused)), WAIT_S)
+            last = await asyncio.wait_for(self._inbox.arrived(awaited), WAIT_S)
         except TimeoutError as error:
             raise RefusedError("timed-out", f"a transaction is in no block after {WAIT_S:g} s") from error
         self._answers.append(_ms_since(begun))
         if any(call.contract == "market" for call in calls):
             self._spare.append(round(1000 * (self._next_auction() - last) / self._genesis.time_scale))
-        return list(await asyncio.gather(*(self._answer(turn, id_, refused) for turn, id_ in enumerate(ids))))
+        return list(await asyncio.gather(*(self._answer(turn, raw, refused) for turn, raw in enumerate(raws))))
 
     def _sign(self, call: Call) -> bytes:
         self._nonces[call.key] += 1
@@ -224,9 +224,10 @@ class ChainExchange:
                 await asyncio.sleep(PAUSE_S)
         return refused
 
-    async def _answer(self, turn: int, tx_id: bytes, refused: Mapping[bytes, str]) -> Answer:
+    async def _answer(self, turn: int, raw: bytes, refused: Mapping[bytes, str]) -> Answer:
         """What a call came to: its result is not in the block, and asked for."""
-        code = refused.get(tx_id) or self._inbox.code(tx_id)
+        tx_id = tx_id_of(raw)
+        code = refused.get(tx_id) or self._inbox.code(digest_of(raw))
         if code != "ok":
             return Answer(code, None)
         others = self._clients[1:] or self._clients
@@ -261,7 +262,7 @@ class _Inbox:
         self._events += block.events
         self._counts.update(code for _, code in block.results)
         self._seconds[int(time.monotonic() - self._begun)] += len(block.results)
-        self._codes.update((tx_id, (code, block.time)) for tx_id, code in block.results)
+        self._codes.update((digest, (code, block.time)) for digest, code in block.results)
         async with self._news:
             self._news.notify_all()
 
@@ -270,15 +271,15 @@ class _Inbox:
         async with self._news:
             await self._news.wait_for(lambda: self._time >= due)
 
-    async def arrived(self, ids: Set[bytes]) -> int:
+    async def arrived(self, digests: Set[bytes]) -> int:
         """Wait until blocks have all of them; the last one's block time, 0 of none."""
         async with self._news:
-            await self._news.wait_for(lambda: ids <= self._codes.keys())
-        return max((self._codes[tx_id][1] for tx_id in ids), default=0)
+            await self._news.wait_for(lambda: digests <= self._codes.keys())
+        return max((self._codes[digest][1] for digest in digests), default=0)
 
-    def code(self, tx_id: bytes) -> str:
+    def code(self, digest: bytes) -> str:
         """What became of a transaction that has arrived."""
-        return self._codes.pop(tx_id)[0]
+        return self._codes.pop(digest)[0]
 
     def take(self) -> list[Event]:
         """The events since the last call."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from cli.output import UNREACHABLE_CODE
 from cli.session import Account
 from node.errors import RefusedError
-from node.gateway.client import Client, NodeInfo
+from node.gateway.client import Client, NodeInfo, digest_of
 from testnet.community import Home, load_community
 from testnet.demo_world import (
     GATE_BEFORE_END_S,
@@ -101,8 +101,8 @@ class Outbox:
 
     async def send(self, raws: list[bytes]) -> None:
         """Hand in, and remember."""
-        for (tx_id, code), raw in zip(await self._client.submit_many(raws), raws, strict=True):
-            self._waiting[tx_id] = raw
+        for (_, code), raw in zip(await self._client.submit_many(raws), raws, strict=True):
+            self._waiting[digest_of(raw)] = raw
             if code not in ("ok", "duplicate"):
                 log.warning("a reading was refused: %s", code)
 
@@ -113,8 +113,8 @@ class Outbox:
             try:
                 async for block in self._client.subscribe(height + 1):
                     height = block.height
-                    for tx_id, code in block.results:
-                        if self._waiting.pop(tx_id, None) is not None and code != "ok":
+                    for digest, code in block.results:
+                        if self._waiting.pop(digest, None) is not None and code != "ok":
                             log.warning("a reading was refused in block %d: %s", height, code)
             except RefusedError as error:
                 if error.code != UNREACHABLE_CODE:
@@ -125,7 +125,7 @@ class Outbox:
         """Hand in again, at intervals, what was waiting at the last one too."""
         before: set[bytes] = set()
         while True:
-            late = [raw for tx_id, raw in self._waiting.items() if tx_id in before]
+            late = [raw for digest, raw in self._waiting.items() if digest in before]
             before = set(self._waiting)
             if late:
                 log.info("%d readings are handed in again", len(late))

@@ -67,7 +67,7 @@ def blocks(reader: bytes) -> Iterator[tuple[bytes, BlockEvents]]:
     for height in range(1, chain.ledger.head.height + 1):
         block = chain.ledger.block(height)
         assert block is not None
-        told = Told(block.header, chain.ledger.receipts(height), chain.ledger.events(height))
+        told = Told(block, chain.ledger.receipts(height), chain.ledger.events(height))
         raw = told.to(reader, access)
         yield raw, block_events(pb.BlockEvents.FromString(raw))
 
@@ -200,7 +200,7 @@ def test_what_is_told_once_follows_what_is_granted_and_what_ends() -> None:
     )
     block = chain.ledger.block(1)
     assert block is not None
-    told = Told(block.header, chain.ledger.receipts(1), chain.ledger.events(1))
+    told = Told(block, chain.ledger.receipts(1), chain.ledger.events(1))
 
     def sees() -> bool:
         return b"transfer" in told.to(FRIEND, access)
@@ -365,7 +365,9 @@ def test_results_are_for_the_sender_and_those_who_may_read_what_it_acts_for() ->
             if receipt.result in load:
                 found += 1
                 everybody = (*PUBLIC_KEYS.values(), STRANGER, FRIEND, b"")
-                assert {key for key in everybody if access.may_see_result(key, height, place)} == may | {FRIEND}
+                tx = access.stored(height, place)
+                assert tx is not None
+                assert {key for key in everybody if access.may_see_result(key, tx)} == may | {FRIEND}
     assert found
 
 

@@ -16,7 +16,7 @@ from protos import gateway_pb2 as pb
 from protos import gateway_pb2_grpc as pb_grpc
 
 CHAIN = bytes(32)
-BLOCK = pb.BlockEvents(height=1, transaction_ids=bytes(1_000_000)).SerializeToString()
+BLOCK = pb.BlockEvents(height=1, transaction_digests=bytes(1_000_000)).SerializeToString()
 
 
 class Misbehaving(GatewayService):

@@ -21,6 +21,7 @@ from node.executor import Executor
 from node.ledger.chain import Ledger
 from node.limits import QUERY_STEPS
 from node.model.block import transaction_in
+from node.model.transaction import Transaction
 from node.witness import ReadOnlyState, query_context
 
 MAX_REMEMBERED: Final = 65_536
@@ -28,6 +29,9 @@ MAX_REMEMBERED: Final = 65_536
 
 _RESULTS: Final = {"market": MARKET, "settlement": READINGS, "identity": REGISTRY, "keys": REGISTRY}
 """Which class of data the results of a contract's transactions belong to; all others are of BUDGET."""
+HIDDEN: Final = ("market", "settlement")
+"""Contracts of whose transactions those alone are told that they are there who may see the result. An id follows from
+what a transaction says, so whoever knows the key could try readings, or which of the public orders are its."""
 
 
 class Access:
@@ -91,18 +95,17 @@ class Access:
         if not access.may_read(ctx, reader, subjects) or (proven and not self._is_somebody(ctx, reader)):
             raise _refusal(reader)
 
-    def may_see_result(self, reader: bytes, height: int, place: int) -> bool:
-        """Whether ``reader`` may see what came of the transaction at a place of a stored block, besides its code: who
-        sent it, and who may read what the sender acts for."""
+    def stored(self, height: int, place: int) -> Transaction | None:
+        """The transaction at a place of a stored block; None if it has been erased."""
+        block = self._ledger.block(height)
+        return None if block is None else transaction_in(block.body, place)
+
+    def may_see_result(self, reader: bytes, tx: Transaction) -> bool:
+        """Whether ``reader`` may see what came of a transaction, besides its code: who sent it, and who may read what
+        the sender acts for."""
         if not reader:
             return False
-        if self.sees_all(reader):
-            return True
-        block = self._ledger.block(height)
-        tx = None if block is None else transaction_in(block.body, place)
-        if tx is None:
-            return False
-        if tx.payload.sender == reader:
+        if tx.payload.sender == reader or self.sees_all(reader):
             return True
         ctx = self.context()
         data = _RESULTS.get(tx.payload.contract, BUDGET)

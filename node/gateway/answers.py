@@ -9,7 +9,7 @@ from node.errors import CodecError, RefusedError
 from node.model.codec import Value, decode
 from protos import gateway_pb2 as pb
 
-TX_ID_BYTES = 32
+DIGEST_BYTES = 32
 MAX_PATH = 64
 """Nodes along the path of a key: its hash has so many hexadecimal digits."""
 MAX_DECIMALS = 18
@@ -52,7 +52,8 @@ class BulkReply:
 
 @dataclass(frozen=True, slots=True)
 class BlockEvents:
-    """A committed block. ``results``: (transaction id, code) in the batch's order; ``time``: block time, seconds."""
+    """A committed block. ``results``: (transaction's digest, code) in the batch's order, see ``digest_of``; ``time``:
+    block time, seconds."""
 
     height: int
     time: int
@@ -151,12 +152,12 @@ def put_reads(reply: pb.QueryReply, reads: Iterable[tuple[bytes, bytes | None, S
 def block_events(block: pb.BlockEvents) -> BlockEvents:
     """A block as a subscription brings it."""
     failed = {refusal.index: refusal.code for refusal in block.failed}
-    ids = block.transaction_ids
-    if len(ids) % TX_ID_BYTES:
-        raise RefusedError("bad-answer", f"{len(ids)} bytes are no list of transactions")
+    digests = block.transaction_digests
+    if len(digests) % DIGEST_BYTES:
+        raise RefusedError("bad-answer", f"{len(digests)} bytes are no list of transactions")
     results = tuple(
-        (ids[start : start + TX_ID_BYTES], failed.get(start // TX_ID_BYTES, "ok"))
-        for start in range(0, len(ids), TX_ID_BYTES)
+        (digests[start : start + DIGEST_BYTES], failed.get(start // DIGEST_BYTES, "ok"))
+        for start in range(0, len(digests), DIGEST_BYTES)
     )
     events = tuple(Event(event.contract, event.topic, tuple(event.keys), decoded(event.data)) for event in block.events)
     return BlockEvents(block.height, block.time, block.hash, results, events)

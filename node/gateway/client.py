@@ -34,7 +34,7 @@ from node.gateway.patience import COME_AGAIN, Patience
 from node.limits import UNCOMPRESSED
 from node.model.codec import Value
 from node.model.keys import Signer
-from node.model.transaction import tx_id_of
+from node.model.transaction import digest_of, tx_id_of
 from protos import gateway_pb2 as pb
 from protos import gateway_pb2_grpc as pb_grpc
 
@@ -48,6 +48,7 @@ __all__ = [
     "Receipt",
     "TxStatus",
     "addresses_in",
+    "digest_of",
     "run",
     "tx_id_of",
 ]

@@ -36,7 +36,7 @@ class Feed:
         """A block is stored."""
         self._access.committed(execution.changes)
         if self._subscribers:
-            self._keep(Told(execution.block.header, execution.receipts, execution.events))
+            self._keep(Told(execution.block, execution.receipts, execution.events))
         if self._waiters:
             for receipt in execution.receipts:
                 for waiter in self._waiters.pop(receipt.tx_id, ()):
@@ -84,7 +84,7 @@ class Feed:
         if told is None:
             block = self._ledger.block(height)
             assert block is not None  # not above the head
-            told = Told(block.header, self._ledger.receipts(height), self._ledger.events(height))
+            told = Told(block, self._ledger.receipts(height), self._ledger.events(height))
             if height + TOLD_BLOCKS > self._ledger.head.height:
                 self._keep(told)
         return told

@@ -23,7 +23,7 @@ from chaincode.registry import Registry
 from node.driver import Driver
 from node.errors import NodeFault, RefusedError
 from node.executor import Executor
-from node.gateway.access import Access
+from node.gateway.access import HIDDEN, Access
 from node.gateway.admission import Admission
 from node.gateway.answers import put_reads
 from node.gateway.certificate import GatewayCertificate
@@ -197,8 +197,12 @@ class GatewayService(pb_grpc.GatewayServicer):
     async def Status(self, request: pb.StatusRequest, context: object) -> pb.StatusReply:
         reply = self._status(request.id)
         if request.wait_ms and reply.state != pb.StatusReply.COMMITTED:
-            await self._node.feed.wait_committed(request.id, min(request.wait_ms, MAX_STATUS_WAIT_MS) / 1000)
+            wait_s = min(request.wait_ms, MAX_STATUS_WAIT_MS) / 1000
+            ends = time.monotonic() + wait_s
+            await self._node.feed.wait_committed(request.id, wait_s)
             reply = self._status(request.id)
+            if reply.state == pb.StatusReply.UNKNOWN:  # it may be hidden: an early answer would tell that it is there
+                await asyncio.sleep(max(0.0, ends - time.monotonic()))
         return reply
 
     async def Query(self, request: pb.QueryRequest, context: object) -> pb.QueryReply:
@@ -332,13 +336,15 @@ class GatewayService(pb_grpc.GatewayServicer):
         return pb.Received(member=me, height=height, signature=signer.sign(signed))
 
     def _status(self, tx_id: bytes) -> pb.StatusReply:
-        found = self._node.ledger.find(tx_id)
-        if found is None:
-            waits = tx_id in self._node.mempool
-            state = pb.StatusReply.PENDING if waits else pb.StatusReply.UNKNOWN
+        access, found = self._node.access, self._node.ledger.find(tx_id)
+        tx = self._node.mempool.get(tx_id) if found is None else access.stored(*found[:2])
+        may_see = tx is not None and access.may_see_result(reader.get(), tx)
+        is_hidden = tx is not None and tx.payload.contract in HIDDEN and not may_see
+        if found is None or is_hidden:
+            state = pb.StatusReply.UNKNOWN if tx is None or is_hidden else pb.StatusReply.PENDING
             return pb.StatusReply(state=state, base=self._node.ledger.base)
-        height, place, receipt = found
-        if not self._node.access.may_see_result(reader.get(), height, place):
+        height, _, receipt = found
+        if not may_see:
             receipt = Receipt(receipt.tx_id, receipt.code, (), None)
         return pb.StatusReply(
             state=pb.StatusReply.COMMITTED,

@@ -2,8 +2,8 @@
 
 Who sees everything gets them as they are. Strangers get what is public: events that name no household, and orders and
 fills under a pseudonym, without the order's id, for names can be tried. Whoever reads something of its own gets that in
-full, in its place among what is public. The results of transactions, by id, are in all forms: an id says nothing to
-those who do not know the transaction.
+full, in its place among what is public. The results of transactions are in all forms, by digests: these cover the
+signature, so that they say nothing to those who do not have the transaction. An id would: payloads can be guessed.
 
 Nothing is said of an event that ``EVENTS`` does not know, so that what an upgrade brings is kept until it is declared.
 """
@@ -16,7 +16,7 @@ from chaincode.contract import Context, Event
 from chaincode.events import EVENTS, PUBLIC
 from chaincode.subjects import REGISTRY
 from node.gateway.access import Access
-from node.model.block import Header
+from node.model.block import Block, digests_in
 from node.model.codec import pack, sha256
 from node.model.keys import TAG_ORDER_ALIAS
 from node.model.receipt import Receipt
@@ -32,9 +32,9 @@ pieces."""
 class Told:
     """One block for subscribers. ``height``: its own."""
 
-    def __init__(self, header: Header, receipts: Sequence[Receipt], events: Sequence[Event]) -> None:
-        self.height = header.height
-        self._header = header
+    def __init__(self, block: Block, receipts: Sequence[Receipt], events: Sequence[Event]) -> None:
+        self.height = block.header.height
+        self._block = block
         self._receipts = receipts
         self._events = events
         self._full: bytes | None = None
@@ -45,11 +45,11 @@ class Told:
         """The encoded BlockEvents for the key that signed, b"" if none did."""
         if access.sees_all(reader):
             if self._full is None:
-                self._full = encode_block_events(self._header, self._receipts, self._events)
+                self._full = encode_block_events(self._block, self._receipts, self._events)
             return self._full
         if self._public is None:
             pieces = [b"" if event is None else _piece(event) for event in in_public(self._events, access.context())]
-            head = encode_block_events(self._header, self._receipts, ())
+            head = encode_block_events(self._block, self._receipts, ())
             self._public = _Public(head, pieces, head + b"".join(pieces))
         if not reader:
             return self._public.whole
@@ -141,13 +141,13 @@ def _under_pseudonym(
     return Event(event.contract, event.topic, (name,), (alias, state, slot, *rest))  # type: ignore[arg-type]
 
 
-def encode_block_events(header: Header, receipts: Sequence[Receipt], events: Sequence[Event]) -> bytes:
+def encode_block_events(of: Block, receipts: Sequence[Receipt], events: Sequence[Event]) -> bytes:
     """The BlockEvents of a block, with these events of it."""
     block = pb.BlockEvents(
-        height=header.height,
-        time=header.time,
-        hash=header.hash,
-        transaction_ids=b"".join([receipt.tx_id for receipt in receipts]),
+        height=of.header.height,
+        time=of.header.time,
+        hash=of.header.hash,
+        transaction_digests=b"".join(digests_in(of.body)),
         failed=[pb.Refusal(index=i, code=receipt.code) for i, receipt in enumerate(receipts) if receipt.code != "ok"],
     )
     add = block.events.add  # messages made where they belong: none is copied

@@ -17,7 +17,7 @@ from node.errors import CodecError
 from node.model.codec import sha256
 from node.model.keys import TAG_BATCH, TAG_BLOCK
 from node.model.merkle_list import list_root
-from node.model.transaction import Transaction, decode_transaction
+from node.model.transaction import Transaction, decode_transaction, digest_of
 
 MAX_BATCH_BYTES = 4 * 1024 * 1024
 MAX_BATCH_ITEMS = 4096
@@ -163,6 +163,13 @@ def transaction_in(body: bytes, place: int) -> Transaction | None:
     """The transaction at a place of a body that a ledger keeps; None if it has been erased."""
     raw = _batch_decoder.decode(body).transactions[place]
     return None if len(raw) == DIGEST_BYTES else decode_transaction(raw)
+
+
+def digests_in(body: bytes) -> list[bytes]:
+    """The digests of the transactions in a body that a ledger keeps, erased ones too, in their order."""
+    if body == NULL_BATCH:
+        return []
+    return [raw if len(raw) == DIGEST_BYTES else digest_of(raw) for raw in _batch_decoder.decode(body).transactions]
 
 
 def is_erased(body: bytes) -> bool:

@@ -6,7 +6,8 @@ MessagePack: a map with the seven keys of ``Payload`` in ascending order. The si
 
 Two digests: the *id* covers the payload alone (replay protection, ``Status``); the *digest* covers the
 signature too, and is what every cache of "verified" uses, so that nobody can smuggle a forged signature
-in under a known id.
+in under a known id. An id follows from the payload, which can be guessed; a digest does not: what is public of
+a block are digests.
 """
 
 from typing import Any
@@ -105,6 +106,11 @@ def decode_transaction(raw: bytes) -> Transaction:
 def tx_id_of(raw: bytes) -> bytes:
     """The id of a signed transaction, whatever it says: 32 bytes."""
     return sha256(TAG_TX_ID, raw[SIGNATURE_BYTES:])
+
+
+def digest_of(raw: bytes) -> bytes:
+    """The digest of a signed transaction, whatever it says: 32 bytes."""
+    return sha256(TAG_TX_DIGEST, raw)
 
 
 def sign_transaction(

@@ -9,7 +9,6 @@ import sys
 import time
 from pathlib import Path
 
-from node.gateway.client import Client
 from testnet.cluster import LOG_NAME, Cluster
 from tests.functional.test_faults import PATIENCE_S, all_level, trade, until
 from tests.functional.test_join import under_load, votes, watt
@@ -75,7 +74,7 @@ def test_what_became_of_a_transaction_is_logged_by_its_id_when_asked_for(own_net
     assert levels == {"": "info", "watt.tx": "debug"}
 
     async def placed() -> str:
-        async with Client(node.gateway) as client:
+        async with own_network.network.client(node.gateway) as client:
             tx_id = await client.submit(await who.order(client))
             assert (await client.wait(tx_id)).code == "ok"
             return tx_id.hex()

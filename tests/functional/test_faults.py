@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable
 
-from node.gateway.client import Client
 from testnet.cluster import Cluster
 from tests.functional.trading import Device, device
 
@@ -49,7 +48,7 @@ def test_orders_go_on_when_the_primary_is_killed_under_load(own_network: Cluster
     who = device(own_network, "home-1/load")
 
     async def scenario() -> None:
-        async with Client(others) as client:
+        async with own_network.network.client(others) as client:
             before = [await client.submit(await who.order(client)) for _ in range(20)]
             own_network.kill(victim)
             after = [await client.submit(await who.order(client)) for _ in range(20)]

@@ -13,7 +13,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from chaincode.registry import default_registry
 from node.errors import RefusedError
-from node.gateway.client import BlockEvents, BulkReply, Client, Evidence, tx_id_of
+from node.gateway.client import BlockEvents, BulkReply, Client, Evidence, digest_of, tx_id_of
 from node.gateway.proven import query_proven
 from node.model.keys import verify
 from node.model.received import received_bytes
@@ -66,12 +66,12 @@ def test_a_stream_answers_chunk_by_chunk_and_one_that_subscribes_sees_every_tran
 
             replies = [reply async for reply in client.submit_stream(send())]
             assert replies == [BulkReply({}, 0)] * 5
-            wanted = {tx_id_of(raw) for chunk in chunks for raw in chunk}
+            wanted = {digest_of(raw) for chunk in chunks for raw in chunk}
             async with asyncio.timeout(30):
                 blocks = await _until_seen(client, first, wanted)
             assert [block.height for block in blocks] == list(range(first, first + len(blocks)))
-            results = [(tx_id, code) for block in blocks for tx_id, code in block.results if tx_id in wanted]
-            assert sorted(results) == sorted((tx_id, "ok") for tx_id in wanted)  # each exactly once
+            results = [(digest, code) for block in blocks for digest, code in block.results if digest in wanted]
+            assert sorted(results) == sorted((digest, "ok") for digest in wanted)  # each exactly once
 
         # The same from another node, later: a subscription can start at any height.
         async with network.network.client(network.network.gateways[2]) as other, asyncio.timeout(30):
@@ -85,7 +85,7 @@ async def _until_seen(client: Client, first: int, wanted: set[bytes]) -> list[Bl
     missing = set(wanted)
     async for block in client.subscribe(first):
         blocks.append(block)
-        missing -= {tx_id for tx_id, _ in block.results}
+        missing -= {digest for digest, _ in block.results}
         if not missing:
             break
     return blocks
@@ -164,7 +164,7 @@ class Liar(Client):
 
 def test_a_client_goes_on_with_another_node(network: Cluster) -> None:
     async def scenario() -> None:
-        async with Client(["127.0.0.1:1", network.network.gateways[1]]) as client:
+        async with network.network.client(["127.0.0.1:1", network.network.gateways[1]]) as client:
             assert (await client.node_info()).member == "node-1"
             assert (await device(network, "home-2/load").place(client)).code == "ok"
         async with Client("127.0.0.1:1") as client:

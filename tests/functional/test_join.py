@@ -50,7 +50,7 @@ async def under_load(who: Device, gateways: Sequence[str], *words: str) -> tuple
 
     async def load() -> int:
         count = 0
-        async with Client(gateways) as client:
+        async with Client(gateways, who.key) as client:
             while not stop.is_set():
                 assert (await who.place(client)).code == "ok"
                 count += 1

@@ -17,6 +17,7 @@ from cli.session import Account
 from cli.verify import verify_product
 from node.gateway.client import Client
 from node.keyfile import PASSPHRASE_VARIABLE, load_key
+from node.model.block import decode_batch
 from node.model.keys import SigningKey
 from testnet.cluster import Cluster
 from testnet.genesis import GENESIS_NAME, PASSPHRASE_NAME, free_ports
@@ -245,23 +246,22 @@ def test_cancelling_by_the_first_digits_of_an_order(watt: Watt) -> None:
     assert watt.run(*cancel, placed[0], key="home-1.pv").stderr.startswith("watt: unknown-order: 0 open orders")
 
 
-def test_what_became_of_a_transaction(watt: Watt) -> None:
+def test_what_became_of_a_transaction(watt: Watt, network: Cluster) -> None:
     assert watt.json("wallet", "status", "00" * 32) == {
         "transaction": "00" * 32, "state": "unknown", "height": None, "code": None, "details": None, "result": None,
     }  # fmt: skip
     order = ["wallet", "order", "home-1/pv", "sell", "1kWh", "--price", "0.4", "--slot", watt.slot(9)]
     height = watt.json(*order, key="home-1.pv")["height"]
 
-    async def ids() -> list[tuple[bytes, str]]:
-        async with Client(watt.node) as client:
-            async for block in client.subscribe(height):
-                return list(block.results)
-        return []
+    async def placed() -> bytes:
+        async with network.network.client(watt.node) as client:
+            return decode_batch((await client.block(height)).body).transactions[0].id
 
-    tx_id, code = asyncio.run(ids())[0]
+    tx_id = asyncio.run(placed())
     found = watt.json("wallet", "status", tx_id.hex())
-    assert (found["state"], found["height"], found["code"]) == ("committed", height, code)
+    assert (found["state"], found["height"], found["code"]) == ("committed", height, "ok")
     assert watt.run("wallet", "status", tx_id.hex()).stdout.startswith(f"committed in block {height}: ok")
+    assert watt.run("wallet", "status", tx_id.hex(), key="home-2.load").stdout == "unknown\n"
 
 
 def test_who_does_not_wait_learns_how_to_ask(watt: Watt, monkeypatch: pytest.MonkeyPatch) -> None:

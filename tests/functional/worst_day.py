@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from node.errors import RefusedError
-from node.gateway.client import BlockEvents, Client, NodeInfo, TxStatus, tx_id_of
+from node.gateway.client import BlockEvents, Client, NodeInfo, TxStatus, digest_of, tx_id_of
 from node.model.transaction import sign_transaction
 from testnet.cluster import Cluster
 from testnet.genesis import NetworkNode
@@ -77,7 +77,7 @@ class Load:
 
     async def _trade(self, index: int, who: Device) -> None:
         turned = self._gateways[index % len(self._gateways) :] + self._gateways[: index % len(self._gateways)]
-        async with Client(turned) as client:
+        async with Client(turned, who.key, chain=self._chain) as client:
             nonces = itertools.count(await client.nonce(who.key.public_key) + 1)
             while not self._stopping:
                 raws = [self._order(who, next(nonces)) for _ in range(BURST)]
@@ -106,7 +106,7 @@ class Load:
                 if error.code not in ("unreachable", "stopping", "duplicate", "nonce-used"):
                     raise
             try:
-                self.done[tx_id] = await client.wait(tx_id, 2.0)
+                self.done[digest_of(raw)] = await client.wait(tx_id, 2.0)
                 return
             except RefusedError as error:
                 if error.code not in ("unreachable", "stopping", "timed-out"):
@@ -166,13 +166,13 @@ def require_one_truth(cluster: Cluster, *loads: Load) -> None:
         assert other == first, f"{node.name} holds other blocks than {nodes[0].name}"
     where: dict[bytes, list[tuple[int, str]]] = {}
     for block in first:
-        for tx_id, code in block.results:
-            where.setdefault(tx_id, []).append((block.height, code))
-    twice = {tx_id.hex(): found for tx_id, found in where.items() if len(found) > 1}
+        for digest, code in block.results:
+            where.setdefault(digest, []).append((block.height, code))
+    twice = {digest.hex(): found for digest, found in where.items() if len(found) > 1}
     assert not twice
     for load in loads:
-        for tx_id, told in load.done.items():
-            assert told.height > last or where.get(tx_id) == [(told.height, told.code)]
+        for digest, told in load.done.items():
+            assert told.height > last or where.get(digest) == [(told.height, told.code)]
 
 
 async def _blocks(client: Client, last: int) -> list[BlockEvents]:

@@ -152,7 +152,7 @@ def info_answer(data: bytes) -> None:
 def _events() -> tuple[bytes, ...]:
     event = pb.Event(contract="market", topic="trade", keys=["home-1"], data=encode((1, "a")))
     block = pb.BlockEvents(
-        height=1, time=2, hash=bytes(32), transaction_ids=bytes(96), failed=[pb.Refusal(index=1, code="x")],
+        height=1, time=2, hash=bytes(32), transaction_digests=bytes(96), failed=[pb.Refusal(index=1, code="x")],
         events=[event, event],
     )  # fmt: skip
     return (block.SerializeToString(),)
@@ -161,7 +161,7 @@ def _events() -> tuple[bytes, ...]:
 @target(DecodeError, RefusedError, seeds=_events)
 def events_answer(data: bytes) -> None:
     found = answers.block_events(pb.BlockEvents.FromString(data))
-    assert all(len(tx_id) == 32 for tx_id, _ in found.results)
+    assert all(len(digest) == 32 for digest, _ in found.results)
 
 
 def _answers() -> tuple[bytes, ...]:

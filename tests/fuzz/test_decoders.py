@@ -94,7 +94,7 @@ FOUND: list[tuple[str, bytes]] = [
         pb.StatusReply(state=pb.StatusReply.COMMITTED, details=b"\x01", result=b"\xc0").SerializeToString(),
     ),
     ("info-answer", pb.NodeInfoReply(token_decimals=2**62).SerializeToString()),
-    ("events-answer", pb.BlockEvents(transaction_ids=b"short").SerializeToString()),
+    ("events-answer", pb.BlockEvents(transaction_digests=b"short").SerializeToString()),
 ]
 """What was found by fuzzing, or by looking for more of the kind, and mended."""
 

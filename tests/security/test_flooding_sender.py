@@ -64,12 +64,12 @@ async def _watched(crowd: Cluster, homes: Homes) -> tuple[list[Placed], int]:
     async def watch(first: int) -> None:
         async with crowd.network.client() as client:
             async for block in client.subscribe(first):
-                included.update(tx_id for tx_id, _ in block.results)
+                included.update(digest for digest, _ in block.results)
 
     async with crowd.network.client() as client:
         watching = asyncio.create_task(watch((await client.node_info()).height + 1))
     placed = await homes.trade(SECONDS, PER_SECOND)
-    ours = {one.tx_id for one in placed if one.code == "ok"}
+    ours = {one.digest for one in placed if one.code == "ok"}
     async with asyncio.timeout(ORDER_MS / 1000):
         while not ours <= included:
             await asyncio.sleep(0.05)

@@ -44,7 +44,7 @@ def test_a_transaction_counts_once_on_one_chain_for_a_while(network: Cluster) ->
     who = device(network, "home-2/load")
 
     async def scenario() -> None:
-        async with Client(network.network.gateways) as client:
+        async with network.network.client() as client:
             raw = await who.order(client)
             assert (await client.wait(await client.submit(raw))).code == "ok"
             for gateway in network.network.gateways:
@@ -152,7 +152,7 @@ def test_a_receipt_of_one_transaction_is_none_of_another(network: Cluster) -> No
     who = device(network, "home-2/load")
 
     async def scenario() -> None:
-        async with Client(network.network.gateways[0]) as client:
+        async with network.network.client() as client:
             first, second = await who.order(client), await who.order(client)
             tx_id, receipt = await client.submit_for_receipt(first)
             assert receipt is not None and (await client.wait(tx_id)).code == "ok"
