@@ -19,10 +19,10 @@ from cli.answers import record
 from cli.output import count
 from cli.session import Account
 from node.errors import ConfigError, RefusedError
-from node.gateway.channel import load_roots
 from node.gateway.client import Client, NodeInfo
 from node.model.genesis import Genesis, load_genesis
 from node.model.keys import Signer
+from node.pki.trust import load_roots
 from node.signer import open_signer
 
 log = logging.getLogger("watt.broker")

@@ -9,6 +9,7 @@ from cryptography import x509
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
 from cli.session import new_passphrase, passphrase_option, read_passphrase_or_ask
 from node.errors import ConfigError
+from node.files import read_given
 from node.keyfile import KIND_TLS_KEY
 from node.keyfile import unseal as unseal_key
 from node.pki.authority import write_new
@@ -76,23 +77,21 @@ def unseal(key_file: Path, out: Path, passphrase_file: Path | None) -> None:
 def read_file(path: Path) -> bytes:
     """What is in a file. Raises ConfigError("no-file")."""
     try:
-        with path.open("rb") as file:
-            return file.read(MAX_FILE_BYTES + 1)
+        return read_given(path, MAX_FILE_BYTES)
     except OSError as error:
         raise ConfigError("no-file", f"{path}: {error.strerror}") from error
 
 
 def _parts(data: bytes) -> list[dict[str, Any]]:
-    text = data[:MAX_FILE_BYTES]
     try:
-        if b"-----BEGIN CERTIFICATE REQUEST-----" in text:
-            subject, _ = read_request(text)
+        if b"-----BEGIN CERTIFICATE REQUEST-----" in data:
+            subject, _ = read_request(data)
             return [
                 {"what": "request", "kind": str(subject.kind), "member": subject.member, "names": list(subject.names)}
             ]
-        certificates = x509.load_pem_x509_certificates(text) if b"-----BEGIN CERTIFICATE-----" in text else []
+        certificates = x509.load_pem_x509_certificates(data) if b"-----BEGIN CERTIFICATE-----" in data else []
         marker = b"-----BEGIN X509 CRL-----"
-        lists = [x509.load_pem_x509_crl(marker + rest) for rest in text.split(marker)[1:]]
+        lists = [x509.load_pem_x509_crl(marker + rest) for rest in data.split(marker)[1:]]
     except ValueError as error:
         raise ConfigError("bad-certificate", f"a part of it cannot be read: {error}") from error
     return [*map(_certificate, certificates), *map(_list, lists)]

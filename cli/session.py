@@ -13,12 +13,12 @@ from cli.receipts import keep_receipt, receipt_option
 from cli.refusals import explain
 from cli.units import clock
 from node.errors import RefusedError
-from node.gateway.channel import load_roots
 from node.gateway.client import Client, TxStatus, addresses_in
 from node.gateway.proven import ProvenReader
 from node.keyfile import read_passphrase
 from node.model.keys import Signer
 from node.model.transaction import sign_transaction
+from node.pki.trust import load_roots
 from node.signer import is_external, open_signer
 
 DEFAULT_NODE = "127.0.0.1:7401"

@@ -22,12 +22,13 @@ from cli.informed import InformedClient
 from cli.output import plain, refusals_to_exit_codes
 from cli.session import use_client
 from node.errors import RefusedError, WattError
-from node.gateway.channel import load_roots
+from node.files import read_given
 from node.gateway.client import Client, addresses_in
 from node.gateway.proven import KnownEpochs, ProvenReader
 from node.light import LightChain, LightError, read_header
-from node.model.genesis import Genesis, load_genesis, parse_genesis
+from node.model.genesis import Genesis, load_document, parse_genesis
 from node.model.keys import Signer
+from node.pki.trust import load_roots
 from node.upgrades.library import client_registry
 
 DEFAULT_HOME: Final = "~/.watt"
@@ -116,15 +117,11 @@ class Home:
 
     def _read(self, name: str) -> bytes | None:
         try:
-            with (self.path / name).open("rb") as file:
-                data = file.read(MAX_FILE_BYTES + 1)
+            return read_given(self.path / name, MAX_FILE_BYTES)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             raise RefusedError("bad-wallet", f"{self.path / name}: {error.strerror}") from error
-        if len(data) > MAX_FILE_BYTES:
-            raise RefusedError("bad-wallet", f"{self.path / name} is larger than any such file")
-        return data
 
     def _write(self, name: str, data: bytes) -> None:
         part = None
@@ -164,8 +161,8 @@ class Trust:
             genesis, light = self.home.genesis(), self.home.light()
         else:
             assert self._genesis_file is not None
-            genesis = load_genesis(self._genesis_file)
-            light = LightChain(self._genesis_file.read_bytes())
+            genesis, document = load_document(self._genesis_file)
+            light = LightChain(document)
         self._light, self._kept = light, (len(light.boundaries), light.header)
         oldest = None if self._any_age else oldest_accepted(genesis, time.time_ns() // 1_000_000)
         known = KnownEpochs(client, genesis, light, oldest)

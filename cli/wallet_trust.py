@@ -12,7 +12,7 @@ from cli.wallet_home import CA, DEFAULT_HOME, Home, no_wallet, wallet_option, wa
 from node.gateway.client import Client
 from node.gateway.proven import KnownEpochs, ProvenReader
 from node.light import LightChain
-from node.model.genesis import Genesis, load_genesis
+from node.model.genesis import Genesis, load_document
 from node.upgrades.library import client_registry
 
 
@@ -37,8 +37,7 @@ def init(genesis_file: Path, wallet_home: Path | None, nodes: tuple[str, ...], a
 
     Example: watt wallet init --genesis genesis.json --node node-1.example:7401 --ca ca.pem
     """
-    genesis = load_genesis(genesis_file)
-    document = genesis_file.read_bytes()
+    genesis, document = load_document(genesis_file)
     light = LightChain(document)
     home = Home((wallet_home or Path(DEFAULT_HOME)).expanduser())
     if home.exists() and home.genesis().chain == light.chain:

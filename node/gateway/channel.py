@@ -9,16 +9,13 @@ another chain gets reads that serve on that one for some minutes, and no answer 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import grpc
 import grpc.aio
 
-from node.errors import ConfigError
 from node.model.keys import Signer
 from node.model.read import READ_KEY, SIGNED_CALLS, sign_read
-from node.pki.trust import MAX_FILE_BYTES, read_trust
 from protos import gateway_pb2 as pb
 from protos import gateway_pb2_grpc as pb_grpc
 
@@ -44,19 +41,6 @@ def open_channel(
     if stamp is not None:
         stamp.channel = channel
     return channel
-
-
-def load_roots(path: Path) -> bytes:
-    """A file of authorities for ``roots`` (``node/pki/trust.py``). Raises ConfigError("bad-ca") if it is none."""
-    try:
-        with path.open("rb") as file:
-            pem = file.read(MAX_FILE_BYTES + 1)
-        read_trust(pem)
-    except OSError as error:
-        raise ConfigError("bad-ca", f"{path}: {error.strerror}") from error
-    except ConfigError as error:
-        raise ConfigError(error.code, f"{path}: {error.message}") from error
-    return pem
 
 
 class _Stamp:

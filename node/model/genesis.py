@@ -81,11 +81,16 @@ _encoder = msgspec.msgpack.Encoder(order="deterministic")
 
 def load_genesis(path: Path) -> Genesis:
     """Read and check a genesis file. Raises ConfigError: "no-genesis", "bad-genesis"."""
+    return load_document(path)[0]
+
+
+def load_document(path: Path) -> tuple[Genesis, bytes]:
+    """The same, and the document's bytes, from one reading: a pipe can be read once. Raises as ``load_genesis``."""
     try:
         data = read_given(path, MAX_GENESIS_BYTES)
     except OSError as error:
         raise ConfigError("no-genesis", f"{path}: {error.strerror}") from error
-    return parse_genesis(data, str(path))
+    return parse_genesis(data, str(path)), data
 
 
 def parse_genesis(data: bytes, source: str) -> Genesis:

@@ -18,6 +18,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from node.errors import ConfigError
+from node.files import read_given
 from node.pki.profile import Facts, certificate_pem
 
 MAX_FILE_BYTES: Final = 1 << 20
@@ -86,13 +87,20 @@ class Trust:
 
 def load_trust(path: Path) -> Trust:
     """Read a file of authorities. Raises ConfigError("bad-ca")."""
+    return _load(path)[0]
+
+
+def load_roots(path: Path) -> bytes:
+    """The text of a file of authorities, which is one. Raises ConfigError("bad-ca")."""
+    return _load(path)[1]
+
+
+def _load(path: Path) -> tuple[Trust, bytes]:
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
+        data = read_given(path, MAX_FILE_BYTES)
+        return read_trust(data), data
     except OSError as error:
         raise ConfigError("bad-ca", f"{path}: {error.strerror}") from error
-    try:
-        return read_trust(data)
     except ConfigError as error:
         raise ConfigError(error.code, f"{path}: {error.message}") from error
 
