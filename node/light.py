@@ -253,10 +253,10 @@ def _is_signed(public_key: bytes, message: bytes, signature: bytes) -> bool:
     return True
 
 
-def _unpacked(data: bytes, code: str, most: int = MAX_BYTES) -> Value:
+def _unpacked(data: bytes, code: str) -> Value:
     """The value whose one canonical encoding ``data`` is, with arrays as tuples; no maps, floats or extensions."""
-    if len(data) > most:
-        raise LightError(code, f"it has {len(data)} bytes, at most {most} are taken")
+    if len(data) > MAX_BYTES:
+        raise LightError(code, f"it has {len(data)} bytes, at most {MAX_BYTES} are taken")
     try:
         value = msgpack.unpackb(data, use_list=False, raw=False, strict_map_key=False)
         if _is_plain(value, MAX_NESTING) and msgpack.packb(value) == data:

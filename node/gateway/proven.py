@@ -215,9 +215,9 @@ async def query_proven(
     the same genesis has learnt; ``keep``: is given the evidence, of a refusal too.
 
     Raises RefusedError: "bad-proof" and "bad-epochs" (LeftOutError if something is missing); "stale", "other-chain",
-    "forked";
-    "not-provable" for queries that scan; "no-block" before block 1; what the node is too busy for, or does not let the
-    reader know; and what the rules refuse with, of which the node's word is no proof: the query refuses here.
+    "forked"; "not-provable" for queries that scan; "no-block" before block 1; what the node is too busy for, or does
+    not let the reader know; and what the rules refuse with, of which the node's word is no proof: the query refuses
+    here.
     """
     try:
         answer = await client.query_evidence(contract, method, args)
