@@ -6,7 +6,7 @@ State: ``role-auditors/`` -> their names, in the order in which they were appoin
 
 from typing import Final, cast
 
-from chaincode import roles
+from chaincode import enrolments, roles
 from chaincode.contract import Context, ContractError
 from chaincode.roles import AUDITOR, Member
 
@@ -50,7 +50,8 @@ def appoint(ctx: Context, name: str, key: bytes) -> None:
     found = check_new(ctx, name, key)
     if found is None:
         found = Member(name, key, ())
-        roles.add_member(ctx, found)
+        enrolments.make_room(ctx, key)
+        roles.add_member(ctx, found, is_voted=True)
     roles.set_roles(ctx, found, (*found.roles, AUDITOR))
     ctx.put(_AUDITORS, (*_names(ctx), name))
 

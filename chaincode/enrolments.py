@@ -65,6 +65,14 @@ def end(ctx: Context, kind: str, name: str) -> None:
         ctx.delete(keys.key(_ENROLMENTS, kind, name))
 
 
+def make_room(ctx: Context, key: bytes) -> None:
+    """If ``key`` waits to enrol something, it waits no more. For a key that was voted: nobody is asked whether a key is
+    to be a one-time key, so whoever is against the vote could make it one."""
+    found = roles.one_time_of(ctx, key)
+    if found is not None:
+        end(ctx, *found[:2])
+
+
 def waiting(ctx: Context, kind: str, name: str) -> bytes | None:
     """The one-time key that waits to enrol ``name``, or None; it may be too late for it."""
     return cast("bytes | None", ctx.get(keys.key(_ENROLMENTS, kind, name)))

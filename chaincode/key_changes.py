@@ -85,7 +85,10 @@ class KeyChanges(Contract):
         kind "admin" and no id. Raises ContractError: bad-key, bad-signature, unknown-admin, duplicate-key, key-in-use.
         """
         enrolments.require_possession(ctx, ADMIN, "", key, proof)
-        set_admin_key(ctx, ctx.sender, key)
+        _require_free(ctx, key)
+        if ctx.sender not in roles.admins(ctx):
+            raise ContractError("unknown-admin", "no admin of the genesis has this key")
+        _change_admin(ctx, ctx.sender, key, ROTATED)
         return None
 
     @transaction
@@ -157,39 +160,50 @@ class KeyChanges(Contract):
 def check_member_key(ctx: Context, name: str, key: bytes) -> None:
     """Whether a vote may give the member ``name`` this key.
 
-    Raises ContractError: unknown-member, bad-key, no-change, key-in-use, too-many.
+    Raises ContractError: unknown-member, bad-key, no-change.
     """
-    _require_free(ctx, key)
+    roles.check_key(key)
     if roles.member_of(ctx, name).key == key:
         raise ContractError("no-change", f"this is the key of member {name}")
-    if len(roles.uses_of(ctx, key)) >= roles.MAX_USES_OF_A_KEY:
-        raise ContractError("too-many", f"one key acts for at most {roles.MAX_USES_OF_A_KEY}")
 
 
 def set_member_key(ctx: Context, name: str, key: bytes) -> None:
     """What was voted. Raises ContractError as ``check_member_key``."""
     check_member_key(ctx, name, key)
+    enrolments.make_room(ctx, key)
     _change(ctx, MEMBER, name, key, VOTED)
 
 
 def check_admin_key(ctx: Context, old: bytes, key: bytes) -> None:
-    """Whether a vote may put ``key`` in the place of ``old`` among the admins of the genesis.
+    """Whether a vote may give ``key`` to the admin of the genesis that has ``old``, or had it: a thief of a key that is
+    voted about could rotate it.
 
-    Raises ContractError: unknown-admin, bad-key, duplicate-key, key-in-use.
+    Raises ContractError: unknown-admin, bad-key, duplicate-key.
     """
-    _require_free(ctx, key)
-    admins = roles.admins(ctx)
-    if old not in admins:
-        raise ContractError("unknown-admin", "no admin of the genesis has this key")
-    if key in admins:
-        raise ContractError("duplicate-key", "this is the key of an admin already")
+    roles.check_key(key)
+    if roles.admin_place(ctx, old) is None:
+        raise ContractError("unknown-admin", "no admin of the genesis has, or had, this key")
+    _require_no_admins(ctx, key)
 
 
 def set_admin_key(ctx: Context, old: bytes, key: bytes) -> None:
-    """What was voted, or the admin itself wants. Raises ContractError as ``check_admin_key``."""
+    """What was voted. Raises ContractError as ``check_admin_key``."""
     check_admin_key(ctx, old, key)
-    roles.set_admins(ctx, tuple([key if each == old else each for each in roles.admins(ctx)]))
-    ctx.emit("key-changed", (), (ADMIN, "", ROTATED if ctx.sender else VOTED))
+    enrolments.make_room(ctx, key)
+    _change_admin(ctx, old, key, VOTED)
+
+
+def _change_admin(ctx: Context, old: bytes, key: bytes, how: str) -> None:
+    _require_no_admins(ctx, key)
+    place = roles.admin_place(ctx, old)
+    assert place is not None, "the key of no admin"
+    roles.change_admin(ctx, place, key)
+    ctx.emit("key-changed", (), (ADMIN, "", how))
+
+
+def _require_no_admins(ctx: Context, key: bytes) -> None:
+    if key in roles.admins(ctx):
+        raise ContractError("duplicate-key", "this is the key of an admin already")
 
 
 def _require_free(ctx: Context, key: bytes) -> None:
@@ -232,7 +246,7 @@ def _change(ctx: Context, kind: str, name: str, key: bytes, how: str) -> None:
     if key == old and key != roles.NO_KEY:
         raise ContractError("no-change", f"this is the key of {kind} {name}")
     roles.drop_use(ctx, old, kind, name)
-    roles.add_use(ctx, key, kind, name)
+    roles.add_use(ctx, key, kind, name, is_voted=how == VOTED)
     ctx.emit("key-changed", told, (kind, name, how))
 
 

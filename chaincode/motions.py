@@ -113,13 +113,13 @@ class Motions(Contract):
     @transaction
     def propose_member_key(self, ctx: Context, *, name: str, key: bytes, first_height: int) -> Value:
         """Propose another key for the member ``name``, which has lost its own, or had it stolen.
-        Raises ContractError: unknown-member, bad-key, no-change, key-in-use, too-many."""
+        Raises ContractError: unknown-member, bad-key, no-change."""
         return _propose(ctx, MEMBER_KEY, (name, key), first_height)
 
     @transaction
     def propose_admin_key(self, ctx: Context, *, old: bytes, key: bytes, first_height: int) -> Value:
-        """Propose that ``key`` is what ``old`` was, one of the admins that the genesis names.
-        Raises ContractError: unknown-admin, bad-key, duplicate-key, key-in-use."""
+        """Propose ``key`` for the one of the admins that the genesis names who has ``old``, or had it last.
+        Raises ContractError: unknown-admin, bad-key, duplicate-key."""
         return _propose(ctx, ADMIN_KEY, (old, key), first_height)
 
     @transaction

@@ -6,9 +6,9 @@ serve several of them. Which right a call needs, and who has it, stands in ``RIG
 
 Keys change (``key_changes.py``); what they act for stays. The key of whoever has none at present is ``NO_KEY``.
 
-State: ``role-admins/`` -> admin keys; ``role-member/`` member -> Member; ``role-single/`` role -> the member
-that has it; ``role-key/`` key(32) -> how many uses; ``role-key/`` key(32), index(4) -> (kind, id); ``role-one-time/``
-key(32) -> what a one-time key enrols (``enrolments.py``).
+State: ``role-admins/`` -> admin keys; ``role-admin-was/`` key(32) -> whose place among them it had; ``role-member/``
+member -> Member; ``role-single/`` role -> the member that has it; ``role-key/`` key(32) -> how many uses; ``role-key/``
+key(32), index(4) -> (kind, id); ``role-one-time/`` key(32) -> what a one-time key enrols (``enrolments.py``).
 """
 
 from typing import Final, NamedTuple, cast
@@ -75,6 +75,7 @@ MAX_ID: Final = 48
 _FIRST: Final = "abcdefghijklmnopqrstuvwxyz0123456789"
 _REST: Final = _FIRST + "./-"
 _ADMINS: Final = b"role-admins/"
+_FORMER_ADMINS: Final = b"role-admin-was/"
 _MEMBERS: Final = b"role-member/"
 _SINGLES: Final = b"role-single/"
 _KEYS: Final = b"role-key/"
@@ -111,8 +112,8 @@ def set_admins(ctx: Context, keys: tuple[bytes, ...]) -> None:
     ctx.put(_ADMINS, keys)
 
 
-def add_member(ctx: Context, member: Member) -> None:
-    """Raises ContractError: bad-id, bad-key, duplicate-id, bad-role, role-taken."""
+def add_member(ctx: Context, member: Member, *, is_voted: bool = False) -> None:
+    """``is_voted``: as ``add_use``. Raises ContractError: bad-id, bad-key, duplicate-id, bad-role, role-taken."""
     check_id(member.id)
     check_key(member.key)
     if ctx.get(_MEMBERS + member.id.encode()) is not None:
@@ -125,7 +126,7 @@ def add_member(ctx: Context, member: Member) -> None:
                 raise ContractError("role-taken", f"there is a {role} already")
             ctx.put(_SINGLES + role.encode(), member.id)
     ctx.put(_MEMBERS + member.id.encode(), tuple(member))
-    add_use(ctx, member.key, "member", member.id)
+    add_use(ctx, member.key, "member", member.id, is_voted=is_voted)
 
 
 def member_of(ctx: Context, member: str) -> Member:
@@ -161,6 +162,19 @@ def admins(ctx: Context) -> tuple[bytes, ...]:
     return cast("tuple[bytes, ...]", ctx.get(_ADMINS) or ())
 
 
+def admin_place(ctx: Context, key: bytes) -> int | None:
+    """Which of the admins has this key, or had it last; None if none ever had."""
+    now = admins(ctx)
+    return now.index(key) if key in now else cast("int | None", ctx.get(_FORMER_ADMINS + key))
+
+
+def change_admin(ctx: Context, place: int, key: bytes) -> None:
+    """Another key for the admin at a place."""
+    now = admins(ctx)
+    ctx.put(_FORMER_ADMINS + now[place], place)
+    set_admins(ctx, (*now[:place], key, *now[place + 1 :]))
+
+
 def set_one_time(ctx: Context, key: bytes, enrols: tuple[str, str, int] | None) -> None:
     """What a one-time key enrols, and until which block time; None: it is dead."""
     if enrols is None:
@@ -174,8 +188,9 @@ def one_time_of(ctx: Context, key: bytes) -> tuple[str, str, int] | None:
     return cast("tuple[str, str, int] | None", ctx.get(_ONE_TIME + key))
 
 
-def add_use(ctx: Context, key: bytes, kind: str, name: str) -> None:
-    """Note that ``key`` acts for ``name``; kind: "member", "network", "device", "meter".
+def add_use(ctx: Context, key: bytes, kind: str, name: str, *, is_voted: bool = False) -> None:
+    """Note that ``key`` acts for ``name``; kind: "member", "network", "device", "meter". What is voted has no bound:
+    whoever is against it could have the key act for as much as a key may.
 
     Raises ContractError: too-many; key-in-use for a one-time key, which acts for nothing.
     """
@@ -184,7 +199,7 @@ def add_use(ctx: Context, key: bytes, kind: str, name: str) -> None:
     if one_time_of(ctx, key) is not None:
         raise ContractError("key-in-use", "a one-time key enrols another one, and acts for nothing")
     count = cast("int | None", ctx.get(_KEYS + key)) or 0
-    if count >= MAX_USES_OF_A_KEY:
+    if count >= MAX_USES_OF_A_KEY and not is_voted:
         raise ContractError("too-many", f"one key acts for at most {MAX_USES_OF_A_KEY}")
     ctx.put(_KEYS + key + count.to_bytes(4, "big"), (kind, name))
     ctx.put(_KEYS + key, count + 1)
