@@ -20,6 +20,8 @@ from node.model.genesis import Token as GenesisToken
 from node.model.keys import SigningKey
 from protos import gateway_pb2 as pb
 
+MEMBERS: Final = tuple([SigningKey(bytes(31) + bytes([number])) for number in range(1, 5)])
+"""As few as a light client takes."""
 SLOT_S: Final = 1_800
 SLOTS_PER_DAY: Final = 48
 RETAIL: Final = 1_000_000
@@ -38,7 +40,7 @@ class Month(LocalChain):
     """So many homes on a line of buses, half of which buy in a slot and half sell."""
 
     def __init__(
-        self, homes: int, days: int, members: Sequence[SigningKey] = (KEY,), registry: Registry | None = None
+        self, homes: int, days: int, members: Sequence[SigningKey] = MEMBERS, registry: Registry | None = None
     ) -> None:
         self.homes = [f"home-{number}" for number in range(homes)]
         self._registers = {f"{home}/{kind}": [0, 0] for home in self.homes for kind in DEVICES}

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple, cast
 
 import click
 
-from bench.month import FINAL_S, SLOT_S, CountedNode, Month
+from bench.month import FINAL_S, MEMBERS, SLOT_S, CountedNode, Month
 from chaincode.contract import Context, Contract, Value, transaction
 from chaincode.keys import uint
 from chaincode.registry import Registry, default_registry
@@ -26,9 +26,7 @@ from node.gateway.proven import ProvenReader
 from node.ledger.layout import STATE, after_prefix
 from node.light import LightChain, proven_value
 from node.model.genesis import dump_genesis
-from node.model.keys import SigningKey
 
-MEMBERS: Final = tuple([SigningKey(bytes(31) + bytes([number])) for number in range(1, 5)])
 HOMES: Final = 4
 HOME: Final = "home-0"
 DEVICE: Final = "home-0/load"
@@ -72,7 +70,7 @@ def proofs(keys: int, days: int, as_json: bool) -> None:
 
     Example: watt bench proofs --keys 1000000 --json
     """
-    chain = Month(HOMES, days, MEMBERS, Registry([*default_registry().contracts, Filler()]))
+    chain = Month(HOMES, days, registry=Registry([*default_registry().contracts, Filler()]))
     chain.go_to(chain.live(days) * SLOT_S + FINAL_S)
     count = _fill(chain, keys)
     gc.collect()
