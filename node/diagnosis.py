@@ -239,9 +239,7 @@ def _waiting(wait: Wait, report: Report, needed: int) -> str:
     lacking = [member for member in wait.members if wait.what != core.RECOLLECTIONS or member != report.member]
     on = f"; missing: {', '.join(_named(member, report) for member in lacking)}" if lacking else ""
     if wait.what == core.BLOCKS and report.best_peer_height > report.height + SNAPSHOT_BLOCKS:
-        on += (
-            "; if readings in them were erased, nobody gives them out: join by a snapshot (watt node join)"
-        )
+        on += "; if readings in them were erased, nobody gives them out: join by a snapshot (watt node join)"
     return f"it waits for {words}, for {seconds(wait.for_ms)}{there}{on}"
 
 
