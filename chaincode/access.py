@@ -12,7 +12,8 @@ A subject (``subjects.py``) can be read by these keys, and by those whom they sh
 
 An admin reads every registry, and the utility may ask them. An auditor reads everything, as validators do, whose
 disks hold it: those the node knows (``node/gateway/access.py``). A grant is somebody's leave for a key to read
-classes of data of one subject until a block time; that of a network holds for its devices.
+classes of data of one subject until a block time; that of a network holds for its devices. It ends with the key that
+gave it: who owns a home from now on need not find out whom the one before let in.
 
 State: ``grant/`` kind, name -> (Grant, ...), in the order in which they were given; ``grant-to/`` key -> the latest
 time until which anything was ever granted to it.
@@ -39,16 +40,18 @@ Readers: TypeAlias = dict[bytes, int]
 
 
 class Grant(NamedTuple):
-    """``reader``: the key that may read; ``classes``: of the data; ``until``: block time, included."""
+    """``reader``: the key that may read; ``classes``: of the data; ``until``: block time, included; ``giver``: the key
+    of the owner, or the company, that gave it."""
 
     reader: bytes
     classes: tuple[str, ...]
     until: int
+    giver: bytes
 
 
 def grants_of(ctx: Context, kind: str, name: str) -> tuple[Grant, ...]:
-    """What has been granted of a subject, and not been revoked; some may be over."""
-    rows = cast("tuple[tuple[bytes, tuple[str, ...], int], ...]", ctx.get(_key(kind, name)) or ())
+    """What has been granted of a subject, and not been revoked; some may be over, or of a key that was before."""
+    rows = cast("tuple[tuple[bytes, tuple[str, ...], int, bytes], ...]", ctx.get(_key(kind, name)) or ())
     return tuple([Grant(*row) for row in rows])
 
 
@@ -124,14 +127,16 @@ def _readers(ctx: Context, subject: Subject) -> Readers:
         network = network_of(ctx, device.network)
         measures = (device.meter_key,) if data in (READINGS, REGISTRY) else ()
         keys = (device.key, network.owner_key, member_of(ctx, network.member).key, *measures)
-        return {**_granted(ctx, NETWORK, network.id, data), **_granted(ctx, DEVICE, name, data), **_own(keys)}
+        of_network = _granted(ctx, NETWORK, network.id, data, network.owner_key)
+        return {**of_network, **_granted(ctx, DEVICE, name, data, network.owner_key), **_own(keys)}
     if kind == NETWORK:
         network = network_of(ctx, name)
         inside = [device_of(ctx, each).key for each in devices_of(ctx, name)] if data == REGISTRY else []
         keys = (network.owner_key, member_of(ctx, network.member).key, *inside)
-        return {**_granted(ctx, NETWORK, name, data), **_own(keys)}
+        return {**_granted(ctx, NETWORK, name, data, network.owner_key), **_own(keys)}
     if kind == MEMBER:
-        return {**_granted(ctx, MEMBER, name, data), **_own((member_of(ctx, name).key,))}
+        member = member_of(ctx, name)
+        return {**_granted(ctx, MEMBER, name, data, member.key), **_own((member.key,))}
     if kind == ROLE:
         key = roles.single_key(ctx, name)
         return {} if key is None else _own((key,))
@@ -142,8 +147,10 @@ def _own(keys: tuple[bytes, ...]) -> Readers:
     return dict.fromkeys(keys, FOR_GOOD)
 
 
-def _granted(ctx: Context, kind: str, name: str, data: str) -> Readers:
-    return {grant.reader: grant.until for grant in grants_of(ctx, kind, name) if data in grant.classes}
+def _granted(ctx: Context, kind: str, name: str, data: str, holder: bytes) -> Readers:
+    """What ``holder``, who may share the subject's data now, has granted."""
+    grants = grants_of(ctx, kind, name)
+    return {each.reader: each.until for each in grants if data in each.classes and each.giver == holder}
 
 
 def _key(kind: str, name: str) -> bytes:

@@ -3,7 +3,7 @@
 A grant names one subject (a device, a network with all its devices, or a company's own holdings), one key, the classes
 of data (``subjects.py``) and the block time until which it holds, a year at most: leave that nobody remembers ends by
 itself. The owner gives it for its network and each device of it, a company for itself. It holds from the block after,
-and until it is revoked or over; whoever has read meanwhile has read.
+and until it is revoked or over, or the owner or company has another key; whoever has read meanwhile has read.
 
 State: that of ``access.py``.
 """
@@ -49,10 +49,10 @@ class Grants(Contract):
         kept = _kept(ctx, kind, name, reader)
         if len(kept) >= MAX_GRANTS:
             raise ContractError("too-many", f"{MAX_GRANTS} keys may read {name} already")
-        grant = Grant(reader, tuple([each for each in CLASSES if each in classes]), until)
+        grant = Grant(reader, tuple([each for each in CLASSES if each in classes]), until, ctx.sender)
         access.put_grants(ctx, kind, name, (*kept, grant))
         access.note_reader(ctx, grant)
-        ctx.emit("granted", (name,), (kind, *grant))
+        ctx.emit("granted", (name,), (kind, *grant[:-1]))
         return None
 
     @transaction
@@ -62,7 +62,7 @@ class Grants(Contract):
         Raises ContractError: bad-kind, unknown-device, unknown-network, unknown-member, wrong-key, unknown-grant.
         """
         _require_holder(ctx, kind, name)
-        if all(grant.reader != reader for grant in access.grants_of(ctx, kind, name)):
+        if all(grant.reader != reader for grant in _valid(ctx, kind, name)):
             raise ContractError("unknown-grant", f"nothing of {name} is granted to this key")
         access.put_grants(ctx, kind, name, _kept(ctx, kind, name, reader))
         ctx.emit("revoked", (name,), (kind, reader))
@@ -75,14 +75,19 @@ class Grants(Contract):
 
         Raises ContractError: bad-kind, unknown-device, unknown-network, unknown-member.
         """
-        _owner_of(ctx, kind, name)
-        return tuple([tuple(grant) for grant in access.grants_of(ctx, kind, name) if grant.until >= ctx.time])
+        return tuple([tuple(grant[:-1]) for grant in _valid(ctx, kind, name)])
 
 
 def _kept(ctx: Context, kind: str, name: str, reader: bytes) -> tuple[Grant, ...]:
-    """The grants of a subject that are not over, but that of ``reader``."""
+    """The grants of a subject that hold, but that of ``reader``."""
+    return tuple([grant for grant in _valid(ctx, kind, name) if grant.reader != reader])
+
+
+def _valid(ctx: Context, kind: str, name: str) -> tuple[Grant, ...]:
+    """The grants of a subject that hold now."""
+    holder = _owner_of(ctx, kind, name)
     grants = access.grants_of(ctx, kind, name)
-    return tuple([grant for grant in grants if grant.until >= ctx.time and grant.reader != reader])
+    return tuple([grant for grant in grants if grant.until >= ctx.time and grant.giver == holder])
 
 
 def _require_holder(ctx: Context, kind: str, name: str) -> None:

@@ -6,6 +6,7 @@ from chaincode import enrolments, identity, slots
 from chaincode.accounts import Accounts
 from chaincode.budget import Budget
 from chaincode.contract import ContractError
+from chaincode.grants import Grants
 from chaincode.grid import Grid
 from chaincode.identity import Identity
 from chaincode.key_changes import KeyChanges
@@ -39,7 +40,7 @@ def world_of_signers() -> World:
         return known.get(value, value) if isinstance(value, str) else value
 
     given["identity"] = {name: real(rows) for name, rows in given["identity"].items()}
-    world = World([Accounts(), Grid(), Identity(), KeyChanges(), Budget()], given)
+    world = World([Accounts(), Grid(), Identity(), KeyChanges(), Grants(), Budget()], given)
     with world.transaction() as ctx:
         slots.configure(ctx, neighbourhood.SLOT_S)
     return world

@@ -26,6 +26,8 @@ from chaincode.subjects import (
     ROLE,
     closed,
 )
+from tests.chaincode.keyed import CLUB as CLUB_KEY
+from tests.chaincode.keyed import EV, OWNER_1, rotate, signer, world_of_signers
 from tests.chaincode.marketplace import ADMIN, DEVICES, UTILITY, key_of, marketplace, order
 from tests.chaincode.world import World
 
@@ -175,6 +177,35 @@ def test_grants_are_bounded_and_those_that_are_over_make_room() -> None:
     world.call(CLUB, "grants", "grant", **args, reader=FRIEND, until=99)
     assert world.refused(CLUB, "grants", "revoke", kind=MEMBER, name="club", reader=STRANGER) == "unknown-grant"
     assert FRIEND in allowed(world, Subject(MEMBER, "club", BUDGET))
+
+
+def test_leave_ends_with_the_key_that_gave_it() -> None:
+    """Who lived here before, and let another key of its own in, reads nothing of those who live here now."""
+    world = world_of_signers()
+    reader, tenant, tower = signer("second key"), signer("next tenant"), signer("club's next key")
+    subjects = [(NETWORK, "home-1", OWNER_1), (DEVICE, EV, OWNER_1), (MEMBER, "club", CLUB_KEY)]
+    for kind, name, giver in subjects:
+        args = {"kind": kind, "name": name, "reader": reader.public_key}
+        world.call(giver.public_key, "grants", "grant", **args, classes=CLASSES, until=99)
+    assert may_read(world, reader.public_key) == {(kind, name) for kind, name, _ in subjects}
+    rotate(world, "network", "home-1", CLUB_KEY, tenant)
+    assert may_read(world, reader.public_key) == {(MEMBER, "club")}
+    for kind, name in ((NETWORK, "home-1"), (DEVICE, EV)):
+        assert world.query("grants", "granted", kind=kind, name=name) == ()
+        args = {"kind": kind, "name": name, "reader": reader.public_key}
+        assert world.refused(tenant.public_key, "grants", "revoke", **args) == "unknown-grant"
+    rotate(world, "member", "club", CLUB_KEY, tower)
+    assert may_read(world, reader.public_key) == set()
+    args = {"kind": DEVICE, "name": EV, "reader": reader.public_key}
+    world.call(tenant.public_key, "grants", "grant", **args, classes=(MARKET,), until=99)
+    assert world.query("grants", "granted", kind=DEVICE, name=EV) == ((reader.public_key, (MARKET,), 99),)
+
+
+def may_read(world: World, key: bytes) -> set[tuple[str, str]]:
+    """Of which of the subjects of that test ``key`` may read orders."""
+    with world.transaction() as ctx:
+        subjects = ((NETWORK, "home-1"), (DEVICE, EV), (MEMBER, "club"))
+        return {each for each in subjects if access.may_read(ctx, key, (Subject(*each, MARKET),))}
 
 
 def test_a_name_that_several_have_lets_nobody_read_anothers() -> None:
