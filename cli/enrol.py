@@ -30,7 +30,7 @@ from cli.session import (
 )
 from cli.units import Count, clock
 from node.enrolment import MAX_CODE_CHARACTERS, Enrolment, enrol_args, read_code
-from node.errors import RefusedError
+from node.errors import ConfigError, RefusedError
 from node.gateway.client import Client, addresses_in
 from node.gateway.client import run as run_client
 from node.keyfile import save_key, write_private
@@ -82,9 +82,12 @@ class NewCode:
         as_json: bool,
         show: bool,
     ) -> None:
-        """Raises RefusedError("bad-address"); UsageError if nobody would get to see the code."""
+        """Raises RefusedError("bad-address"); ConfigError("key-exists"); UsageError if nobody would get to see the
+        code."""
         if as_json and not show and code_file is None:
             raise click.UsageError("with --json say --code-file FILE, or --show-code: the code is a secret")
+        if code_file is not None and code_file.exists():  # found out afterwards, the key is gone and the code, too
+            raise ConfigError("key-exists", f"{code_file} is there already; it is never overwritten")
         close_memory()
         self._kind, self._name, self._hours = kind, name, hours
         self._gateways = tuple(addresses_in(gateways))

@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from chaincode.registry import default_registry
 from node.errors import RefusedError
 from node.gateway.client import Client, NodeInfo
 from node.gateway.proven import KnownEpochs, ProvenReader
 from node.light import LightChain
 from node.model.codec import Value
 from node.model.genesis import Genesis
+from node.upgrades.library import client_registry
 
 _LOOKED_UP: Final = frozenset(
     (
@@ -45,7 +45,7 @@ class InformedClient(Client):
         """``genesis``, and what has been proven since. To be called before anything is asked."""
         self._genesis = genesis
         known = KnownEpochs(self, genesis, light)
-        self._reader = ProvenReader(self, genesis, default_registry(), known=known)
+        self._reader = ProvenReader(self, genesis, client_registry(), known=known)
 
     async def node_info(self) -> NodeInfo:
         """Raises RefusedError("other-chain") for a node of another network. Token and clock are the wallet's own."""

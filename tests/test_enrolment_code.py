@@ -2,6 +2,7 @@
 
 import base64
 import io
+from pathlib import Path
 
 import pytest
 import segno
@@ -9,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chaincode.enrolments import KINDS
+from cli.enrol import NewCode
 from node.enrolment import PREFIX, Enrolment, _checksum, enrol_args, read_code
-from node.errors import RefusedError
+from node.errors import ConfigError, RefusedError
 from node.model.keys import SigningKey, verify
 
 CODE = Enrolment(bytes(range(32)), "device", "home-03/ev", 1_500_000_000, ("10.0.0.5:7401", "[::1]:7402"), bytes(32))
@@ -110,3 +112,13 @@ def test_its_picture_fits_on_a_terminal() -> None:
 
 def _fields(chain: bytes) -> tuple[bytes, str, str, int, tuple[str, ...], bytes]:
     return chain, CODE.kind, CODE.name, CODE.until, CODE.gateways, CODE.seed
+
+
+def test_a_code_that_could_not_be_written_is_not_asked_for(tmp_path: Path) -> None:
+    """Else the lost key would be reset, and the code by which another one is enrolled be lost, too."""
+    place = tmp_path / "code"
+    NewCode("device", "home-03/ev", 1, ("127.0.0.1:7401",), place, False, False)
+    place.write_text("another code")
+    with pytest.raises(ConfigError, match="key-exists"):
+        NewCode("device", "home-03/ev", 1, ("127.0.0.1:7401",), place, False, False)
+    assert place.read_text() == "another code"

@@ -11,15 +11,18 @@ from chaincode.contract import ContractError, Value
 from chaincode.governance import Governance
 from chaincode.motions import Motions
 from chaincode.registry import Registry
+from cli.informed import InformedClient
 from node.audit import verify_chain
 from node.errors import NodeFault, RefusedError
 from node.executor import Executor
 from node.ledger.chain import Ledger
 from node.ledger.execution import Execution
 from node.ledger.store import MemoryStore, Store
+from node.light import LightChain
 from node.model.block import NULL_BATCH, Batch, encode_batch
+from node.model.genesis import dump_genesis
 from node.model.transaction import sign_transaction
-from node.upgrades.library import Library
+from node.upgrades.library import CLIENT_ENV, Library, client_registry
 from node.witness import proven_answer
 from tests import bundles
 from tests.bundles import Tally
@@ -226,6 +229,21 @@ def test_what_is_planned_as_far_ahead_as_can_be_is_called_off_at_once(town: tupl
     chain.add(("bob", "motions", "approve", approval), ("cyd", "motions", "approve", approval))
     [(code, _)] = chain.add(("dan", "motions", "cancel_upgrade", {"digest": digest}))
     assert code == "ok"
+
+
+def test_a_wallet_that_signs_looks_up_by_the_bundles_that_its_user_has(
+    town: tuple[Town, Library, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or nobody with a wallet's home could place an order once the market's contract was upgraded."""
+    _, library, digest = town
+    monkeypatch.setenv(CLIENT_ENV, str(library.directory))
+    client_registry.cache_clear()
+    client = InformedClient(["127.0.0.1:1"])
+    try:
+        client.inform(GENESIS, LightChain(dump_genesis(GENESIS)))
+        assert client._reader._registry.find(digest) is not None
+    finally:
+        client_registry.cache_clear()
 
 
 def test_a_client_without_the_bundle_is_told_so_and_computes_no_nonsense(town: tuple[Town, Library, bytes]) -> None:
