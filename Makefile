@@ -19,7 +19,7 @@ FUZZ_SECONDS ?= 60
 SIM_DRAWN ?= 20000
 RANDOM_TIMES ?= 20
 
-.PHONY: soak help demo company experiment simbench test check unit sim random mutants fuzz proto proto-check lock bench clean
+.PHONY: soak help demo company experiment simbench test check unit sim random mutants fuzz proto proto-check lock bench security clean
 
 help:
 	@echo "make demo    a day of trade between 17 real homes on four nodes (about 4 minutes)"
@@ -32,6 +32,7 @@ help:
 	@echo "make fuzz    every decoder under a coverage-guided fuzzer, FUZZ_SECONDS=$(FUZZ_SECONDS) each"
 	@echo "make mutants break the code on purpose, one way after another; something must notice each"
 	@echo "make bench   throughput, latency, auction, budgets, plans, ledger, recovery, members, a community (about 40 minutes); results in bench/results"
+	@echo "make security  the attackers' tests, and what others wait while one member floods: at most twice as long (about 10 minutes, on an idle machine)"
 	@echo "make soak    SOAK_MINUTES=$(SOAK_MINUTES) of a member that floods the others: memory and latency"
 	@echo "make simbench  install the data of a real low-voltage grid (400 MB), for \`watt testnet up --grid simbench\`"
 	@echo "make proto   regenerate protos/*_pb2*"
@@ -124,9 +125,16 @@ bench: $(VENV)/.ready $(VENV)/.simbench
 	$(BIN)/watt bench scale --json > bench/results/scale.json
 	$(BIN)/watt bench plan --json > bench/results/plan.json
 	$(BIN)/watt bench tls --json > bench/results/tls.json
+	$(BIN)/watt bench flood --json > bench/results/flood.json
 	$(BIN)/watt bench statement --json > bench/results/statement.json
 	$(BIN)/watt bench verify --json > bench/results/verify.json
 	$(BIN)/watt bench community --json > bench/results/community.json
+
+# The latency of others under a flood is a question to an idle machine: it fails if it more than doubles.
+security: $(VENV)/.ready
+	mkdir -p bench/results
+	$(TEST) -n 2 --dist loadfile tests/security
+	$(BIN)/watt bench flood --json > bench/results/flood.json
 
 soak: $(VENV)/.ready
 	mkdir -p bench/results

@@ -28,7 +28,7 @@ FULL_PAUSE_S = 0.05
 class Spec(msgspec.Struct, frozen=True):
     """What one load process does. ``devices``: (id, key seed in hex, side). ``per_second``: 0 for as fast as
     ``in_flight`` allows, else an open loop at that rate. Orders lie in slots ``first_slot`` to ``last_slot``.
-    ``roots``: those who vouch for the gateways (PEM), empty if these are plain."""
+    ``roots``: those who vouch for the gateways (PEM), empty if these are plain; ``first_nonce``: of each device."""
 
     gateways: tuple[str, ...]
     chain: str
@@ -45,11 +45,13 @@ class Spec(msgspec.Struct, frozen=True):
     seconds: float
     seed: int
     roots: str = ""
+    first_nonce: int = 1
 
 
 class Result(msgspec.Struct, frozen=True):
     """``committed``: in the measured window; ``failed``: code to count of those in blocks but refused by the rules;
-    ``latencies_ms``: of those committed; ``cpu_s``: this process's own, in the window."""
+    ``latencies_ms``: of those committed; ``cpu_s``: this process's own, in the window; ``next_nonce``: above all that
+    devices have used."""
 
     committed: int
     failed: dict[str, int]
@@ -57,6 +59,7 @@ class Result(msgspec.Struct, frozen=True):
     latencies_ms: list[float]
     window_s: float
     cpu_s: float
+    next_nonce: int
 
 
 def sign_orders(spec: Spec) -> list[Transaction]:
@@ -74,7 +77,7 @@ def sign_orders(spec: Spec) -> list[Transaction]:
             "side": side,
             "slot": random.randint(spec.first_slot, spec.last_slot),
         }
-        nonce = number // len(keys) + 1
+        nonce = number // len(keys) + spec.first_nonce
         orders.append(sign_transaction(key, chain, nonce, "market", "place", args, spec.not_after))
     return orders
 
@@ -86,6 +89,7 @@ class Load:
         self.spec = spec
         self._roots = spec.roots.encode() or None
         self.orders = iter(orders)
+        self.used = 0
         self.sent_at: dict[bytes, float] = {}
         self.room = asyncio.Semaphore(spec.in_flight)
         self.measuring = False
@@ -108,7 +112,8 @@ class Load:
             self.stopped.set()
             for task in (followers, *senders):
                 task.cancel()
-        return Result(self.committed, self.failed, self.refused, self.latencies_ms, window_s, cpu_s)
+        next_nonce = self.spec.first_nonce + 1 + self.used // len(self.spec.devices)
+        return Result(self.committed, self.failed, self.refused, self.latencies_ms, window_s, cpu_s, next_nonce)
 
     async def _send(self, turn: int, gateway: str) -> None:
         async with Client(gateway, roots=self._roots) as client:
@@ -134,6 +139,7 @@ class Load:
                 if order is None:
                     break
                 chunk.append(order)
+                self.used += 1
                 if pause_s or len(chunk) == CHUNK or self.room.locked():
                     break
                 await self.room.acquire()

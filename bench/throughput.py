@@ -18,8 +18,9 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import click
 import msgspec
@@ -88,44 +89,91 @@ def measure(
     tls: bool = False,
     program: str = "cli.main",
 ) -> dict[str, Any]:
-    """Start a network, fund it, load it, measure, and take it down again. ``dead``: so many of its nodes are killed
-    before the load begins, the highest first; ``tls``: the gateways are closed; ``program``: what the nodes run."""
-    verify_us = signature_check_us()
-    with tempfile.TemporaryDirectory(prefix="watt-bench-") as directory:
-        network = market.build(Path(directory) / "net", nodes, tls=tls)
-        cluster = Cluster(network, program)
+    """Start a network, fund it, load it, measure, and take it down again. The arguments: see ``Loaded``, ``run``."""
+    with Loaded(nodes, dead=dead, tls=tls, program=program) as network:
+        return network.run(seconds, clients=clients, per_second=per_second)
+
+
+class Loaded:
+    """A funded network that runs, to be loaded once or many times. ``dead``: so many of its nodes are killed before,
+    the highest first; ``tls``: the gateways are closed; ``program``: what the nodes run."""
+
+    def __init__(self, nodes: int, *, dead: int = 0, tls: bool = False, program: str = "cli.main") -> None:
+        self._nodes = nodes
+        self._dead = dead
+        self._tls = tls
+        self._program = program
+        self._next_nonces: dict[int, int] = {}
+        """By the load process: it has devices of its own."""
+
+    def __enter__(self) -> Self:
+        self._opened = ExitStack()
         try:
-            cluster.start_all()
-            ready = cluster.wait_ready()
-            asyncio.run(market.fund(network))
-            assert ready[0].info is not None
-            for node in network.nodes[nodes - dead :]:
-                cluster.kill(node)
-            gateways = network.gateways[: nodes - dead]
-            roots = (network.roots or b"").decode()
-            specs = [
-                msgspec.structs.replace(
-                    _spec(gateways, network.genesis.chain, ready[0].info.now, i, clients, seconds, per_second),
-                    roots=roots,
-                )
-                for i in range(clients)
-            ]
-            processes = [_start(spec) for spec in specs]
-            for process in processes:
-                _read_line(process)
-            watch = _Watch(cluster)
-            for process in processes:
-                _write_line(process, "go")
-            time.sleep(WARM_UP_S)
-            watch.start()
-            time.sleep(seconds)
-            watch.stop()
-            results = [msgspec.json.decode(_read_line(process), type=Result) for process in processes]
-            for process in processes:
-                process.wait(timeout=30)
-            return _figures(nodes - dead, results, watch, verify_us) | {"dead": dead}
-        finally:
-            cluster.stop_all()
+            directory = self._opened.enter_context(tempfile.TemporaryDirectory(prefix="watt-bench-"))
+            self._network = market.build(Path(directory) / "net", self._nodes, tls=self._tls)
+            self._cluster = Cluster(self._network, self._program)
+            self._opened.callback(self._cluster.stop_all)
+            self._cluster.start_all()
+            self._cluster.wait_ready()
+            asyncio.run(market.fund(self._network))
+            for node in self._network.nodes[self._nodes - self._dead :]:
+                self._cluster.kill(node)
+        except BaseException:
+            self._opened.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._opened.close()
+
+    def run(self, seconds: float, *, clients: int, per_second: int, warm_up_s: float = WARM_UP_S) -> dict[str, Any]:
+        """The figures of one window of load, after ``warm_up_s`` of the same. ``clients``: load processes;
+        ``per_second``: orders of all of them, 0 for as many as there is room for."""
+        verify_us = signature_check_us()
+        processes = [self._start(index, clients, warm_up_s, seconds, per_second) for index in range(clients)]
+        for process in processes:
+            _read_line(process)
+        watch = _Watch(self._cluster)
+        for process in processes:
+            _write_line(process, "go")
+        time.sleep(warm_up_s)
+        watch.start()
+        time.sleep(seconds)
+        watch.stop()
+        results = [msgspec.json.decode(_read_line(process), type=Result) for process in processes]
+        for index, process in enumerate(processes):
+            process.wait(timeout=30)
+            self._next_nonces[index] = results[index].next_nonce
+        return _figures(self._nodes - self._dead, results, watch, verify_us) | {"dead": self._dead}
+
+    def _start(
+        self, index: int, clients: int, warm_up_s: float, seconds: float, per_second: int
+    ) -> "subprocess.Popen[str]":
+        network = self._network
+        first, last = market.order_slots(int(time.time()))
+        devices = [(t.device, t.key.seed.hex(), t.side) for t in market.traders()[index::clients]]
+        rate = per_second or MOST_PER_SECOND
+        first_nonce = self._next_nonces.get(index, 1)
+        return _start(
+            Spec(
+                gateways=tuple(network.gateways[: self._nodes - self._dead][index::clients]),
+                chain=network.genesis.chain.hex(),
+                devices=tuple(devices),
+                first_slot=first,
+                last_slot=last,
+                price_low=market.FEED_IN,
+                price_high=market.RETAIL,
+                not_after=market.not_after(),
+                count=int(rate * (warm_up_s + seconds + 2)) // clients,
+                in_flight=IN_FLIGHT,
+                per_second=per_second // clients,
+                warm_up_s=warm_up_s,
+                seconds=seconds,
+                seed=index + clients * first_nonce,
+                roots=(network.roots or b"").decode(),
+                first_nonce=first_nonce,
+            )
+        )
 
 
 class _Watch:
@@ -195,30 +243,6 @@ def signature_check_us() -> float:
             verify(key.public_key, message, signature)
         times.append((time.perf_counter() - start) / 200 * 1e6)
     return statistics.median(times)
-
-
-def _spec(
-    gateways: list[str], chain: bytes, now: int, index: int, clients: int, seconds: float, per_second: int
-) -> Spec:
-    first, last = market.order_slots(now)
-    devices = [(t.device, t.key.seed.hex(), t.side) for t in market.traders()[index::clients]]
-    rate = per_second or MOST_PER_SECOND
-    return Spec(
-        gateways=tuple(gateways[index::clients]),
-        chain=chain.hex(),
-        devices=tuple(devices),
-        first_slot=first,
-        last_slot=last,
-        price_low=market.FEED_IN,
-        price_high=market.RETAIL,
-        not_after=market.not_after(),
-        count=int(rate * (WARM_UP_S + seconds + 2)) // clients,
-        in_flight=IN_FLIGHT,
-        per_second=per_second // clients,
-        warm_up_s=WARM_UP_S,
-        seconds=seconds,
-        seed=index,
-    )
 
 
 def _start(spec: Spec) -> "subprocess.Popen[str]":

@@ -71,6 +71,7 @@ class Admission:
         self._calls: Pace[str] = Pace(CALLS_PER_SECOND, CALLS_BURST, PACED_CONNECTIONS, clock)
         self._brought: Pace[str] = Pace(TRANSACTIONS_PER_SECOND, TRANSACTIONS_BURST, PACED_CONNECTIONS, clock)
         self._faults: Pace[str] = Pace(FAULTS_PER_SECOND, FAULTS_BURST, PACED_CONNECTIONS, clock)
+        self._forged: Pace[str] = Pace(FAULTS_PER_SECOND, FAULTS_BURST, PACED_CONNECTIONS, clock)
         self._senders: Pace[bytes] = Pace(sender, sender * SENDER_BURST_SECONDS, PACED_SENDERS, clock)
         self._members: Pace[str] = Pace(member, member * MEMBER_BURST_SECONDS, PACED_SENDERS, clock)
         self._connections: OrderedDict[str, _Connection] = OrderedDict()
@@ -88,6 +89,10 @@ class Admission:
     def fault_delay_s(self, peer: str) -> float:
         """How long it has to wait for what was refused alone."""
         return self._faults.delay_s(peer)
+
+    def forged_delay_s(self, peer: str) -> float:
+        """How long it has to wait for bad signatures alone."""
+        return self._forged.delay_s(peer)
 
     def bring(self, peer: str, raws: Sequence[bytes]) -> None:
         """A connection brings transactions: charged to it, whatever they are."""
@@ -171,6 +176,7 @@ class Admission:
         bad = answers.count(False)
         if bad:
             self._faults.spend(peer, bad * BAD_SIGNATURE_FAULTS)
+            self._forged.spend(peer, bad * BAD_SIGNATURE_FAULTS)
             connection.proven = UNPROVEN_SIGNATURES
         else:
             connection.proven = min(MAX_BULK_TRANSACTIONS, connection.proven + len(answers))

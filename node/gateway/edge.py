@@ -141,8 +141,7 @@ class Edge:
         signed: list[Candidate] = []
         async with self._admission.lock(peer):
             while candidates:
-                delay_s = self._admission.delay_s(peer)
-                if delay_s:
+                if delay_s := self._admission.forged_delay_s(peer):
                     for index, tx in candidates:
                         text = "bad signatures came over this connection"
                         self._refuse(refused, index, tx, NotNowError("too-fast", text, retry_ms_of(delay_s)))
