@@ -16,7 +16,7 @@ from typing import Any, Final
 from chaincode import identity, market_products, origin_cursor, origin_events, origin_state, pruned
 from chaincode.contract import Context, Contract, ContractError, Subject, Value, query
 from chaincode.origin_assign import Origin
-from chaincode.subjects import DEVICE, NETWORK, READINGS, a_device, a_network, public
+from chaincode.subjects import NETWORK, READINGS, a_device, a_network, public
 
 MAX_ROWS: Final = 500
 MAX_SLOTS: Final = 3_000
@@ -24,12 +24,11 @@ MAX_SLOTS: Final = 3_000
 
 
 def _known_for_good(ctx: Context, args: dict[str, Any]) -> tuple[Subject, ...]:
-    """Who may see what an answer rests on: before a slot's origins are written that is others' orders and readings."""
+    """Who may see what an answer rests on: before a slot's origins are written that is others' orders and readings,
+    then what all devices of the network have used."""
     network = args["network"] if "network" in args else identity.device_of(ctx, args["device"]).network
-    if origin_state.read(ctx, network, args["slot"]) is None:
-        return ()
-    own = Subject(NETWORK, network, READINGS)
-    return (Subject(DEVICE, args["device"], READINGS), own) if "device" in args else (own,)
+    is_known = origin_state.read(ctx, network, args["slot"]) is not None
+    return (Subject(NETWORK, network, READINGS),) if is_known else ()
 
 
 class Origins(Contract):

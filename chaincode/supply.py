@@ -17,10 +17,14 @@ from chaincode.subjects import BUDGET, MEMBER, NETWORK, ROLE, a_role, public
 MAX_LISTED: Final = 500
 
 
+def _of_holder_alone(ctx: Context, args: dict[str, Any]) -> tuple[Subject, ...]:
+    """The holder of tokens."""
+    return (Subject(MEMBER if args["kind"] == COMPANY else NETWORK, args["name"], BUDGET),)
+
+
 def _of_holder(ctx: Context, args: dict[str, Any]) -> tuple[Subject, ...]:
     """The holder of tokens, and the utility that issues and redeems them."""
-    kind = MEMBER if args["kind"] == COMPANY else NETWORK
-    return Subject(kind, args["name"], BUDGET), Subject(ROLE, roles.UTILITY, BUDGET)
+    return *_of_holder_alone(ctx, args), Subject(ROLE, roles.UTILITY, BUDGET)
 
 
 def _of_redemption(ctx: Context, args: dict[str, Any]) -> tuple[Subject, ...]:
@@ -108,7 +112,7 @@ class Supply(Contract):
         budget_supply.give_back(ctx, kind, name, period, amount, reference)
         return None
 
-    @query(of=_of_holder)
+    @query(of=_of_holder, proven=_of_holder_alone)  # what is issued stands in the book, beside what it has
     def cap(self, ctx: Context, *, kind: str, name: str, period: int) -> Value:
         """(the period's own cap, the cap of every period, what is issued in the period); None where there is no cap."""
         budget_supply.require_holder(ctx, kind, name)

@@ -1,7 +1,11 @@
-"""What is public of a block, against guesses: nothing in it follows from what few possible contents there are."""
+"""What tells more than it says: ids that follow from what few possible contents there are, entries beside an answer."""
+
+from typing import Any
 
 import pytest
 
+from node.errors import RefusedError
+from node.limits import QUERY_ROWS, QUERY_STEPS
 from node.model.block import decode_batch, digests_in
 from tests.test_access_gateway import FRIEND, PUBLIC_KEYS, STRANGER, blocks, day
 
@@ -24,3 +28,31 @@ def test_what_a_transaction_says_cannot_be_tried_by_who_knows_the_key(reader: by
         assert [digest for digest, _ in block.results] == digests_in(body(block.height))
         digests += len(block.results)
     assert digests == len(ids)
+
+
+def entries(reader: bytes, contract: str, method: str, **args: Any) -> bytes | None:
+    """All that ``reader`` is given with a proven answer; None if it is refused that, though not the bare answer."""
+    chain, access = day()
+    access.require_query(reader, contract, method, args, proven=False)
+    try:
+        access.require_query(reader, contract, method, args, proven=True)
+    except RefusedError as refusal:
+        assert refusal.code == "not-allowed"
+        return None
+    _, reads = chain.executor.query_proven(contract, method, args, steps=QUERY_STEPS, rows=QUERY_ROWS)
+    return b"".join([key + (value or b"") for key, value, _ in reads])
+
+
+def test_a_device_is_not_shown_what_its_siblings_have_used_by_the_proof_of_its_own_origins() -> None:
+    asked = {"device": "home-1/load", "slot": 1}
+    whole = entries(PUBLIC_KEYS["home-1"], "origin", "device", **asked)
+    assert whole is not None and b"home-1/battery" in whole
+    for reader in ("home-1/load", "meter home-1/load"):
+        assert entries(PUBLIC_KEYS[reader], "origin", "device", **asked) is None
+
+
+def test_the_utility_is_not_shown_what_a_home_has_by_the_proof_of_its_cap() -> None:
+    asked = {"kind": "network", "name": "home-1", "period": 0}
+    whole = entries(PUBLIC_KEYS["home-1"], "supply", "cap", **asked)
+    assert whole is not None and b"acc-network/" in whole
+    assert entries(PUBLIC_KEYS["utility"], "supply", "cap", **asked) is None
