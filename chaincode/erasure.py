@@ -30,7 +30,8 @@ WORK_PER_BLOCK: Final = 200
 """Entries and slots together."""
 _AGAIN_S: Final = 3_600
 """When a slot that something is still to be done with is looked at again."""
-_NETWORK_TABLES: Final = (b"settled/", b"settled-entry/", b"origin-slot/", b"origin-used/")
+NETWORK_TABLES: Final = (b"settled/", b"settled-entry/", b"origin-slot/", b"origin-used/")
+"""Of a network, besides the readings of its devices."""
 
 ASKED: Final = "erasure-asked"
 """The event: keys (network, device or none), data (first slot, last slot)."""
@@ -165,7 +166,7 @@ def _keys(ctx: Context, network: str, device: str, slot: int, most: int) -> Iter
         yield from market_retention.reading_keys(ctx, each, slot)
     if not device:
         count = 0
-        for table in _NETWORK_TABLES:
+        for table in NETWORK_TABLES:
             for key, _ in ctx.scan(table + text(network) + uint(slot)):
                 if count >= most:
                     return

@@ -25,8 +25,8 @@ from chaincode.keys import text, uint
 from chaincode.market_orders import Position
 from chaincode.market_products import DAY_S, Product
 
-_READING: Final = b"reading/"
-_WAS: Final = b"reading-was/"
+READING_TABLES: Final = (b"reading/", b"reading-was/")
+_READING, _WAS = READING_TABLES
 _METER: Final = b"meter/"
 _GAP: Final = b"meter-gap/"
 _ESTIMATES: Final = b"estimates/"

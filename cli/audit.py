@@ -23,11 +23,12 @@ from cli.audit_files import (
     write_manifest,
     write_table,
 )
-from cli.audit_reading import Made, Recorder, Seen, read_tables, times_of, waiting
+from cli.audit_reading import Made, Seen, read_tables, times_of, waiting
 from cli.audit_report import Report, report_of, text_of
 from cli.audit_tables import Tables, collect
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
 from cli.session import genesis_option, node_option
+from cli.sources import Recorder
 from cli.units import clock
 from node.config import load_config
 from node.errors import RefusedError
@@ -96,7 +97,7 @@ def export(
         with (draft / ANSWERS).open("wb") as file:
             recorder = Recorder(file)
             made = read_tables(period, networks, True, nodes, genesis_file, config_file, recorder)
-            recorder.close()
+            recorder.end()
         rows = dict(made.tables.rows)
         blocks = None
         if config_file is not None:

@@ -4,15 +4,11 @@ import datetime
 from typing import Final
 
 from cli.audit_report import Report, lines_of, subtitle_of, title_of
-from cli.statement_pdf import Page, letters
+from cli.statement_pdf import GREY, LEFT, PALE, WIDTH, Page, letters
 
-_LEFT: Final = 18.0
 _VALUE: Final = 78.0
-_WIDTH: Final = 174.0
 _ROW: Final = 6.4
 _BAND: Final = (46, 94, 139)
-_GREY: Final = (110, 117, 125)
-_PALE: Final = (236, 239, 241)
 
 
 def pdf_of(report: Report) -> bytes:
@@ -27,25 +23,25 @@ def pdf_of(report: Report) -> bytes:
     page.add_page()
     page.box(0, 0, 210, 3, _BAND)
     page.ink(22, bold=True)
-    page.put(_LEFT, 15, "Audit")
-    page.ink(10, _GREY)
-    page.put(_LEFT, 26, title_of(report))
-    page.put(_LEFT, 26, subtitle_of(report), align="R")
+    page.put(LEFT, 15, "Audit")
+    page.ink(10, GREY)
+    page.put(LEFT, 26, title_of(report))
+    page.put(LEFT, 26, subtitle_of(report), align="R")
     y = 36.0
     for heading, rows in lines_of(report):
-        page.box(_LEFT, y, _WIDTH, 7.4, _PALE)
+        page.box(LEFT, y, WIDTH, 7.4, PALE)
         page.ink(11, bold=True)
-        page.put(_LEFT + 2, y + 1.4, heading)
+        page.put(LEFT + 2, y + 1.4, heading)
         y += 9.6
         for what, value in rows:
-            page.ink(9.5, _GREY)
-            page.put(_LEFT + 2, y, what, width=_VALUE - _LEFT - 4)
+            page.ink(9.5, GREY)
+            page.put(LEFT + 2, y, what, width=_VALUE - LEFT - 4)
             page.ink(9.5)
-            page.put(_VALUE, y, value, width=_LEFT + _WIDTH - _VALUE)
+            page.put(_VALUE, y, value, width=LEFT + WIDTH - _VALUE)
             y += _ROW
         y += 3.2
-    page.ink(8, _GREY)
+    page.ink(8, GREY)
     page.put(
-        _LEFT, 284, "Every figure is worked out from answers that the members' certificates prove from the genesis on."
+        LEFT, 284, "Every figure is worked out from answers that the members' certificates prove from the genesis on."
     )
     return bytes(page.output())

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
 import click
 from rich.console import Console
@@ -14,10 +14,10 @@ from rich.console import Console
 from cli.answers import Reader
 from cli.audit_tables import Scope, Tables, collect
 from cli.session import ask
-from cli.sources import stopped_node
+from cli.sources import Recorder, stopped_node
 from cli.units import parse_slot
 from node.config import load_config
-from node.export import About, Exporter, Import
+from node.export import About, Import
 from node.gateway.client import Client, Evidence
 from node.gateway.proven import Keep, ProvenReader
 from node.model.block import Header, decode_header, encode_header
@@ -36,29 +36,6 @@ class Made(NamedTuple):
     oldest: Header
     newest: Header
     genesis: Genesis
-
-
-class Recorder:
-    """Writes the file of proven answers; its head when the first answer says of which chain."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._exporter: Exporter | None = None
-
-    def begin(self, genesis: Genesis) -> None:
-        """What is asked from now on goes into the file."""
-        self._exporter = Exporter(self._file, About(genesis.chain, True, 0))
-
-    def keep(self, contract: str, method: str, args: Any, evidence: Evidence, boundaries: Any) -> None:
-        """Write an answer with its proofs."""
-        assert self._exporter is not None, "an answer before the beginning"
-        asked = contract, method, args
-        self._exporter.answer(asked, evidence.header, evidence.certificate, evidence.reads, boundaries)
-
-    def close(self) -> None:
-        """Write the end."""
-        assert self._exporter is not None, "ended before it began"
-        self._exporter.close()
 
 
 class Seen:
@@ -103,7 +80,7 @@ def read_tables(
             recorder.keep(contract, method, args, evidence, boundaries)
 
     if recorder is not None:
-        recorder.begin(genesis)
+        recorder.begin(About(genesis.chain, True, 0))
     scope = _scope(period, genesis, networks, devices)
     with waiting() as tell:
         if config_file is not None:

@@ -2,10 +2,10 @@
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, cast
+from typing import BinaryIO, NamedTuple, cast
 
 import click
 from rich.console import Console
@@ -15,12 +15,12 @@ from chaincode.pruned import Part
 from cli.answers import Reader, as_rows
 from cli.output import count, json_option, plain, print_json, refusals_to_exit_codes
 from cli.session import ask, genesis_option, node_option, proven_at
-from cli.sources import stopped_node
+from cli.sources import Recorder, stopped_node
 from cli.units import clock, kwh, parse_slot
 from cli.verify import PRUNED, Checked, Fault, Outcome, slot_seconds_of, verify_products
 from node.errors import RefusedError
-from node.export import About, Exporter, Import
-from node.gateway.client import Client, Evidence
+from node.export import About, Import
+from node.gateway.client import Client
 from node.gateway.proven import ProvenReader
 from node.model.genesis import Genesis, load_genesis
 from node.upgrades.library import client_registry
@@ -157,36 +157,10 @@ def export(
         raise RefusedError(_BAD_CLEARING, f"not what the rules demand: {count(len(found.faults), 'fault')}")
 
 
-class _Recorder:
-    """Writes the file as soon as it is known what of; what was asked before that is not in it."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._exporter: Exporter | None = None
-
-    def begin(self, about: About) -> None:
-        """What is asked from now on goes into the file."""
-        self._exporter = Exporter(self._file, about)
-
-    def keep(
-        self, contract: str, method: str, args: Mapping[str, Any], evidence: Evidence, boundaries: Sequence[bytes]
-    ) -> None:
-        """Write an answer with its proofs."""
-        if self._exporter is not None:
-            asked = contract, method, args
-            self._exporter.answer(asked, evidence.header, evidence.certificate, evidence.reads, boundaries)
-
-    def end(self) -> int:
-        """The size of the whole file in bytes."""
-        assert self._exporter is not None, "ended before it began"
-        self._exporter.close()
-        return self._exporter.size
-
-
 def _export(
     file: BinaryIO, named: str | None, nodes: tuple[str, ...], genesis_file: Path | None, config_file: Path | None
 ) -> tuple[Found, int]:
-    recorder = _Recorder(file)
+    recorder = Recorder(file)
     if config_file is not None:
         with stopped_node(config_file, recorder.keep) as (source, genesis):
             found = asyncio.run(_record(recorder, source.read, genesis, named))
@@ -200,7 +174,7 @@ def _export(
     return ask(nodes, use), recorder.end()
 
 
-async def _record(recorder: _Recorder, read: Reader, genesis: Genesis, named: str | None) -> Found:
+async def _record(recorder: Recorder, read: Reader, genesis: Genesis, named: str | None) -> Found:
     slot = None if named is None else parse_slot(named, await slot_seconds_of(read))
     recorder.begin(About(genesis.chain, slot is None, slot or 0))
     return await _collect(read, slot)

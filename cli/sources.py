@@ -1,9 +1,10 @@
-"""Reading the market without a node that runs: from the data directory of one that is stopped."""
+"""Reading the market without a node that runs: from the data directory of one that is stopped; and writing down
+proven answers, from whichever source, for those who have neither."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from chaincode.contract import ContractError
 from cli.answers import Reader
@@ -12,6 +13,7 @@ from node.config import load_config
 from node.epochs import verified_epochs
 from node.errors import RefusedError
 from node.executor import Executor
+from node.export import About, Exporter
 from node.gateway.client import Evidence
 from node.gateway.proven import Keep
 from node.ledger.chain import Ledger
@@ -34,6 +36,32 @@ class Source(NamedTuple):
 
     read: Reader
     shown: Callable[[], str]
+
+
+class Recorder:
+    """Writes a file of proven answers as soon as it is known what of; what was asked before that is not in it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._exporter: Exporter | None = None
+
+    def begin(self, about: About) -> None:
+        """What is asked from now on goes into the file."""
+        self._exporter = Exporter(self._file, about)
+
+    def keep(
+        self, contract: str, method: str, args: Mapping[str, Any], evidence: Evidence, boundaries: Sequence[bytes]
+    ) -> None:
+        """Write an answer with its proofs."""
+        if self._exporter is not None:
+            asked = contract, method, args
+            self._exporter.answer(asked, evidence.header, evidence.certificate, evidence.reads, boundaries)
+
+    def end(self) -> int:
+        """The size of the whole file in bytes."""
+        assert self._exporter is not None, "ended before it began"
+        self._exporter.close()
+        return self._exporter.size
 
 
 @contextmanager

@@ -45,15 +45,15 @@ from cli.units import clock, kwh, per_kwh
 Colour: TypeAlias = tuple[int, int, int]
 
 _INK: Final[Colour] = (33, 37, 41)
-_GREY: Final[Colour] = (110, 117, 125)
-_PALE: Final[Colour] = (236, 239, 241)
+GREY: Final[Colour] = (110, 117, 125)
+PALE: Final[Colour] = (236, 239, 241)
 _SUN: Final[Colour] = (242, 169, 59)
 _LEAF: Final[Colour] = (46, 139, 87)
 _GRID: Final[Colour] = (140, 152, 164)
 _WORSE: Final[Colour] = (192, 57, 43)
 
-_LEFT: Final = 18.0
-_WIDTH: Final = 174.0
+LEFT: Final = 18.0
+WIDTH: Final = 174.0
 _BOTTOM: Final = 286.0
 _ROW: Final = 6.0
 _FOOT: Final = 30.0
@@ -88,7 +88,7 @@ class Page(FPDF):
         self.set_font("Helvetica", "B" if bold else "", size)
         self.set_text_color(*colour)
 
-    def put(self, x: float, y: float, text: str, *, width: float = _WIDTH, align: str = "L") -> None:
+    def put(self, x: float, y: float, text: str, *, width: float = WIDTH, align: str = "L") -> None:
         """A line of text, cut off at ``width`` mm."""
         self.set_xy(x, y)
         text = letters(text)
@@ -102,10 +102,10 @@ class Page(FPDF):
         self.set_fill_color(*colour)
         self.rect(x, y, width, height, style="F")
 
-    def rule(self, y: float, colour: Colour = _PALE) -> None:
+    def rule(self, y: float, colour: Colour = PALE) -> None:
         self.set_draw_color(*colour)
         self.set_line_width(0.25)
-        self.line(_LEFT, y, _LEFT + _WIDTH, y)
+        self.line(LEFT, y, LEFT + WIDTH, y)
 
 
 def statement_pdf(statement: Statement, token: Token, read: str) -> bytes:
@@ -141,38 +141,38 @@ def _head(page: Page, statement: Statement) -> None:
     first, end = (clock(slot * facts.slot_seconds)[:16] for slot in (facts.first_slot, facts.end_slot))
     page.box(0, 0, 210, 3, _LEAF)
     page.ink(22, bold=True)
-    page.put(_LEFT, 15, "Energy statement")
+    page.put(LEFT, 15, "Energy statement")
     page.ink(13, bold=True)
-    page.put(_LEFT, 17, facts.network, align="R")
-    page.ink(10, _GREY)
-    page.put(_LEFT, 26, f"{first} to {end} UTC")
-    page.put(_LEFT, 26, f"billing period {facts.period}", align="R")
+    page.put(LEFT, 17, facts.network, align="R")
+    page.ink(10, GREY)
+    page.put(LEFT, 26, f"{first} to {end} UTC")
+    page.put(LEFT, 26, f"billing period {facts.period}", align="R")
     if statement.is_so_far:
         page.ink(9, (255, 255, 255), bold=True)
-        page.box(_LEFT, 33, 54, 6.4, _SUN)
-        page.put(_LEFT, 34.1, "So far: not all slots are settled", width=54, align="C")
+        page.box(LEFT, 33, 54, 6.4, _SUN)
+        page.put(LEFT, 34.1, "So far: not all slots are settled", width=54, align="C")
 
 
 def _headline(page: Page, statement: Statement, token: Token) -> None:
     total, difference = statement.line(TOTAL).amount, statement.line(DIFFERENCE).amount
     alone = statement.line(UTILITY_ONLY).amount
-    page.box(_LEFT, 43, _WIDTH, 31, _PALE)
-    page.ink(11, _GREY)
-    page.put(_LEFT + 6, 47, "You paid" if total <= 0 else "You received")
+    page.box(LEFT, 43, WIDTH, 31, PALE)
+    page.ink(11, GREY)
+    page.put(LEFT + 6, 47, "You paid" if total <= 0 else "You received")
     page.ink(26, bold=True)
-    page.put(_LEFT + 6, 53, f"{token.rounded(abs(total))} {token.symbol}", width=86)
-    page.ink(9.5, _GREY)
-    page.put(_LEFT + 6, 66, _of_it(statement), width=86)
+    page.put(LEFT + 6, 53, f"{token.rounded(abs(total))} {token.symbol}", width=86)
+    page.ink(9.5, GREY)
+    page.put(LEFT + 6, 66, _of_it(statement), width=86)
     better = difference >= 0
-    page.ink(11, _GREY)
-    page.put(_LEFT + 98, 47, "Compared with the utility alone", width=72)
+    page.ink(11, GREY)
+    page.put(LEFT + 98, 47, "Compared with the utility alone", width=72)
     page.ink(18, _LEAF if better else _WORSE, bold=True)
     word = "better" if difference > 0 else "worse" if difference < 0 else "the same"
     share = f" ({percent(difference, alone)})" if alone and difference else ""
-    page.put(_LEFT + 98, 54, f"{token.rounded(abs(difference))} {word}{share}" if difference else word, width=72)
-    page.ink(9.5, _GREY)
+    page.put(LEFT + 98, 54, f"{token.rounded(abs(difference))} {word}{share}" if difference else word, width=72)
+    page.ink(9.5, GREY)
     paid = "paid" if alone <= 0 else "received"
-    page.put(_LEFT + 98, 66, f"there you would have {paid} {token.rounded(abs(alone))} {token.symbol}", width=72)
+    page.put(LEFT + 98, 66, f"there you would have {paid} {token.rounded(abs(alone))} {token.symbol}", width=72)
 
 
 def _of_it(statement: Statement) -> str:
@@ -186,7 +186,7 @@ def _energy_chart(page: Page, statement: Statement, y: float) -> None:
     def wh(kind: str) -> int:
         return sum([line.energy_wh for line in statement.of_kind(kind)])
 
-    _subtitle(page, _LEFT, y, "Where your energy came from, kWh")
+    _subtitle(page, LEFT, y, "Where your energy came from, kWh")
     came = (
         _Part("neighbours", wh(BOUGHT), _LEAF),
         _Part("own devices", wh(INTERNAL_PAID), _SUN),
@@ -199,7 +199,7 @@ def _energy_chart(page: Page, statement: Statement, y: float) -> None:
     )
     most = max(sum([part.wh for part in came]), sum([part.wh for part in went]), 1)
     _stacked(page, came, most, y + 8)
-    _subtitle(page, _LEFT, y + 30, "Where your energy went, kWh")
+    _subtitle(page, LEFT, y + 30, "Where your energy went, kWh")
     _stacked(page, went, most, y + 38)
 
 
@@ -210,25 +210,25 @@ def _subtitle(page: Page, x: float, y: float, text: str) -> None:
 
 def _stacked(page: Page, parts: Sequence[_Part], most: int, y: float) -> None:
     """A bar of parts, its legend below."""
-    x, whole = _LEFT, sum([part.wh for part in parts])
-    page.box(x, y, 82, 7, _PALE)
+    x, whole = LEFT, sum([part.wh for part in parts])
+    page.box(x, y, 82, 7, PALE)
     for part in parts:
         width = 82 * part.wh / most
         page.box(x, y, width, 7, part.colour)
         x += width
-    x = _LEFT
+    x = LEFT
     for part in parts:
         page.box(x, y + 9.6, 2.6, 2.6, part.colour)
         page.ink(8, _INK)
         page.put(x + 4, y + 9.1, part.name, width=24)
-        page.ink(8, _GREY)
+        page.ink(8, GREY)
         share = f" ({percent(part.wh, whole)})" if whole else ""
         page.put(x + 4, y + 12.7, f"{kwh(part.wh)}{share}", width=26)
         x += 28
 
 
 def _cost_chart(page: Page, statement: Statement, token: Token, y: float) -> None:
-    left, width = _LEFT + 98, 76.0
+    left, width = LEFT + 98, 76.0
     gained = max(0, statement.line(TOTAL).amount, statement.line(UTILITY_ONLY).amount) > 0
     _subtitle(page, left, y, f"What it cost{' or brought' if gained else ''}, in {token.symbol}")
     bars = [
@@ -246,7 +246,7 @@ def _cost_chart(page: Page, statement: Statement, token: Token, y: float) -> Non
         page.put(
             left, top, token.rounded(cost) if cost >= 0 else f"brought {token.rounded(-cost)}", width=width, align="R"
         )
-        page.box(left, top + 4.6, width, 6, _PALE)
+        page.box(left, top + 4.6, width, 6, PALE)
         page.box(zero + min(0, cost * scale), top + 4.6, abs(cost * scale), 6, colour)
         page.set_draw_color(*_INK)
         page.set_line_width(0.3)
@@ -255,18 +255,18 @@ def _cost_chart(page: Page, statement: Statement, token: Token, y: float) -> Non
 
 def _renewable(page: Page, statement: Statement, y: float) -> None:
     """Which part of what was used is renewable, as far as it is known."""
-    left, width = _LEFT + 98, 76.0
+    left, width = LEFT + 98, 76.0
     share = renewable_share(statement)
     used, renewable = statement.line(USED), statement.line(RENEWABLE)
     _subtitle(page, left, y + 35, "Renewable, of what you used")
-    page.box(left, y + 43, width, 7, _PALE)
+    page.box(left, y + 43, width, 7, PALE)
     if renewable.energy_wh:
         page.box(left, y + 43, width * renewable.energy_wh / used.energy_wh, 7, _LEAF)
     mark = " (may still change)" if used.is_provisional else ""
     text = (
         "not known yet" if share is None else f"{share}{mark}: {kwh(renewable.energy_wh)} of {kwh(used.energy_wh)} kWh"
     )
-    page.ink(8.5, _GREY)
+    page.ink(8.5, GREY)
     page.put(left, y + 52.1, text, width=width)
 
 
@@ -324,23 +324,23 @@ _NAMES: Final = {
 def _table(page: Page, rows: Sequence[_Row], token: Token, y: float) -> float:
     """The table; where it ends."""
     columns = (
-        (_LEFT, 14, "L"),
-        (_LEFT + 14, 82, "L"),
-        (_LEFT + 96, 24, "R"),
-        (_LEFT + 120, 24, "R"),
-        (_LEFT + 144, 30, "R"),
+        (LEFT, 14, "L"),
+        (LEFT + 14, 82, "L"),
+        (LEFT + 96, 24, "R"),
+        (LEFT + 120, 24, "R"),
+        (LEFT + 144, 30, "R"),
     )
     titles = ("line", "", "kWh", "average per kWh", token.symbol)
-    page.ink(8, _GREY)
+    page.ink(8, GREY)
     for (x, width, align), title in zip(columns, titles, strict=True):
         page.put(x, y, title, width=width, align=align)
     y += 5
-    page.rule(y, _GREY)
+    page.rule(y, GREY)
     height = min(_ROW, (_BOTTOM - _FOOT - y) / len(rows))
     for row in rows:
         if row.bold:
             page.rule(y, _INK)
-        page.ink(9, _GREY)
+        page.ink(9, GREY)
         page.put(columns[0][0], y + height / 5, row.number, width=columns[0][1])
         page.ink(9, _INK, bold=row.bold)
         for (x, width, align), text in zip(columns[1:], row[1:5], strict=True):
@@ -361,9 +361,9 @@ def _foot(page: Page, statement: Statement, token: Token, read: str, y: float) -
         f"--period {facts.period} --explain LINE",
         f"Figures {read}.",
     ]
-    page.ink(8, _GREY)
+    page.ink(8, GREY)
     for note in notes:
         if y + 4 > _BOTTOM:
             break
-        page.put(_LEFT, y, note)
+        page.put(LEFT, y, note)
         y += 4.2

@@ -11,7 +11,6 @@ atomic write, so any moment is the end of a block.
 
 import hashlib
 import logging
-import os
 import shutil
 import threading
 import time
@@ -22,7 +21,7 @@ from typing import Final
 import msgspec
 
 from node.errors import ConfigError, RefusedError, StoreFault
-from node.files import read_given
+from node.files import read_given, sync_directory
 from node.ledger.chain import Ledger
 from node.ledger.store import LevelStore, Store, View, sync_files
 from node.model.genesis import Genesis, dump_genesis
@@ -157,7 +156,7 @@ class Backup:
         sync_files(self._part / DATABASE_NAME)
         sync_files(self._part)
         self._part.rename(self._place)
-        _sync_directory(self._place.parent)
+        sync_directory(self._place.parent)
         return made
 
 
@@ -250,11 +249,3 @@ def _add(digest: "hashlib._Hash", key: bytes, value: bytes) -> None:
     digest.update(len(key).to_bytes(4, "big") + len(value).to_bytes(4, "big"))
     digest.update(key)
     digest.update(value)
-
-
-def _sync_directory(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

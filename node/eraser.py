@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 
 from chaincode.erasure import ASKED
+from node.beside import to_its_end
 from node.errors import StoreFault
 from node.ledger.chain import Ledger
 from node.ledger.erasing import Erased, compacted, erase_all, to_compact
@@ -101,7 +102,7 @@ class Eraser:
                 await self._round(asked)
             if self._may_compact():
                 self._compacted_at = time.monotonic()
-                await _to_its_end(lambda: _compact(self._store))
+                await to_its_end(lambda: _compact(self._store))
                 compacted(self._store)
                 log.info(
                     "compacted ms=%d: the files hold nothing erased", 1000 * (time.monotonic() - self._compacted_at)
@@ -121,13 +122,3 @@ class Eraser:
                 until = time.monotonic() + SNAPSHOT_SLICE_MS / 1000
         if blocks:
             log.info("erased blocks=%d transactions=%d up-to=%d", blocks, done.transactions, self._horizon)
-
-
-async def _to_its_end(step: Callable[[], None]) -> None:
-    """Run ``step`` beside the event loop; who is cancelled meanwhile waits for it: the store closes behind it."""
-    work = asyncio.ensure_future(asyncio.to_thread(step))
-    try:
-        await asyncio.shield(work)
-    except asyncio.CancelledError:
-        await asyncio.gather(work, return_exceptions=True)
-        raise

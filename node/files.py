@@ -72,7 +72,7 @@ class OsDirectory:
         self._path = path
         if not path.is_dir():
             path.mkdir(parents=True)
-            _sync_directory(path.parent)
+            sync_directory(path.parent)
 
     def read(self, name: str) -> bytes | None:
         try:
@@ -90,10 +90,11 @@ class OsDirectory:
         (self._path / old).replace(self._path / new)
 
     def sync(self) -> None:
-        _sync_directory(self._path)
+        sync_directory(self._path)
 
 
-def _sync_directory(path: Path) -> None:
+def sync_directory(path: Path) -> None:
+    """Return when the names in a directory are on disk. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

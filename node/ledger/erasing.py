@@ -17,7 +17,9 @@ from typing import NamedTuple
 
 from chaincode.contract import Context
 from chaincode.erasable import in_call, in_event, may_go
+from chaincode.erasure import NETWORK_TABLES
 from chaincode.pruned import is_gone, newest_asked
+from chaincode.settlement_readings import READING_TABLES
 from node.errors import CodecError, StoreFault
 from node.ledger import layout
 from node.ledger.chain import Ledger
@@ -28,7 +30,7 @@ from node.model.codec import decode, encode
 from node.model.receipt import decode_event, decode_results, encode_results, split_events
 from node.witness import ReadOnlyState, query_context
 
-_STATE_TABLES = (b"reading/", b"reading-was/", b"settled/", b"settled-entry/", b"origin-slot/", b"origin-used/")
+_STATE_TABLES = (*READING_TABLES, *NETWORK_TABLES)
 """Where the state held what goes with the blocks' part."""
 
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 
+from node.beside import to_its_end
 from node.errors import RefusedError, StoreFault
 from node.ledger.chain import Ledger
 from node.ledger.layout import STATE, after_prefix
@@ -162,7 +163,7 @@ class Maker:
                 if time.monotonic() >= until:
                     await asyncio.sleep(SNAPSHOT_PAUSE_MS / 1000)
                     until = time.monotonic() + SNAPSHOT_SLICE_MS / 1000
-            await _to_its_end(making.finish)
+            await to_its_end(making.finish)
             log.info("snapshot height=%d ms=%d", making.height, 1000 * (time.monotonic() - began))
         except (OSError, RefusedError) as error:
             self._give_up(making.height, error)
@@ -174,13 +175,3 @@ class Maker:
 
     def _give_up(self, height: int, error: Exception) -> None:
         log.warning("snapshot-failed height=%d: %s; the next one is due in %d blocks", height, error, self._every)
-
-
-async def _to_its_end(step: Callable[[], None]) -> None:
-    """Run ``step`` beside the event loop; who is cancelled meanwhile waits for it, or would clear away under it."""
-    work = asyncio.ensure_future(asyncio.to_thread(step))
-    try:
-        await asyncio.shield(work)
-    except asyncio.CancelledError:
-        await asyncio.gather(work, return_exceptions=True)
-        raise

@@ -21,6 +21,7 @@ import msgspec
 
 from chaincode.registry import Registry
 from node.errors import CodecError, ConfigError, StoreFault
+from node.files import sync_directory
 from node.ledger import layout
 from node.ledger.chain import Ledger, check_mark
 from node.ledger.store import LevelStore, sync_files
@@ -214,11 +215,7 @@ class Staging:
         """Rename, durably."""
         source.rename(place)
         for directory in {source.parent, place.parent}:
-            handle = os.open(directory, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+            sync_directory(directory)
 
 
 def _locked(path: Path) -> int:

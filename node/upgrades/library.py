@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 from chaincode.registry import Registry, registry_with
 from chaincode.upgrades import Bundle
 from node.errors import ConfigError, RefusedError
+from node.files import sync_directory
 from node.upgrades.bundle import DIGEST_BYTES, Manifest, load, read_bundle
 
 UPGRADES_NAME: Final = "upgrades"
@@ -81,7 +82,7 @@ class Library:
                     shutil.rmtree(place)
                 if not place.is_dir():
                     draft.rename(place)
-                    _sync(self.directory)
+                    sync_directory(self.directory)
             finally:
                 shutil.rmtree(draft, ignore_errors=True)
         except OSError as error:
@@ -124,11 +125,3 @@ def client_registry() -> Registry:
 def client_directory() -> Path:
     """Where this user's bundles lie."""
     return Path(os.environ.get(CLIENT_ENV) or CLIENT_DIRECTORY).expanduser()
-
-
-def _sync(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
