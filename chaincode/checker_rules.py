@@ -29,6 +29,8 @@ MUTATORS = _words(
 )
 NAMED_TUPLE_METHODS = _words("_asdict _field_defaults _fields _make _replace")
 ALLOWED_DUNDERS = _words("__init__ __name__ __post_init__")
+FRAMES = _words("ag_frame cr_frame f_back f_builtins f_code f_globals f_locals gi_code gi_frame tb_frame tb_next")
+"""Attributes by which a generator leads to the machine; how deep a call stands differs between machines, too."""
 NAMES_WITH_UNDERSCORES = _words("__name__ __debug__")
 ITERATORS = _words("enumerate filter iter map reversed zip")
 """Calls whose result is used up by whoever goes through it."""
@@ -77,7 +79,7 @@ def _reasons(node: ast.AST, names: Mapping[str, str], modules: Mapping[str, froz
             texts = [one.value if isinstance(one, ast.Constant) else "" for one in arguments]
             if not all(isinstance(text, str) and text and not f".{text}".count("._") for text in texts):
                 yield "attrgetter takes the names of attributes that are nobody's own"
-        case ast.MatchClass(kwd_attrs=attributes) if any(each.startswith("_") for each in attributes):
+        case ast.MatchClass(kwd_attrs=attributes) if any(each[:1] == "_" or each in FRAMES for each in attributes):
             yield "matches a private attribute of something else"
         case ast.Global() | ast.Nonlocal():
             yield f"{type(node).__name__.lower()}: a function changes what lies outside of it"
@@ -95,6 +97,8 @@ def _reasons(node: ast.AST, names: Mapping[str, str], modules: Mapping[str, froz
             yield from _function(node, names)
         case ast.Lambda(args=arguments):
             yield from _defaults(arguments)
+        case ast.Assign(value=ast.Lambda()) | ast.AnnAssign(value=ast.Lambda()) | ast.NamedExpr(value=ast.Lambda()):
+            yield "a lambda with a name could call itself: use def, of which that is seen"
 
 
 def _attribute(
@@ -103,6 +107,8 @@ def _attribute(
     if attribute.startswith("__") and attribute.endswith("__"):
         if attribute not in ALLOWED_DUNDERS:
             yield f"uses {attribute}"
+    elif attribute in FRAMES:
+        yield f"uses {attribute}"
     elif attribute.startswith("_") and attribute not in NAMED_TUPLE_METHODS and not _is_self(value):
         yield f"uses the private attribute {attribute} of something else"
     if isinstance(value, ast.Name) and value.id in names:

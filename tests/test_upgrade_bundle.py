@@ -89,6 +89,13 @@ def test_sizes_are_bounded(tmp_path: Path) -> None:
         ({"upgrade__py": bundles.TALLY.replace("CONTRACTS =", "OTHERS =")}, "CONTRACTS"),
         ({"upgrade__py": bundles.TALLY.replace('"tally"', '"motions"')}, "it names"),
         ({"upgrade__py": bundles.TALLY + "\n1 // 0\n"}, "ZeroDivisionError"),
+        (
+            {
+                "upgrade__py": bundles.TALLY.replace("(Tally(), Echo())", "(Tally(), Echo(), Echo())"),
+                "upgrade__json": bundles.MANIFEST.replace('"echo"', '"echo", "echo"'),
+            },
+            "two contracts are called echo",
+        ),
         ({"upgrade__py": bundles.TALLY.replace("b\"tally-seen/\",)", "b\"no table\",)")}, "no table"),
         ({"upgrade__py": bundles.TALLY.replace("*, name: str, amount: int", "name: str, amount: int")}, "keyword-only"),
     ],

@@ -143,6 +143,8 @@ def _check_contracts(bundle: Files, found: upgrades.Bundle) -> None:
     if sorted(names) != sorted(bundle.manifest.contracts):
         raise _bad(Path(MANIFEST), f"contracts: it names {list(bundle.manifest.contracts)}, {MAIN}.py has {names}")
     for name in names:
+        if names.count(name) > 1:
+            raise _bad(Path(f"{MAIN}.py"), f"two contracts are called {name}")
         if name in upgrades.RESERVED:
             raise _bad(Path(MANIFEST), f"{name} decides about upgrades, and is not changed by one")
     row = upgrades.Active(bundle.manifest.name, bundle.digest, 1, tuple(names))
