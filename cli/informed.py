@@ -53,9 +53,10 @@ class InformedClient(Client):
         genesis = self._genesis
         if info.chain != genesis.chain:
             raise RefusedError(
-                "other-chain", f"{self.address} is of chain {info.chain.hex()}, the wallet of {genesis.name}: name the "
-                "right node with --node, or the right home with WATT_WALLET",
-            )  # fmt: skip
+                "other-chain",
+                f"{self.address} is of chain {info.chain.hex()}, the wallet of {genesis.name}: name the right node "
+                "with --node, or the right home with WATT_WALLET",
+            )
         now, slack = genesis.block_time(time.time_ns() // 1_000_000), _CLOCK_S * genesis.time_scale
         return replace(
             info,

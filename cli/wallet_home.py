@@ -140,7 +140,7 @@ class Home:
 
 class Trust:
     """What a command was told to believe in: a wallet's home, a genesis document, or the node. Nothing is read before
-    ``opened``."""
+    ``reader`` asks for it."""
 
     def __init__(self, genesis_file: Path | None, home: Path, trusts_node: bool, any_age: bool) -> None:
         self.home = None if trusts_node or genesis_file is not None else Home(home)
