@@ -37,6 +37,7 @@ from node.ledger.chain import Ledger
 from node.ledger.store import LevelStore
 from node.model.block import Header
 from node.model.genesis import load_genesis
+from node.secrecy import close_files
 from node.setup import DATABASE_NAME
 from node.upgrades.library import client_registry
 
@@ -90,6 +91,7 @@ def export(
     """
     if directory.exists():
         raise RefusedError("file-exists", f"{directory} is there already")
+    close_files()
     draft = directory.with_name(directory.name + ".part")
     try:
         shutil.rmtree(draft, ignore_errors=True)
@@ -193,6 +195,7 @@ def report(
     """
     if pdf_file is not None and pdf_file.exists():
         raise RefusedError("file-exists", f"{pdf_file} is there already")
+    close_files()
     made = read_tables(period, networks, False, nodes, genesis_file, config_file, None)
     page = report_of(made.tables, made.genesis, made.oldest, made.newest)
     if pdf_file is not None:

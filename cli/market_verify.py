@@ -23,6 +23,7 @@ from node.export import About, Import
 from node.gateway.client import Client
 from node.gateway.proven import ProvenReader
 from node.model.genesis import Genesis, load_genesis
+from node.secrecy import close_files
 from node.upgrades.library import client_registry
 
 _BAD_CLEARING = "bad-clearing"
@@ -143,6 +144,7 @@ def export(
         raise click.UsageError("say --genesis (and ask --node), or --config: an export has proofs")
     if out_file.exists():
         raise RefusedError("file-exists", f"{out_file} is there already")
+    close_files()
     draft = out_file.with_name(out_file.name + ".part")
     try:
         with draft.open("wb") as file:

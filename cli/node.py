@@ -29,6 +29,7 @@ from node.logs import start_log
 from node.main import run as run_node
 from node.opening import Opened, open_node
 from node.pki.trust import read_trust
+from node.secrecy import close_files
 from node.setup import CONFIG_NAME, NodeFiles, init_node
 
 _PATH = click.Path(path_type=Path)
@@ -98,6 +99,7 @@ def run(config_path: Path, passphrase_file: Path | None) -> None:
 
     Example: watt node run --config utility/node.toml
     """
+    close_files()
     config = advised(load_config)(config_path)
     start_log(config.path(config.log_file) if config.log_file else None, config.log.level, config.log.format)
     if passphrase_file is None and config.passphrase_file:

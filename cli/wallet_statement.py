@@ -20,6 +20,7 @@ from cli.units import Count
 from cli.wallet_home import Trust, trust_options
 from node.errors import RefusedError
 from node.gateway.client import Client
+from node.secrecy import close_files
 
 _PATH = click.Path(path_type=Path, dir_okay=False)
 _TRIES = 3
@@ -64,6 +65,7 @@ def statement(
         return made, Token(source.symbol, source.decimals), source.shown or "as the node shows it, which proves nothing"
 
     made, token, shown = ask(nodes, read)
+    close_files()
     if csv_file is not None:
         write(csv_file, statement_csv(made, token).encode())
     if pdf_file is not None:

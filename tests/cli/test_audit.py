@@ -82,6 +82,7 @@ def exported(data: Data, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_what_is_exported_is_proven_without_a_node(data: Data, exported: Path) -> None:
+    assert not [path for path in (exported, *exported.iterdir()) if path.stat().st_mode & 0o077], "others can read it"
     manifest = json.loads((exported / "manifest.json").read_text())
     assert set(manifest["tables"]) == TABLES
     assert {path.stem for path in exported.glob("*.csv")} == TABLES

@@ -124,6 +124,15 @@ def test_files_of_a_node_hold_no_secret_unsealed(talkative: Cluster) -> None:
                 assert b"PRIVATE KEY" not in data, path
 
 
+def test_another_user_of_the_machine_reads_nothing_that_a_node_stores(talkative: Cluster) -> None:
+    """State and blocks hold everybody's readings. The umask of whoever starts a node by hand is mostly 022."""
+    for node in talkative.network.nodes:
+        data = node.config.path(node.config.data_dir)
+        files = [path for path in data.rglob("*") if path.is_file()]
+        assert len(files) > 5
+        assert not [path for path in files if path.stat().st_mode & 0o077]
+
+
 def test_a_node_that_crashes_leaves_no_core_file(talkative: Cluster) -> None:
     victim = talkative.network.nodes[3]
     before = _cores(victim)
