@@ -16,6 +16,7 @@ from node.pki.authority import write_new
 from node.pki.holder import OPERATOR_KEY, request_for_operator
 from node.pki.profile import describe, read_request
 from node.pki.trust import MAX_FILE_BYTES, warns_from
+from node.transport.tls import UNREADABLE
 
 _PATH = click.Path(path_type=Path)
 
@@ -92,7 +93,7 @@ def _parts(data: bytes) -> list[dict[str, Any]]:
         certificates = x509.load_pem_x509_certificates(data) if b"-----BEGIN CERTIFICATE-----" in data else []
         marker = b"-----BEGIN X509 CRL-----"
         lists = [x509.load_pem_x509_crl(marker + rest) for rest in data.split(marker)[1:]]
-    except ValueError as error:
+    except UNREADABLE as error:
         raise ConfigError("bad-certificate", f"a part of it cannot be read: {error}") from error
     return [*map(_certificate, certificates), *map(_list, lists)]
 

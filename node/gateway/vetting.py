@@ -18,6 +18,7 @@ from node.errors import RefusedError
 from node.gateway.codes import UNREACHABLE, UNTRUSTED
 from node.pki.profile import certificate_pem
 from node.pki.trust import Trust
+from node.transport.tls import UNREADABLE
 
 _SECONDS: Final = 10.0
 _ENDED: Final = "shows a certificate that has expired: its operator renews it with `watt ca renew`"
@@ -66,7 +67,10 @@ async def vet(address: str, trust: Trust) -> Vetted:
         der: bytes = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
     finally:
         writer.transport.abort()  # nothing was said, and there is nothing to say
-    certificate = x509.load_der_x509_certificate(der)
+    try:
+        certificate = x509.load_der_x509_certificate(der)
+    except UNREADABLE as error:
+        raise RefusedError(UNTRUSTED, f"shows a certificate that cannot be read: {error}") from error
     why = trust.revoked(certificate)
     if why is not None:
         raise RefusedError(UNTRUSTED, f"shows a certificate that is not good any more: {why}")

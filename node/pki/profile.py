@@ -28,6 +28,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from node.errors import ConfigError
 from node.model.genesis import member_name_fault
+from node.transport.tls import UNREADABLE
 
 PrivateKey: TypeAlias = ec.EllipticCurvePrivateKey
 PublicKey: TypeAlias = ec.EllipticCurvePublicKey
@@ -163,7 +164,7 @@ def describe(certificate: x509.Certificate) -> Facts:
         kind = _kind_of(certificate.extensions)
         organisation = certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
         names = _names_of(kind, certificate)
-    except (ValueError, UnsupportedAlgorithm, x509.ExtensionNotFound) as error:
+    except UNREADABLE as error:
         raise ConfigError("bad-certificate", f"not a certificate of a gateway, an operator or a CA: {error}") from error
     if not isinstance(public, ec.EllipticCurvePublicKey) or not isinstance(public.curve, ec.SECP256R1):
         raise ConfigError("bad-certificate", "its key is not ECDSA P-256")
@@ -202,7 +203,7 @@ def read_request(pem: bytes) -> tuple[Subject, PublicKey]:
         organisation = request.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
         names = _names_of(kind, request)
         is_proven = request.is_signature_valid
-    except (ValueError, UnsupportedAlgorithm, InvalidSignature, x509.ExtensionNotFound, ConfigError) as error:
+    except (*UNREADABLE, InvalidSignature, ConfigError) as error:
         raise ConfigError("bad-request", f"not a request that `watt` makes: {error}") from error
     if not is_proven or not isinstance(public, ec.EllipticCurvePublicKey) or not isinstance(public.curve, ec.SECP256R1):
         raise ConfigError("bad-request", "it is not signed by the P-256 key that it names")
@@ -308,7 +309,7 @@ def _name(subject: Subject, public: PublicKey) -> x509.Name:
 
 
 def _kind_of(extensions: x509.Extensions) -> Kind:
-    """Raises ConfigError("bad-certificate"), x509.ExtensionNotFound, ValueError."""
+    """Raises ConfigError("bad-certificate"), and UNREADABLE."""
     basic = extensions.get_extension_for_class(x509.BasicConstraints).value
     if basic.ca:
         return Kind.MEMBER if basic.path_length == 0 else Kind.ROOT

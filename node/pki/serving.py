@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from node.errors import ConfigError
 from node.pki.profile import Kind, describe, load_private_key
 from node.pki.trust import Trust, load_trust
-from node.transport.tls import TlsIdentity
+from node.transport.tls import UNREADABLE, TlsIdentity
 
 log = logging.getLogger("watt.metrics")
 
@@ -70,7 +70,7 @@ class OperatorsPort:
         try:
             certificate = x509.load_der_x509_certificate(der)
             subject = describe(certificate).subject
-        except (ValueError, ConfigError):
+        except (*UNREADABLE, ConfigError):
             return "it is no operator's certificate"
         if subject.kind is not Kind.OPERATOR:
             return f"it is for a certificate of kind {subject.kind}, not an operator's"

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from node.errors import ConfigError
 from node.files import read_given
 from node.pki.profile import Facts, certificate_pem
+from node.transport.tls import UNREADABLE
 
 MAX_FILE_BYTES: Final = 1 << 20
 MAX_CERTIFICATES: Final = 256
@@ -59,7 +59,7 @@ class Trust:
             return None
         try:
             above = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
-        except (x509.ExtensionNotFound, ValueError):
+        except UNREADABLE:
             return "it does not say who signed it"
         if self._is_revoked(certificate.issuer, above.key_identifier, certificate.serial_number):
             return "it was revoked"
@@ -119,7 +119,7 @@ def read_trust(data: bytes) -> Trust:
                 certificates.append(x509.load_pem_x509_certificate(match[0]))
             elif match[1] == b"X509 CRL":
                 lists.append(x509.load_pem_x509_crl(match[0]))
-        except (ValueError, UnsupportedAlgorithm) as error:
+        except UNREADABLE as error:
             raise ConfigError("bad-ca", f"a part of it cannot be read: {error}") from error
     if len(certificates) + len(lists) > MAX_CERTIFICATES:
         raise ConfigError("bad-ca", f"more than {MAX_CERTIFICATES} parts")
@@ -144,7 +144,7 @@ def read_chain(data: bytes) -> tuple[x509.Certificate, ...]:
                 raise ConfigError(
                     "bad-certificate", "the certificates in it do not follow one another, each its signer"
                 )
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except UNREADABLE as error:
         raise ConfigError("bad-certificate", f"not certificates in PEM: {error}") from error
     return chain
 
@@ -182,6 +182,8 @@ def _checked(found: x509.CertificateRevocationList, signers: list[x509.Certifica
         above = found.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
     except x509.ExtensionNotFound:
         above = None
+    except UNREADABLE as error:
+        raise ConfigError("bad-ca", f"a revocation list cannot be read: {error}") from error
     until = found.next_update_utc
     if until is None:
         raise ConfigError("bad-ca", "a revocation list does not say until when it is good")
@@ -192,7 +194,7 @@ def _is_root(certificate: x509.Certificate) -> bool:
     """Also one that is not of our making: a gateway may stand behind a proxy with a certificate of its own kind."""
     try:
         basic = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
-    except (x509.ExtensionNotFound, ValueError):
+    except UNREADABLE:
         return False
     return basic.ca and is_signed_by(certificate, certificate)
 

@@ -24,6 +24,15 @@ from node.errors import ConfigError
 FOREVER = datetime.date(9999, 12, 31)
 SERVER_NAME = "peer.wattledger"
 """The one name that all peer certificates carry, since TLS wants a name."""
+UNREADABLE = (
+    ValueError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.ExtensionNotFound,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+"""What is raised of a certificate, request or list of a stranger's that is not as it should be: of many kinds."""
 _NEVER = datetime.datetime(9999, 12, 31, 23, 59, 59, tzinfo=datetime.UTC)
 
 
@@ -78,7 +87,7 @@ def certificate_fault(pem: str) -> str | None:
         certificate = x509.load_pem_x509_certificate(pem.encode())
         key = certificate.public_key()
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (ValueError, UnsupportedAlgorithm, x509.ExtensionNotFound) as error:
+    except UNREADABLE as error:
         return f"it is no certificate of a link: {error}"
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         return "its key is not ECDSA P-256"
@@ -95,7 +104,7 @@ def last_day(der: bytes) -> datetime.date | None:
     """Until when TLS takes a certificate; None if it takes it never, being none."""
     try:
         return x509.load_der_x509_certificate(der).not_valid_after_utc.date()
-    except ValueError:
+    except UNREADABLE:
         return None
 
 
@@ -163,7 +172,7 @@ def _joined(certificates: Sequence[str], identity: TlsIdentity) -> bytes:
 def _is_usable(pem: str) -> bool:
     try:
         return _is_named_by_key(x509.load_pem_x509_certificate(pem.encode()))
-    except (ValueError, UnsupportedAlgorithm):
+    except UNREADABLE:
         return False
 
 
