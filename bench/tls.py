@@ -24,7 +24,7 @@ from bench.throughput import CLIENTS, Loaded
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
 
 MOST_PERCENT: Final = 15
-WARM_UP_S: Final = 2.0
+WARM_UP_S: Final = 3.0
 CERTAINTY: Final = 0.95
 PROGRAMS: Final = {"off": "bench.plain_node", "on": "cli.main"}
 FIGURES: Final = ("committed_tps", "p50_ms", "p99_ms", "cpu_us_per_tx_per_node", "cpu_us_per_tx")
@@ -32,14 +32,14 @@ FIGURES: Final = ("committed_tps", "p50_ms", "p99_ms", "cpu_us_per_tx_per_node",
 
 @click.command()
 @click.option("--nodes", default=4, show_default=True, type=click.IntRange(4, 16), help="Validators of each network.")
-@click.option("--seconds", default=5, show_default=True, type=click.IntRange(1, 600), help="Of each measurement.")
-@click.option("--rounds", default=20, show_default=True, type=click.IntRange(6, 100), help="Pairs of measurements.")
+@click.option("--seconds", default=8, show_default=True, type=click.IntRange(1, 600), help="Of each measurement.")
+@click.option("--rounds", default=14, show_default=True, type=click.IntRange(6, 100), help="Pairs of measurements.")
 @json_option
 @refusals_to_exit_codes
 def tls(nodes: int, seconds: int, rounds: int, as_json: bool) -> None:
-    """Throughput with mutual TLS on peer links and TLS on gateways, against neither. About 20 seconds a round.
+    """Throughput with mutual TLS on peer links and TLS on gateways, against neither. Half a minute a round.
 
-    Example: watt bench tls --rounds 20 --json
+    Example: watt bench tls --rounds 14 --json
     """
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in PROGRAMS}
     load = []

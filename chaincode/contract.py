@@ -279,7 +279,9 @@ class Contract:
     scanned on every call and does not grow for ever, such as the open orders. Other tables are read from disk."""
 
     standing: ClassVar[tuple[bytes, ...]] = ()
-    """The tables that the answers of ``knows`` and ``whose`` hang on: until one of them changes, nodes need not ask."""
+    """The tables that the answers of ``knows`` and ``whose`` hang on: until one of them changes, nodes need not ask.
+    Where a row's key has 32 bytes or more behind the table's name, these are a public key, and the answer for it alone
+    may be another one; a change of any other row may be one of everything."""
 
     def genesis(self, ctx: Context, settings: dict[str, Value]) -> None:
         """Write the contract's first state from its part of the genesis document."""

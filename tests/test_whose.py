@@ -50,3 +50,17 @@ def test_a_key_is_asked_for_once_until_keys_change() -> None:
     whose(key_of("nobody").public_key)
     whose(key_of("nobody").public_key)
     assert asked.times == times + 3, "it may be registered by the next block"
+
+
+def test_a_changed_key_has_no_other_asked_for_and_changed_admins_all() -> None:
+    """Checklist 6: whoever changes a key in every block costs the others nothing."""
+    whose, asked = opened()
+    mine, other = (key_of(name).public_key for name in ("swarm/0", "north/0"))
+    assert whose(mine) and whose(other)
+    whose.committed([b"role-key/" + mine + bytes(4), b"role-one-time/" + bytes(32)])
+    times = asked.times
+    assert whose(other) == "north-member" and asked.times == times
+    assert whose(mine) == "swarm-member" and asked.times == times + 1
+    whose.committed([b"role-admins/"])
+    times = asked.times
+    assert whose(other) == "north-member" and asked.times == times + 1
