@@ -8,7 +8,7 @@ retention a product, its totals, sums and a digest are left.
 import asyncio
 import gc
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from random import Random
 from typing import Any, Final, NamedTuple
@@ -25,6 +25,7 @@ from node.model.block import encode_header
 from node.model.certificate import encode_certificate
 from node.model.codec import Value
 from node.model.genesis import Genesis, Member, Token
+from node.model.keys import SigningKey
 
 SLOT_S: Final = 1_800
 SLOTS_PER_DAY: Final = 48
@@ -51,11 +52,11 @@ class Figures(NamedTuple):
 
 
 class Street(LocalChain):
-    """So many homes on ten buses."""
+    """So many homes on ten buses. ``members``: who certify blocks."""
 
-    def __init__(self, homes: int, retention_s: int) -> None:
+    def __init__(self, homes: int, retention_s: int, members: Sequence[SigningKey] = (KEY,)) -> None:
         self.homes = [f"home-{number}" for number in range(homes)]
-        super().__init__(street_genesis(self.homes, retention_s))
+        super().__init__(_genesis(self.homes, retention_s, members), members)
 
     def slot(self, slot: int, rng: Random) -> None:
         """Half of the homes buy in the slot and half sell, then all meters report the slot before."""
@@ -178,8 +179,9 @@ def _exported(street: Street) -> dict[str, float]:
     }
 
 
-def street_genesis(homes: list[str], retention_s: int) -> Genesis:
-    """One member, and homes with a load and a PV panel each."""
+def _genesis(homes: list[str], retention_s: int, members: Sequence[SigningKey]) -> Genesis:
+    """Homes with a load and a PV panel each."""
+    seats = tuple([Member(f"bench-{number}", member.public_key.hex(), "") for number, member in enumerate(members)])
     key = KEY.public_key.hex()
     lines = [["root", f"bus-{number}", 40, 2_000, None, None] for number in range(10)]
     contracts: dict[str, dict[str, Any]] = {
@@ -202,4 +204,4 @@ def street_genesis(homes: list[str], retention_s: int) -> Genesis:
         },
         "budget": {"period_slots": 30 * SLOTS_PER_DAY},
     }
-    return Genesis(1, "bench", Token("WATT", 9, RETAIL), (Member("bench", key, ""),), 0, 0, 1, contracts)
+    return Genesis(1, "bench", Token("WATT", 9, RETAIL), seats, 0, 0, 1, contracts)

@@ -8,31 +8,14 @@ else by replaying it.
 import time
 from collections.abc import Sequence
 from random import Random
-from typing import Final
 
 import click
-import msgspec
 
-from bench.local_chain import LocalChain
-from bench.retention import SLOTS_PER_DAY, Street, fund, street_genesis
+from bench.month import MEMBERS
+from bench.retention import SLOTS_PER_DAY, Street, fund
 from cli.node_verify import speed_of
 from cli.output import json_option, print_json, print_table
 from node.audit import AuditReport, verify_chain
-from node.model.genesis import Member
-from node.model.keys import SigningKey
-
-MEMBERS: Final = 4
-
-
-class CertifiedStreet(Street):
-    """A street whose blocks four members certify."""
-
-    def __init__(self, homes: int) -> None:
-        self.homes = [f"home-{number}" for number in range(homes)]
-        keys = [SigningKey(bytes([number]) * 32) for number in range(1, MEMBERS + 1)]
-        members = tuple([Member(f"member-{number}", key.public_key.hex(), "") for number, key in enumerate(keys)])
-        genesis = msgspec.structs.replace(street_genesis(self.homes, 0), members=members)
-        LocalChain.__init__(self, genesis, keys)
 
 
 @click.command()
@@ -47,7 +30,7 @@ def verify(homes: int, days: int, jobs: Sequence[int], as_json: bool) -> None:
 
     Example: watt bench verify --homes 20 --days 8 --json
     """
-    street = CertifiedStreet(homes)
+    street = Street(homes, 0, MEMBERS)
     fund(street)
     rng = Random(1)
     began = time.perf_counter()
