@@ -227,8 +227,11 @@ def install(bundle: Path, config_path: Path | None, client: bool, as_json: bool)
     assert made.manifest is not None
     instead, new = replaced(made.manifest)
     if as_json:
-        return print_json({"digest": made.digest, "name": made.manifest.name, "replaces": instead, "adds": new})
+        about = {"name": made.manifest.name, "summary": made.manifest.summary}
+        return print_json({"digest": made.digest, **about, "replaces": instead, "adds": new})
     click.echo(f"{made.manifest.name} {made.manifest.version}: digest {made.digest.hex()}")
+    if made.manifest.summary:
+        click.echo(plain(made.manifest.summary))
     click.echo(f"replaces: {', '.join(instead) or 'nothing'}; adds: {', '.join(new) or 'nothing'}")
 
 

@@ -35,17 +35,6 @@ def horizon(shelf: Shelf) -> int:
     return min([manifest.height for manifest in shelf.kept], default=0)
 
 
-def erase_now(store: Store, ledger: Ledger, shelf: Shelf) -> Erased:
-    """A whole round on a ledger at rest, compaction included. Raises StoreFault."""
-    done = Erased()
-    for step in erase_all(store, ledger, horizon(shelf), asked=True):
-        done = done.plus(step)
-    if to_compact(store):
-        _compact(store)
-        compacted(store)
-    return done
-
-
 def _compact(store: Store) -> None:
     for start, end in to_compact(store):
         store.compact(start, end)

@@ -20,13 +20,13 @@ from hypothesis import strategies as st
 from chaincode.contract import Event
 from chaincode.registry import default_registry
 from node.audit import AuditReport
-from node.eraser import Eraser, erase_now, horizon
+from node.eraser import Eraser, horizon
 from node.errors import RefusedError, StoreFault
 from node.executor import Executor
 from node.gateway.snapshots import require_whole
 from node.ledger import layout
 from node.ledger.chain import Ledger
-from node.ledger.erasing import Erased, erase_all, erased_in, newest_erased
+from node.ledger.erasing import Erased, compacted, erase_all, erased_in, newest_erased, to_compact
 from node.ledger.layout import after_prefix, at_height
 from node.ledger.store import LevelStore, MemoryStore, Store
 from node.model.block import NULL_BATCH, decode_batch, decode_stored_batch, without_transactions
@@ -86,6 +86,18 @@ def copy() -> MemoryStore:
     store = street().chain.store
     assert isinstance(store, MemoryStore)
     return store.copy()
+
+
+def erase_now(store: Store, ledger: Ledger, shelf: Shelf) -> Erased:
+    """A whole round on a ledger at rest, compaction included."""
+    done = Erased()
+    for step in erase_all(store, ledger, horizon(shelf), asked=True):
+        done = done.plus(step)
+    if ranges := to_compact(store):
+        for start, end in ranges:
+            store.compact(start, end)
+        compacted(store)
+    return done
 
 
 def opened(store: Store) -> Ledger:
