@@ -12,8 +12,8 @@ again when it is decided.
 Genesis settings: ``admins``: arrays ``[validator, key in hex]``, one for each of them. Without settings nobody ever
 changes the membership. ``validators``, the ledger adds from the genesis document: ``(name, key in hex, certificate)``.
 
-State, besides that of ``validators.py`` and of the ballot: ``gov-admin/`` key(32) -> True, for whoever was an admin
-ever.
+State, besides that of ``validators.py`` and of the ballot: ``gov-admin/`` key(32) -> True for whoever decides now or in
+the epoch to come; for whoever did, the height from which on it does no more.
 """
 
 from typing import Final, TypeAlias, cast
@@ -72,7 +72,8 @@ class Governance(Contract):
         _begin(ctx, 1, tuple(seats))
 
     def knows(self, ctx: Context, key: bytes) -> bool:
-        return ctx.get(_ADMINS + key) is not None
+        found = ctx.get(_ADMINS + key)
+        return found is True or (found is not None and ctx.height < cast("int", found))
 
     @transaction
     def propose(
@@ -178,7 +179,10 @@ def proposed_keys(ctx: Context) -> tuple[bytes, ...]:
 
 
 def _begin(ctx: Context, first_height: int, seats: tuple[Seat, ...]) -> EpochRow:
+    before = newest_epoch(ctx).seats if epoch_count(ctx.get) else ()
     epoch = add_epoch(ctx, first_height, seats)
+    for seat in before:
+        ctx.put(_ADMINS + seat.admin_key, first_height)
     for seat in seats:
         ctx.put(_ADMINS + seat.admin_key, True)
     return epoch

@@ -64,9 +64,15 @@ def test_an_admin_who_lost_its_key_is_replaced_with_its_nodes_keys() -> None:
     assert town.decide("rotate", "bob", "ada", "cyd", "dan", **rotated("new bob") | {"admin_key": admin("eve")}) == 0
     epoch = town.epochs()[-1]
     assert epoch.seats[1].admin_key == admin("eve")
+    town.at(epoch.first_height - 1)
+    with town.transaction() as ctx:
+        assert town.registry.knows(ctx, admin("bob")), "it decides until then"
     town.at(epoch.first_height)
     assert code(town, "bob", "propose", kind="remove", name="ada", first_height=town.height + 99)[0] == "not-allowed"
     assert town.propose("eve", "rotate", "ada", **rotated("new ada"))[2] == 2
+    with town.transaction() as ctx:
+        known = [town.registry.knows(ctx, admin(name)) for name in ("ada", "bob", "eve")]
+    assert known == [True, False, True], "who decides for nobody is not let in"
 
 
 def test_one_change_is_scheduled_at_a_time() -> None:
