@@ -28,7 +28,7 @@ COMMANDS: Final[Commands] = {
     "init": ("cli.wallet_trust:init", "Make a wallet's home: with it no node need be trusted."),
     "new": ("cli.wallet_keys:new", "Make a key and write it to a file, encrypted under a passphrase."),
     "order": ("cli.wallet_orders:order", "Place an order for a device: buy or sell energy in a slot."),
-    "orders": ("cli.wallet_orders:orders", "List a device's orders, newest first."),
+    "orders": ("cli.wallet_orders:orders", "List a device's orders, slot by slot."),
     "passphrase": ("cli.key_changes:passphrase", "Seal a key file under another passphrase."),
     "pseudonym": ("cli.wallet_access:pseudonym", "Show the name under which a device's orders and fills are public."),
     "replace": ("cli.wallet_orders:replace", "Take back what is open of an order and place another one."),

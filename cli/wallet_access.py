@@ -67,7 +67,9 @@ def grant(
     (balances, shares, alerts, agreements and requests) and readings (readings, settlement, origins and statements). A
     network's grant holds for its devices. What has been read meanwhile cannot be taken back.
 
-    Example: watt wallet access grant home-03 9f3c...52 readings --days 30 --key owner.key
+    Balances of a network need registry and budget, its statement all four.
+
+    Example: watt wallet access grant home-03 9f3c...52 registry budget --days 30 --key owner.key
 
     Example: watt wallet access grant home-03/ev 9f3c...52 market budget --days 7 --key owner.key
     """

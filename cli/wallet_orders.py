@@ -194,7 +194,7 @@ def orders(
     trust: Trust,
     as_json: bool,
 ) -> None:
-    """List DEVICE's orders in a slot, newest first; without --slot, in all slots now open. All of them, as is proven.
+    """List DEVICE's orders, in each slot the newest first; without --slot in all open slots. That is all, as is proven.
 
     Example: watt wallet orders home-03/ev --slot 2017-06-16T14:00
 

@@ -161,7 +161,7 @@ class Access:
 def _refusal(reader: bytes) -> RefusedError:
     if reader:
         return RefusedError("not-allowed", "this key may not read that, whether it exists or not")
-    return RefusedError("sign-first", "not everybody may read that: ask with a key (--key)")
+    return RefusedError("sign-first", "not everybody may read that")
 
 
 def _remember(table: dict[Any, Any], key: object, value: object) -> None:
