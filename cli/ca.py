@@ -178,9 +178,11 @@ def revoke(serial: str, reason: Reason, directory: Path, passphrase_file: Path |
 
     Example: watt ca revoke 3fa9 --reason key-compromise
     """
-    issued = _open(directory, passphrase_file).revoke(serial, reason, _now())
-    hint = f"hand out {directory / 'ca.crl'}; without it the certificate is taken until {issued.ends[:10]}"
-    _say({"serial": issued.serial, "list": str(directory / "ca.crl")}, "Revoked", hint, as_json)
+    ended = _open(directory, passphrase_file).revoke(serial, reason, _now())
+    serials = [issued.serial for issued in ended]
+    last = max(issued.ends for issued in ended)[:10]
+    hint = f"hand out {directory / 'ca.crl'}; without it what was revoked is taken until {last}"
+    _say({"serials": serials, "list": str(directory / "ca.crl")}, "Revoked", hint, as_json)
 
 
 @ca.command("crl")

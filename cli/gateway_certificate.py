@@ -10,6 +10,8 @@ from cli.output import json_option, print_json, print_table, refusals_to_exit_co
 from cli.session import passphrase_option, read_passphrase_or_ask
 from node.config import Config, load_config
 from node.pki.holder import gateway_files, install, request_for_gateway
+from node.pki.profile import describe
+from node.pki.trust import read_chain
 from node.setup import CONFIG_NAME
 
 _config_option = click.option(
@@ -24,7 +26,12 @@ _config_option = click.option(
 
 @click.command()
 @_config_option
-@click.option("--name", "names", multiple=True, required=True, help="A DNS name or address that clients reach it by.")
+@click.option(
+    "--name",
+    "names",
+    multiple=True,
+    help="A DNS name or address that clients reach it by; by default those of the certificate in use.",
+)
 @click.option("--new-key", is_flag=True, help="With another key than the one in use, for the next certificate.")
 @passphrase_option
 @json_option
@@ -35,9 +42,15 @@ def csr(config_path: Path, names: tuple[str, ...], new_key: bool, passphrase_fil
     The key has the passphrase of the node's other keys. Take the request to the member's CA: watt ca issue.
 
     Example: watt node csr --config utility/node.toml --name gateway.utility.example --name 10.0.0.5
+
+    Example: watt node csr --config utility/node.toml --new-key
     """
     config = load_config(config_path)
-    _, key_file = gateway_files(config)
+    certificate, key_file = gateway_files(config)
+    if not names:
+        if not certificate.exists():
+            raise click.UsageError("say --name: there is no certificate yet whose names could be asked for again")
+        names = describe(read_chain(read_file(certificate))[0]).subject.names
     if passphrase_file is None and config.passphrase_file:
         passphrase_file = config.path(config.passphrase_file)
     passphrase = read_passphrase_or_ask(passphrase_file, str(config.path(config.key_file)))

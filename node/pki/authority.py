@@ -159,18 +159,20 @@ class Authority:
         subject = describe(certificate).subject
         return self._issue(subject, public, now, DAYS[subject.kind] if days is None else days, before.serial)
 
-    def revoke(self, serial: str, reason: Reason, now: datetime.datetime) -> Issued:
+    def revoke(self, serial: str, reason: Reason, now: datetime.datetime) -> list[Issued]:
         """From now on a certificate is not good, whatever it says; the new list is in ``ca.crl``. Whoever is to know it
-        needs that file. With its key known to others, none of that key is: who has it shows any of them.
+        needs that file. With its key known to others, none of that key is: who has it shows any of them. Returns all
+        that this has revoked, oldest first.
 
         Raises ConfigError: "unknown-certificate", "certificate-revoked"."""
         with writing(self.directory) as register:
             issued = register.content.find(serial)
             _require_good(register.content, issued.serial)
-            for each in _of_one_key(register.content, issued) if reason == _STOLEN else (issued,):
+            ended = _of_one_key(register.content, issued) if reason == _STOLEN else [issued]
+            for each in ended:
                 register.append(Revoked(each.serial, _text(now), reason))
             self._sign_list(register, now)
-        return issued
+        return ended
 
     def sign_list(self, now: datetime.datetime) -> datetime.datetime:
         """Write ``ca.crl`` anew; returns until when it is good."""

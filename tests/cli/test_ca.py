@@ -81,6 +81,25 @@ def test_a_gateway_from_request_to_renewal_and_revocation(at: Path) -> None:
     assert not (at / "x.crt").exists()
 
 
+def test_a_stolen_key_takes_its_renewals_with_it_and_the_next_request_asks_for_the_same_names(at: Path) -> None:
+    config = ("--config", at / "node" / CONFIG_NAME)
+    assert watt("node", "csr", *config).exit_code == 2  # nothing says yet which names
+    asked = said("node", "csr", *config, "--name", "127.0.0.1", "--name", "gw.utility.example")
+    issue = ("ca", "issue", "--for", "gateway", "--dir", at / "ca", "--csr", asked["request"])
+    serial = said(*issue, "--out", at / "gateway.crt")["serial"]
+    renewed = said("ca", "renew", serial, "--dir", at / "ca", "--out", at / "renewed.crt")["serial"]
+    said("node", "install-certificate", at / "renewed.crt", *config)
+    ended = said("ca", "revoke", serial, "--dir", at / "ca", "--reason", "key-compromise")["serials"]
+    assert ended == [serial, renewed]
+    assert said("node", "csr", *config, "--new-key")["names"] == asked["names"]
+    said("node", "install-certificate", _issued(issue, at / "next.crt"), *config)
+
+
+def _issued(issue: tuple[str | Path, ...], out: Path) -> Path:
+    said(*issue, "--out", out)
+    return out
+
+
 def test_an_operator(at: Path) -> None:
     asked = said("ca", "request", "alice", "--member", "utility", "--dir", at / "alice")
     words = ("--dir", at / "ca", "--csr", asked["request"], "--out", at / "alice.crt")
