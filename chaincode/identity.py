@@ -39,6 +39,7 @@ from chaincode.identity_records import (
     networks_of_member,
     place_at,
     put_device,
+    require_new_name,
 )
 from chaincode.roles import RIGHTS, Member, has_role, member_of, require_right
 from chaincode.standing import TABLES, member_behind
@@ -183,6 +184,7 @@ class Identity(Contract):
         Raises ContractError: not-allowed, bad-id, bad-key, duplicate-id, bad-role, role-taken.
         """
         require_right(ctx, "register-member")
+        require_new_name(ctx, member)
         _add_member(ctx, Member(member, key, roles))
         return None
 
@@ -194,6 +196,7 @@ class Identity(Contract):
         """
         found = Network(network, member, owner_key, bus, 0)
         _require_registrar(ctx, "register-network", member)
+        require_new_name(ctx, network)
         add_network(ctx, found)
         return None
 
@@ -222,6 +225,7 @@ class Identity(Contract):
         unknown-bus, too-many, key-in-use, bad-expiry (details: the latest time).
         """
         _require_registrar(ctx, "register-device", network_of(ctx, network).member)
+        require_new_name(ctx, device)
         roles.check_key(key)
         places = () if bus is None else ((slots.current(ctx), bus),)
         own = roles.NO_KEY if enrol_until else key

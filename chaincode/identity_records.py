@@ -101,6 +101,16 @@ def networks_of_member(ctx: Context, member: str, first: int, most: int) -> tupl
     return tuple([cast("str", ctx.get(own + b"\0" + index.to_bytes(4, "big"))) for index in range(first, end)])
 
 
+def require_new_name(ctx: Context, name: str) -> None:
+    """No member, network or device is called so. Events are told by names alone, so what they tell of a name that two
+    have is for those who may read both, mostly nobody: a rival could blind a home by its device's name.
+
+    Raises ContractError("duplicate-id").
+    """
+    if roles.find_member(ctx, name) or any(ctx.get(table + name.encode()) for table in (_NETWORKS, _DEVICES)):
+        raise ContractError("duplicate-id", f"{name[: roles.MAX_ID]} is the name of a member, network or device")
+
+
 def add_network(ctx: Context, network: Network) -> None:
     """Raises ContractError: bad-id, bad-key, unknown-member, unknown-bus, duplicate-id, too-many."""
     check_id(network.id)

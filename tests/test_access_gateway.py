@@ -371,6 +371,18 @@ def test_results_are_for_the_sender_and_those_who_may_read_what_it_acts_for() ->
     assert found
 
 
+def test_who_registers_anothers_key_does_not_see_what_comes_of_its_transactions() -> None:
+    chain = BusyChain()
+    access = Access(chain.ledger, chain.executor)
+    tx = chain.tx("home-1", "budget", "set_policy", network="home-1", devices=[])
+    assert not access.may_see_result(PUBLIC_KEYS["utility"], tx) and access.may_see_result(PUBLIC_KEYS["club"], tx)
+    stolen = {"network": "trap", "member": "utility", "owner_key": PUBLIC_KEYS["home-1"], "bus": "t"}
+    chain.commit(chain.execute(0, [chain.tx("utility", "identity", "register_network", **stolen)]))
+    assert chain.ledger.receipts(1)[0].code == "ok"
+    assert not access.may_see_result(PUBLIC_KEYS["utility"], tx)
+    assert access.may_see_result(PUBLIC_KEYS["home-1"], tx)
+
+
 def test_an_order_has_an_id_that_cannot_be_worked_out_from_what_is_public() -> None:
     """Without the period's secret the id would follow from names, which are few, and what is public."""
     chain, _ = day()

@@ -101,8 +101,8 @@ class Access:
         return None if block is None else transaction_in(block.body, place)
 
     def may_see_result(self, reader: bytes, tx: Transaction) -> bool:
-        """Whether ``reader`` may see what came of a transaction, besides its code: who sent it, and who may read what
-        the sender acts for."""
+        """Whether ``reader`` may see what came of a transaction, besides its code: who sent it, and who may read all
+        that the sender acts for. One part would not do: a member can say of any key that it owns a network."""
         if not reader:
             return False
         if tx.payload.sender == reader or self.sees_all(reader):
@@ -111,7 +111,7 @@ class Access:
         data = _RESULTS.get(tx.payload.contract, BUDGET)
         uses = uses_of(ctx, tx.payload.sender)
         subjects = [Subject(DEVICE if kind == "meter" else kind, name, data) for kind, name in uses]
-        return access.may_read(ctx, reader, tuple(subjects))
+        return bool(subjects) and all(access.may_read(ctx, reader, (subject,)) for subject in subjects)
 
     def readers(self, name: str, data: str) -> Readers:
         """The keys that may read what an event tells of ``name``, each until a block time."""
