@@ -23,6 +23,15 @@ def read_given(path: Path, most: int = MAX_GIVEN_BYTES) -> bytes:
     return data
 
 
+def stamp(path: Path) -> tuple[int, int, int] | None:
+    """What tells that the file at ``path`` is another one than before; None if there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
 class File(Protocol):
     """An open file that grows at its end. Errors are OSError."""
 

@@ -10,7 +10,6 @@ import asyncio
 import datetime
 import logging
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,17 +20,16 @@ from cryptography import x509
 
 from node.config import Config, is_loopback
 from node.errors import ConfigError
-from node.files import read_given
+from node.files import read_given, stamp
 from node.keyfile import KIND_TLS_KEY, unseal
 from node.pki.holder import NEXT
 from node.pki.profile import Facts, Kind, describe, load_private_key, public_bytes
-from node.pki.serving import OperatorsPort
+from node.pki.serving import WATCH_S, OperatorsPort
 from node.pki.trust import read_chain, warns_from
-from node.transport.tls import TlsIdentity
+from node.transport.tls import Handed, TlsIdentity
 
 log = logging.getLogger("watt.gateway")
 
-WATCH_S: Final = 2.0
 SAY_AGAIN_S: Final = 24 * 3600.0
 
 
@@ -94,19 +92,14 @@ class GatewayCertificate:
         self._passphrase = passphrase
         self._seen = self._stamps()
         self.shown = read_shown(*self._files, passphrase)
-        self._unseen: deque[grpc.ServerCertificateConfiguration] = deque(maxlen=1)
-        """What gRPC has not fetched yet. It takes what it fetches for its own and frees it: nothing is given twice."""
+        self._handed = Handed()
         self._configure()
         self._said = -SAY_AGAIN_S
         self.on_change: Callable[[], None] = lambda: None
 
     def credentials(self) -> grpc.ServerCredentials:
-        """For the server's port; gRPC asks what has changed at every handshake, from threads of its own."""
-        return grpc.dynamic_ssl_server_credentials(
-            self._unseen.pop(),
-            self._fetch,  # type: ignore[arg-type]  # None, for no change, is allowed, as gRPC documents it
-            require_client_authentication=False,
-        )
+        """For the server's port."""
+        return self._handed.credentials(require_client_authentication=False)
 
     async def watch(self) -> None:
         """Take up what changes, and say what ends, until cancelled."""
@@ -154,21 +147,13 @@ class GatewayCertificate:
                 "certificate-ends use=gateway on=%s: `watt ca renew`, then `watt node install-certificate`", day
             )
 
-    def _fetch(self) -> grpc.ServerCertificateConfiguration | None:
-        try:
-            return self._unseen.pop()
-        except IndexError:
-            return None
-
     def _configure(self) -> None:
-        identity = self.shown.identity
-        pair = (identity.private_key, identity.certificate)
-        self._unseen.append(grpc.ssl_server_certificate_configuration([pair], None))
+        self._handed.hand(self.shown.identity, None)
 
     def _stamps(self) -> tuple[tuple[int, int, int] | None, ...]:
         """What tells that a file is another one; None if it is not there."""
         paths = (*self._files, self._files[1].with_name(self._files[1].name + NEXT))
-        return tuple(_stamp(path) for path in paths)
+        return tuple(stamp(path) for path in paths)
 
 
 def open_gateway_certificate(config: Config, passphrase: str) -> GatewayCertificate | None:
@@ -199,11 +184,3 @@ def _key_of(facts: Facts, key_file: Path, passphrase: str) -> bytes:
             if public_bytes(load_private_key(secret).public_key()) == facts.public_key:
                 return secret
     raise ConfigError("wrong-certificate", f"it does not belong to a key in {key_file}")
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino

@@ -12,6 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from node.errors import ConfigError
+from node.files import stamp
 from node.pki.profile import Kind, describe, load_private_key
 from node.pki.trust import Trust, load_trust
 from node.transport.tls import UNREADABLE, TlsIdentity
@@ -19,6 +20,7 @@ from node.transport.tls import UNREADABLE, TlsIdentity
 log = logging.getLogger("watt.metrics")
 
 WATCH_S: Final = 2.0
+"""How often a running node looks whether its certificates, or those that it believes, are others."""
 
 
 class OperatorsPort:
@@ -33,7 +35,7 @@ class OperatorsPort:
         self._member = member
         self._file = file
         self._identity = identity
-        self._stamp = self._look()
+        self._stamp = stamp(file)
         self.trust = load_trust(file)
         self.context = server_context(identity, self.trust)
         """For the next connection."""
@@ -55,10 +57,10 @@ class OperatorsPort:
                 log.error("operators-authorities-not-used code=%s: %s", error.code, error.message)
 
     def _refresh(self) -> bool:
-        stamp = self._look()
-        if stamp == self._stamp:
+        now = stamp(self._file)
+        if now == self._stamp:
             return False
-        self._stamp = stamp
+        self._stamp = now
         self.trust = load_trust(self._file)
         self.context = server_context(self._identity, self.trust)
         return True
@@ -77,13 +79,6 @@ class OperatorsPort:
         if subject.member != self._member:
             return f"it is of an operator of `{subject.member}`"
         return self.trust.revoked(certificate)
-
-    def _look(self) -> tuple[int, int, int] | None:
-        try:
-            found = self._file.stat()
-        except OSError:
-            return None
-        return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def server_context(identity: TlsIdentity, trust: Trust) -> ssl.SSLContext:

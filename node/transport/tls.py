@@ -114,14 +114,41 @@ def matches(private_key: bytes, certificate: bytes) -> bool:
     return key.public_key() == x509.load_pem_x509_certificate(certificate).public_key()
 
 
+class Handed:
+    """What a server shows, as gRPC asks for it: at every handshake, from threads of its own. gRPC takes what it is
+    given for its own and frees it, so each change is given once."""
+
+    def __init__(self) -> None:
+        self._unseen: deque[grpc.ServerCertificateConfiguration] = deque(maxlen=1)
+
+    def hand(self, identity: TlsIdentity, roots: bytes | None) -> None:
+        """From now on, show ``identity``, and believe ``roots``, if clients show anything. To be called before
+        ``credentials``, too."""
+        pair = (identity.private_key, identity.certificate)
+        self._unseen.append(grpc.ssl_server_certificate_configuration([pair], roots))
+
+    def credentials(self, *, require_client_authentication: bool) -> grpc.ServerCredentials:
+        """For the server's port."""
+        return grpc.dynamic_ssl_server_credentials(
+            self._unseen.pop(),
+            self._fetch,  # type: ignore[arg-type]  # None, for no change, is allowed, as gRPC documents it
+            require_client_authentication=require_client_authentication,
+        )
+
+    def _fetch(self) -> grpc.ServerCertificateConfiguration | None:
+        try:
+            return self._unseen.pop()
+        except IndexError:
+            return None
+
+
 class ServerCertificate:
     """What a server shows at a TLS handshake, and whom it lets in: both may change while it listens."""
 
     def __init__(self, identity: TlsIdentity) -> None:
         self._identity = identity
         self._pins: Sequence[str] = ()
-        self._unseen: deque[grpc.ServerCertificateConfiguration] = deque(maxlen=1)
-        """What gRPC has not fetched yet. It takes what it fetches for its own and frees it: nothing is given twice."""
+        self._handed = Handed()
 
     def pin(self, certificates: Sequence[str]) -> None:
         """From now on, let in those alone who hold the key of one of these PEM certificates."""
@@ -134,24 +161,12 @@ class ServerCertificate:
         self._configure()
 
     def credentials(self) -> grpc.ServerCredentials:
-        """For the server's port; gRPC asks what has changed at every handshake, from threads of its own."""
-        return grpc.dynamic_ssl_server_credentials(
-            self._unseen.pop(),
-            self._fetch,  # type: ignore[arg-type]  # None, for no change, is allowed, as gRPC documents it
-            require_client_authentication=True,
-        )
-
-    def _fetch(self) -> grpc.ServerCertificateConfiguration | None:
-        try:
-            return self._unseen.pop()
-        except IndexError:
-            return None
+        """For the server's port."""
+        return self._handed.credentials(require_client_authentication=True)
 
     def _configure(self) -> None:
-        pair = (self._identity.private_key, self._identity.certificate)
         # Without any pin, gRPC would trust the system's authorities.
-        roots = _joined(self._pins, self._identity)
-        self._unseen.append(grpc.ssl_server_certificate_configuration([pair], roots))
+        self._handed.hand(self._identity, _joined(self._pins, self._identity))
 
 
 def channel_credentials(identity: TlsIdentity, peer: Sequence[str]) -> grpc.ChannelCredentials:
