@@ -210,7 +210,7 @@ async def _pace(client: Client, info: NodeInfo) -> tuple[int, int] | None:
     except CodecError as error:
         raise RefusedError("bad-answer", f"the node's answer is no block: {error.message}") from error
     except RefusedError as error:
-        if error.code not in ("no-block", "no-history"):
+        if error.code not in ("no-block", "below-base"):
             raise
         return None
     return max(0, info.head_time - header.time), blocks
