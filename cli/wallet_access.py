@@ -67,7 +67,7 @@ def grant(
     (balances, shares, alerts, agreements and requests) and readings (readings, settlement, origins and statements). A
     network's grant holds for its devices. What has been read meanwhile cannot be taken back.
 
-    Balances of a network need registry and budget, its statement all four.
+    Balances of a network need registry and budget, its statement registry and readings.
 
     Example: watt wallet access grant home-03 9f3c...52 registry budget --days 30 --key owner.key
 
