@@ -223,7 +223,7 @@ def _approve(ctx: Context, force: EpochRow, proposal: Proposal) -> int:
     motion_record.decided(ctx, proposal.number, kind, subject, proposal.first_height)
     ballot.close(ctx, _BALLOT, proposal.number)
     if kind == CANCEL:
-        upgrades.cancel(ctx, subject[1])
+        upgrades.cancel(ctx, subject[1], proposal.number)
         motion_record.ended(ctx, proposal.number, motion_record.DONE)
         ctx.emit("upgrade-canceled", (), (proposal.number, *subject))
         return 0

@@ -77,10 +77,12 @@ def schedule(ctx: Context, coming: Scheduled) -> None:
     ctx.put(SCHEDULED, tuple(coming))
 
 
-def cancel(ctx: Context, digest: bytes) -> None:
-    """What was scheduled is not. Raises ContractError("no-upgrade") if this one is not, any more."""
+def cancel(ctx: Context, digest: bytes, motion: int) -> None:
+    """What was scheduled is not, by the motion of this number. Raises ContractError("no-upgrade") if this one is not,
+    any more, or was voted anew since: who wanted the one before called off was not asked about that.
+    """
     coming = scheduled(ctx.get)
-    if coming is None or coming.digest != digest:
+    if coming is None or coming.digest != digest or coming.motion > motion:
         raise ContractError("no-upgrade", "this upgrade is not scheduled")
     ctx.delete(SCHEDULED)
     motion_record.ended(ctx, coming.motion, "canceled")

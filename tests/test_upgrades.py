@@ -220,6 +220,30 @@ def test_what_is_scheduled_can_be_called_off_until_the_last_block(town: tuple[To
     assert [row[5] for row in chain.ask("history")] == ["canceled", "ok"]
 
 
+def test_what_was_voted_anew_is_not_called_off_by_a_vote_from_before(town: tuple[Town, Library, bytes]) -> None:
+    chain, _, digest = town
+    args = {"name": "tally-2", "digest": digest, "first_height": chain.height + 200}
+    left: Value = None
+    for turn in range(2):
+        [(_, made)] = chain.add(("ada", "motions", "propose_upgrade", args))
+        assert isinstance(made, tuple)
+        approval = {"proposal": made[0], "digest": made[1]}
+        chain.add(("bob", "motions", "approve", approval), ("cyd", "motions", "approve", approval))
+        if not turn:
+            [(_, left)] = chain.add(("dan", "motions", "cancel_upgrade", {"digest": digest}))
+            [(_, done)] = chain.add(("ada", "motions", "cancel_upgrade", {"digest": digest}))
+            assert isinstance(left, tuple) and isinstance(done, tuple)
+            for which in (left, done):
+                chain.add(("bob", "motions", "approve", {"proposal": which[0], "digest": which[1]}))
+            chain.add(("cyd", "motions", "approve", {"proposal": done[0], "digest": done[1]}))
+            assert chain.ask("scheduled") == ()
+    assert len(chain.ask("scheduled")) == 1
+    assert isinstance(left, tuple)
+    old = {"proposal": left[0], "digest": left[1]}
+    assert [code for code, _ in chain.add(("cyd", "motions", "approve", old))] == ["no-upgrade"]
+    assert len(chain.ask("scheduled")) == 1
+
+
 def test_what_is_planned_as_far_ahead_as_can_be_is_called_off_at_once(town: tuple[Town, Library, bytes]) -> None:
     chain, _, digest = town
     args = {"name": "tally-2", "digest": digest, "first_height": chain.height + 1 + MAX_AHEAD}
