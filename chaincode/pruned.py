@@ -12,7 +12,7 @@ Of a network or a device whose owner asked for it (``erasure.py``) the readings 
 them stays. A digest of a few numbers could be guessed, so every reading lies in the state beside a blind.
 
 State: table ``pruned/``: slot(8) -> (Part, ...), in the order in which they went; ``erased/``: network, and the device
-if it is one's -> Erased. A device's name alone would not do: another network may have it for its own.
+if it is one's -> Erased. A device's name alone would not do: a genesis document may give it to a network as well.
 """
 
 from hashlib import sha256
