@@ -14,8 +14,9 @@ from typing import Any, Final
 from chaincode import access, governance, validators
 from chaincode.access import Readers
 from chaincode.contract import Context, Subject
+from chaincode.events import RESULTS
 from chaincode.roles import KEY_BYTES, uses_of
-from chaincode.subjects import BUDGET, DEVICE, MARKET, READINGS, REGISTRY
+from chaincode.subjects import DEVICE
 from node.errors import RefusedError
 from node.executor import Executor
 from node.ledger.chain import Ledger
@@ -27,8 +28,6 @@ from node.witness import ReadOnlyState, query_context
 MAX_REMEMBERED: Final = 65_536
 """Names whose readers are remembered until one of them changes, and keys of whom it is known whether they see all."""
 
-_RESULTS: Final = {"market": MARKET, "settlement": READINGS, "identity": REGISTRY, "keys": REGISTRY}
-"""Which class of data the results of a contract's transactions belong to; all others are of BUDGET."""
 HIDDEN: Final = ("market", "settlement")
 """Contracts of whose transactions those alone are told that they are there who may see the result. An id follows from
 what a transaction says, so whoever knows the key could try readings, or which of the public orders are its."""
@@ -108,7 +107,7 @@ class Access:
         if tx.payload.sender == reader or self.sees_all(reader):
             return True
         ctx = self.context()
-        data = _RESULTS.get(tx.payload.contract, BUDGET)
+        data = RESULTS.get(tx.payload.contract, "")
         uses = uses_of(ctx, tx.payload.sender)
         subjects = [Subject(DEVICE if kind == "meter" else kind, name, data) for kind, name in uses]
         return bool(subjects) and all(access.may_read(ctx, reader, (subject,)) for subject in subjects)
