@@ -156,7 +156,7 @@ def device_enrol(
     Example: watt admin device enrol home-18/ev --network home-18 --kind ev --meter-key 9e0a... --bus home-18
     --import-w 3600 --gateway 10.0.0.5:7401 --key sunrise.key
     """
-    new = NewCode(DEVICE, registered["device"], hours, gateways or nodes, code_file, as_json, show_code)
+    new = NewCode(DEVICE, registered["device"], hours, gateways, code_file, as_json, show_code)
 
     async def args(client: Client) -> dict[str, Any]:
         made = await new.args(client)

@@ -61,7 +61,7 @@ def code_options(command: C) -> C:
             "--gateway",
             "gateways",
             multiple=True,
-            help="The gateways that the device is to use. Default: those of --node.",
+            help="The gateways that the device is to use. Default: those that this command asks.",
         ),
         click.option("--hours", type=hours, default=24, show_default=True, help="For how long the code is good."),
     ):
@@ -70,7 +70,8 @@ def code_options(command: C) -> C:
 
 
 class NewCode:
-    """A code under way: what was asked for, the one-time key, and how it is shown. ``gateways``: those to write in."""
+    """A code under way: what was asked for, the one-time key, and how it is shown. ``gateways``: those to write in; if
+    none are named, those that the command itself asks."""
 
     def __init__(
         self,
@@ -90,7 +91,7 @@ class NewCode:
             raise ConfigError("key-exists", f"{code_file} is there already; it is never overwritten")
         close_memory()
         self._kind, self._name, self._hours = kind, name, hours
-        self._gateways = tuple(addresses_in(gateways))
+        self._gateways = tuple(addresses_in(gateways)) if gateways else ()
         self._file, self._as_json, self._show = code_file, as_json, show
         self._seed = generate_key().seed
         self._made: Enrolment | None = None
@@ -99,7 +100,8 @@ class NewCode:
         """The public key, and until when it may enrol."""
         info = await client.node_info()
         until = info.now + self._hours * _HOUR_S
-        self._made = Enrolment(info.chain, self._kind, self._name, until, self._gateways, self._seed)
+        gateways = self._gateways or client.addresses
+        self._made = Enrolment(info.chain, self._kind, self._name, until, gateways, self._seed)
         self._made.code()  # refused before anything is done, if it cannot be written
         return {"one_time_key": self._made.one_time_key.public_key, "until": until}
 
@@ -155,7 +157,7 @@ def reset_key(
 
     Example: watt wallet reset-key home-03/ev --key owner.key
     """
-    new = NewCode(KINDS[kind], name, hours, gateways or nodes, code_file, as_json, show_code)
+    new = NewCode(KINDS[kind], name, hours, gateways, code_file, as_json, show_code)
 
     async def args(client: Client) -> dict[str, Any]:
         return {SUBJECT[kind]: name, **await new.args(client)}

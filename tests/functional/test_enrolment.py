@@ -39,17 +39,20 @@ class Street:
         self.said: list[str] = []
         """All that commands have printed."""
 
-    def run(self, *words: str, key: str | Path = "", stdin: str = "") -> Result:
+    def run(self, *words: str, key: str | Path = "", stdin: str = "", home: Path | None = None) -> Result:
+        """``home``: the wallet's home that names the gateways, in place of the environment."""
         signing = ["--key", str(self.keys / f"{key}.json" if isinstance(key, str) else key)] if key else []
-        env = {PASSPHRASE_VARIABLE: self.passphrase, "WATT_NODE": " ".join(self.cluster.network.gateways)}
+        env: dict[str, str | None] = {PASSPHRASE_VARIABLE: self.passphrase}
+        env["WATT_NODE"] = " ".join(self.cluster.network.gateways) if home is None else None
+        env |= {} if home is None else {"WATT_WALLET": str(home)}
         result = CliRunner().invoke(main, [*words, *signing], env=env, input=stdin)
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
         self.said.append(result.output)
         return result
 
-    def done(self, *words: str, key: str | Path = "", stdin: str = "") -> Any:
+    def done(self, *words: str, key: str | Path = "", stdin: str = "", home: Path | None = None) -> Any:
         """The JSON of a command that must succeed."""
-        result = self.run(*words, "--json", key=key, stdin=stdin)
+        result = self.run(*words, "--json", key=key, stdin=stdin, home=home)
         assert result.exit_code == 0, result.output
         return json.loads(result.stdout)
 
@@ -92,7 +95,10 @@ def test_a_lost_car_is_enrolled_again_and_trades_on(street: Street, tmp_path: Pa
     assert (state, code) == ("committed", "ok")
     before = street.ask(owner, "market", "order", order=placed)
     code_file = tmp_path / "code"
-    told = street.done("wallet", "reset-key", EV, "--code-file", str(code_file), key="home-3")
+    home, genesis = tmp_path / "wallet", street.cluster.network.directory / "genesis.json"
+    street.done("wallet", "init", "--wallet", str(home), "--genesis", str(genesis))
+    told = street.done("wallet", "reset-key", EV, "--code-file", str(code_file), key="home-3", home=home)
+    assert read_code(code_file.read_text()).gateways == tuple(street.cluster.network.gateways), "those of the home"
     assert "code" not in told and (code_file.stat().st_mode & 0o777) == 0o600
     assert street.order(EV, old)[:2] in {("refused", "unknown-sender"), ("committed", "wrong-key")}
 
