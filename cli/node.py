@@ -19,6 +19,7 @@ from cli.node_verify import verify
 from cli.operating import log_level, systemd
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
 from cli.session import ask, node_option, trusted_roots
+from cli.units import clock
 from cli.upgrades import node_upgrade
 from node.config import is_loopback, load_config
 from node.errors import ConfigError
@@ -131,6 +132,7 @@ def status(nodes: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         print_json(values)
     else:
+        values |= {"head_time": clock(info.head_time), "now": clock(info.now)}
         print_table(f"{info.member} of {info.network}", ["what", "value"], [(k, _shown(v)) for k, v in values.items()])
 
 
