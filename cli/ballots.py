@@ -41,6 +41,9 @@ class Height(click.ParamType[tuple[int, bool]]):
         return int(digits), str(value).startswith("+")
 
 
+_NAMES = {"governance": "members"}
+"""What people call a contract's ballot, where it has another name."""
+
 at_option = click.option(
     "--at",
     "height",
@@ -69,14 +72,14 @@ def propose(
         first = (await client.node_info()).height + number if from_head else number
         return {"first_height": first, **await change(client)}
 
-    proposed(transact(*signing, contract, method, args), first, as_json)
+    proposed(contract, transact(*signing, contract, method, args), first, as_json)
 
 
-def proposed(status: TxStatus, first_height: int, as_json: bool) -> None:
+def proposed(contract: str, status: TxStatus, first_height: int, as_json: bool) -> None:
     """Say what came of a proposal."""
     match status.result:
         case (int(proposal), bytes(digest), int(missing)):
-            _told(status, proposal, digest, missing, first_height, as_json)
+            _told(contract, status, proposal, digest, missing, first_height, as_json)
         case _:
             raise RefusedError("bad-answer", "the receipt's result is no proposal: another version?")
 
@@ -142,7 +145,7 @@ def approve_one(
         return {"proposal": number, "digest": found["digest"]}
 
     status = transact(*signing, contract, "approve", args)
-    _told(status, number, found["digest"], status.result, found["first_height"], as_json)
+    _told(contract, status, number, found["digest"], status.result, found["first_height"], as_json)
 
 
 def withdraw_command(contract: str, text: str) -> click.Command:
@@ -203,18 +206,28 @@ def votes(row: dict[str, Any]) -> list[str]:
     ]
 
 
-def _told(status: TxStatus, proposal: int, digest: bytes, missing: Any, first_height: int, as_json: bool) -> None:
+def _told(
+    contract: str,
+    status: TxStatus,
+    proposal: int,
+    digest: bytes,
+    missing: Any,
+    first_height: int,
+    as_json: bool,
+) -> None:
+    of = f"{_NAMES.get(contract, contract)}/{proposal}"
     if as_json:
         return print_json(
             {
                 "height": status.height,
+                "id": of,
                 "proposal": proposal,
                 "digest": digest,
                 "missing": missing,
                 "first_height": first_height,
             }
         )
-    click.echo(f"proposal {proposal}, digest {digest.hex()}, in block {status.height}")
+    click.echo(f"proposal {of}, digest {digest.hex()}, in block {status.height}")
     if missing:
         click.echo(f"{count(missing, 'approval')} missing, until height {first_height - NOTICE}")
     else:

@@ -130,7 +130,8 @@ def cancel(nodes: tuple[str, ...], key_file: Path, passphrase_file: Path | None,
         first = found[0]["first_height"] - 1 + NOTICE
         return {"digest": found[0]["subject"][1]}
 
-    ballots.proposed(transact(nodes, key_file, passphrase_file, "motions", "cancel_upgrade", args), first, as_json)
+    status = transact(nodes, key_file, passphrase_file, "motions", "cancel_upgrade", args)
+    ballots.proposed("motions", status, first, as_json)
 
 
 @upgrade.command("list")

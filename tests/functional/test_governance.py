@@ -53,7 +53,7 @@ def test_a_proposal_is_read_approved_and_withdrawn(admins: Admins, entry: str) -
     words = ("propose", "add", "--entry", entry, "--admin-key", admin_key, "--address", "127.0.0.1:7501")
     made = admins.json(*words, "--at", "+500", by=0)
     number, digest = str(made["proposal"]), made["digest"]
-    assert made["missing"] == 2
+    assert (made["missing"], made["id"]) == (2, f"members/{number}")
     (row,) = admins.json("proposals")
     assert (row["kind"], row["name"], row["admin_key"], row["digest"]) == ("add", "eve", admin_key, digest)
     assert row["tls_certificate"] == json.loads(Path(entry).read_text())["tls_certificate"]
