@@ -14,6 +14,7 @@ State, per ballot: ``proposals`` -> count; ``proposals`` number(8) -> Proposal; 
 from hashlib import sha256
 from typing import Any, Final, NamedTuple, cast
 
+from chaincode import roles
 from chaincode.contract import Context, ContractError
 from chaincode.keys import key, uint
 from chaincode.validators import EpochRow, epoch_in_force
@@ -57,7 +58,7 @@ class Count(NamedTuple):
 def require_admin(ctx: Context) -> EpochRow:
     """The epoch in force. Raises ContractError: no-governance; not-allowed if the sender decides for no validator."""
     force = epoch_in_force(ctx)
-    if not any(seat.admin_key == ctx.sender for seat in force.seats):
+    if not roles.has_right(ctx, "govern", {"validator-admin": [seat.admin_key for seat in force.seats]}):
         raise ContractError("not-allowed", "only the admins of validators decide")
     return force
 

@@ -97,8 +97,8 @@ class Erasure(Contract):
 
 def _require_right(ctx: Context, network: str) -> None:
     found = identity.network_of(ctx, network)
-    holders = {"owner": found.owner_key, "member": roles.member_of(ctx, found.member).key}
-    if ctx.sender not in [holders[holder] for holder in roles.RIGHTS["erase"]]:
+    keys = {"owner": (found.owner_key,), "member": (roles.member_of(ctx, found.member).key,)}
+    if not roles.has_right(ctx, "erase", keys):
         raise ContractError("wrong-key", f"not the key of the owner of {network}, nor of its member")
 
 

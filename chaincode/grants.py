@@ -91,7 +91,8 @@ def _valid(ctx: Context, kind: str, name: str) -> tuple[Grant, ...]:
 
 
 def _require_holder(ctx: Context, kind: str, name: str) -> None:
-    if ctx.sender != _owner_of(ctx, kind, name):
+    holder = "member" if kind == MEMBER else "owner"
+    if not roles.has_right(ctx, "share-data", {holder: (_owner_of(ctx, kind, name),)}):
         raise ContractError("wrong-key", f"not the key of whoever may share what {name} has")
 
 

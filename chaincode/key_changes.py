@@ -86,7 +86,7 @@ class KeyChanges(Contract):
         """
         enrolments.require_possession(ctx, ADMIN, "", key, proof)
         _require_free(ctx, key)
-        if ctx.sender not in roles.admins(ctx):
+        if not roles.has_right(ctx, "change-admin-key", {ADMIN: roles.admins(ctx)}):
             raise ContractError("unknown-admin", "no admin of the genesis has this key")
         _change_admin(ctx, ctx.sender, key, ROTATED)
         return None
@@ -129,7 +129,7 @@ class KeyChanges(Contract):
         bad-key, bad-signature, no-change (of the sender itself), key-in-use, too-many.
         """
         found = roles.one_time_of(ctx, ctx.sender)
-        if found is None:
+        if found is None or not roles.has_right(ctx, "enrol", {"one-time-key": (ctx.sender,)}):
             raise ContractError("no-enrolment", "this key enrols nothing: it has been used, or replaced")
         kind, name, until = found
         if until < ctx.time:

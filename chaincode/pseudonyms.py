@@ -19,12 +19,12 @@ State: ``privacy-secret/`` -> the secret; ``privacy-period/`` period(8) -> the p
 from hashlib import sha256
 from typing import Final, cast
 
-from chaincode import ballot, budget_calendar, identity, roles
+from chaincode import budget_calendar, identity, roles
 from chaincode.contract import Context, Contract, ContractError, Value, query, transaction
 from chaincode.keys import uint
 from chaincode.market_products import MAX_SLOT
 from chaincode.subjects import MARKET, a_device, public
-from chaincode.validators import epoch_count
+from chaincode.validators import epoch_count, epoch_in_force
 
 ENTROPY_BYTES: Final = 32
 PSEUDONYM_BYTES: Final = 8
@@ -99,8 +99,7 @@ def pin(ctx: Context, period: int) -> bytes:
 
 def _require_member(ctx: Context) -> None:
     """The sender is a member, or decides for a validator."""
-    if any(kind == "member" for kind, _ in roles.uses_of(ctx, ctx.sender)):
-        return
-    if not epoch_count(ctx.get):
-        raise ContractError("not-allowed", "members throw in entropy")
-    ballot.require_admin(ctx)
+    is_member = any(kind == "member" for kind, _ in roles.uses_of(ctx, ctx.sender))
+    seats = epoch_in_force(ctx).seats if epoch_count(ctx.get) else ()
+    keys = {"member": [ctx.sender] if is_member else [], "validator-admin": [seat.admin_key for seat in seats]}
+    roles.require_right(ctx, "add-entropy", keys)

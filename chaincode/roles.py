@@ -1,8 +1,8 @@
 """Members, the keys that act for somebody, and the one table of who may do what.
 
 A key belongs to a member of the consortium, to the owner of a network, to a device or to a meter; one key may
-serve several of them. Which right a call needs, and who has it, stands in ``RIGHTS`` and nowhere else;
-``identity.py`` knows the networks and devices that some of the rights are about, and checks those.
+serve several of them. Who has a right stands in ``RIGHTS`` and nowhere else; whose key the holder of one is, those
+contracts know that ask for it: ``identity.py`` for networks and devices, the others for what is theirs.
 
 Keys change (``key_changes.py``); what they act for stays. The key of whoever has none at present is ``NO_KEY``.
 
@@ -11,6 +11,7 @@ member -> Member; ``role-single/`` role -> the member that has it; ``role-key/``
 key(32), index(4) -> (kind, id); ``role-one-time/`` key(32) -> what a one-time key enrols (``enrolments.py``).
 """
 
+from collections.abc import Collection, Mapping
 from typing import Final, NamedTuple, cast
 
 from chaincode.contract import Context, ContractError
@@ -252,7 +253,20 @@ def single_key(ctx: Context, role: str) -> bytes | None:
     return None if holder is None else member_of(ctx, cast("str", holder)).key
 
 
-def require_right(ctx: Context, right: str) -> None:
-    """The sender has a right that only members' roles give. Raises ContractError("not-allowed")."""
-    if not any(has_role(ctx, ctx.sender, role) for role in RIGHTS[right]):
+def has_right(ctx: Context, right: str, keys: Mapping[str, Collection[bytes]] | None = None) -> bool:
+    """Whether the sender has a right, by a role or by its key. ``keys``: holder -> which keys it has in this case; for
+    holders that are no roles, and instead of a role's where only some with that role are meant. Nobody else counts."""
+    known = keys or {}
+    for holder in RIGHTS[right]:
+        if holder in known:
+            if ctx.sender in known[holder]:
+                return True
+        elif holder in MEMBER_ROLES and has_role(ctx, ctx.sender, holder):
+            return True
+    return False
+
+
+def require_right(ctx: Context, right: str, keys: Mapping[str, Collection[bytes]] | None = None) -> None:
+    """The sender has a right, as ``has_right`` knows. Raises ContractError("not-allowed")."""
+    if not has_right(ctx, right, keys):
         raise ContractError("not-allowed", f"{right} is for {' or '.join(RIGHTS[right])}")

@@ -12,7 +12,15 @@ State: rows as in ``settlement_readings``, under a name that no device can have.
 from collections.abc import Sequence
 from typing import Final
 
-from chaincode import grid, settlement_amendments, settlement_checks, settlement_metering, settlement_readings, slots
+from chaincode import (
+    grid,
+    roles,
+    settlement_amendments,
+    settlement_checks,
+    settlement_metering,
+    settlement_readings,
+    slots,
+)
 from chaincode.contract import Context, ContractError
 from chaincode.settlement_checks import Claim
 from chaincode.settlement_metering import DayRow
@@ -71,7 +79,7 @@ def _require_key(ctx: Context) -> None:
     key = grid.feeder_meter(ctx)
     if key is None:
         raise ContractError("no-feeder-meter", "the grid operator has named no meter at the transformer")
-    if ctx.sender != key:
+    if not roles.has_right(ctx, "report-feeder", {"feeder-meter": (key,)}):
         raise ContractError("wrong-key", "not the key of the feeder's meter")
 
 
