@@ -16,6 +16,7 @@ from chaincode.settlement_ledger import Entry, Settled
 from chaincode.settlement_readings import Reading
 from cli.answers import ALERT, NETWORK_BUDGET, ORDER, PRODUCT, Reader, as_rows
 from cli.statement_facts import Fill, gather_device, gather_slots
+from cli.units import clock
 from cli.verify import slot_seconds_of
 from node.errors import RefusedError
 from node.model.codec import Value
@@ -100,12 +101,19 @@ class _Collection:
         first = start if self._scope.first is None else max(start, self._scope.first)
         end = stop if self._scope.end is None else min(stop, self._scope.end)
         if first >= end:
-            raise RefusedError("no-product", f"the ledger has products of slots {start} to {stop - 1} only")
+            times = [clock(slot * slot_seconds)[:16] for slot in (start, stop)]
+            raise RefusedError("no-product", f"the ledger has products from {times[0]} to {times[1]} UTC only")
         self._first, self._end, self._times = first, end, (first * slot_seconds, end * slot_seconds)
         await self._market()
         networks = self._scope.networks
         if networks is None:
-            networks = await self._pages("identity", "networks", {}, 500, names=True)
+            try:
+                networks = await self._pages("identity", "networks", {}, 500, names=True)
+            except RefusedError as error:
+                if error.code not in _UNSEEN:
+                    raise
+                message = f"{error.message}: which networks there are; name those that it may see by --network"
+                raise RefusedError(error.code, message) from error
         for network in networks:
             await self._seen("network", network, lambda name=network: self._network(name))  # type: ignore[misc]
         scope = self._scope._replace(first=first, end=end, left_out=tuple(self._left_out))

@@ -97,7 +97,7 @@ def _list_shares(network: str, period: int | None, nodes: tuple[str, ...], trust
         return print_json([row | {"order": of[0], "settled_slot": of[1]} for row, of in zip(rows, orders, strict=True)])
     print_table(
         f"Shares within {network}, period {number}, tokens",
-        ("Giver", "Receiver", ">Amount", ">Returned", "Why", "?Rule", "?Slot"),
+        ("Giver", "Receiver", ">Amount", ">Returned", "Why", "?Rule", "?Given in"),
         (
             (
                 giver_name(row["giver"]),

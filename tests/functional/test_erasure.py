@@ -84,6 +84,10 @@ def test_what_an_owner_has_erased_is_in_no_file_and_the_chain_still_holds(street
     theirs = watt("audit", "check", str(out.with_name("theirs")), "--genesis", genesis)
     assert theirs["left_out"] == [["parked", ""], ["network", "home-1"]] and theirs["tables"]["readings"] == 0
 
+    everybody = [word.replace("mine", "all") for word in words if word not in ("--network", "home-1")]
+    unnamed = street.run(*everybody, by="home-1")
+    assert unnamed.exit_code == 1 and "not-allowed" in unnamed.stderr and "--network" in unnamed.stderr
+
     node = street.cluster.network.nodes[2]
     street.cluster.stop(node)
     config = str(node.config_path)
