@@ -51,6 +51,7 @@ __all__ = [
     "digest_of",
     "run",
     "tx_id_of",
+    "words_of",
 ]
 
 T = TypeVar("T")
@@ -351,7 +352,7 @@ class Client:
                 elif error.code not in _SILENT:
                     self._current = index
                     raise
-                failures.append(f"{target.address} {_words(error)}")
+                failures.append(f"{target.address} {words_of(error)}")
             else:
                 self._current = index
                 return reply
@@ -363,7 +364,7 @@ def _passed_on(code: str, failures: Sequence[str]) -> str:
     return "ok" if failures and code in ("duplicate", "nonce-used") else code
 
 
-def _words(error: RefusedError) -> str:
+def words_of(error: RefusedError) -> str:
     """What people read of a node that could not be asked."""
     if error.code == UNREACHABLE and "failed to connect" in error.message and "Socket closed" in error.message:
         return "closes every connection: if it is behind TLS, --ca names the file of who vouches for it"

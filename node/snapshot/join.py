@@ -19,6 +19,7 @@ from chaincode.registry import Registry
 from node.epochs import verified_epochs
 from node.errors import CodecError, ConfigError, RefusedError, StoreFault
 from node.executor import Executor
+from node.gateway.client import words_of
 from node.gateway.codes import UNREACHABLE
 from node.ledger.chain import Ledger
 from node.ledger.store import LevelStore
@@ -243,8 +244,10 @@ class _Join:
     def _tell(self, verdicts: Mapping[str, Verdict]) -> None:
         for source, verdict in verdicts.items():
             if source not in self._dropped:
-                self._dropped[source] = verdict
-                self._watcher.dropped(source, verdict)
+                is_silent = verdict.code == UNREACHABLE
+                words = words_of(RefusedError(verdict.code, verdict.message)) if is_silent else verdict.message
+                self._dropped[source] = verdict._replace(message=words)
+                self._watcher.dropped(source, self._dropped[source])
 
     def _nobody(self) -> RefusedError:
         """Why there is nobody left to ask."""

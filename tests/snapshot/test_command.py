@@ -27,7 +27,7 @@ def test_nobody_answers(tmp_path: Path) -> None:
     genesis.write_bytes(dump_genesis(make_genesis()))
     words = ("join", "--data", tmp_path / "data", "--genesis", genesis, "--from", "127.0.0.1:9")
     status, line = refusal(*words)
-    assert status == 3 and line.startswith("watt: unreachable: 127.0.0.1:9: unreachable")
+    assert status == 3 and line == "watt: unreachable: 127.0.0.1:9: unreachable, does not answer"
     assert refusal(*words, "--json")[0] == 3
 
 
