@@ -123,7 +123,6 @@ def test_fills_beyond_what_an_order_remembers_are_found_by_walking(seed: int) ->
     whole = [statement_of(a_day(seed), network).lines for network in NETWORKS]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(market_orders, "MAX_AUCTIONS", 1)
-        patch.setattr(statements, "MAX_AUCTIONS", 1)
         world = a_day(seed)
         assert [statement_of(world, network).lines for network in NETWORKS] == whole
 

@@ -74,7 +74,7 @@ class Orders:
             return
 
     async def _place(self) -> None:
-        async with Client(self._gateways) as client:
+        async with Client(self._gateways, self._who.key) as client:
             while True:
                 assert (await self._who.place(client)).code == "ok"
                 self.placed += 1
