@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from node.consensus.views import JOINED
 from node.limits import TICK_MS
 
 log = logging.getLogger("watt.views")
@@ -60,7 +61,7 @@ class ViewLog:
             return
         if self._active:  # it left a view, or joined a later one that works already
             self._left, self._left_tick = self._view, tick
-            self._cause = cause
+            self._cause = cause or JOINED  # it gave up none by itself: what it caught up with was of a later one
         if not active:
             log.info("view-left view=%d cause=%s waits-for=%d primary=%s", self._left, self._cause, view, primary)
         else:

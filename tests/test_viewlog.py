@@ -27,6 +27,8 @@ def test_whoever_is_shown_a_later_view_joins_it() -> None:
     views = ViewLog(0, True)
     views.notice(7, True, "d", "joined", tick=9, now_ms=1)
     assert list(views.recent) == [ViewChanged(0, 7, "d", "joined", 0, 1)]
+    views.notice(9, True, "b", "", tick=12, now_ms=2)  # a node that has just come gave up no view by itself
+    assert views.recent[-1] == ViewChanged(7, 9, "b", "joined", 0, 2)
 
 
 def test_a_restart_between_views_is_timed_from_the_start() -> None:
