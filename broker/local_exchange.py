@@ -18,6 +18,7 @@ from chaincode.contract import Context, Contract, ContractError, Event, State, V
 from chaincode.registry import Registry, default_registry
 from node.errors import ConfigError
 from node.executor import HOOK_FAILED, HOOK_STEPS, INTERNAL, TRANSACTION_STEPS
+from node.ledger import blinding
 from node.ledger.first_block import GENESIS_STEPS
 from node.model.codec import sha256
 from node.model.keys import TAG_HOOK
@@ -53,6 +54,7 @@ class LocalExchange:
         self._height = 0
         self._head_time = self._previous_time = self._now = time
         self._count = 0
+        self._blind = blinding.FIRST_BLIND
         self._events: list[Event] = []
         self._failed: frozenset[str] = frozenset()
         self._begin = self._hooks_of("begin_block")
@@ -101,8 +103,12 @@ class LocalExchange:
         ctx = self._context(self._view, b"", b"", QUERY_STEPS)
         return self._registry.call(ctx, contract, method, args, "query")
 
-    def block(self, time: int, transactions: Sequence[Transaction]) -> list[Answer]:
-        """A block of ``transactions`` as they stand, at ``time`` or that of the head if it is later; their answers."""
+    def block(
+        self, time: int, transactions: Sequence[Transaction], blind: bytes = blinding.FIRST_BLIND
+    ) -> list[Answer]:
+        """A block of ``transactions`` as they stand, at ``time`` or that of the head if it is later; their answers.
+        ``blind``: what the contracts hide values with, which here hides nothing unless it is a chain's."""
+        self._blind = blind
         self._previous_time, self._head_time = self._head_time, max(self._head_time, time)
         self._height += 1
         self._now = max(self._now, self._head_time)
@@ -185,6 +191,7 @@ class LocalExchange:
             tx_id=tx_id,
             step_limit=steps,
             verifier=_believed,
+            blind=blinding.of_call(self._blind, tx_id),
         )
 
 

@@ -14,6 +14,7 @@ from chaincode.contract import Event, Value
 from chaincode.registry import default_registry
 from chaincode.settlement_messages import reading_message
 from node.executor import Executor
+from node.ledger import blinding
 from node.ledger.chain import Ledger
 from node.ledger.execution import Execution
 from node.ledger.store import MemoryStore
@@ -135,10 +136,11 @@ class LedgerExchange:
                 sign_transaction(key, self.genesis.chain, nonce, call.contract, call.method, dict(call.args), FOREVER)
             )
         batch = Batch(self.genesis.chain, 0, 0, max(time, self.ledger.head.time), tuple([tx.raw for tx in signed]))
+        blind = blinding.read(self.ledger.state.get(blinding.BLIND))
         execution = self.executor.execute(self.ledger.head.height + 1, encode_batch(batch))
         executed = _in_order(execution, calls)
         self.ledger.commit(execution, certify(execution))
-        answers = self.local.block(time, [transaction for transaction, _ in executed])
+        answers = self.local.block(time, [transaction for transaction, _ in executed], blind)
         assert answers == [answer for _, answer in executed]
         self._events += execution.events
         return [Answer(receipt.code, receipt.result) for receipt in execution.receipts]
