@@ -93,8 +93,8 @@ def seconds(text: str) -> int:
     """``600``, ``600s``, ``10min``, ``24h`` or ``7d`` as seconds. Raises ValueError."""
     digits = text.rstrip("dhmins")
     unit = text[len(digits) :]
-    if unit not in _SECONDS:
-        raise ValueError("a time is a number of s, min, h or d")
+    if unit not in _SECONDS or not digits.replace(".", "", 1).isdecimal():
+        raise ValueError(f"{text[:MAX_DIGITS]!r} is no time: one is like 600, 600s, 10min, 24h, 7d")
     return whole(digits, _SECONDS[unit], "one second")
 
 

@@ -44,5 +44,11 @@ def test_shares_are_read_as_they_are_shown(permille: int) -> None:
     assert change("mix", text).value == permille == int(Decimal(text[:-1]) * 10)
 
 
+@pytest.mark.parametrize("text", ["1day", "d", "", "-5", "1e3", "10 min"])
+def test_what_is_no_time_is_told_how_times_look(text: str) -> None:
+    with pytest.raises(ValueError, match="is no time: one is like 600, 600s, 10min, 24h, 7d"):
+        seconds(text)
+
+
 def test_every_setting_but_a_slots_length_has_a_name() -> None:
     assert set(FIELDS.values()) == set(Settings._fields) - {"slot_seconds", "tariffs"}
