@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from chaincode.events import RESULTS, TOLD_BY_ID
+from chaincode.registry import default_registry
 from node.errors import RefusedError
 from node.limits import QUERY_ROWS, QUERY_STEPS
 from node.model.block import decode_batch, digests_in
@@ -28,6 +30,18 @@ def test_what_a_transaction_says_cannot_be_tried_by_who_knows_the_key(reader: by
         assert [digest for digest, _ in block.results] == digests_in(body(block.height))
         digests += len(block.results)
     assert digests == len(ids)
+
+
+def test_of_which_contracts_transactions_an_id_tells_is_declared_for_each() -> None:
+    """A contract that an upgrade brings is on no list: of its transactions an id tells nobody else."""
+    called = {
+        contract.name
+        for contract in default_registry().contracts
+        if any(getattr(method, "chaincode_kind", "") == "transaction" for method in vars(type(contract)).values())
+    }
+    assert {*TOLD_BY_ID, "market", "settlement"} == called
+    assert not {"market", "settlement"}.intersection(TOLD_BY_ID)
+    assert set(RESULTS) <= called
 
 
 def entries(reader: bytes, contract: str, method: str, **args: Any) -> bytes | None:

@@ -28,10 +28,6 @@ from node.witness import ReadOnlyState, query_context
 MAX_REMEMBERED: Final = 65_536
 """Names whose readers are remembered until one of them changes, and keys of whom it is known whether they see all."""
 
-HIDDEN: Final = ("market", "settlement")
-"""Contracts of whose transactions those alone are told that they are there who may see the result. An id follows from
-what a transaction says, so whoever knows the key could try readings, or which of the public orders are its."""
-
 
 class Access:
     """Decides for one node. ``committed`` is told of every block."""

@@ -19,11 +19,12 @@ from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 
 from chaincode.contract import ContractError
+from chaincode.events import TOLD_BY_ID
 from chaincode.registry import Registry
 from node.driver import Driver
 from node.errors import NodeFault, RefusedError
 from node.executor import Executor
-from node.gateway.access import HIDDEN, Access
+from node.gateway.access import Access
 from node.gateway.admission import Admission
 from node.gateway.answers import put_reads
 from node.gateway.certificate import GatewayCertificate
@@ -339,7 +340,7 @@ class GatewayService(pb_grpc.GatewayServicer):
         access, found = self._node.access, self._node.ledger.find(tx_id)
         tx = self._node.mempool.get(tx_id) if found is None else access.stored(*found[:2])
         may_see = tx is not None and access.may_see_result(reader.get(), tx)
-        is_hidden = tx is not None and tx.payload.contract in HIDDEN and not may_see
+        is_hidden = tx is not None and tx.payload.contract not in TOLD_BY_ID and not may_see
         if found is None or is_hidden:
             state = pb.StatusReply.UNKNOWN if tx is None or is_hidden else pb.StatusReply.PENDING
             return pb.StatusReply(state=state, base=self._node.ledger.base)
