@@ -102,3 +102,12 @@ def _numbers(text: str) -> set[int]:
         for first, last in re.findall(r"(\d+)(?: to (\d+))?", part):
             numbers |= set(range(int(first), int(last or first) + 1))
     return numbers
+
+
+def test_every_decision_has_a_number_of_its_own_and_is_listed() -> None:
+    pages = sorted(path.name for path in (ROOT / "docs" / "decisions").glob("0*.md"))
+    assert [name[:4] for name in pages] == [f"{number:04}" for number in range(1, len(pages) + 1)]
+    listed = re.findall(r"^\| \[(\d{4})\]\((.*?)\) \|", (ROOT / "docs/decisions/README.md").read_text(), re.MULTILINE)
+    assert listed == [(name[:4], name) for name in pages]
+    for name in pages:
+        assert (ROOT / "docs" / "decisions" / name).read_text().startswith(f"# {name[:4]} "), name
