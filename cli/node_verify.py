@@ -79,8 +79,14 @@ def verify(
         store.close()
     if as_json:
         return print_json({**report._asdict(), "speed": speed_of(report)})
-    rows = [(name, value) for name, value in report._asdict().items() if name != "speed"]
+    unsaid = {"speed"} if report.erased_blocks else {"speed", "replayed_to", "erased_blocks", "erased"}
+    rows = [(name, value) for name, value in report._asdict().items() if name not in unsaid]
     print_table(f"{data} holds", ["what", "value"], [*rows, *speed_of(report).items()])
+    if not report.erased_blocks and report.replayed_from <= report.height:
+        click.echo(
+            f"Blocks {report.replayed_from} to {report.height} have been executed again: every hash, signature, "
+            "certificate, receipt and root is right."
+        )
     if report.erased_blocks:
         click.echo(
             f"Of {report.erased_blocks} blocks readings have been erased: their digests, links and certificates hold; "

@@ -11,6 +11,7 @@ copied, while LevelDB's own lock is held, so that no node runs on them meanwhile
 """
 
 import fcntl
+import json
 import os
 import shutil
 import time
@@ -320,8 +321,9 @@ def _difference(height: int, done: Execution, index: int, was: Receipt, would_be
 
 
 def _said(receipt: Receipt) -> str:
-    details = f" {list(receipt.details)}" if receipt.details else ""
-    return f"{receipt.code}{details}" if receipt.code != "ok" else f"ok {receipt.result!r}"[:200]
+    if receipt.code != "ok":
+        return f"{receipt.code} {list(receipt.details)}" if receipt.details else receipt.code
+    return f"ok {json.dumps(receipt.result, default=bytes.hex)}"[:200]
 
 
 def _with(bundle: Files, loaded: Bundle, installed: Find) -> Find:

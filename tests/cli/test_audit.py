@@ -201,3 +201,10 @@ def test_names_of_periods() -> None:
     assert day("1970-01-01") == (0, 48) and day("all") == (None, None) and day("3..5") == (3, 5)
     assert day("1970-12") == (334 * 48, 365 * 48) and day("1970-01") == (0, 31 * 48)
     assert day("1970-01-01T00:30..1970-01-01T02:00") == (1, 4)
+
+
+def test_whoever_verifies_a_nodes_data_is_told_what_has_been_checked(data: Data) -> None:
+    words = ["node", "verify", "--config", str(data.config), "--jobs", "0"]
+    told = CliRunner().invoke(main, words)
+    head = json.loads(CliRunner().invoke(main, [*words, "--json"]).stdout)["height"]
+    assert f"Blocks 1 to {head} have been executed again" in told.stdout and "erased" not in told.stdout, told.output
