@@ -1,7 +1,6 @@
 """The other end of the gateway: an asynchronous client over one or several nodes.
 
-If a node does not answer, the next one is asked; a call fails with "unreachable" only when none answers. Every
-error is a ``RefusedError`` with the server's stable code.
+If a node does not answer, the next is asked; "unreachable": none does. Errors are RefusedErrors with the server's code.
 """
 
 import asyncio
