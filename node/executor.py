@@ -205,7 +205,7 @@ class Executor:
         steps: int = LOCAL_STEPS,
         rows: int | None = None,
     ) -> tuple[Value, tuple[tuple[bytes, bytes | None, tuple[bytes, ...]], ...]]:
-        """``query`` with what it read: (key, encoded value or None, proof) each; ``node/witness.py`` checks it.
+        """``query`` with what it read: (key, entry or None, proof) each; ``node/witness.py`` checks it.
 
         A refusal by the rules is an answer too: None, with what it rests on. Raises ContractError with one of
         ``UNPROVEN_REFUSALS``: "not-provable" if the query scans or reads too much, the others as ``query`` does.

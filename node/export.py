@@ -15,7 +15,7 @@ The file is the line ``wattledger export 1`` and frames, each
     C     encoded (header, certificate): what follows is true of this block
     Q     encoded (contract, method, ((argument, value), ...)): a question; its entries follow
     N     a node of the state tree that the next entry's proof needs, if it is not among those at hand
-    E     length of the key (2 bytes) | key | encoded value: an entry that the query read
+    E     length of the key (2 bytes) | key | blind, encoded value: an entry that the query read
     A     a key that it read and that has no entry
     Z     SHA-256 of all bytes before this frame: once, at the end
 

@@ -27,9 +27,9 @@ MAX_BYTES: Final = 4 * 1024 * 1024  # of anything that a node sends as one
 MAX_MEMBERS: Final = 256
 MAX_EPOCHS: Final = 10_000  # a node could send boundaries without end, but for this
 MAX_NESTING: Final = 8  # of arrays within a value of the state
+BLIND_BYTES: Final = 16
 
-Value = Any
-"""None, bool, int, str, bytes, or a tuple of values."""
+Value = Any  # None, bool, int, str, bytes, or a tuple of values
 
 
 class LightError(ValueError):
@@ -142,8 +142,8 @@ class LightChain:
 
 
 def verify_proof(root: bytes, key: bytes, value: bytes | None, proof: Sequence[bytes]) -> bool:
-    """Whether ``proof`` shows that under ``root`` the key's encoded value is ``value``; None: that it has none.
-
+    """Whether ``proof`` shows that under ``root`` the key's entry is ``value``; None: that it has none. An entry is 16
+    bytes that keep it from being guessed by its hash, and the encoded value.
     The proof is the nodes on the way from the root along the hexadecimal digits of SHA-256(key), each
     0x01 || inner (2 bytes) || leaf (2 bytes) || children in ascending order of their digit. ``inner`` and ``leaf`` are
     bit sets, digit 0 the highest bit: an inner child is the hash of the next node, a leaf SHA-256(its key) ||
@@ -174,7 +174,7 @@ def proven_value(header: Header, key: bytes, value: bytes | None, proof: Sequenc
     """The value at a state key after a block, None if it has none. Raises LightError("bad-proof" or "bad-value")."""
     if not verify_proof(header.state_root, key, value, proof):
         raise LightError("bad-proof", "the proof does not show what the node says")
-    return None if value is None else _unpacked(value, "bad-value")
+    return None if value is None else _unpacked(value[BLIND_BYTES:], "bad-value")
 
 
 def read_genesis(document: bytes) -> tuple[bytes, tuple[Member, ...]]:

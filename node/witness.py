@@ -16,7 +16,7 @@ from chaincode.registry import Registry
 from node.epochs import header_fault
 from node.errors import CodecError, RefusedError, WattError
 from node.ledger.state import WorldState
-from node.light import verify_proof
+from node.light import BLIND_BYTES, verify_proof
 from node.model.block import Header
 from node.model.certificate import Certificate
 from node.model.codec import decode, encode
@@ -43,7 +43,7 @@ UNPROVEN_REFUSALS = frozenset(
 with proofs as an answer does, and whoever asked is refused by running the query."""
 
 Read: TypeAlias = tuple[bytes, bytes | None, tuple[bytes, ...]]
-"""A state key, its encoded value or None if it has none, and the proof of that."""
+"""A state key, its encoded value behind its blind or None if it has none, and the proof of that."""
 
 _TABLE: Final = re.compile(rb"[a-z][a-z-]{0,47}")
 _SHOWN_BYTES: Final = 128
@@ -220,7 +220,7 @@ def answer_of(
         if not verify_proof(header.state_root, key, value, proof):
             raise RefusedError("bad-proof", f"the entry {entry_name(key)} is not proven")
         try:
-            entries[key] = None if value is None else decode(value)
+            entries[key] = None if value is None else decode(value[BLIND_BYTES:])
         except CodecError as error:
             raise RefusedError("bad-proof", f"the entry {entry_name(key)} holds no value: {error}") from error
     state = _ProvenState(entries)

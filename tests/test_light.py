@@ -148,7 +148,7 @@ def test_proofs_of_presence_and_absence(case: dict[str, Any]) -> None:
     assert verify_proof(raw(case, "root"), raw(case, "key"), value, proof) == (case["expect"] == "ok")
     if case["expect"] == "ok" and value is not None:
         header = light.read_header(raw(HEAD, "header"))._replace(state_root=raw(case, "root"))
-        assert proven_value(header, raw(case, "key"), value, proof) == decode(value)
+        assert proven_value(header, raw(case, "key"), value, proof) == decode(value[light.BLIND_BYTES :])
     if case["expect"] == "ok":
         digit = sha256(raw(case, "key")).hexdigest()[len(proof) - 1]
         assert (len(child_of(proof[-1], digit)) == 64) or value is None, "the tree's own reading of the node"

@@ -100,7 +100,7 @@ class RawBlock:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """The head's encoded header and certificate, and what a query read: (key, encoded value or None, proof)."""
+    """The head's encoded header and certificate, and what a query read: (key, entry or None, proof)."""
 
     header: bytes
     certificate: bytes
@@ -141,7 +141,7 @@ def evidence_of(reply: pb.QueryReply) -> Evidence:
 
 
 def put_reads(reply: pb.QueryReply, reads: Iterable[tuple[bytes, bytes | None, Sequence[bytes]]]) -> None:
-    """The node's side of it: (key, encoded value or None, proof) each, into an answer."""
+    """The node's side of it: (key, entry or None, proof) each, into an answer."""
     places: dict[bytes, int] = {}
     for key, value, proof in reads:
         path = [places.setdefault(node, len(places)) for node in proof]

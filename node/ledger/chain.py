@@ -171,8 +171,9 @@ class Ledger:
             return tuple([decode_boundary(data) for _, data in islice(pairs, most)])
 
     def prove(self, key: bytes) -> tuple[bytes | None, tuple[bytes, ...]]:
-        """The encoded value at a state key after the head, or None, and the proof (``merkle.verify_proof``)."""
-        return self.state.encoded(key), self.tree.prove(key)
+        """The encoded value at a state key after the head behind its blind, or None, and the proof
+        (``light.verify_proof``)."""
+        return self.state.blinded(key), self.tree.prove(key)
 
     def commit(self, execution: Execution, certificate: Certificate) -> None:
         """Store a block that a quorum has agreed on; it is durable on return.

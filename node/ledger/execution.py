@@ -17,7 +17,8 @@ from node.model.transaction import Transaction
 class Execution:
     """A block executed on its parent's state. ``receipts`` and ``transactions`` are in the batch's order.
 
-    ``changes``: state keys to encoded values, None for deleted ones; ``values``: the same, decoded.
+    ``changes``: state keys to what is stored there, an encoded value behind its blind, None for deleted ones;
+    ``values``: the same, decoded.
     """
 
     block: Block
@@ -62,7 +63,7 @@ def finish(
     blind = blinding.of_results(blinding.read(overlay.get(blinding.BLIND)), position.height)
     told = [encoded for _, encoded in events]
     results = Results(tuple([encoded for _, encoded in receipts]), join_events(told), blind)
-    changes = overlay.changes()
+    changes = overlay.changes(blind)
     update = tree.update(changes)
     header = Header(
         chain=position.chain,

@@ -19,6 +19,7 @@ from sortedcontainers import SortedList
 from chaincode.contract import Value
 from chaincode.keys import table_of
 from node.errors import CodecError, StoreFault
+from node.ledger.blinding import ENTRY_BYTES, FIRST_BLIND, of_entry
 from node.ledger.layout import STATE, after_prefix
 from node.ledger.store import Store
 from node.model.codec import decode_trusted, pack
@@ -34,7 +35,7 @@ _CHUNK = 64
 
 def _stored(data: bytes) -> Value:
     try:
-        return decode_trusted(data)
+        return decode_trusted(data[ENTRY_BYTES:])
     except CodecError as error:
         raise StoreFault("db-corrupt", f"a value of the state cannot be read: {error.message}") from error
 
@@ -83,7 +84,12 @@ class WorldState:
         return value  # type: ignore[no-any-return]
 
     def encoded(self, key: bytes) -> bytes | None:
-        """The canonical bytes of the value at ``key``, as the Merkle tree binds them, or None."""
+        """The canonical bytes of the value at ``key``, or None."""
+        data = self.blinded(key)
+        return None if data is None else data[ENTRY_BYTES:]
+
+    def blinded(self, key: bytes) -> bytes | None:
+        """The same behind its blind, as the Merkle tree binds it."""
         return self._store.get(STATE + key)
 
     def scan(self, start: bytes, end: bytes, reverse: bool = False) -> Iterator[tuple[bytes, Value]]:
@@ -254,9 +260,10 @@ class Overlay:
         self._encoded.update(self._sealed)
         self.begin()
 
-    def changes(self) -> dict[bytes, bytes | None]:
-        """All keys that kept transactions wrote to their encoded values, or None for those that they deleted."""
-        return self._encoded
+    def changes(self, blind: bytes = FIRST_BLIND) -> dict[bytes, bytes | None]:
+        """All keys that kept transactions wrote to their encoded values behind their blinds, as they are stored, or
+        None for those that they deleted. ``blind``: of the block's results (``blinding.py``)."""
+        return {key: None if value is None else of_entry(blind, key) + value for key, value in self._encoded.items()}
 
     def values(self) -> Mapping[bytes, Value]:
         """The same keys to their values: exactly what a restarted node would decode, since ``seal`` let them pass."""

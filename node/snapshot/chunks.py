@@ -2,7 +2,7 @@
 
 A chunk is every entry whose path begins with the same digits, in ascending order of keys, each as
 
-    length of the key (2 bytes) | length of the value (4 bytes) | key | encoded value
+    length of the key (2 bytes) | length of the value (4 bytes) | key | blind, encoded value
 
 integers big-endian. What has to be in it follows from the nodes above: a node's hash, a single entry, or nothing.
 """

@@ -7,13 +7,14 @@ import pytest
 
 from node.errors import ConfigError, NodeFault
 from node.ledger import layout
+from node.ledger.blinding import ENTRY_BYTES
 from node.ledger.chain import Ledger
 from node.ledger.nonces import NONCES
 from node.ledger.store import LevelStore, MemoryStore
 from node.ledger.tree import ROUND_BLOCKS
 from node.light import verify_proof
 from node.model.block import NULL_DIGEST
-from node.model.codec import encode
+from node.model.codec import encode, sha256
 from tests.chaincode.samples import COUNTS
 from tests.ledger.chains import SENDERS, START, Chain, certify, make_genesis
 
@@ -136,8 +137,22 @@ def test_proofs_of_presence_and_absence_at_the_head() -> None:
         (NONCES + SENDERS[0].public_key, encode((1, (1).to_bytes(32, "big")))),
     ]:
         value, proof = chain.ledger.prove(key)
-        assert value == expected
+        assert (value if value is None else value[ENTRY_BYTES:]) == expected
         assert verify_proof(root, key, value, proof)
+
+
+def test_no_proof_shows_a_digest_by_which_a_value_could_be_tried() -> None:
+    """Whoever asks may choose beside which entry its key lies: so digests are of more than what can be guessed."""
+    chain = Chain()
+    chain.add(*(chain.tx(sender, 1, "add", name=f"n{sender}", amount=7) for sender in range(6)))
+    first = {key: chain.ledger.prove(key) for key in [COUNTS + f"n{sender}\0".encode() for sender in range(6)]}
+    nodes = b"".join([node for _, proof in first.values() for node in proof])
+    values = [value for value, _ in first.values() if value is not None]
+    assert {value[ENTRY_BYTES:] for value in values} == {encode(7)} and len(set(values)) == 6
+    assert sha256(values[0]) in nodes and sha256(encode(7)) not in nodes
+    chain.add(chain.tx(0, 2, "add", name="n0", amount=0))
+    again, _ = chain.ledger.prove(COUNTS + b"n0\0")
+    assert again is not None and again != first[COUNTS + b"n0\0"][0], "a rewritten entry has another blind"
 
 
 def test_a_database_of_another_chain_or_format_or_none_of_ours() -> None:

@@ -9,6 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from chaincode.contract import Value
 from node.ledger import state as state_module
+from node.ledger.blinding import ENTRY_BYTES
 from node.ledger.layout import STATE
 from node.ledger.state import MAX_KEY_BYTES, WorldState
 from node.ledger.store import MemoryStore
@@ -115,7 +116,8 @@ class StateMachine(RuleBasedStateMachine):
     def commit(self) -> None:
         self.keep()
         changes = self.overlay.changes()
-        assert {key: None if data is None else decode(data) for key, data in changes.items()} == self.overlay.values()
+        found = {key: None if data is None else decode(data[ENTRY_BYTES:]) for key, data in changes.items()}
+        assert found == self.overlay.values()
         self.store.write({STATE + key: data for key, data in changes.items()})
         self.world.apply(self.overlay.values())
         self.committed = self.block
