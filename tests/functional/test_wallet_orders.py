@@ -20,9 +20,10 @@ def watt(network: Cluster) -> Watt:
 def test_a_list_is_placed_once_replaced_in_part_and_cancelled_by_a_move(watt: Watt, tmp_path: Path) -> None:
     slots = [watt.slot(ahead) for ahead in (20, 21, 22)]
     tariffs = {str(row["slot"]): row for row in watt.json("market", "products")}
-    price = str(tariffs[slots[0]]["feed_in"] / 1_000_000)  # so low that nobody sells
+    prices = [str(tariffs[slot]["feed_in"] / 1_000_000) for slot in slots]  # so low that nobody sells
     rows = [
-        f"buy,{energy},{slot},{price},gate,yes" for energy, slot in zip(("1.5kWh", "200Wh", "300"), slots, strict=True)
+        f"buy,{energy},{slot},{price},gate,yes"
+        for energy, slot, price in zip(("1.5kWh", "200Wh", "300"), slots, prices, strict=True)
     ]
     file = tmp_path / "night.csv"
     file.write_text("\n".join([HEADER, *rows]))
@@ -32,11 +33,11 @@ def test_a_list_is_placed_once_replaced_in_part_and_cancelled_by_a_move(watt: Wa
     again = watt.run(*bulk, key=KEY)
     assert again.exit_code != 0
     assert "duplicate" in again.output and "order 1 of the list" in again.output
-    file.write_text("\n".join([HEADER, *rows, f"buy,1kWh,1,{price},gate,no"]))
+    file.write_text("\n".join([HEADER, *rows, f"buy,1kWh,1,{prices[0]},gate,no"]))
     refused = watt.run("wallet", "bulk", CAR, str(file), key=KEY)
     assert "closed-product" in refused.output and "order 4 of the list" in refused.output
 
-    order = ("buy", "1kWh", "--slot", slots[0], "--price", price)
+    order = ("buy", "1kWh", "--slot", slots[0], "--price", prices[0])
     new = watt.json("wallet", "replace", placed[0], CAR, *order, "--reference", "less", key=KEY)["order"]
     repeated = watt.run("wallet", "order", CAR, *order, "--reference", "less", key=KEY)
     assert "duplicate" in repeated.output
@@ -51,10 +52,10 @@ def test_a_list_is_placed_once_replaced_in_part_and_cancelled_by_a_move(watt: Wa
     assert states(watt, slots[2]) == {placed[2]: "CANCELLED"}
     gone = watt.run("wallet", "disconnect", CAR, "--slot", slots[2], key=KEY)
     assert f"disconnected from slot {slots[2]} on" in gone.output
-    refused = watt.run("wallet", "order", CAR, "buy", "1kWh", "--slot", slots[2], "--price", price, key=KEY)
+    refused = watt.run("wallet", "order", CAR, "buy", "1kWh", "--slot", slots[2], "--price", prices[2], key=KEY)
     assert "not-connected" in refused.output
     watt.json("wallet", "connect", CAR, "--bus", bus, "--slot", slots[0], key=KEY)
-    watt.json("wallet", "order", CAR, "buy", "1kWh", "--slot", slots[2], "--price", price, key=KEY)
+    watt.json("wallet", "order", CAR, "buy", "1kWh", "--slot", slots[2], "--price", prices[2], key=KEY)
 
 
 def states(watt: Watt, slot: str) -> dict[str, str]:
