@@ -17,10 +17,10 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import click
 import msgspec
@@ -129,22 +129,21 @@ class Loaded:
     def run(self, seconds: float, *, clients: int, per_second: int, warm_up_s: float = WARM_UP_S) -> dict[str, Any]:
         """The figures of one window of load, after ``warm_up_s`` of the same. ``clients``: load processes;
         ``per_second``: orders of all of them, 0 for as many as there is room for."""
-        verify_us = signature_check_us()
+        return run_beside([self], seconds, clients=clients, per_second=per_second, warm_up_s=warm_up_s)[0]
+
+    def _window(self, clients: int, warm_up_s: float, seconds: float, per_second: int) -> "_Window":
+        """Load processes that have signed what they will send, and wait."""
         processes = [self._start(index, clients, warm_up_s, seconds, per_second) for index in range(clients)]
         for process in processes:
             _read_line(process)
-        watch = _Watch(self._cluster)
-        for process in processes:
-            _write_line(process, "go")
-        time.sleep(warm_up_s)
-        watch.start()
-        time.sleep(seconds)
-        watch.stop()
-        results = [msgspec.json.decode(_read_line(process), type=Result) for process in processes]
-        for index, process in enumerate(processes):
+        return _Window(processes, _Watch(self._cluster))
+
+    def _ended(self, window: "_Window", verify_us: float) -> dict[str, Any]:
+        results = [msgspec.json.decode(_read_line(process), type=Result) for process in window.processes]
+        for index, process in enumerate(window.processes):
             process.wait(timeout=30)
             self._next_nonces[index] = results[index].next_nonce
-        return _figures(self._nodes - self._dead, results, watch, verify_us) | {"dead": self._dead}
+        return _figures(self._nodes - self._dead, results, window.watch, verify_us) | {"dead": self._dead}
 
     def _start(
         self, index: int, clients: int, warm_up_s: float, seconds: float, per_second: int
@@ -174,6 +173,28 @@ class Loaded:
                 first_nonce=first_nonce,
             )
         )
+
+
+def run_beside(
+    networks: Sequence[Loaded], seconds: float, *, clients: int, per_second: int, warm_up_s: float = WARM_UP_S
+) -> list[dict[str, Any]]:
+    """The figures of one window in which all these networks are loaded at once. The arguments: see ``Loaded.run``."""
+    verify_us = signature_check_us()
+    windows = [network._window(clients, warm_up_s, seconds, per_second) for network in networks]
+    for process in [process for window in windows for process in window.processes]:
+        _write_line(process, "go")
+    time.sleep(warm_up_s)
+    for window in windows:
+        window.watch.start()
+    time.sleep(seconds)
+    for window in windows:
+        window.watch.stop()
+    return [network._ended(window, verify_us) for network, window in zip(networks, windows, strict=True)]
+
+
+class _Window(NamedTuple):
+    processes: "list[subprocess.Popen[str]]"
+    watch: "_Watch"
 
 
 class _Watch:

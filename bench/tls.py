@@ -2,29 +2,29 @@
 gateways, against none of both, in one run.
 
 Two networks alike run side by side: one as nodes run, one with nothing closed (``bench/plain_node.py``; there is no
-such switch in the product). They are loaded one after the other, at saturation, in short windows; the first one of a
-pair is the other's in the next pair. So whatever the machine does besides, and whatever grows with the chains, falls
-on both, and each pair gives one answer. Reported is the median of all pairs, and the interval in which the median lies
-with 95 % certainty, whatever the distribution (order statistics):
+such switch in the product). Both are loaded to saturation at the same time, each with as many processes, so the kernel
+gives each half of the machine; and whatever else slows the machine slows both in the same second. (Loaded in turns,
+pairs of windows differed by half on a machine whose speed swings, and told nothing.) A window gives one answer.
+Reported is the median of all, and the interval in which the median lies with 95 % certainty, whatever the distribution
+(order statistics):
 
     cost = 1 - orders a second closed / open        cpu_cost = processor time of an order closed / open - 1
 
-Processor time is that of nodes and clients: encryption costs both, and here they have the same cores. It says nearly
-the same as the orders a second do, and is less moved by others at work on the machine.
+Processor time is that of nodes and clients: encryption costs both, and here they have the same cores.
 """
 
 import math
-import os
 import statistics
 from typing import Any, Final
 
 import click
 
-from bench.throughput import CLIENTS, Loaded
+from bench.throughput import CLIENTS, Loaded, run_beside
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
 
 MOST_PERCENT: Final = 15
-WARM_UP_S: Final = 3.0
+WARM_UP_S: Final = 8.0
+"""Longer than an order waits at saturation, with two networks on the machine."""
 CERTAINTY: Final = 0.95
 PROGRAMS: Final = {"off": "bench.plain_node", "on": "cli.main"}
 FIGURES: Final = ("committed_tps", "p50_ms", "p99_ms", "cpu_us_per_tx_per_node", "cpu_us_per_tx")
@@ -32,8 +32,8 @@ FIGURES: Final = ("committed_tps", "p50_ms", "p99_ms", "cpu_us_per_tx_per_node",
 
 @click.command()
 @click.option("--nodes", default=4, show_default=True, type=click.IntRange(4, 16), help="Validators of each network.")
-@click.option("--seconds", default=8, show_default=True, type=click.IntRange(1, 600), help="Of each measurement.")
-@click.option("--rounds", default=14, show_default=True, type=click.IntRange(6, 100), help="Pairs of measurements.")
+@click.option("--seconds", default=12, show_default=True, type=click.IntRange(1, 600), help="Of each window.")
+@click.option("--rounds", default=14, show_default=True, type=click.IntRange(6, 100), help="Windows.")
 @json_option
 @refusals_to_exit_codes
 def tls(nodes: int, seconds: int, rounds: int, as_json: bool) -> None:
@@ -42,24 +42,21 @@ def tls(nodes: int, seconds: int, rounds: int, as_json: bool) -> None:
     Example: watt bench tls --rounds 14 --json
     """
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in PROGRAMS}
-    load = []
     with Loaded(nodes, program=PROGRAMS["off"]) as off, Loaded(nodes, tls=True, program=PROGRAMS["on"]) as on:
-        networks = {"off": off, "on": on}
-        for number in range(rounds):
-            for name in sorted(PROGRAMS, reverse=number % 2 == 1):
-                runs[name].append(_run(networks[name], seconds))
-            load.append(round(os.getloadavg()[0], 1))
+        for _ in range(rounds):
+            both = run_beside([off, on], float(seconds), clients=CLIENTS, per_second=0, warm_up_s=WARM_UP_S)
+            for name, run in zip(PROGRAMS, both, strict=True):
+                runs[name].append(_with_cpu(run))
     report = _report(runs)
     if as_json:
-        return print_json(report | {"nodes": nodes, "seconds": seconds, "rounds": rounds, "load": load, "runs": runs})
+        return print_json(report | {"nodes": nodes, "seconds": seconds, "rounds": rounds, "runs": runs})
     rows = [[name, *(report[name][figure] for figure in FIGURES)] for name in PROGRAMS]
     print_table("TLS", ("closed", *(f">{figure}" for figure in FIGURES)), rows)
     low, high = report["cost_percent_within"]
     click.echo(f"cost: {report['cost_percent']} % of throughput, {low} to {high} %; at most {MOST_PERCENT} %")
 
 
-def _run(network: Loaded, seconds: int) -> dict[str, Any]:
-    run = network.run(float(seconds), clients=CLIENTS, per_second=0, warm_up_s=WARM_UP_S)
+def _with_cpu(run: dict[str, Any]) -> dict[str, Any]:
     committed = run["committed_tps"] * run["seconds"]
     return run | {"cpu_us_per_tx": round((run["node_cpu_s"] + run["client_cpu_s"]) / committed * 1e6, 1)}
 
