@@ -19,8 +19,8 @@ from chaincode.registry import Registry
 from node.epochs import verified_epochs
 from node.errors import CodecError, ConfigError, RefusedError, StoreFault
 from node.executor import Executor
-from node.gateway.client import words_of
 from node.gateway.codes import UNREACHABLE
+from node.gateway.nodes import words_of
 from node.ledger.chain import Ledger
 from node.ledger.store import LevelStore
 from node.limits import MAX_SERVED_BLOCKS, SNAPSHOT_BLOCKS
