@@ -69,9 +69,12 @@ class Registry:
     that is none, a marked method whose arguments are not keyword-only or not of a type that can be checked.
     """
 
-    def __init__(self, contracts: Sequence[Contract], find: Find | None = None) -> None:
-        """``find``: gives the bundles of upgrades that are installed here."""
-        check_modules([type(contract).__module__ for contract in contracts])
+    def __init__(self, contracts: Sequence[Contract], find: Find | None = None, *, check: bool = True) -> None:
+        """``find``: gives the bundles of upgrades that are installed here. ``check``: False leaves the sources to the
+        nodes, which agree on blocks by what these contracts compute; to read them all takes a second."""
+        if check:
+            check_modules([type(contract).__module__ for contract in contracts])
+        self._check = check
         self.contracts = tuple(contracts)
         self.find = find or _nothing
         self.missing: dict[str, Active] = {}
@@ -113,7 +116,7 @@ class Registry:
             own = () if bundle is None else bundle.contracts
             contracts.update({contract.name: contract for contract in own if contract.name in row.contracts})
             missing.update(dict.fromkeys(row.contracts, row) if bundle is None else {})
-        later = Registry(tuple(contracts.values()), self.find)
+        later = Registry(tuple(contracts.values()), self.find, check=self._check)
         later.missing, later._first = missing, self
         return later
 
@@ -203,9 +206,9 @@ def default_registry() -> Registry:
     return registry_with(_nothing)
 
 
-def registry_with(find: Find) -> Registry:
+def registry_with(find: Find, *, check: bool = True) -> Registry:
     """Every contract of wattledger, in the order in which their hooks run: at genesis, whoever is named comes first.
-    ``find``: gives the bundles of upgrades that are installed."""
+    ``find``: gives the bundles of upgrades that are installed; ``check`` as for ``Registry``."""
     return Registry(
         [
             Accounts(),
@@ -233,6 +236,7 @@ def registry_with(find: Find) -> Registry:
             Privacy(),
         ],
         find,
+        check=check,
     )
 
 

@@ -118,8 +118,9 @@ def node_registry(data: Path) -> Registry:
 
 @functools.cache
 def client_registry() -> Registry:
-    """The program's contracts, with the upgrades that this user has installed."""
-    return registry_with(Library(client_directory()).find)
+    """The program's contracts, with the upgrades that this user has installed. That they are deterministic is for
+    nodes to check; a wallet would wait for it at every command."""
+    return registry_with(Library(client_directory()).find, check=False)
 
 
 def client_directory() -> Path:
