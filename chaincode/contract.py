@@ -84,6 +84,7 @@ class Context:
     __slots__ = (
         "_events",
         "_failures",
+        "_get",
         "_state",
         "_steps_left",
         "_verifier",
@@ -112,6 +113,7 @@ class Context:
         blind: bytes = b"",
     ) -> None:
         self._state = state
+        self._get = state.get
         self._verifier = verifier
         self._steps_left = step_limit
         self._events: list[Event] = []
@@ -179,7 +181,7 @@ class Context:
         self._steps_left -= 1
         if self._steps_left < 0:
             raise _step_limit()
-        return self._state.get(key)
+        return self._get(key)
 
     def encoded(self, key: bytes) -> bytes | None:
         """The canonical encoding of the value at ``key``, as the state's Merkle tree binds it, or None."""

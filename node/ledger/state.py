@@ -10,7 +10,7 @@ Values are ``None, bool, int, str, bytes`` and tuples of these; exactly these ty
 remembers from execution and another reads back from disk can never differ.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, Final
 
@@ -132,29 +132,42 @@ class WorldState:
         self._young[key] = value
 
 
+class _Current(dict[bytes, Value]):
+    """What a block has read and written so far: most of what it reads, it reads several times."""
+
+    def __init__(self, below: Callable[[bytes], Value]) -> None:
+        super().__init__()
+        self._below = below
+
+    def __missing__(self, key: bytes) -> Value:
+        value = self[key] = self._below(key)
+        return value
+
+
 class Overlay:
     """One block's changes on top of a WorldState; implements ``chaincode.contract.State``.
 
     ``begin`` starts a transaction, ``keep`` or ``undo`` ends it; nothing is written outside of one.
     """
 
+    get: Callable[[bytes], Value]
+    """The value at a key, or None."""
+
     def __init__(self, base: WorldState) -> None:
         self._base = base
-        self._base_get = base.get
+        self._current = _Current(base.get)
+        self.get = self._current.__getitem__
         self._indexed = base.indexed_values
         self._writes: dict[bytes, Value] = {}
         self._encoded: dict[bytes, bytes | None] = {}
         self._sealed: dict[bytes, bytes | None] | None = None
+        self._packed: dict[bytes, tuple[Value, bytes]] = {}
+        """Of the transaction under way: what its parts were checked by, each value with its encoding."""
         self._journal: list[tuple[bytes, Any]] = []
         # Per table: keys written here that are not indexed below; sorted only when somebody scans.
         self._touched: dict[bytes, SortedList] = {}
         self._unsorted: dict[bytes, list[bytes]] = {}
         self._seen: set[bytes] = set()
-
-    def get(self, key: bytes) -> Value:
-        """The value at ``key``, or None."""
-        value = self._writes.get(key, _MISSING)
-        return self._base_get(key) if value is _MISSING else value
 
     def encoded(self, key: bytes) -> bytes | None:
         """The canonical bytes of the value at ``key``, or None. What was written here must be storable."""
@@ -178,7 +191,7 @@ class Overlay:
         if before is _MISSING and key not in self._seen:
             self._note(key)
         self._journal.append((key, before))
-        self._writes[key] = value
+        self._writes[key] = self._current[key] = value
 
     def delete(self, key: bytes) -> None:
         """Remove ``key``, if it is there."""
@@ -186,7 +199,7 @@ class Overlay:
         if before is _MISSING and key not in self._seen:
             self._note(key)
         self._journal.append((key, before))
-        self._writes[key] = None
+        self._writes[key] = self._current[key] = None
 
     def scan(self, start: bytes, end: bytes, reverse: bool = False) -> Iterator[tuple[bytes, Value]]:
         """The pairs with ``start <= key < end``, within one table, in byte order or against it.
@@ -219,6 +232,7 @@ class Overlay:
     def begin(self) -> None:
         """Start a transaction."""
         self._journal = []
+        self._packed = {}
         self._sealed = None
 
     def undo(self) -> None:
@@ -235,9 +249,9 @@ class Overlay:
         journal = self._journal
         for key, before in reversed(journal[mark:]):
             if before is _MISSING:
-                del self._writes[key]
+                del self._writes[key], self._current[key]
             else:
-                self._writes[key] = before
+                self._writes[key] = self._current[key] = before
         del journal[mark:]
 
     def check(self, mark: int) -> None:
@@ -272,14 +286,20 @@ class Overlay:
     def _encode(self, mark: int) -> dict[bytes, bytes | None]:
         """The keys written since ``mark`` to their encoded values, None for those that are deleted."""
         encoded: dict[bytes, bytes | None] = {}
-        writes = self._writes
+        writes, packed = self._writes, self._packed
         for key, _ in islice(self._journal, mark, None):
             if key in encoded:
                 continue
             value = writes[key]
-            if type(value) is tuple:
-                require_plain(value)
-            encoded[key] = None if value is None else pack(value)
+            if value is None:
+                encoded[key] = None
+                continue
+            known = packed.get(key)
+            if known is None or known[0] is not value:
+                if type(value) is tuple:
+                    require_plain(value)
+                known = packed[key] = (value, pack(value))
+            encoded[key] = known[1]
         return encoded
 
     def _note(self, key: bytes) -> None:

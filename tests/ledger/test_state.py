@@ -101,6 +101,11 @@ class StateMachine(RuleBasedStateMachine):
         self.overlay.rollback(mark)
         del self.marks[number + 1 :]
 
+    @rule(data=st.data())
+    def check(self, data: st.DataObject) -> None:
+        """What is checked early is written on: what it was checked by must not be what is kept."""
+        self.overlay.check(data.draw(st.sampled_from([0, *(mark for mark, _ in self.marks)])))
+
     @rule()
     def keep(self) -> None:
         self.overlay.keep()
@@ -187,6 +192,24 @@ def test_what_hides_within_a_tuple_is_found_when_the_transaction_ends(value: Any
     layer.undo()
     layer.keep()
     assert layer.changes() == {}
+
+
+def test_a_block_reads_an_entry_once_and_what_is_undone_is_as_before() -> None:
+    read = []
+
+    class Counted(MemoryStore):
+        def get(self, key: bytes) -> bytes | None:
+            read.append(key)
+            return super().get(key)
+
+    layer = WorldState(Counted()).overlay()
+    layer.begin()
+    assert layer.get(PLAIN + b"x") is layer.get(PLAIN + b"x") is None
+    layer.put(PLAIN + b"x", 1)
+    assert layer.get(PLAIN + b"x") == 1
+    layer.undo()
+    assert layer.get(PLAIN + b"x") is None
+    assert read == [STATE + PLAIN + b"x"]
 
 
 def test_a_check_sees_what_was_written_since_its_mark() -> None:
