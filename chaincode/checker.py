@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import NamedTuple
 
-from chaincode.checker_rules import Finding, findings
+from chaincode.checker_rules import Finding, children, findings
 
 RUNTIME = frozenset({"chaincode.registry", "chaincode.checker", "chaincode.checker_rules"})
 """The modules that run contracts; they are not contracts."""
@@ -48,14 +48,20 @@ class CheckError(Exception):
     """A contract's source is refused; the message names file, line and reason."""
 
 
-class _Module(NamedTuple):
-    name: str
+class _Function(NamedTuple):
     path: str
-    tree: ast.Module
+    line: int
+    calls: tuple[str, ...]
+    """The qualified names of what it calls, as far as names tell."""
+
+
+class _Module(NamedTuple):
+    """What is kept of a module that was read: its tree would take most of a megabyte."""
+
     uses: tuple[str, ...]
     """The chaincode modules that it imports."""
-    names: dict[str, str]
-    """What its imported names mean: "module" or "module.function"."""
+    functions: dict[str, _Function]
+    """By qualified name."""
 
 
 _checked: dict[str, _Module] = {}
@@ -132,7 +138,11 @@ def check_source(name: str, path: str, source: str) -> _Module:
                 uses.append(f"{module}.{alias.name}" if module in ("chaincode", package) else module)
     for finding in findings(tree, names, ALLOWED_IMPORTS):
         raise _refusal(path, finding)
-    return _Module(name, path, tree, tuple(use for use in uses if use.startswith("chaincode.")), names)
+    functions = {
+        qualified: _Function(path, node.lineno, tuple(_calls(name, names, qualified, own, local)))
+        for qualified, node, own, local in _functions(name, tree)
+    }
+    return _Module(tuple(use for use in uses if use.startswith("chaincode.")), functions)
 
 
 def _absolute(path: str, package: str, node: ast.ImportFrom) -> str:
@@ -180,18 +190,9 @@ def _check_import(path: str, node: ast.stmt, module: str, name: str | None) -> N
         raise _refusal(path, Finding(node.lineno, f"imports {what}, which is not on the list of what is deterministic"))
 
 
-class _Function(NamedTuple):
-    module: _Module
-    line: int
-    calls: tuple[str, ...]
-
-
 def _refuse_recursion(modules: dict[str, _Module]) -> None:
     """Refuse a function that can call itself, by a chain of calls through names, modules and ``self``."""
-    functions: dict[str, _Function] = {}
-    for module in modules.values():
-        for qualified, node, local in _functions(module.name, module.tree, {}):
-            functions[qualified] = _Function(module, node.lineno, tuple(_calls(module, qualified, node, local)))
+    functions = {name: function for module in modules.values() for name, function in module.functions.items()}
     done: set[str] = set()
     for start in functions:
         _follow(start, functions, done, [])
@@ -201,7 +202,7 @@ def _follow(name: str, functions: dict[str, _Function], done: set[str], path: li
     if name in path:
         function = functions[name]
         circle = " -> ".join(called.removeprefix("chaincode.") for called in (*path[path.index(name) :], name))
-        raise _refusal(function.module.path, Finding(function.line, f"recursion: {circle}"))
+        raise _refusal(function.path, Finding(function.line, f"recursion: {circle}"))
     if name in done or name not in functions:
         return
     path.append(name)
@@ -212,45 +213,49 @@ def _follow(name: str, functions: dict[str, _Function], done: set[str], path: li
 
 
 def _functions(
-    prefix: str, node: ast.AST, local: dict[str, str]
-) -> Iterator[tuple[str, ast.FunctionDef, dict[str, str]]]:
-    """Every function below ``node``: its qualified name (module.function, module.Class.method, or nested), itself,
-    and what the names of functions nested in it and around it mean.
+    module: str, tree: ast.Module
+) -> Iterator[tuple[str, ast.FunctionDef, list[tuple[str, ast.AST]], dict[str, str]]]:
+    """Every function of a module, outer ones first: its qualified name (module.function, module.Class.method, or
+    nested), itself, what stands in it, and what the names of functions nested in it and around it mean.
     """
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.FunctionDef):
-            qualified = f"{prefix}.{child.name}"
-            nested = {inner.name: f"{qualified}.{inner.name}" for inner in _nested(child)}
-            yield qualified, child, {**local, **nested}
-            yield from _functions(qualified, child, {**local, **nested})
-        else:
-            yield from _functions(f"{prefix}.{child.name}" if isinstance(child, ast.ClassDef) else prefix, child, local)
+    waiting: list[tuple[str, ast.AST, dict[str, str]]] = [(module, tree, {})]
+    while waiting:
+        name, scope, around = waiting.pop()
+        own = list(_walk_own(name, scope))
+        inner = [(prefix, node) for prefix, node in own if isinstance(node, ast.FunctionDef)]
+        local = around
+        if isinstance(scope, ast.FunctionDef):
+            local = {**around, **{node.name: f"{name}.{node.name}" for _, node in inner}}
+            yield name, scope, own, local
+        waiting.extend((f"{prefix}.{node.name}", node, local) for prefix, node in inner)
 
 
-def _calls(module: _Module, qualified: str, function: ast.FunctionDef, local: dict[str, str]) -> Iterator[str]:
-    """The qualified names of what ``function`` calls, as far as names tell; a nested function's calls are its own."""
-    for node in _walk_own(function):
+def _calls(
+    module: str, names: Mapping[str, str], qualified: str, own: list[tuple[str, ast.AST]], local: dict[str, str]
+) -> Iterator[str]:
+    """The qualified names of what a function calls, as far as names tell; a nested function's calls are its own."""
+    for _, node in own:
         if not isinstance(node, ast.Call):
             continue
         called = node.func
         if isinstance(called, ast.Name):
-            yield local.get(called.id) or module.names.get(called.id, f"{module.name}.{called.id}")
+            yield local.get(called.id) or names.get(called.id, f"{module}.{called.id}")
         elif isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name):
             if called.value.id in ("self", "cls"):
                 yield f"{qualified.rpartition('.')[0]}.{called.attr}"
-            elif called.value.id in module.names:
-                yield f"{module.names[called.value.id]}.{called.attr}"
+            elif called.value.id in names:
+                yield f"{names[called.value.id]}.{called.attr}"
 
 
-def _nested(function: ast.FunctionDef) -> Iterator[ast.FunctionDef]:
-    return (node for node in _walk_own(function) if isinstance(node, ast.FunctionDef))
-
-
-def _walk_own(function: ast.FunctionDef) -> Iterator[ast.AST]:
-    """What stands in a function, without what stands in the functions defined in it."""
-    waiting: list[ast.AST] = list(ast.iter_child_nodes(function))
+def _walk_own(prefix: str, scope: ast.AST) -> Iterator[tuple[str, ast.AST]]:
+    """The functions and calls in ``scope``, the last first, without what stands in functions defined there.
+    With each: the qualified name of the class, function or module that it stands in."""
+    waiting = [(prefix, child) for child in children(scope)]
     while waiting:
-        node = waiting.pop()
-        yield node
+        place, node = waiting.pop()
+        if isinstance(node, ast.FunctionDef | ast.Call):
+            yield place, node
+        if isinstance(node, ast.ClassDef):
+            place = f"{place}.{node.name}"
         if not isinstance(node, ast.FunctionDef):
-            waiting.extend(ast.iter_child_nodes(node))
+            waiting.extend([(place, child) for child in children(node)])

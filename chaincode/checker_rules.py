@@ -10,7 +10,7 @@
 """
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 
@@ -38,6 +38,16 @@ ORDER_BLIND_CALLS = _words("all any bool frozenset len max min set sorted sum")
 ORDERED_CALLS = _words("dict enumerate filter iter list map next reduce reversed tuple zip")
 SET_METHODS = _words("copy difference intersection symmetric_difference union")
 _FUNCTIONS = (ast.FunctionDef, ast.Lambda)
+_BARE = frozenset({ast.Load, ast.Store, ast.Name, ast.Constant})
+"""Two of three nodes: with nothing in them, or nothing but whether a name is read or written."""
+_WRITERS = (ast.Subscript, ast.Attribute, ast.AugAssign, ast.Call)
+_ABOUT_SETS = frozenset(
+    {
+        *(ast.Assign, ast.AnnAssign, ast.NamedExpr, ast.Call),
+        *(ast.For, ast.ListComp, ast.GeneratorExp, ast.DictComp, ast.Starred, ast.YieldFrom),
+    }
+)
+"""What gives a name to a set, and what may go through one."""
 _MUTABLE_LITERALS = (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp)
 
 
@@ -52,18 +62,28 @@ def findings(
     tree: ast.Module, names: Mapping[str, str], modules: Mapping[str, frozenset[str] | None]
 ) -> Iterator[Finding]:
     """Everything in a module that breaks a rule. ``names``: what imported names mean; ``modules``: what may be used."""
-    for node in ast.walk(tree):
-        line = getattr(node, "lineno", 0)
+    nodes: list[ast.AST] = [tree]
+    for node in nodes:
+        nodes.extend(children(node))
+    for node in nodes:
         for reason in _reasons(node, names, modules):
-            yield Finding(line, reason)
-    yield from _shared_state(tree, names)
-    for scope in ast.walk(tree):
+            yield Finding(getattr(node, "lineno", 0), reason)
+    yield from _shared_state(tree, nodes, names)
+    for scope in nodes:
         if isinstance(scope, ast.Module | ast.FunctionDef | ast.ClassDef):
             yield from _set_order(scope)
 
 
+def children(node: ast.AST) -> Iterable[ast.AST]:
+    """What stands right below a node, for rules to look at."""
+    return () if type(node) in _BARE else ast.iter_child_nodes(node)
+
+
 def _reasons(node: ast.AST, names: Mapping[str, str], modules: Mapping[str, frozenset[str] | None]) -> Iterator[str]:
     match node:
+        case ast.Name(id=name, ctx=context):  # first: four of ten nodes are names
+            if isinstance(context, ast.Load) and (name in BANNED_NAMES or _is_inner(name)):
+                yield f"uses {name}"
         case ast.Constant(value=float() | complex()):
             yield "a float"
         case ast.BinOp(op=ast.Div()) | ast.AugAssign(op=ast.Div()):
@@ -71,8 +91,6 @@ def _reasons(node: ast.AST, names: Mapping[str, str], modules: Mapping[str, froz
         case ast.BinOp(op=ast.Pow(), right=exponent) | ast.AugAssign(op=ast.Pow(), value=exponent):
             if not (isinstance(exponent, ast.Constant) and isinstance(exponent.value, int)):
                 yield "a power whose exponent may be negative is a float"
-        case ast.Name(id=name, ctx=ast.Load()) if name in BANNED_NAMES or _is_inner(name):
-            yield f"uses {name}"
         case ast.Call(func=ast.Name(id="pow"), args=arguments) if len(arguments) < 3:
             yield "a power whose exponent may be negative is a float"
         case ast.Call(func=called, args=arguments) if _meaning(called, names) == "operator.attrgetter":
@@ -163,7 +181,7 @@ def _is_used_up(value: ast.expr | None, names: Mapping[str, str]) -> bool:
     return isinstance(value, ast.GeneratorExp)
 
 
-def _shared_state(tree: ast.Module, names: Mapping[str, str]) -> Iterator[Finding]:
+def _shared_state(tree: ast.Module, nodes: Sequence[ast.AST], names: Mapping[str, str]) -> Iterator[Finding]:
     """Mutable attributes of modules, classes and contracts. A module may have a Final table that nobody writes."""
     shared: set[str] = set(names)
     for statement in tree.body:
@@ -177,10 +195,10 @@ def _shared_state(tree: ast.Module, names: Mapping[str, str]) -> Iterator[Findin
                 yield Finding(statement.lineno, "a mutable value of a module, not marked Final")
             if _is_used_up(statement.value, names):
                 yield Finding(statement.lineno, "a value of a module that is used up by going through it")
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.ClassDef):
             yield from _class_state(node)
-        else:
+        elif isinstance(node, _WRITERS):
             written = _written_name(node, names)
             if written in shared:
                 yield Finding(getattr(node, "lineno", 0), f"changes {written}, which is shared between calls")
@@ -232,7 +250,7 @@ def _is_self(value: ast.expr) -> bool:
 
 def _set_order(scope: ast.Module | ast.FunctionDef | ast.ClassDef) -> Iterator[Finding]:
     """Uses of a set whose outcome depends on the order of its items, within one scope."""
-    own = list(_walk_scope(scope))
+    own = [node for node in _walk_scope(scope) if type(node) in _ABOUT_SETS]
     sets = _set_names(scope, own)
 
     def is_set(value: ast.expr | None) -> bool:
@@ -279,7 +297,7 @@ def _walk_scope(scope: ast.AST) -> Iterator[ast.AST]:
         node = waiting.pop()
         yield node
         if not isinstance(node, ast.FunctionDef | ast.ClassDef):
-            waiting.extend(ast.iter_child_nodes(node))
+            waiting.extend(children(node))
 
 
 def _set_names(scope: ast.AST, own: list[ast.AST]) -> frozenset[str]:
