@@ -9,7 +9,7 @@ import asyncio
 import grpc
 import grpc.aio
 
-import node.main
+import node.parts
 import node.transport.links
 from cli.main import main
 from node.errors import PeerError
@@ -63,5 +63,5 @@ class PlainTransport(Transport):
 
 if __name__ == "__main__":
     node.transport.links.Outgoing = PlainOutgoing  # type: ignore[attr-defined]
-    node.main.Transport = PlainTransport  # type: ignore[attr-defined]
+    node.parts.Transport = PlainTransport  # type: ignore[attr-defined]
     main()

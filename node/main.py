@@ -11,45 +11,31 @@ import logging
 import signal
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from functools import partial
 from typing import TypeAlias
 
-from node.admission_metrics import AdmissionMetrics
-from node.backup import Backups
 from node.consensus.messages import Evidence, Message
 from node.driver import Driver
-from node.eraser import Eraser
 from node.errors import ConfigError, NodeFault
-from node.evidence import EvidenceFiles
-from node.executor import Executor
-from node.gateway.access import Access
-from node.gateway.admission import Admission
-from node.gateway.feed import Feed
 from node.gateway.service import Backend, GatewayServer
 from node.ledger.execution import Execution
-from node.limits import FAREWELL_BLOCKS, TICK_MS, TICKS_PER_SECOND, VERIFY_QUEUE_TRANSACTIONS
-from node.mempool import Mempool
+from node.limits import TICK_MS, TICKS_PER_SECOND, VERIFY_QUEUE_TRANSACTIONS
 from node.model.certificate import Certificate
-from node.model.epoch import Epoch, Validator
+from node.model.epoch import Epoch
 from node.model.keys import Signer, verify
 from node.model.transaction import Transaction
 from node.opening import Opened
+from node.parts import assemble
 from node.ports import DriverStatus
 from node.setup import removed_error
-from node.snapshot.maker import Maker
-from node.snapshot.shelf import SNAPSHOTS_NAME, Shelf
-from node.succession import neighbours
-from node.transport.links import Transport, TransportSettings
-from node.upgrades.watching import UpgradeWatch
 from node.verifier import Verifier
 from node.watch import Watch
-from node.whose import Whose
 
 log = logging.getLogger("watt.node")
 tx_log = logging.getLogger("watt.tx")
 """What became of each transaction, at level debug (``watt node log``)."""
 
-EVIDENCE_NAME = "evidence"
 TICK_S = TICK_MS / 1000
 DRAIN_ROUNDS = 20
 DRAIN_S = 0.002
@@ -78,167 +64,113 @@ def _end(ended: "asyncio.Future[Ending]", ending: Ending) -> None:
 
 
 class Node:
-    """The parts of a running node, and the driver's ports. ``ended``: set to end it, with a fault or None."""
+    """A running node: its parts, the driver over them, and two doors, for clients and for operators. It is the driver's
+    ports. ``ended``: set to end it, with a fault or None."""
 
     def __init__(self, opened: Opened, verifier: Verifier, ended: "asyncio.Future[Ending]") -> None:
-        identity, config = opened.identity, opened.config
         self._opened = opened
-        self._genesis = identity.genesis
+        self._genesis = opened.identity.genesis
         self._ended = ended
-        self._verifier = verifier
-        self._evidence = EvidenceFiles(
-            config.path(config.data_dir) / EVIDENCE_NAME, identity.genesis, opened.ledger.boundaries
-        )
         self._inbox: list[tuple[str, Message]] = []
         self._received = 0
-        settings = TransportSettings(identity.genesis.chain, config.member, config.peer.listen)
-        self._keys = identity.keys
-        self._unsealing: asyncio.Task[Signer | None] | None = None
-        seat = self._seat(opened.ledger.epoch_at(opened.ledger.head.height + 1))
-        self._transport = Transport(settings, self._keys.tls(seat), (), self._take_in)
-        executor = Executor(opened.ledger, opened.registry, identity.genesis)
-        self._upgrades = UpgradeWatch(executor, lambda: opened.ledger.head.height)
-        access = Access(opened.ledger, executor)
-        self._feed = Feed(opened.ledger, access)
-        self._whose = Whose(opened.ledger, lambda: executor.registry)
-        pool = Mempool(opened.ledger, max_transactions=config.limits.mempool_transactions, whose=self._whose)
+        self._parts = parts = assemble(opened, verifier, self._take_in, self._fail)
         self._driver = Driver(
-            identity.genesis,
-            config.member,
+            self._genesis,
+            opened.identity.name,
             verify,
             opened.ledger,
-            executor,
-            pool,
+            parts.executor,
+            parts.pool,
             opened.vote_log,
             opened.records,
             self,
         )
-        shelf = Shelf(config.path(config.data_dir) / SNAPSHOTS_NAME)
-        self._maker = Maker(opened.store, opened.ledger, shelf, self._fail)
-        self._eraser = Eraser(opened.store, opened.ledger, shelf, lambda: self._maker.is_busy, self._fail)
-        self._admission = Admission(pool, config.limits)
-        backend = Backend(
-            genesis=identity.genesis,
-            name=config.member,
-            signer=self._signer_now,
-            ledger=opened.ledger,
-            executor=executor,
-            mempool=pool,
-            driver=self._driver,
-            verifier=verifier,
-            feed=self._feed,
-            now=lambda: self._genesis.block_time(self.clock_ms()),
-            connected=self._transport.connected,
-            shelf=shelf,
-            failed=self._fail,
-            admission=self._admission,
-            access=access,
-        )
-        self._gateway = GatewayServer(backend, config.gateway.listen, opened.certificate)
-        self._backups = Backups(opened.store, opened.ledger, identity.genesis, config.member)
-        parts = (self._driver, self._transport, verifier, self._evidence, shelf, self._backups)
-        closed_by = (opened.certificate, opened.operators)
-        self._watch = Watch(
-            config, identity.genesis, *parts, lambda: len(self._inbox), *closed_by, self._upgrades.report
-        )
-        self._watch.metrics.registry.register(
-            AdmissionMetrics(lambda: self._admission.refused, pool.waiting_of, lambda: self._driver.forwards_dropped)
-        )
+        self._gateway = GatewayServer(self._backend(), opened.config.gateway.listen, opened.certificate)
+        self._watch = Watch(opened, parts, self._driver, lambda: len(self._inbox))
         opened.vote_log.around_sync = self._watch.metrics.sync
 
+    def _backend(self) -> Backend:
+        opened, parts = self._opened, self._parts
+        return Backend(
+            genesis=self._genesis,
+            name=opened.identity.name,
+            signer=lambda: parts.membership.speaker(self._driver.epoch),
+            ledger=opened.ledger,
+            executor=parts.executor,
+            mempool=parts.pool,
+            driver=self._driver,
+            verifier=parts.verifier,
+            feed=parts.feed,
+            now=lambda: self._genesis.block_time(self.clock_ms()),
+            connected=parts.transport.connected,
+            shelf=parts.shelf,
+            failed=self._fail,
+            admission=parts.admission,
+            access=parts.access,
+        )
+
     async def run(self) -> None:
-        """Start everything, wait for the end, stop everything. Raises ConfigError("port-in-use"), NodeFault."""
-        ticks: asyncio.Task[None] | None = None
-        try:
-            await self._transport.start()
-            await self._gateway.start()
-            await self._watch.start()
-            ticks = asyncio.create_task(self._tick(), name="ticks")
+        """Start links, gateway and the operators' door, then tick until the end. All stops in the opposite order, even
+        what has not come to start. Raises ConfigError("port-in-use"), NodeFault."""
+        opened, parts = self._opened, self._parts
+        doors = (parts.transport, self._gateway, self._watch)
+        async with AsyncExitStack() as stops:
+            stops.callback(opened.store.close)
+            stops.callback(opened.vote_log.close)
+            stops.push_async_callback(asyncio.to_thread, parts.backups.stop)
+            for part in (parts.eraser, parts.maker, parts.verifier, *doors):
+                stops.push_async_callback(part.stop)
+            for door in doors:
+                await door.start()
+            stops.callback(asyncio.create_task(self._tick(), name="ticks").cancel)
             self._say_hello()
             gc.collect()
             gc.freeze()  # what was loaded to start stays: the collector need not look at it again
             gc.set_threshold(*COLLECT_AFTER)
             fault = await self._ended
-        finally:
-            if ticks is not None:
-                ticks.cancel()
-            await self._watch.stop()
-            await self._gateway.stop()
-            await self._transport.stop()
-            await self._verifier.stop()
-            await self._maker.stop()
-            await self._eraser.stop()
-            await asyncio.to_thread(self._backups.stop)
-            self._opened.vote_log.close()
-            self._opened.store.close()
         if isinstance(fault, ConfigError):
             log.warning("%s: %s", fault.code, fault.message)
             raise fault
         if fault is not None:
             log.critical("node-fault code=%s: %s", fault.code, fault.message)
             raise fault
-        log.info("stopped height=%d", self._opened.ledger.head.height)
+        log.info("stopped height=%d", opened.ledger.head.height)
 
     # The driver's ports.
 
     def send(self, to: Sequence[str], message: Message) -> None:
-        self._transport.send(to, message)
+        self._parts.transport.send(to, message)
 
     def check_signatures(self, transactions: Sequence[Transaction], done: Callable[[list[bool]], None]) -> None:
-        self._verifier.check(transactions, lambda answers: self._do(lambda: done(answers)))
+        self._parts.verifier.check(transactions, lambda answers: self._do(lambda: done(answers)))
 
     def clock_ms(self) -> int:
         return time.time_ns() // 1_000_000
 
     def committed(self, execution: Execution, certificate: Certificate) -> None:
-        height = execution.block.header.height
-        self._whose.committed(execution.changes)
-        self._feed.committed(execution)
-        self._maker.committed()
-        self._eraser.committed(execution)
+        parts = self._parts
+        parts.whose.committed(execution.changes)
+        parts.feed.committed(execution)
+        parts.maker.committed()
+        parts.eraser.committed(execution)
         self._watch.stored(len(execution.transactions))
-        if height + 1 == self._opened.ledger.epoch_at(height + 1).first_height + FAREWELL_BLOCKS:
-            self._admit()
+        parts.membership.stored()
         if tx_log.isEnabledFor(logging.DEBUG):
+            height = execution.block.header.height
             for receipt in execution.receipts:
                 tx_log.debug("executed tx=%s height=%d code=%s", receipt.tx_id.hex(), height, receipt.code)
 
     def signer(self, epoch: Epoch) -> Signer | None:
-        seat = self._seat(epoch)
-        key = None if seat is None else self._keys.signer(seat) or self._keys.look_for(seat)
-        if seat is not None and key is None:
-            log.error("key-missing epoch=%d: this node follows and does not vote, for lack of its key", epoch.number)
-        return key
+        return self._parts.membership.signer(epoch)
 
     def epochs_changed(self) -> None:
-        ledger = self._opened.ledger
-        now = ledger.epoch_at(ledger.head.height + 1)
-        seat, coming = self._seat(now), self._seat(ledger.epochs()[-1])
-        self._admit()
-        self._transport.identify(self._keys.tls(seat))
-        if seat is not None:
-            self._keys.take_up(seat)
-        if coming is not None and self._keys.signer(coming) is None:
-            self._unsealing = asyncio.create_task(asyncio.to_thread(self._keys.look_for, coming))
-
-    def _admit(self) -> None:
-        opened = self._opened
-        self._transport.admit(neighbours(opened.ledger, opened.identity.name, opened.config.peer.addresses))
+        self._parts.membership.epochs_changed()
 
     def removed(self, height: int) -> None:
         _end(self._ended, removed_error(self._opened.identity.name, height))
 
     def evidence(self, evidence: Evidence) -> None:
-        self._evidence.keep(evidence)
-
-    def _seat(self, epoch: Epoch) -> Validator | None:
-        index = epoch.index_of(self._opened.identity.name)
-        return None if index is None else epoch.members[index]
-
-    def _signer_now(self) -> Signer:
-        """For what this node says to clients, as a member if it is one."""
-        seat = self._seat(self._driver.epoch)
-        return (None if seat is None else self._keys.signer(seat)) or self._keys.main
+        self._parts.evidence.keep(evidence)
 
     # Into the driver.
 
@@ -274,7 +206,7 @@ class Node:
 
     def _tell_changes(self, before: DriverStatus) -> DriverStatus:
         """Log what an operator wants to know of the last second."""
-        self._upgrades.look()
+        self._parts.upgrades.look()
         status = self._driver.status
         if status.peer_errors != before.peer_errors:
             wrong = status.peer_errors - before.peer_errors

@@ -8,25 +8,20 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
-from node.backup import Backups, Status
-from node.config import Config
+from node.admission_metrics import AdmissionMetrics
+from node.backup import Status
 from node.control import ControlServer, Diagnose, Handlers, Links, LogLevel, MakeBackup
-from node.diagnosis import CertificateEnd, Link, Report, Upgrade, Wait, unready
+from node.diagnosis import CertificateEnd, Link, Report, Wait, unready
 from node.driver import Driver
 from node.errors import ConfigError
-from node.evidence import EvidenceFiles
-from node.gateway.certificate import GatewayCertificate
 from node.limits import TICK_MS
 from node.logs import set_level
 from node.metrics import Metrics
 from node.metrics_server import MetricsServer
-from node.model.genesis import Genesis
-from node.pki.serving import OperatorsPort
+from node.opening import Opened
+from node.parts import Parts
 from node.pki.trust import warns_from
 from node.setup import VOTES_NAME
-from node.snapshot.shelf import Shelf
-from node.transport.links import Transport
-from node.verifier import Verifier
 
 log = logging.getLogger("watt.node")
 
@@ -37,42 +32,24 @@ DAMAGED = "*.damaged-*"
 class Watch:
     """Looks at the parts of a node; changes nothing but which links are cut, and what is logged.
 
-    ``inbox``: how many messages of peers wait to be looked at. ``certificate``, ``operators``: what its ports for
-    others are closed by, None if they are not; ``upgrade``: what is scheduled.
+    ``inbox``: how many messages of peers wait to be looked at.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        genesis: Genesis,
-        driver: Driver,
-        transport: Transport,
-        verifier: Verifier,
-        evidence: EvidenceFiles,
-        shelf: Shelf,
-        backups: Backups,
-        inbox: Callable[[], int],
-        certificate: GatewayCertificate | None = None,
-        operators: OperatorsPort | None = None,
-        upgrade: Callable[[], Upgrade | None] = lambda: None,
-    ) -> None:
-        self._upgrade = upgrade
-        self._certificate = certificate
-        self._operators = operators
-        self._config = config
-        self._genesis = genesis
+    def __init__(self, opened: Opened, parts: Parts, driver: Driver, inbox: Callable[[], int]) -> None:
+        self._config = config = opened.config
+        self._genesis = opened.identity.genesis
+        self._certificate = opened.certificate
+        self._operators = opened.operators
+        self._parts = parts
         self._driver = driver
-        self._transport = transport
-        self._verifier = verifier
         self._inbox = inbox
         self._data = config.path(config.data_dir)
         self._began = self._stored = time.monotonic()
         self._has_stored = False
-        self._evidence = evidence
-        self._shelf = shelf
         self._version = version("wattledger")
         self.metrics = Metrics(self.report)
-        self._backups = backups
+        refused, waiting = lambda: parts.admission.refused, parts.pool.waiting_of
+        self.metrics.registry.register(AdmissionMetrics(refused, waiting, lambda: driver.forwards_dropped))
         handlers: Handlers = {
             Diagnose: lambda _: self.report(),
             Links: self._cut,
@@ -80,8 +57,8 @@ class Watch:
             MakeBackup: self._back_up,
         }
         self._control = ControlServer(self._data, handlers)
-        listen = config.metrics.listen
-        self._metrics_server = MetricsServer(listen, self.metrics.registry, self.unready, operators) if listen else None
+        listen, port = config.metrics.listen, opened.operators
+        self._metrics_server = MetricsServer(listen, self.metrics.registry, self.unready, port) if listen else None
 
     async def start(self) -> None:
         """Open the socket and, if it is configured, the metrics' port. Raises ConfigError("port-in-use")."""
@@ -145,7 +122,7 @@ class Watch:
             mempool_bytes=status.mempool_bytes,
             mempool_limit=self._config.limits.mempool_transactions,
             unverified_transactions=status.unverified_transactions,
-            verify_queue_chunks=self._verifier.waiting_chunks,
+            verify_queue_chunks=self._parts.verifier.waiting_chunks,
             inbox_messages=self._inbox(),
             consensus_items=status.consensus_items,
             vote_log_bytes=status.vote_log_bytes,
@@ -154,10 +131,10 @@ class Watch:
             recent_view_changes=tuple(views.recent),
             view_changes=dict(views.counts),
             bad_messages=self._bad_messages(),
-            evidence=self._evidence.members(),
+            evidence=self._parts.evidence.members(),
             damaged=damaged_files(self._data),
-            upgrade=self._upgrade(),
-            snapshot_height=next((manifest.height for manifest in self._shelf.kept), None),
+            upgrade=self._parts.upgrades.report(),
+            snapshot_height=next((manifest.height for manifest in self._parts.shelf.kept), None),
             certificates=self._certificates(),
             stale_lists=()
             if self._operators is None
@@ -175,7 +152,7 @@ class Watch:
         return (CertificateEnd("gateway", _ms(facts.ends.timestamp()), _ms(warns_from(facts).timestamp())),)
 
     def _links(self, now: float) -> tuple[Link, ...]:
-        cut, clocks, scale = self._transport.control, self._driver.clocks, self._genesis.time_scale
+        cut, clocks, scale = self._parts.transport.control, self._driver.clocks, self._genesis.time_scale
         return tuple(
             Link(
                 peer=state.peer,
@@ -191,19 +168,19 @@ class Watch:
                 dropped=state.dropped,
                 clock_ms=None if (ahead := clocks.get(state.peer)) is None else ahead * 1000 // scale,
             )
-            for state in self._transport.links()
+            for state in self._parts.transport.links()
         )
 
     def _bad_messages(self) -> dict[str, dict[str, int]]:
         found: dict[str, dict[str, int]] = {}
-        for (peer, code), count in [*self._driver.bad_messages.items(), *self._transport.bad_frames.items()]:
+        for (peer, code), count in [*self._driver.bad_messages.items(), *self._parts.transport.bad_frames.items()]:
             codes = found.setdefault(peer, {})
             codes[code] = codes.get(code, 0) + count
         return found
 
     def _cut(self, request: Links) -> dict[str, list[str]]:
-        control = self._transport.control
-        control.cut([link.peer for link in self._transport.links()], request.drop_to, request.drop_from)
+        control = self._parts.transport.control
+        control.cut([link.peer for link in self._parts.transport.links()], request.drop_to, request.drop_from)
         return {"drop_to": sorted(control.drop_to), "drop_from": sorted(control.drop_from)}
 
     def _log_level(self, request: LogLevel) -> dict[str, str]:
@@ -213,7 +190,7 @@ class Watch:
         return levels
 
     def _back_up(self, request: MakeBackup) -> Status:
-        return self._backups.start(Path(request.directory)) if request.directory else self._backups.status()
+        return self._parts.backups.start(Path(request.directory)) if request.directory else self._parts.backups.status()
 
 
 def damaged_files(data: Path) -> tuple[str, ...]:

@@ -43,6 +43,10 @@ class Epoch(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
         """The index of the member with this name, or None if it is no member in this epoch."""
         return next((index for index, member in enumerate(self.members) if member.name == name), None)
 
+    def member(self, name: str) -> Validator | None:
+        """The member with this name, or None if there is none in this epoch."""
+        return next((member for member in self.members if member.name == name), None)
+
     @property
     def hash(self) -> bytes:
         """``members_hash`` of its members."""

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from cli.main import main
 from node.config import load_config
-from node.main import EVIDENCE_NAME
+from node.parts import EVIDENCE_NAME
 from testnet.cluster import Cluster, last_line
 from testnet.genesis import GENESIS_NAME, NetworkNode, build_network, free_ports
 from tests.functional.test_bad_start import refused

@@ -10,7 +10,7 @@ from cli.main import main
 from node.consensus.messages import Signed
 from node.consensus.statements import Commit, Prepare, encode_statement
 from node.keyfile import load_key
-from node.main import EVIDENCE_NAME
+from node.parts import EVIDENCE_NAME
 from node.transport.wire import encode_message
 from testnet.cluster import Cluster
 from testnet.genesis import GENESIS_NAME, PASSPHRASE_NAME, NetworkNode, load_network
