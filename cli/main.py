@@ -1,6 +1,7 @@
 """`watt`: the one command. Groups are loaded when they are used (``cli/lazy.py``), so that `--help` is quick."""
 
 import errno
+import gc
 import os
 import sys
 from typing import Any
@@ -9,6 +10,10 @@ import click
 
 from cli.lazy import Commands, LazyGroup
 from node.errors import WattError
+
+gc.set_threshold(50_000, 20, 20)
+"""Loading a command's modules makes tens of thousands of objects that live on: to look for cycles among them, as Python
+does after every 700, takes a third of the time."""
 
 _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
