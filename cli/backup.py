@@ -11,7 +11,7 @@ from rich.progress import DownloadColumn, Progress, TextColumn
 
 from chaincode.registry import default_registry
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
-from node.backup import DONE, FAILED, RUNNING, Backup, Manifest, Status, entries_of, read_manifest
+from node.backup import DONE, FAILED, RUNNING, Backup, Manifest, Status, entries_of, install_bundles, read_manifest
 from node.config import Config, load_config
 from node.control import MakeBackup, ask
 from node.errors import ConfigError, RefusedError
@@ -21,6 +21,7 @@ from node.model.genesis import load_genesis
 from node.setup import CONFIG_NAME, DATABASE_NAME
 from node.snapshot.shelf import require_joined
 from node.snapshot.staging import Staging
+from node.upgrades.library import UPGRADES_NAME, Library
 
 POLL_S = 0.1
 _PATH = click.Path(path_type=Path)
@@ -37,8 +38,8 @@ _config_option = click.option(
 def backup(config_path: Path, place: Path, as_json: bool) -> None:
     """Copy a node's database, as it is after one block, while the node goes on; a stopped node's too.
 
-    There are no keys and no vote log in the copy; it holds everything else that the node knows, so keep it as closed
-    as the node. What the node deletes later stays in it.
+    There are no keys and no vote log in the copy; it holds everything else that the node knows, the installed upgrades
+    of contracts among it, so keep it as closed as the node. What the node deletes later stays in it.
 
     Example: watt node backup --config node.toml --out /var/backups/watt/2026-11-22
     """
@@ -76,7 +77,8 @@ def _copy_stopped(config: Config, place: Path, tell: Callable[[int], None]) -> N
     require_joined(data)
     store = LevelStore(data / DATABASE_NAME, create=False)
     try:
-        copy = Backup(store, Ledger.open(store, genesis, default_registry()), genesis, config.member, place)
+        ledger = Ledger.open(store, genesis, default_registry())
+        copy = Backup(store, ledger, Library(data / UPGRADES_NAME), genesis, config.member, place)
         copy.run(lambda: tell(copy.bytes))
     except OSError as error:
         raise ConfigError("cannot-write", f"{place}: {error.strerror}") from error
@@ -92,9 +94,10 @@ def _copy_stopped(config: Config, place: Path, tell: Callable[[int], None]) -> N
 def restore(config_path: Path, place: Path, as_json: bool) -> None:
     """Put a backup in the place of a stopped node's data, which are removed when it is whole.
 
-    Every entry is checked against the backup's digest, the state against the newest block's certificate; `watt node
-    verify` replays the rest. Data that are sound and go as far are left alone (`data-ahead`). The node then takes the
-    blocks since from the others, and votes when nothing that it may have voted for meanwhile can matter any more.
+    Every entry is checked against the backup's digest, the state against the newest block's certificate, bundles of
+    contracts by their digests; `watt node verify` replays the rest. Data that are sound and go as far are left alone
+    (`data-ahead`). The node then takes the blocks since from the others, and votes when nothing that it may have voted
+    for meanwhile can matter any more.
 
     Example: watt node restore --config node.toml --from /var/backups/watt/2026-11-22
     """
@@ -124,6 +127,7 @@ def restore(config_path: Path, place: Path, as_json: bool) -> None:
             ledger = staging.from_entries(map(told, entries_of(place, manifest)))
             if (ledger.head.height, ledger.head_hash.hex()) != (manifest.height, manifest.block_hash):
                 raise ConfigError("bad-backup", f"{place}: its newest block is not the one that it names")
+            install_bundles(place, manifest, Library(config.path(config.data_dir) / UPGRADES_NAME))
             staging.finish()
     except OSError as error:
         raise ConfigError("cannot-write", f"{config.path(config.data_dir)}: {error.strerror}") from error
@@ -142,4 +146,5 @@ def _say(place: Path, manifest: Manifest, as_json: bool) -> None:
     values = msgspec.to_builtins(manifest)
     if as_json:
         return print_json({"directory": str(place), **values})
+    values["upgrades"] = " ".join(manifest.upgrades) or "none"
     print_table(f"{place} holds", ["what", "value"], list(values.items()))

@@ -1,9 +1,11 @@
 """A copy of a node's database, made while it runs; and its way back.
 
 A backup is a directory: ``db``, a LevelDB with every entry that the database had after one block, ``genesis.json``,
-and ``backup.json``, written last, which says whose it is, how far it goes, and what its entries hash to. It holds no
-keys and no vote log: what a member has voted for since must never be forgotten, so a node that was restored listens
-until the others have shown that its votes cannot matter any more (``node/snapshot/staging.py``).
+``upgrades`` with the bundles of contracts that are installed (``node/upgrades``), without which the node could not go
+on, and ``backup.json``, written last, which says whose it is, how far it goes, what its entries hash to and which
+bundles there are. It holds no keys and no vote log: what a member has voted for since must never be forgotten, so a
+node that was restored listens until the others have shown that its votes cannot matter any more
+(``node/snapshot/staging.py``).
 
 The copy is made in a thread of its own, in short slices, from a view of the database at one moment: every block is one
 atomic write, so any moment is the end of a block.
@@ -26,10 +28,13 @@ from node.ledger.chain import Ledger
 from node.ledger.store import LevelStore, Store, View, sync_files
 from node.model.genesis import Genesis, dump_genesis
 from node.setup import DATABASE_NAME
+from node.upgrades.library import UPGRADES_NAME, Library
 
 log = logging.getLogger("watt.backup")
 
-BACKUP_FORMAT: Final = 1
+BACKUP_FORMAT: Final = 2
+READ_FORMATS: Final = (1, BACKUP_FORMAT)
+"""Those of format 1 hold no bundles."""
 MANIFEST_NAME: Final = "backup.json"
 GENESIS_NAME: Final = "genesis.json"
 PART_SUFFIX: Final = ".part"
@@ -50,7 +55,8 @@ _END: Final = b"\xff"
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``chain``, ``block_hash`` and ``digest`` in hex; ``digest``: SHA-256 over the lengths and bytes of every key and
-    value in the order of keys; ``made``: UTC seconds; ``height``: of the newest block."""
+    value in the order of keys; ``made``: UTC seconds; ``height``: of the newest block; ``upgrades``: the digests of the
+    bundles in it, in hex."""
 
     format: int
     chain: str
@@ -61,6 +67,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bytes: int
     digest: str
     made: int
+    upgrades: tuple[str, ...] = ()
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -76,8 +83,11 @@ class Status(msgspec.Struct, frozen=True):
 class Backup:
     """One backup: fixed to the ledger's head when it is made, copied by ``run``, in any thread."""
 
-    def __init__(self, store: Store, ledger: Ledger, genesis: Genesis, member: str, place: Path) -> None:
+    def __init__(
+        self, store: Store, ledger: Ledger, upgrades: Library, genesis: Genesis, member: str, place: Path
+    ) -> None:
         """Raises ConfigError: "backup-exists" rather than overwrite anything, "cannot-write"."""
+        self._upgrades = upgrades
         self._genesis = genesis
         self._member = member
         self._place = place
@@ -140,6 +150,7 @@ class Backup:
         return self._finish(digest.hexdigest(), entries)
 
     def _finish(self, digest: str, entries: int) -> Manifest:
+        upgrades = self._upgrades.copy_to(Library(self._part / UPGRADES_NAME))
         made = Manifest(
             BACKUP_FORMAT,
             self._genesis.chain.hex(),
@@ -150,6 +161,7 @@ class Backup:
             self.bytes,
             digest,
             int(time.time()),
+            tuple([upgrade.hex() for upgrade in upgrades]),
         )
         (self._part / GENESIS_NAME).write_bytes(dump_genesis(self._genesis))
         (self._part / MANIFEST_NAME).write_bytes(msgspec.json.format(msgspec.json.encode(made), indent=2) + b"\n")
@@ -163,8 +175,8 @@ class Backup:
 class Backups:
     """The backups of a running node: one at a time. ``failed``: told of a database that cannot be trusted."""
 
-    def __init__(self, store: Store, ledger: Ledger, genesis: Genesis, member: str) -> None:
-        self._parts = (store, ledger, genesis, member)
+    def __init__(self, store: Store, ledger: Ledger, upgrades: Library, genesis: Genesis, member: str) -> None:
+        self._parts = (store, ledger, upgrades, genesis, member)
         self._backup: Backup | None = None
         self._thread: threading.Thread | None = None
         self._ended: Status | None = None
@@ -215,9 +227,19 @@ def read_manifest(place: Path) -> Manifest:
         raise ConfigError("bad-backup", f"{place} holds no whole backup: {error.strerror}") from error
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ConfigError("bad-backup", f"{place / MANIFEST_NAME}: {error}") from error
-    if manifest.format != BACKUP_FORMAT:
-        raise ConfigError("bad-backup", f"format {manifest.format}, this program reads {BACKUP_FORMAT}")
+    if manifest.format not in READ_FORMATS:
+        raise ConfigError("bad-backup", f"format {manifest.format}, this program reads up to {BACKUP_FORMAT}")
     return manifest
+
+
+def install_bundles(place: Path, manifest: Manifest, upgrades: Library) -> None:
+    """Install the bundles of a backup, each if it is the one that was copied. Raises ConfigError("bad-backup"),
+    ("cannot-write")."""
+    for name in manifest.upgrades:
+        try:
+            upgrades.install(place / UPGRADES_NAME / name, bytes.fromhex(name))
+        except (RefusedError, ValueError) as error:
+            raise ConfigError("bad-backup", f"{place}: the upgrade {name[:64]}: {error}") from error
 
 
 def entries_of(place: Path, manifest: Manifest) -> Iterator[dict[bytes, bytes | None]]:

@@ -23,6 +23,7 @@ from node.opening import Opened
 from node.snapshot.maker import Maker
 from node.snapshot.shelf import SNAPSHOTS_NAME, Shelf
 from node.transport.links import Transport, TransportSettings
+from node.upgrades.library import UPGRADES_NAME, Library
 from node.upgrades.watching import UpgradeWatch
 from node.verifier import Verifier
 from node.whose import Whose
@@ -82,7 +83,7 @@ def assemble(
     shelf = Shelf(data / SNAPSHOTS_NAME)
     maker = Maker(store, ledger, shelf, failed)
     eraser = Eraser(store, ledger, shelf, lambda: maker.is_busy, failed)
-    backups = Backups(store, ledger, genesis, identity.name)
+    backups = Backups(store, ledger, Library(data / UPGRADES_NAME), genesis, identity.name)
     return Parts(
         verifier=verifier,
         evidence=evidence,

@@ -139,12 +139,16 @@ def test_a_library_finds_what_is_installed_and_nothing_that_was_changed(tmp_path
     (place / "limits.py").write_text(bundles.LIMITS.replace("100", "1000"))
     other = Library(library.directory)
     assert other.find(made.digest) is None
+    assert other.copy_to(Library(tmp_path / "copy")) == () and not (tmp_path / "copy").exists()
     assert "its digest is" in other.listed()[0].fault
     other.install(source)
     assert other.find(made.digest) is not None, "a damaged one is replaced"
     assert [path.name for path in library.directory.iterdir()] == [made.digest.hex()]
-    with pytest.raises(RefusedError, match="bad-bundle"):
-        library.install(tmp_path)
+    assert other.copy_to(Library(tmp_path / "copy")) == (made.digest,)
+    assert Library(tmp_path / "copy").find(made.digest) is not None, "what a backup brings along"
+    for place, digest in ((tmp_path, None), (source, bytes(32))):
+        with pytest.raises(RefusedError, match="bad-bundle"):
+            library.install(place, digest)
 
 
 def test_versions_of_a_module_never_meet(tmp_path: Path) -> None:

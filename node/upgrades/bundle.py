@@ -9,7 +9,8 @@ modules are run from the bytes that were digested and not read again. Before any
 contracts are (``chaincode/checker.py``): a fence for honest authors, no sandbox; whoever approves has read them.
 
 They are loaded as a package of their own below ``chaincode``, named by the digest, so that two versions of a module
-never meet. ``chaincode``'s own modules they import as contracts do, and get the program's.
+never meet. ``chaincode``'s own modules they import as contracts do, and get the program's. The migration runs from a
+second package, whose modules count what they do (``counted.py``).
 """
 
 import importlib
@@ -21,7 +22,7 @@ from importlib.abc import InspectLoader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import spec_from_loader
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Annotated, Final, NamedTuple
 
 import msgspec
@@ -32,6 +33,7 @@ from chaincode.contract import Contract
 from chaincode.registry import default_registry, registry_with
 from node.errors import RefusedError
 from node.model.codec import encode, sha256
+from node.upgrades.counted import LOADING_PASSES, NAME, PASSES, bounded, counted
 
 MANIFEST: Final = "upgrade.json"
 MAIN: Final = "upgrade"
@@ -98,6 +100,7 @@ def load(bundle: Files) -> upgrades.Bundle:
 
 def _load(bundle: Files) -> upgrades.Bundle:
     package = BUNDLES + bundle.digest.hex()
+    packages = (package, package + _COUNTED)
     sources = {}
     for name, data in bundle.files.items():
         if name != MANIFEST:
@@ -108,17 +111,18 @@ def _load(bundle: Files) -> upgrades.Bundle:
     try:
         check_bundle(sources)
         _modules.add(package, sources)
-        main = importlib.import_module(f"{package}.{MAIN}")
-        found = upgrades.Bundle(_contracts(main), _migration(main))
+        with PASSES.within(LOADING_PASSES):  # first, for here alone would a module without an end be stopped
+            migration = bounded(_migration(importlib.import_module(f"{package}{_COUNTED}.{MAIN}")))
+        found = upgrades.Bundle(_contracts(importlib.import_module(f"{package}.{MAIN}")), migration)
         _check_contracts(bundle, found)
     except RefusedError:
-        _modules.remove(package)
+        _modules.remove(packages)
         raise
     except CheckError as error:
-        _modules.remove(package)
+        _modules.remove(packages)
         raise _bad(Path(bundle.manifest.name), str(error)) from error
     except Exception as error:  # whatever the modules of somebody else raise when they are run
-        _modules.remove(package)
+        _modules.remove(packages)
         raise _bad(Path(bundle.manifest.name), f"it does not load: {type(error).__name__}: {error}") from error
     return found
 
@@ -197,14 +201,16 @@ class _Modules(MetaPathFinder, InspectLoader):
         self._sources: dict[str, tuple[str, str]] = {}
 
     def add(self, package: str, sources: Mapping[str, tuple[str, str]]) -> None:
-        """The modules of a package: name to (path, text)."""
-        self._sources.update(sources)
-        self._sources[package] = (package, "")
+        """The modules of a package: name to (path, text). They can be had as they are, and counted."""
+        for suffix in ("", _COUNTED):
+            self._sources[package + suffix] = (package, "")
+            for name, source in sources.items():
+                self._sources[package + suffix + name.removeprefix(package)] = source
 
-    def remove(self, package: str) -> None:
-        """Forget a package, and what of it was imported."""
+    def remove(self, packages: Sequence[str]) -> None:
+        """Forget packages, and what of them was imported."""
         for names in (self._sources, sys.modules):
-            for name in [each for each in names if each == package or each.startswith(f"{package}.")]:
+            for name in [each for each in names if each.startswith(BUNDLES) and _package_of(each) in packages]:
                 del names[name]
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
@@ -214,10 +220,24 @@ class _Modules(MetaPathFinder, InspectLoader):
     def get_source(self, fullname: str) -> str:
         return self._sources[fullname][1]
 
+    def get_code(self, fullname: str) -> CodeType:
+        path, text = self._sources[fullname]
+        tree = counted(text, path) if _package_of(fullname).endswith(_COUNTED) else text
+        return compile(tree, path, "exec", dont_inherit=True)
+
+    def exec_module(self, module: ModuleType) -> None:
+        vars(module)[NAME] = PASSES.count
+        super().exec_module(module)
+
     def is_package(self, fullname: str) -> bool:
         return fullname.rpartition(".")[0] == "chaincode"
 
 
+def _package_of(module: str) -> str:
+    return ".".join(module.split(".")[:2])
+
+
+_COUNTED: Final = "_counted"
 _modules: Final = _Modules()
 _loaded: Final[dict[bytes, upgrades.Bundle]] = {}
 sys.meta_path.append(_modules)

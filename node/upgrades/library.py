@@ -16,7 +16,7 @@ from chaincode.registry import Registry, registry_with
 from chaincode.upgrades import Bundle
 from node.errors import ConfigError, RefusedError
 from node.files import sync_directory
-from node.upgrades.bundle import DIGEST_BYTES, Manifest, load, read_bundle
+from node.upgrades.bundle import DIGEST_BYTES, Files, Manifest, load, read_bundle
 
 UPGRADES_NAME: Final = "upgrades"
 CLIENT_ENV: Final = "WATT_UPGRADES"
@@ -61,13 +61,36 @@ class Library:
             return None
         return self._found[digest]
 
-    def install(self, source: Path) -> Installed:
-        """Check the bundle in ``source`` and copy it here, all or nothing; one that is here already stays.
+    def install(self, source: Path, digest: bytes | None = None) -> Installed:
+        """Check the bundle in ``source`` and copy it here, all or nothing; one that is here already stays. ``digest``:
+        take no other one.
 
         Raises RefusedError("bad-bundle"); ConfigError("cannot-write").
         """
         files = read_bundle(source)
+        if digest not in (None, files.digest):
+            raise RefusedError("bad-bundle", f"{source}: its digest is {files.digest.hex()}")
         load(files)
+        self._put(files)
+        return Installed(files.digest, files.manifest, "")
+
+    def copy_to(self, other: "Library") -> tuple[bytes, ...]:
+        """Copy all bundles that are what their names say; none of them is run for it. Their digests, in order.
+
+        Raises ConfigError("cannot-write").
+        """
+        copied = []
+        for place, digest in self._places():
+            try:
+                files = read_bundle(place)
+            except RefusedError:
+                continue
+            if files.digest == digest:
+                other._put(files)
+                copied.append(digest)
+        return tuple(copied)
+
+    def _put(self, files: Files) -> None:
         place = self.directory / files.digest.hex()
         try:
             self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -87,13 +110,11 @@ class Library:
                 shutil.rmtree(draft, ignore_errors=True)
         except OSError as error:
             raise ConfigError("cannot-write", f"{self.directory}: {error.strerror}") from error
-        return Installed(files.digest, files.manifest, "")
 
     def listed(self) -> list[Installed]:
         """What is installed, by name, whether it can be used or not."""
         rows = []
-        for place in sorted(self.directory.glob("[0-9a-f]" * (2 * DIGEST_BYTES))):
-            digest = bytes.fromhex(place.name)
+        for place, digest in self._places():
             try:
                 files = read_bundle(place)
                 load(files)
@@ -102,6 +123,11 @@ class Library:
             except RefusedError as error:
                 rows.append(Installed(digest, None, error.message))
         return sorted(rows, key=lambda row: (row.manifest.name if row.manifest else "", row.digest))
+
+    def _places(self) -> list[tuple[Path, bytes]]:
+        """Where there should be a bundle, and of which digest."""
+        found = sorted(self.directory.glob("[0-9a-f]" * (2 * DIGEST_BYTES)))
+        return [(place, bytes.fromhex(place.name)) for place in found]
 
     @staticmethod
     def _is_whole(place: Path, digest: bytes) -> bool:

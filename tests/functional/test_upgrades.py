@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,7 @@ def test_contracts_are_upgraded_by_vote_and_who_has_not_the_code_waits(town: Tow
     _activated(town, first, tmp_path)
     _installed_late(town, first)
     _joined(town, tmp_path / "joined")
+    _restored(town, tmp_path)
 
 
 def _tried(town: Town) -> None:
@@ -203,3 +205,23 @@ def _joined(town: Town, data: Path) -> None:
     Library(data / UPGRADES_NAME).install(BUNDLE)
     joined = town.watt(*words)
     assert joined.exit_code == 0 and json.loads(joined.stdout)["height"] >= town.height() - 5, joined.output
+
+
+def _restored(town: Town, tmp_path: Path) -> None:
+    """A backup brings the bundles along: a machine that has nothing but it goes on by the code that was voted."""
+    place, late = tmp_path / "backup", town.nodes[3]
+    made = town.watt("node", "backup", "--config", town.config(0), "--out", str(place), "--json")
+    (digest,) = json.loads(made.stdout)["upgrades"]
+    shutil.rmtree(town.data(3))
+    restored = ("node", "restore", "--config", town.config(3), "--from", str(place), "--json")
+    changed = place / UPGRADES_NAME / digest / "upgrade.json"
+    content = changed.read_bytes()
+    changed.write_bytes(content + b" ")
+    assert "bad-backup" in town.watt(*restored).stderr and not (town.data(3) / "db").exists()
+    changed.write_bytes(content)
+    done = town.watt(*restored)
+    assert done.exit_code == 0, done.output
+    town.cluster.start(late)
+    town.cluster.wait_answer(late)
+    town.follows(3, town.height())
+    assert town.query("grid", "metres", 3) == 150
