@@ -1,4 +1,8 @@
-"""Enrolments: a one-time key waits, for a while, to name the key of a device, meter, network or member that has none.
+"""What keys agree to, and enrolments: a one-time key waits to name the key of what has none.
+
+A key acts for nothing unless it has signed that it does: whoever registers a key, or puts it in another's place, hands
+in its *proof*. So nobody's key can be given uses that its holder does not want, nor be taken by another before its
+holder has come to use it. Only the genesis document and votes of the validators' admins name keys without.
 
 The one-time key is made by whoever registers the device, or resets a lost key, and handed over as a code (on paper, or
 as a picture). Whoever holds it makes a key of its own where it is to be used, and names it with a call signed by the
@@ -25,28 +29,38 @@ MAX_ENROLMENT_S: Final = 30 * 24 * 3600
 """For how long, in block time, a one-time key may wait."""
 
 _ENROLMENTS: Final = b"key-enrolment/"
-_TAG: Final = b"watt/key-change/1\0"
+_ACTS: Final = b"watt/key-change/1\0"
+_ENROLS: Final = b"watt/one-time-key/1\0"
 
 
 def possession_message(chain: bytes, kind: str, name: str, by: bytes, key: bytes) -> bytes:
     """What a new ``key`` signs to show that somebody holds it, and means to act for ``name``; ``by``: the key that
     signs the call."""
-    return _TAG + chain + keys.text(kind) + keys.text(name) + by + key
+    return _ACTS + chain + keys.text(kind) + keys.text(name) + by + key
+
+
+def one_time_message(chain: bytes, kind: str, name: str, by: bytes, key: bytes) -> bytes:
+    """What a one-time ``key`` signs to show that it is held by who makes the code, to enrol a key of ``name``; ``by``:
+    the key that signs the call."""
+    return _ENROLS + chain + keys.text(kind) + keys.text(name) + by + key
 
 
 def require_possession(ctx: Context, kind: str, name: str, key: bytes, proof: bytes) -> None:
     """Raises ContractError: bad-key, bad-signature."""
     roles.check_key(key)
     if not ctx.verify(key, possession_message(ctx.chain, kind, name, ctx.sender, key), proof):
-        raise ContractError("bad-signature", f"the new key has not signed that it is to act for {kind} {name}")
+        raise ContractError("bad-signature", f"the key has not signed that it is to act for {kind} {name}")
 
 
-def begin(ctx: Context, kind: str, name: str, one_time_key: bytes, until: int) -> None:
-    """``one_time_key`` may name the key of ``name`` until block time ``until``.
+def begin(ctx: Context, kind: str, name: str, one_time_key: bytes, until: int, proof: bytes) -> None:
+    """``one_time_key`` may name the key of ``name`` until block time ``until``. ``proof``: its signature over
+    ``one_time_message``.
 
-    Raises ContractError: bad-key, bad-expiry (details: the latest), key-in-use.
+    Raises ContractError: bad-key, bad-signature, bad-expiry (details: the latest), key-in-use.
     """
     roles.check_key(one_time_key)
+    if not ctx.verify(one_time_key, one_time_message(ctx.chain, kind, name, ctx.sender, one_time_key), proof):
+        raise ContractError("bad-signature", f"the one-time key has not signed that it is to enrol {kind} {name}")
     if not ctx.time < until <= ctx.time + MAX_ENROLMENT_S:
         latest = ctx.time + MAX_ENROLMENT_S
         raise ContractError("bad-expiry", f"after block time {ctx.time}, at most until {latest}", (latest,))
@@ -66,8 +80,8 @@ def end(ctx: Context, kind: str, name: str) -> None:
 
 
 def make_room(ctx: Context, key: bytes) -> None:
-    """If ``key`` waits to enrol something, it waits no more. For a key that was voted: nobody is asked whether a key is
-    to be a one-time key, so whoever is against the vote could make it one."""
+    """If ``key`` waits to enrol something, it waits no more. For a key that was voted: what is decided comes about,
+    whatever its holder has agreed to meanwhile."""
     found = roles.one_time_of(ctx, key)
     if found is not None:
         end(ctx, *found[:2])

@@ -147,7 +147,8 @@ def _of_key(ctx: Context, args: dict[str, Any]) -> tuple[Subject, ...]:
 
 
 class Identity(Contract):
-    """Registering members, networks and devices, and moving devices about the grid."""
+    """Registering members, networks and devices, and moving devices about the grid. ``proof``: the signature of the
+    key to be registered over ``enrolments.possession_message``."""
 
     name = "identity"
     standing = TABLES
@@ -178,25 +179,30 @@ class Identity(Contract):
         return member_behind(ctx, key)
 
     @transaction
-    def register_member(self, ctx: Context, *, member: str, key: bytes, roles: tuple[str, ...]) -> Value:
+    def register_member(self, ctx: Context, *, member: str, key: bytes, proof: bytes, roles: tuple[str, ...]) -> Value:
         """A new member of the consortium. Admins only.
 
-        Raises ContractError: not-allowed, bad-id, bad-key, duplicate-id, bad-role, role-taken.
+        Raises ContractError: not-allowed, bad-id, bad-key, bad-signature, duplicate-id, bad-role, role-taken.
         """
         require_right(ctx, "register-member")
         require_new_name(ctx, member)
+        enrolments.require_possession(ctx, enrolments.MEMBER, member, key, proof)
         _add_member(ctx, Member(member, key, roles))
         return None
 
     @transaction
-    def register_network(self, ctx: Context, *, network: str, member: str, owner_key: bytes, bus: str) -> Value:
-        """A new network of ``member``, metered at ``bus``. By an admin, or the member itself.
+    def register_network(
+        self, ctx: Context, *, network: str, member: str, owner_key: bytes, proof: bytes, bus: str
+    ) -> Value:
+        """A new network of ``member``, metered at ``bus``. By an admin, or the member itself. ``proof``: the owner's.
 
-        Raises ContractError: not-allowed, unknown-member, bad-id, bad-key, duplicate-id, unknown-bus.
+        Raises ContractError: not-allowed, unknown-member, bad-id, bad-key, bad-signature, duplicate-id, unknown-bus,
+        key-in-use, too-many.
         """
         found = Network(network, member, owner_key, bus, 0)
         _require_registrar(ctx, "register-network", member)
         require_new_name(ctx, network)
+        enrolments.require_possession(ctx, enrolments.NETWORK, network, owner_key, proof)
         add_network(ctx, found)
         return None
 
@@ -209,7 +215,9 @@ class Identity(Contract):
         network: str,
         kind: str,
         key: bytes,
+        proof: bytes,
         meter_key: bytes,
+        meter_proof: bytes,
         bus: str | None,
         import_w: int,
         export_w: int,
@@ -220,18 +228,21 @@ class Identity(Contract):
         """A new device of ``network``, connected at ``bus`` from now on. By an admin, or the network's member.
 
         Not by the owner: whoever registers a device vouches for its meter. Limits in W, 0 to 10^9. With a block time
-        ``enrol_until``, ``key`` is a one-time key by which the device enrols its own until then (``enrolments.py``).
-        Raises ContractError: not-allowed, unknown-network, bad-id, bad-key, bad-kind, bad-limit, duplicate-id,
-        unknown-bus, too-many, key-in-use, bad-expiry (details: the latest time).
+        ``enrol_until``, ``key`` is a one-time key by which the device enrols its own until then (``enrolments.py``),
+        and ``proof`` is over ``enrolments.one_time_message``.
+        Raises ContractError: not-allowed, unknown-network, bad-id, bad-key, bad-signature, bad-kind, bad-limit,
+        duplicate-id, unknown-bus, too-many, key-in-use, bad-expiry (details: the latest time).
         """
         _require_registrar(ctx, "register-device", network_of(ctx, network).member)
         require_new_name(ctx, device)
-        roles.check_key(key)
+        if not enrol_until:
+            enrolments.require_possession(ctx, enrolments.DEVICE, device, key, proof)
+        enrolments.require_possession(ctx, enrolments.METER, device, meter_key, meter_proof)
         places = () if bus is None else ((slots.current(ctx), bus),)
         own = roles.NO_KEY if enrol_until else key
         add_device(ctx, Device(device, network, kind, own, meter_key, import_w, export_w, critical, renewable, places))
         if enrol_until:
-            enrolments.begin(ctx, enrolments.DEVICE, device, key, enrol_until)
+            enrolments.begin(ctx, enrolments.DEVICE, device, key, enrol_until, proof)
         return None
 
     @transaction

@@ -102,11 +102,12 @@ def networks_of_member(ctx: Context, member: str, first: int, most: int) -> tupl
 
 
 def require_new_name(ctx: Context, name: str) -> None:
-    """No member, network or device is called so. Events are told by names alone, so what they tell of a name that two
-    have is for those who may read both, mostly nobody: a rival could blind a home by its device's name.
+    """It is an id, and no member, network or device is called so. Events are told by names alone, so what they tell of
+    a name that two have is for those who may read both, mostly nobody: a rival could blind a home by its device's name.
 
-    Raises ContractError("duplicate-id").
+    Raises ContractError: bad-id, duplicate-id.
     """
+    check_id(name)
     if roles.find_member(ctx, name) or any(ctx.get(table + name.encode()) for table in (_NETWORKS, _DEVICES)):
         raise ContractError("duplicate-id", f"{name[: roles.MAX_ID]} is the name of a member, network or device")
 

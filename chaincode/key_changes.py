@@ -41,7 +41,8 @@ def _of_holder(ctx: Context, args: dict[str, Any]) -> tuple[Subject, ...]:
 
 
 class KeyChanges(Contract):
-    """Changing keys, and enrolling the first ones. ``proof``: the new key's signature over ``possession_message``."""
+    """Changing keys, and enrolling the first ones. ``proof``: the new key's signature over
+    ``enrolments.possession_message``, a one-time key's over ``one_time_message``."""
 
     name = "keys"
 
@@ -92,34 +93,34 @@ class KeyChanges(Contract):
         return None
 
     @transaction
-    def reset_device_key(self, ctx: Context, *, device: str, one_time_key: bytes, until: int) -> Value:
+    def reset_device_key(self, ctx: Context, *, device: str, one_time_key: bytes, until: int, proof: bytes) -> Value:
         """No key acts for ``device`` until ``one_time_key`` has enrolled one, by block time ``until``. By whom:
-        ``rotate_device_key``. Raises ContractError: unknown-device, wrong-key, bad-key, bad-expiry (details: the latest
-        time), key-in-use.
+        ``rotate_device_key``. Raises ContractError: unknown-device, wrong-key, bad-key, bad-signature, bad-expiry
+        (details: the latest time), key-in-use.
         """
-        return _reset(ctx, DEVICE, device, one_time_key, until)
+        return _reset(ctx, DEVICE, device, one_time_key, until, proof)
 
     @transaction
-    def reset_meter_key(self, ctx: Context, *, device: str, one_time_key: bytes, until: int) -> Value:
+    def reset_meter_key(self, ctx: Context, *, device: str, one_time_key: bytes, until: int, proof: bytes) -> Value:
         """No key is the meter's of ``device`` until one is enrolled. By whom: ``rotate_meter_key``; raises as
         ``reset_device_key``."""
-        return _reset(ctx, METER, device, one_time_key, until)
+        return _reset(ctx, METER, device, one_time_key, until, proof)
 
     @transaction
-    def reset_owner_key(self, ctx: Context, *, network: str, one_time_key: bytes, until: int) -> Value:
+    def reset_owner_key(self, ctx: Context, *, network: str, one_time_key: bytes, until: int, proof: bytes) -> Value:
         """No key is the owner's of ``network`` until one is enrolled. By whom: ``rotate_owner_key``.
 
         Raises ContractError: unknown-network, and as ``reset_device_key``.
         """
-        return _reset(ctx, NETWORK, network, one_time_key, until)
+        return _reset(ctx, NETWORK, network, one_time_key, until, proof)
 
     @transaction
-    def reset_member_key(self, ctx: Context, *, member: str, one_time_key: bytes, until: int) -> Value:
+    def reset_member_key(self, ctx: Context, *, member: str, one_time_key: bytes, until: int, proof: bytes) -> Value:
         """No key is the member's until one is enrolled. By whom: ``rotate_member_key``.
 
         Raises ContractError: unknown-member, and as ``reset_device_key``.
         """
-        return _reset(ctx, MEMBER, member, one_time_key, until)
+        return _reset(ctx, MEMBER, member, one_time_key, until, proof)
 
     @transaction
     def enrol(self, ctx: Context, *, key: bytes, proof: bytes) -> Value:
@@ -219,10 +220,10 @@ def _rotate(ctx: Context, kind: str, name: str, key: bytes, proof: bytes) -> Val
     return None
 
 
-def _reset(ctx: Context, kind: str, name: str, one_time_key: bytes, until: int) -> Value:
+def _reset(ctx: Context, kind: str, name: str, one_time_key: bytes, until: int, proof: bytes) -> Value:
     _require_right(ctx, kind, name)
     _change(ctx, kind, name, roles.NO_KEY, RESET)
-    enrolments.begin(ctx, kind, name, one_time_key, until)
+    enrolments.begin(ctx, kind, name, one_time_key, until, proof)
     return None
 
 

@@ -99,7 +99,7 @@ def pin(ctx: Context, period: int) -> bytes:
 
 def _require_member(ctx: Context) -> None:
     """The sender is a member, or decides for a validator."""
-    is_member = any(kind == "member" for kind, _ in roles.uses_of(ctx, ctx.sender))
+    is_member = bool(roles.members_of(ctx, ctx.sender))
     seats = epoch_in_force(ctx).seats if epoch_count(ctx.get) else ()
     keys = {"member": [ctx.sender] if is_member else [], "validator-admin": [seat.admin_key for seat in seats]}
     roles.require_right(ctx, "add-entropy", keys)

@@ -4,11 +4,13 @@ A key belongs to a member of the consortium, to the owner of a network, to a dev
 serve several of them. Who has a right stands in ``RIGHTS`` and nowhere else; whose key the holder of one is, those
 contracts know that ask for it: ``identity.py`` for networks and devices, the others for what is theirs.
 
-Keys change (``key_changes.py``); what they act for stays. The key of whoever has none at present is ``NO_KEY``.
+Keys change (``key_changes.py``); what they act for stays. The key of whoever has none at present is ``NO_KEY``. What a
+key acts for its holder has agreed to (``enrolments.py``).
 
 State: ``role-admins/`` -> admin keys; ``role-admin-was/`` key(32) -> whose place among them it had; ``role-member/``
 member -> Member; ``role-single/`` role -> the member that has it; ``role-key/`` key(32) -> how many uses; ``role-key/``
-key(32), index(4) -> (kind, id); ``role-one-time/`` key(32) -> what a one-time key enrols (``enrolments.py``).
+key(32), index(4) -> (kind, id), members first; ``role-one-time/`` key(32) -> what a one-time key enrols
+(``enrolments.py``).
 """
 
 from collections.abc import Collection, Mapping
@@ -202,20 +204,26 @@ def add_use(ctx: Context, key: bytes, kind: str, name: str, *, is_voted: bool = 
     count = cast("int | None", ctx.get(_KEYS + key)) or 0
     if count >= MAX_USES_OF_A_KEY and not is_voted:
         raise ContractError("too-many", f"one key acts for at most {MAX_USES_OF_A_KEY}")
-    ctx.put(_KEYS + key + count.to_bytes(4, "big"), (kind, name))
+    place = count
+    if kind == "member" and (place := len(members_of(ctx, key))) < count:
+        ctx.put(_use(key, count), ctx.get(_use(key, place)))
+    ctx.put(_use(key, place), (kind, name))
     ctx.put(_KEYS + key, count + 1)
 
 
 def drop_use(ctx: Context, key: bytes, kind: str, name: str) -> None:
-    """``key`` acts for ``name`` no longer: the last of its uses takes the place of this one."""
+    """``key`` acts for ``name`` no longer: the last of its uses takes the place of this one, or of the last member,
+    which takes that of a member."""
     if key == NO_KEY:
         return
     last = cast("int", ctx.get(_KEYS + key)) - 1
-    place = next(i for i in range(last + 1) if ctx.get(_KEYS + key + i.to_bytes(4, "big")) == (kind, name))
-    end = _KEYS + key + last.to_bytes(4, "big")
+    place = next(index for index in range(last + 1) if ctx.get(_use(key, index)) == (kind, name))
+    if kind == "member" and (end_of_members := len(members_of(ctx, key)) - 1) != place:
+        ctx.put(_use(key, place), ctx.get(_use(key, end_of_members)))
+        place = end_of_members
     if place != last:
-        ctx.put(_KEYS + key + place.to_bytes(4, "big"), ctx.get(end))
-    ctx.delete(end)
+        ctx.put(_use(key, place), ctx.get(_use(key, last)))
+    ctx.delete(_use(key, last))
     if last:
         ctx.put(_KEYS + key, last)
     else:
@@ -226,8 +234,25 @@ def uses_of(ctx: Context, key: bytes) -> tuple[tuple[str, str], ...]:
     """What ``key`` acts for: (kind, id)."""
     check_key(key)
     count = cast("int | None", ctx.get(_KEYS + key)) or 0
-    uses = [ctx.get(_KEYS + key + index.to_bytes(4, "big")) for index in range(count)]
+    uses = [ctx.get(_use(key, index)) for index in range(count)]
     return cast("tuple[tuple[str, str], ...]", tuple(uses))
+
+
+def members_of(ctx: Context, key: bytes) -> tuple[str, ...]:
+    """The members whose key it is, mostly none or one. They come first among its uses, so that no more of these are
+    looked at, however many devices and meters it acts for."""
+    count, found = cast("int | None", ctx.get(_KEYS + key)) or 0, []
+    for index in range(count):
+        kind, name = cast("tuple[str, str]", ctx.get(_use(key, index)))
+        if kind != "member":
+            break
+        found.append(name)
+    return tuple(found)
+
+
+def first_use(ctx: Context, key: bytes) -> tuple[str, str] | None:
+    """One thing that ``key`` acts for, a member if it is one's key: (kind, id)."""
+    return cast("tuple[str, str] | None", ctx.get(_use(key, 0)))
 
 
 def acts(ctx: Context, key: bytes) -> bool:
@@ -243,8 +268,7 @@ def has_role(ctx: Context, key: bytes, role: str) -> bool:
         return True
     if role in SINGLE_ROLES:
         return single_key(ctx, role) == key
-    members = [name for kind, name in uses_of(ctx, key) if kind == "member"]
-    return any(role in member_of(ctx, name).roles for name in members)
+    return any(role in member_of(ctx, name).roles for name in members_of(ctx, key))
 
 
 def single_key(ctx: Context, role: str) -> bytes | None:
@@ -270,3 +294,7 @@ def require_right(ctx: Context, right: str, keys: Mapping[str, Collection[bytes]
     """The sender has a right, as ``has_right`` knows. Raises ContractError("not-allowed")."""
     if not has_right(ctx, right, keys):
         raise ContractError("not-allowed", f"{right} is for {' or '.join(RIGHTS[right])}")
+
+
+def _use(key: bytes, index: int) -> bytes:
+    return _KEYS + key + index.to_bytes(4, "big")

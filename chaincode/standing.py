@@ -17,17 +17,10 @@ TABLES: Final = roles.STANDING
 
 def member_behind(ctx: Context, key: bytes) -> str:
     """The member's id, followed by `` (own key)`` for its own; "" if ``key`` acts for nobody with a member."""
-    uses = roles.uses_of(ctx, key)
-    for kind, name in uses:
-        if kind == "member":
-            return f"{name} (own key)"
-    one_time = roles.one_time_of(ctx, key)
-    if uses:
-        kind, name = uses[0]
-    elif one_time is not None:
-        kind, name = one_time[:2]
-    else:
+    use = roles.first_use(ctx, key) or roles.one_time_of(ctx, key)
+    if use is None:
         return ""
+    kind, name = use[:2]
     if kind == "member":
         return f"{name} (own key)"
     network = name if kind == "network" else device_of(ctx, name).network

@@ -29,7 +29,7 @@ from cli.session import (
     trusted_roots,
 )
 from cli.units import Count, clock
-from node.enrolment import MAX_CODE_CHARACTERS, Enrolment, enrol_args, read_code
+from node.enrolment import MAX_CODE_CHARACTERS, Enrolment, enrol_args, one_time_proof, read_code
 from node.errors import ConfigError, RefusedError
 from node.gateway.client import Client, addresses_in
 from node.gateway.client import run as run_client
@@ -96,14 +96,15 @@ class NewCode:
         self._seed = generate_key().seed
         self._made: Enrolment | None = None
 
-    async def args(self, client: Client) -> dict[str, Any]:
-        """The public key, and until when it may enrol."""
+    async def args(self, client: Client, by: bytes) -> dict[str, Any]:
+        """The public key, until when it may enrol, and its word that it is to; ``by``: the key that signs the call."""
         info = await client.node_info()
         until = info.now + self._hours * _HOUR_S
         gateways = self._gateways or client.addresses
         self._made = Enrolment(info.chain, self._kind, self._name, until, gateways, self._seed)
         self._made.code()  # refused before anything is done, if it cannot be written
-        return {"one_time_key": self._made.one_time_key.public_key, "until": until}
+        key, proof = self._made.one_time_key.public_key, one_time_proof(self._made, by)
+        return {"one_time_key": key, "until": until, "proof": proof}
 
     def tell(self, height: int) -> None:
         """Show the code, or write it to its file; it is good from block ``height`` on."""
@@ -160,7 +161,8 @@ def reset_key(
     new = NewCode(KINDS[kind], name, hours, gateways, code_file, as_json, show_code)
 
     async def args(client: Client) -> dict[str, Any]:
-        return {SUBJECT[kind]: name, **await new.args(client)}
+        signing = open_key(key_file, passphrase_file).public_key
+        return {SUBJECT[kind]: name, **await new.args(client, signing)}
 
     new.tell(transact(nodes, key_file, passphrase_file, "keys", f"reset_{kind}_key", args).height)
 

@@ -1,13 +1,20 @@
-"""`watt keys`: key files that name a program which signs, and two such programs. docs/keys.md states what they say."""
+"""`watt keys`: the word of a key that it agrees to be registered; key files that name a program which signs, and two
+such programs. docs/keys.md states what they say."""
 
 import importlib
 from pathlib import Path
 
 import click
 
+from cli.answers import record
+from cli.enrol import KINDS
 from cli.output import json_option, print_json, refusals_to_exit_codes
+from cli.session import ask, open_key, word_options
 from cli.signer_loop import serve
+from cli.units import ID_BYTES, PUBLIC_KEY, hex_id
+from node.enrolment import possession
 from node.errors import RefusedError
+from node.gateway.client import Client
 from node.keyfile import load_key, read_passphrase
 from node.signer import save_external
 
@@ -16,7 +23,61 @@ _PATH = click.Path(path_type=Path)
 
 @click.group()
 def keys() -> None:
-    """Keys that other programs hold, such as a token's."""
+    """Keys: what they agree to, and such as other programs hold, a token's for one."""
+
+
+@keys.command()
+@click.argument("name")
+@click.option(
+    "--kind",
+    type=click.Choice(tuple(KINDS)),
+    default="device",
+    show_default=True,
+    help="What the key is to be of NAME.",
+)
+@click.option("--by", required=True, help="Who registers it: a public key, or a member's name, whose key is looked up.")
+@click.option(
+    "--chain", type=PUBLIC_KEY, help="The network's id, as `watt wallet trust` shows it; else a node is asked."
+)
+@word_options
+@json_option
+@refusals_to_exit_codes
+def prove(
+    name: str,
+    kind: str,
+    by: str,
+    chain: bytes | None,
+    nodes: tuple[str, ...],
+    key_file: Path,
+    passphrase_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Print the public key in --key with its word that it is to act for NAME, for --by to register it with.
+
+    No key is registered unless it has signed so. What is printed is no secret: it is good for that name, that network
+    and that registrar alone. With --chain and a public key in --by no node is asked.
+
+    Example: watt keys prove home-18/ev --by sunrise --key ev.key
+    """
+    key = open_key(key_file, passphrase_file)
+    registrar = hex_id(by, "--by") if len(by) == 2 * ID_BYTES else None
+    if chain is None:
+        chain = ask(nodes, _chain)
+    if registrar is None:
+        registrar = ask(nodes, lambda client: _key_of_member(client, by))
+    proof = possession(chain, KINDS[kind], name, registrar, key)
+    if as_json:
+        return print_json({"kind": KINDS[kind], "name": name, "public_key": key.public_key, "proof": proof})
+    click.echo(f"{key.public_key.hex()}:{proof.hex()}")
+
+
+async def _chain(client: Client) -> bytes:
+    return (await client.node_info()).chain
+
+
+async def _key_of_member(client: Client, member: str) -> bytes:
+    key: bytes = record(await client.query("identity", "member", {"member": member}), ("id", "key", "roles"))["key"]
+    return key
 
 
 @keys.command()

@@ -21,7 +21,7 @@ GROUPS: Commands = {
     "testnet": ("testnet.commands:testnet", "A local network of real processes."),
     "node": ("cli.node:node", "A member's node."),
     "admin": ("cli.admin:admin", "What members, owners and the utility decide."),
-    "keys": ("cli.keys:keys", "Keys that other programs hold, such as a token's."),
+    "keys": ("cli.keys:keys", "What keys agree to; keys that other programs hold, such as a token's."),
     "ca": ("cli.ca:ca", "Certificates for gateways and operators."),
     "wallet": ("cli.wallet:wallet", "Keys, orders, budgets and alerts of people and devices."),
     "meter": ("cli.meter:meter", "Readings: one by one, a day, collected, corrected; the feeder's."),

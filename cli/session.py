@@ -126,6 +126,11 @@ def signing_options(command: C) -> C:
     return _nodes_option(ca_option(key_option(passphrase_option(receipt_option(command)))))
 
 
+def word_options(command: C) -> C:
+    """A command in which a key gives its word, and sends nothing: --node, --ca, --key, --passphrase-file."""
+    return _nodes_option(ca_option(key_option(passphrase_option(command))))
+
+
 def may_sign_options(command: C) -> C:
     """A command that reads, or signs if it is told to do something: the same, and --key may be left out."""
     key = _key_option("The key file to read with, or to sign with.")

@@ -20,6 +20,7 @@ MAX_PERIOD = 2**32 - 1
 WH_PER_KWH = 1000
 PERMILLE_OF_PERCENT = 10
 ID_BYTES = 32
+PROOF_BYTES = 64
 
 
 def _decimal(text: str) -> Decimal:
@@ -151,10 +152,29 @@ class Reference(click.ParamType[bytes]):
         return raw
 
 
+class ProvenKey(click.ParamType[tuple[bytes, bytes]]):
+    """``KEY:PROOF``, 64 and 128 hex digits; becomes 32 and 64 bytes."""
+
+    name = "key:proof"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[bytes, bytes]:
+        if isinstance(value, tuple):
+            return value
+        key, _, proof = str(value).strip().partition(":")
+        try:
+            found = bytes.fromhex(key), bytes.fromhex(proof)
+        except ValueError:
+            found = b"", b""
+        if tuple(map(len, found)) != (ID_BYTES, PROOF_BYTES):
+            self.fail("what `watt keys prove` has printed: the key and its proof, with a colon between", param, ctx)
+        return found
+
+
 ENERGY = Energy()
 REFERENCE = Reference()
 TOKENS = Tokens()
 PUBLIC_KEY = PublicKey()
+PROVEN_KEY = ProvenKey()
 
 
 def base_units(amount: Decimal, decimals: int) -> int:

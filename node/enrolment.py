@@ -15,11 +15,11 @@ import binascii
 from dataclasses import dataclass, field
 from typing import Final
 
-from chaincode.enrolments import KINDS, possession_message
+from chaincode.enrolments import KINDS, one_time_message, possession_message
 from chaincode.roles import MAX_ID
 from node.errors import RefusedError
 from node.model.codec import sha256
-from node.model.keys import SEED_BYTES, Signer, SigningKey
+from node.model.keys import SEED_BYTES, Signer, SigningKey, verify
 
 PREFIX: Final = "WATT1"
 MAX_CODE_CHARACTERS: Final = 1024
@@ -83,6 +83,22 @@ def enrol_args(enrolment: Enrolment, key: Signer) -> dict[str, bytes]:
 def possession(chain: bytes, kind: str, name: str, by: bytes, key: Signer) -> bytes:
     """The new key's word that it is to act for ``name``; ``by``: the key that signs the call."""
     return key.sign(possession_message(chain, kind, name, by, key.public_key))
+
+
+def require_possession(chain: bytes, kind: str, name: str, by: bytes, key: bytes, proof: bytes) -> None:
+    """Refuse what the contract would, and say which key it is. Raises RefusedError("bad-signature")."""
+    if not verify(key, possession_message(chain, kind, name, by, key), proof):
+        raise RefusedError(
+            "bad-signature",
+            f"{key.hex()} has not signed that it is to act for {kind} {name} on this network, as {by.hex()} registers "
+            "it: its holder runs `watt keys prove`",
+        )
+
+
+def one_time_proof(enrolment: Enrolment, by: bytes) -> bytes:
+    """The one-time key's word that it is to enrol what ``enrolment`` says; ``by``: the key that signs the call."""
+    key = enrolment.one_time_key
+    return key.sign(one_time_message(enrolment.chain, enrolment.kind, enrolment.name, by, key.public_key))
 
 
 def _decoded(body: bytes) -> Enrolment:

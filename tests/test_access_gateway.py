@@ -16,6 +16,7 @@ from chaincode.contract import ContractError, Event
 from chaincode.events import CLOSED, EVENTS, PUBLIC
 from chaincode.pseudonyms import SECRETS
 from chaincode.registry import default_registry
+from node.enrolment import possession
 from node.errors import RefusedError
 from node.gateway.access import Access
 from node.gateway.answers import BlockEvents, block_events
@@ -372,13 +373,16 @@ def test_results_are_for_the_sender_and_those_who_may_read_what_it_acts_for() ->
 
 
 def test_who_registers_anothers_key_does_not_see_what_comes_of_its_transactions() -> None:
+    """Not without its holder's word, and not with it."""
     chain = BusyChain()
     access = Access(chain.ledger, chain.executor)
     tx = chain.tx("home-1", "budget", "set_policy", network="home-1", devices=[])
     assert not access.may_see_result(PUBLIC_KEYS["utility"], tx) and access.may_see_result(PUBLIC_KEYS["club"], tx)
-    stolen = {"network": "trap", "member": "utility", "owner_key": PUBLIC_KEYS["home-1"], "bus": "t"}
-    chain.commit(chain.execute(0, [chain.tx("utility", "identity", "register_network", **stolen)]))
-    assert chain.ledger.receipts(1)[0].code == "ok"
+    trap = {"network": "trap", "member": "utility", "owner_key": PUBLIC_KEYS["home-1"], "bus": "t"}
+    word = possession(chain.chain, "network", "trap", PUBLIC_KEYS["utility"], KEYS["home-1"])
+    calls = [chain.tx("utility", "identity", "register_network", **trap, proof=proof) for proof in (bytes(64), word)]
+    chain.commit(chain.execute(0, calls))
+    assert [receipt.code for receipt in chain.ledger.receipts(1)] == ["bad-signature", "ok"]
     assert not access.may_see_result(PUBLIC_KEYS["utility"], tx)
     assert access.may_see_result(PUBLIC_KEYS["home-1"], tx)
 

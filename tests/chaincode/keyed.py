@@ -1,6 +1,7 @@
-"""The neighbourhood with keys that can sign, and the calls that change them."""
+"""The neighbourhood with keys that can sign, and the calls that register and change them."""
 
-from typing import Any
+from functools import cache
+from typing import Any, Final
 
 from chaincode import enrolments, identity, slots
 from chaincode.accounts import Accounts
@@ -19,8 +20,10 @@ from tests.chaincode.world import CHAIN, World
 EV = "home-1/ev"
 DAY_S = 24 * 3600
 ROTATE = {"device": "device", "meter": "meter", "network": "owner", "member": "member"}
+NO_PROOF: Final = bytes(64)
 
 
+@cache
 def signer(name: str) -> SigningKey:
     return SigningKey(sha256(b"signer", name.encode()))
 
@@ -52,7 +55,33 @@ _NAMES = (*_PEOPLE, *_OF_DEVICES, *(f"meter of {device}" for device in _OF_DEVIC
 
 
 def proof(kind: str, name: str, by: bytes, new: SigningKey) -> bytes:
+    """The word of ``new`` that it is to act for ``name``, for ``by`` to hand in."""
     return new.sign(enrolments.possession_message(CHAIN, kind, name, by, new.public_key))
+
+
+def one_time_proof(kind: str, name: str, by: bytes, one_time: SigningKey) -> bytes:
+    """The word of ``one_time`` that it is to enrol a key of ``name``."""
+    return one_time.sign(enrolments.one_time_message(CHAIN, kind, name, by, one_time.public_key))
+
+
+def agreed(by: bytes, **args: Any) -> dict[str, Any]:
+    """The arguments of ``register_member``, ``register_network`` or ``register_device`` that ``by`` signs: with the
+    keys of those who are given in place of their keys, and their proofs. Bytes stay, with a proof that proves nothing.
+    """
+    if "device" in args:
+        sign = one_time_proof if args.get("enrol_until") else proof
+        own = _given(sign, "device", args["device"], by, args.pop("key"))
+        meter = _given(proof, "meter", args["device"], by, args.pop("meter_key"))
+        return {**args, "key": own[0], "proof": own[1], "meter_key": meter[0], "meter_proof": meter[1]}
+    if "network" in args:
+        owner = _given(proof, "network", args["network"], by, args.pop("owner_key"))
+        return {**args, "owner_key": owner[0], "proof": owner[1]}
+    key = _given(proof, "member", args["member"], by, args.pop("key"))
+    return {**args, "key": key[0], "proof": key[1]}
+
+
+def _given(sign: Any, kind: str, name: str, by: bytes, key: Any) -> tuple[bytes, bytes]:
+    return (key.public_key, sign(kind, name, by, key)) if isinstance(key, SigningKey) else (key, NO_PROOF)
 
 
 def rotation(kind: str, name: str, by: SigningKey, new: SigningKey) -> dict[str, Any]:
@@ -65,9 +94,13 @@ def rotate(world: World, kind: str, name: str, by: SigningKey, new: SigningKey) 
 
 
 def reset(world: World, kind: str, name: str, by: SigningKey, one_time: SigningKey, until: int = DAY_S) -> None:
+    world.call(by.public_key, "keys", f"reset_{ROTATE[kind]}_key", **resetting(kind, name, by, one_time, until))
+
+
+def resetting(kind: str, name: str, by: SigningKey, one_time: SigningKey, until: int = DAY_S) -> dict[str, Any]:
     subject = {"network": "network", "member": "member"}.get(kind, "device")
-    args = {subject: name, "one_time_key": one_time.public_key, "until": until}
-    world.call(by.public_key, "keys", f"reset_{ROTATE[kind]}_key", **args)
+    signed = one_time_proof(kind, name, by.public_key, one_time)
+    return {subject: name, "one_time_key": one_time.public_key, "until": until, "proof": signed}
 
 
 def enrol(world: World, kind: str, name: str, one_time: SigningKey, new: SigningKey) -> None:

@@ -14,6 +14,7 @@ from chaincode.budget import Budget
 from chaincode.contract import Value
 from chaincode.grid import Grid
 from chaincode.identity import Identity
+from chaincode.identity_records import Device, add_device
 from chaincode.overview import Overview
 from node.model.codec import sha256
 from tests.chaincode.world import World
@@ -67,6 +68,16 @@ def neighbourhood(**budget: int) -> World:
     with world.transaction() as ctx:
         slots.configure(ctx, SLOT_S)  # the market does this at genesis
     return world
+
+
+def one_more(world: World, device: str) -> str:
+    """Put one more load on record, of the network in its name, where the others hang; its name."""
+    keys = key_of(device), key_of(f"meter of {device}")
+    with world.transaction() as ctx:
+        places = ((slots.current(ctx), "b1"),)
+        network = device.partition("/")[0]
+        add_device(ctx, Device(device, network, "load", *keys, 10_000, 10_000, False, False, places))
+    return device
 
 
 def fund(world: World, amounts: dict[str, int], *, period: int = 0, spare: int = 0) -> None:

@@ -8,6 +8,7 @@ from chaincode import account_books, budget_state, network_classes
 from chaincode.agreements import MAX_AGREED, MAX_ASKED, MAX_CAP, MAX_PRICE
 from chaincode.budget_state import Owed
 from chaincode.contract import MAX_AMOUNT
+from chaincode.identity_records import Network, add_network
 from tests.chaincode.federation import (
     ACME,
     BOLT,
@@ -176,8 +177,8 @@ def federation_of_strangers(world: World) -> str:
     """One more network of acme; its name."""
     count = len(cast("tuple[str, ...]", world.query("identity", "networks")))
     name = f"c-{count}"
-    args = {"network": name, "member": "acme", "owner_key": owner(name), "bus": "b1"}
-    world.call(ACME, "identity", "register_network", **args)
+    with world.transaction() as ctx:
+        add_network(ctx, Network(name, "acme", owner(name), "b1", 0))
     return name
 
 

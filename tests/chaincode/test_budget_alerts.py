@@ -9,7 +9,15 @@ from chaincode.budget_alerts import MAX_EVIDENCE, Alert, Proof
 from chaincode.overview import MAX_GIVERS, expected_of
 from tests.chaincode.budget_steps import BATTERY, EV, LOAD, PV, book, charge, hold, resolve, topics
 from tests.chaincode.marketplace import SLOT_S, marketplace
-from tests.chaincode.neighbourhood import ADMIN, DEVICES, OWNER_1, OWNER_2, at_slot, device_row, fund, neighbourhood
+from tests.chaincode.neighbourhood import (
+    DEVICES,
+    OWNER_1,
+    OWNER_2,
+    at_slot,
+    fund,
+    neighbourhood,
+    one_more,
+)
 from tests.chaincode.world import World
 
 
@@ -194,13 +202,7 @@ def test_the_largest_network_comes_in_pages_that_can_be_proven() -> None:
     world = neighbourhood()
     names = list(DEVICES)
     for number in range(identity.MAX_DEVICES - len(DEVICES)):
-        name, *rest = cast("tuple[Any, ...]", device_row(f"home-1/x{number}", "load"))
-        arguments = dict(
-            zip(("network", "kind", "key", "meter_key", "bus", "import_w", "export_w"), rest, strict=False)
-        )
-        arguments |= {key: bytes.fromhex(arguments[key]) for key in ("key", "meter_key")}
-        world.call(ADMIN, "identity", "register_device", device=name, critical=False, renewable=False, **arguments)
-        names.append(name)
+        names.append(one_more(world, f"home-1/x{number}"))
     charge(world, dict.fromkeys(names, 7))
     with world.transaction() as ctx:
         for name in names:

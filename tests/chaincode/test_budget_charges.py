@@ -6,6 +6,7 @@ import pytest
 
 from chaincode import accounts, budget, budget_charge, budget_state, identity
 from chaincode.contract import MAX_AMOUNT, ContractError
+from chaincode.identity_records import Device, add_device
 from node.executor import TRANSACTION_VALUE_BYTES
 from node.model.codec import pack
 from node.model.receipt import encode_event
@@ -191,12 +192,10 @@ def many_owing(devices: int) -> tuple[World, list[str]]:
     """A world whose home-1 has so many devices more, with names at their longest, and every one of them owes 10."""
     world = neighbourhood()
     names = [f"home-1/{number:041d}" for number in range(devices)]
-    with world.transaction(key_of("admin")) as ctx:
+    with world.transaction() as ctx:
         for name in names:
             keys = key_of(name), key_of(f"meter of {name}")
-            arguments = {"device": name, "network": "home-1", "kind": "load", "key": keys[0], "meter_key": keys[1]}
-            limits = {"bus": None, "import_w": 10_000, "export_w": 0, "critical": False, "renewable": False}
-            world.registry.call(ctx, "identity", "register_device", {**arguments, **limits})
+            add_device(ctx, Device(name, "home-1", "load", *keys, 10_000, 0, False, False, ()))
     charge(world, dict.fromkeys(names, 10))
     return world, names
 

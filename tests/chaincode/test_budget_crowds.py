@@ -9,10 +9,11 @@ from chaincode.budget import Charge
 from chaincode.budget_needs import MAX_NEEDS
 from chaincode.budget_share import MAX_DONORS
 from chaincode.contract import Context
+from chaincode.identity_records import Device, Network, add_device, add_network
 from node.executor import TRANSACTION_STEPS, TRANSACTION_VALUE_BYTES
 from node.model.receipt import encode_event
 from tests.chaincode.budget_steps import EV, LOAD, book, check_sum, hold
-from tests.chaincode.neighbourhood import ADMIN, UTILITY, at_slot, fund, key_of, neighbourhood
+from tests.chaincode.neighbourhood import UTILITY, at_slot, fund, key_of, neighbourhood
 from tests.chaincode.world import World
 
 NAME = "d" * 38
@@ -22,21 +23,18 @@ def crowd(networks: int, each: int) -> tuple[World, dict[str, list[str]]]:
     """A world with so many networks more, of so many devices each."""
     world = neighbourhood()
     found: dict[str, list[str]] = {}
-    with world.transaction(ADMIN) as ctx:
+    with world.transaction() as ctx:
         for number in range(networks):
             network = f"net-{number:02d}"
-            row = {"network": network, "member": "club", "owner_key": key_of(network), "bus": "b1"}
-            world.registry.call(ctx, "identity", "register_network", row)
-            found[network] = [add(world, ctx, network, f"{network}/{index:03d}") for index in range(each)]
+            add_network(ctx, Network(network, "club", key_of(network), "b1", 0))
+            found[network] = [add(ctx, network, f"{network}/{index:03d}") for index in range(each)]
     return world, found
 
 
-def add(world: World, ctx: Context, network: str, device: str) -> str:
-    """Register a device; its name."""
-    keys = {"key": key_of(device), "meter_key": key_of(f"meter of {device}")}
-    limits = {"bus": None, "import_w": 10_000, "export_w": 0, "critical": False, "renewable": False}
-    row = {"device": device, "network": network, "kind": "load", **keys, **limits}
-    world.registry.call(ctx, "identity", "register_device", row)
+def add(ctx: Context, network: str, device: str) -> str:
+    """Put a device on record, connected nowhere; its name."""
+    keys = key_of(device), key_of(f"meter of {device}")
+    add_device(ctx, Device(device, network, "load", *keys, 10_000, 0, False, False, ()))
     return device
 
 
@@ -127,8 +125,8 @@ def test_what_is_beyond_the_work_of_a_block_is_drawn_and_stops_nobody(monkeypatc
 
 def test_an_order_that_as_many_help_as_may_can_be_taken_back_in_one_transaction() -> None:
     world = neighbourhood()
-    with world.transaction(ADMIN) as ctx:
-        names = [add(world, ctx, "home-1", f"home-1/{NAME}{index:03d}") for index in range(MAX_DONORS + 10)]
+    with world.transaction() as ctx:
+        names = [add(ctx, "home-1", f"home-1/{NAME}{index:03d}") for index in range(MAX_DONORS + 10)]
     fund(world, dict.fromkeys(names, 100))
     at_slot(world, 9)  # each can spare 90, and is low then
     reference = b"r" * 64

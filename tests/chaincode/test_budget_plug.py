@@ -11,16 +11,15 @@ from chaincode import budget, budget_plug, budget_state
 from chaincode.contract import ContractError
 from tests.chaincode.budget_steps import EV, LOAD, charge, credit, hold, resolve, topics
 from tests.chaincode.neighbourhood import (
-    ADMIN,
     DEVICES,
     OWNER_1,
     PERIOD_SLOTS,
     SLOT_S,
     UTILITY,
     at_slot,
-    device_row,
     fund,
     neighbourhood,
+    one_more,
 )
 from tests.chaincode.world import World
 
@@ -100,14 +99,7 @@ def test_money_that_only_passes_through_changes_no_state() -> None:
 
 def test_many_plugs_are_restored_in_bounded_blocks() -> None:
     world = neighbourhood()
-    names = []
-    for number in range(40):
-        name, *rest = cast("tuple[Any, ...]", device_row(f"home-1/x{number}", "load"))
-        fields = ("network", "kind", "key", "meter_key", "bus", "import_w", "export_w")
-        arguments = dict(zip(fields, rest, strict=False))
-        arguments |= {key: bytes.fromhex(arguments[key]) for key in ("key", "meter_key")}
-        world.call(ADMIN, "identity", "register_device", device=name, critical=False, renewable=False, **arguments)
-        names.append(name)
+    names = [one_more(world, f"home-1/x{number}") for number in range(40)]
     charge(world, dict.fromkeys(names, 7))
     most, budget_plug.MAX_A_BLOCK = budget_plug.MAX_A_BLOCK, 16  # type: ignore[misc]
     try:

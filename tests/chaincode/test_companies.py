@@ -7,6 +7,7 @@ import pytest
 from chaincode import accounts, budget_calendar, budget_share, budget_state, budget_supply, identity, network_classes
 from chaincode.budget_state import Owed
 from chaincode.contract import ContractError
+from chaincode.identity_records import Network, add_network
 from node.witness import MAX_PROVEN_READS
 from tests.chaincode.club import book_of, club, issue, issue_company, pool, supply
 from tests.chaincode.neighbourhood import ADMIN, CLUB, OWNER_1, STRANGER, UTILITY, at_slot, key_of
@@ -241,11 +242,10 @@ def test_bad_limits(amount: int | None, code: str) -> None:
 
 def test_the_networks_of_a_company_are_listed_as_they_register() -> None:
     world = club()
-    more = {"member": "operator", "owner_key": key_of("o"), "bus": "b1"}
-    world.call(ADMIN, "identity", "register_network", network="depot", **more)
-    for number in range(100):
-        of_club = more | {"member": "club", "owner_key": key_of(str(number))}
-        world.call(CLUB, "identity", "register_network", network=f"shop-{number}", **of_club)
+    with world.transaction() as ctx:
+        add_network(ctx, Network("depot", "operator", key_of("o"), "b1", 0))
+        for number in range(100):
+            add_network(ctx, Network(f"shop-{number}", "club", key_of(str(number)), "b1", 0))
     pages = [cast("Any", world.query("companies", "networks", member="club", period=0, first=n)) for n in (0, 50, 100)]
     assert [row[0] for row in pages[0] + pages[1] + pages[2]] == [
         "home-1",
@@ -269,9 +269,8 @@ def test_a_page_of_networks_can_be_proven(monkeypatch: pytest.MonkeyPatch) -> No
     world = club()
     for number in range(60):
         name = f"shop-{number}"
-        of_club = {"member": "club", "owner_key": key_of(name), "bus": "b1", "network": name}
-        world.call(CLUB, "identity", "register_network", **of_club)
         with world.transaction() as ctx:
+            add_network(ctx, Network(name, "club", key_of(name), "b1", 0))
             scope = budget_calendar.network_scope(name)
             budget_calendar.extend(ctx, scope, b"", 10, [5, 6, 7])
         world.call(CLUB, "companies", "limit_network", network=name, amount=9)

@@ -27,7 +27,7 @@ from chaincode.subjects import (
     closed,
 )
 from tests.chaincode.keyed import CLUB as CLUB_KEY
-from tests.chaincode.keyed import EV, OWNER_1, rotate, signer, world_of_signers
+from tests.chaincode.keyed import EV, OWNER_1, agreed, rotate, signer, world_of_signers
 from tests.chaincode.marketplace import ADMIN, DEVICES, UTILITY, key_of, marketplace, order
 from tests.chaincode.world import World
 
@@ -213,10 +213,10 @@ def test_a_name_that_several_have_lets_nobody_read_anothers() -> None:
     refused; a genesis document may have such names."""
     world = marketplace()
     for name in ("home-1/load", "home-1", "club"):
-        args = {"network": name, "member": "utility", "owner_key": OTHER, "bus": "t"}
+        args = agreed(ADMIN, network=name, member="utility", owner_key=signer("rival"), bus="t")
         assert world.refused(ADMIN, "identity", "register_network", **args) == "duplicate-id"
-        member = {"member": name, "key": STRANGER}
-        assert world.refused(ADMIN, "identity", "register_member", **member, roles=()) == "duplicate-id"
+        member = agreed(ADMIN, member=name, key=signer("rival"), roles=())
+        assert world.refused(ADMIN, "identity", "register_member", **member) == "duplicate-id"
     with world.transaction() as ctx:
         identity_records.add_network(ctx, identity_records.Network("home-1/load", "utility", OTHER, "t", 0))
         assert set(access.named_readers(ctx, "home-1/battery", MARKET)) == {BATTERY, OWNER, CLUB}

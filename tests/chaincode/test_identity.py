@@ -13,6 +13,7 @@ from chaincode.contract import ContractError
 from chaincode.grid import Grid
 from chaincode.identity import Identity
 from chaincode.registry import default_registry
+from tests.chaincode.keyed import NO_PROOF, agreed, signer
 from tests.chaincode.marketplace import balance, marketplace, order, state_of, tick
 from tests.chaincode.neighbourhood import (
     ADMIN,
@@ -35,8 +36,8 @@ NEW_DEVICE: dict[str, Any] = {
     "device": "home-2/ev",
     "network": "home-2",
     "kind": "ev",
-    "key": key_of("home-2/ev"),
-    "meter_key": key_of("meter"),
+    "key": signer("home-2/ev"),
+    "meter_key": signer("meter"),
     "bus": None,
     "import_w": 7_000,
     "export_w": 0,
@@ -62,18 +63,22 @@ def test_genesis_registers_as_transactions_would() -> None:
 
 def test_registering_a_member_a_network_and_a_device() -> None:
     world = neighbourhood()
-    key = key_of("shop")
-    world.call(ADMIN, "identity", "register_member", member="shop", key=key, roles=())
-    world.call(key, "identity", "register_network", network="shop/a", member="shop", owner_key=OWNER_2, bus="b2")
+    shop, owner = signer("shop"), signer("owner")
+    world.call(ADMIN, "identity", "register_member", **agreed(ADMIN, member="shop", key=shop, roles=()))
+    key = shop.public_key
+    for name in ("shop/a", "shop/b"):
+        network = agreed(key, network=name, member="shop", owner_key=owner, bus="b2")
+        world.call(key, "identity", "register_network", **network)
     at_slot(world, 5)
-    world.call(key, "identity", "register_device", **NEW_DEVICE | {"network": "shop/a", "bus": "b2"})
+    device = agreed(key, **NEW_DEVICE | {"network": "shop/a", "bus": "b2"})
+    world.call(key, "identity", "register_device", **device)
     assert world.query("identity", "devices", network="shop/a") == ("home-2/ev",)
-    assert world.query("identity", "whoami", key=OWNER_2) == (("network", "home-2"), ("network", "shop/a"))
+    assert world.query("identity", "whoami", key=owner.public_key) == (("network", "shop/a"), ("network", "shop/b"))
     with world.transaction() as ctx:
         assert identity.bus_at(ctx, "home-2/ev", 4) is None
         assert identity.bus_at(ctx, "home-2/ev", 5) == "b2"
     topics = [event.topic for event in world.events if event.topic.endswith("-registered")]
-    assert topics[-3:] == ["member-registered", "network-registered", "device-registered"]
+    assert topics[-4:] == ["member-registered", "network-registered", "network-registered", "device-registered"]
 
 
 @pytest.mark.parametrize(
@@ -103,7 +108,7 @@ def test_registering_a_member_a_network_and_a_device() -> None:
 )
 def test_bad_devices(change: dict[str, Any], code: str) -> None:
     world = neighbourhood()
-    assert world.refused(ADMIN, "identity", "register_device", **NEW_DEVICE | change) == code
+    assert world.refused(ADMIN, "identity", "register_device", **agreed(ADMIN, **NEW_DEVICE) | change) == code
     assert world.query("identity", "devices", network="home-2") == ("home-2/load",)
 
 
@@ -120,8 +125,8 @@ def test_bad_devices(change: dict[str, Any], code: str) -> None:
 )
 def test_bad_members(change: dict[str, Any], code: str) -> None:
     world = neighbourhood()
-    good: dict[str, Any] = {"member": "shop", "key": key_of("shop"), "roles": ()}
-    assert world.refused(ADMIN, "identity", "register_member", **good | change) == code
+    good: dict[str, Any] = {"member": "shop", "key": signer("shop"), "roles": ()}
+    assert world.refused(ADMIN, "identity", "register_member", **agreed(ADMIN, **good) | change) == code
 
 
 @pytest.mark.parametrize(
@@ -136,28 +141,80 @@ def test_bad_members(change: dict[str, Any], code: str) -> None:
 )
 def test_bad_networks(change: dict[str, Any], code: str) -> None:
     world = neighbourhood()
-    good: dict[str, Any] = {"network": "home-3", "member": "club", "owner_key": OWNER_1, "bus": "b1"}
-    assert world.refused(ADMIN, "identity", "register_network", **good | change) == code
+    good: dict[str, Any] = {"network": "home-3", "member": "club", "owner_key": signer("owner"), "bus": "b1"}
+    assert world.refused(ADMIN, "identity", "register_network", **agreed(ADMIN, **good) | change) == code
 
 
 def test_who_may_register() -> None:
     world = neighbourhood()
-    network = {"network": "home-3", "member": "club", "owner_key": OWNER_1, "bus": "b1"}
+    network: dict[str, Any] = {"network": "home-3", "member": "club", "owner_key": signer("owner"), "bus": "b1"}
     for sender in (OWNER_1, UTILITY, STRANGER, b""):
-        assert world.refused(sender, "identity", "register_network", **network) == "not-allowed"
-        assert world.refused(sender, "identity", "register_device", **NEW_DEVICE) == "not-allowed"
+        assert world.refused(sender, "identity", "register_network", **agreed(sender, **network)) == "not-allowed"
+        assert world.refused(sender, "identity", "register_device", **agreed(sender, **NEW_DEVICE)) == "not-allowed"
     for sender in (CLUB, UTILITY, STRANGER):
-        assert world.refused(sender, "identity", "register_member", member="m", key=key_of("m"), roles=()) == (
-            "not-allowed"
-        )
-    world.call(CLUB, "identity", "register_network", **network)
-    world.call(CLUB, "identity", "register_device", **NEW_DEVICE)
+        member = agreed(sender, member="m", key=signer("m"), roles=())
+        assert world.refused(sender, "identity", "register_member", **member) == "not-allowed"
+    world.call(CLUB, "identity", "register_network", **agreed(CLUB, **network))
+    world.call(CLUB, "identity", "register_device", **agreed(CLUB, **NEW_DEVICE))
 
 
 def test_an_admin_can_make_admins() -> None:
     world = neighbourhood()
-    world.call(ADMIN, "identity", "register_member", member="boss", key=key_of("boss"), roles=("admin",))
-    world.call(key_of("boss"), "identity", "register_member", member="m", key=key_of("m"), roles=())
+    boss = signer("boss")
+    world.call(ADMIN, "identity", "register_member", **agreed(ADMIN, member="boss", key=boss, roles=("admin",)))
+    member = agreed(boss.public_key, member="m", key=signer("m"), roles=())
+    world.call(boss.public_key, "identity", "register_member", **member)
+
+
+def test_nobodys_key_is_registered_without_its_holders_word() -> None:
+    """What was signed for another name, another use, another registrar or another chain is no word for this one."""
+    world, mine = neighbourhood(), signer("owner")
+    rows: dict[str, dict[str, Any]] = {
+        "register_member": {"member": "shop", "key": mine, "roles": ()},
+        "register_network": {"network": "home-3", "member": "club", "owner_key": mine, "bus": "b1"},
+        "register_device": NEW_DEVICE | {"key": mine, "meter_key": signer("meter")},
+    }
+    for method, row in rows.items():
+        good = agreed(ADMIN, **row)
+        subject = next(iter(row))
+        wrong = [agreed(CLUB, **row)["proof"], agreed(ADMIN, **row | {subject: "another"})["proof"], NO_PROOF, b""]
+        wrong += [agreed(ADMIN, **other)["proof"] for name, other in rows.items() if name != method]
+        if method == "register_device":
+            wrong += [good["meter_proof"], agreed(ADMIN, **row, enrol_until=9)["proof"]]
+            meter = good | {"meter_proof": good["proof"]}
+            assert world.refused(ADMIN, "identity", method, **meter) == "bad-signature"
+        for signed in wrong:
+            assert world.refused(ADMIN, "identity", method, **good | {"proof": signed}) == "bad-signature"
+        world.call(ADMIN, "identity", method, **good)
+    assert world.query("identity", "whoami", key=mine.public_key) == (
+        ("member", "shop"),
+        ("network", "home-3"),
+        ("device", "home-2/ev"),
+    )
+
+
+def test_members_come_first_among_a_keys_uses_whatever_comes_and_goes() -> None:
+    """So that what a key may do as a member costs the same, however many meters it serves."""
+    world, key = neighbourhood(), key_of("busy")
+    with world.transaction() as ctx:
+        for number in range(50):
+            roles.add_use(ctx, key, "meter", f"meter-{number}")
+        assert roles.members_of(ctx, key) == ()
+        for name in ("club", "operator", "utility"):
+            roles.add_use(ctx, key, "member", name)
+        assert roles.members_of(ctx, key) == ("club", "operator", "utility")
+        assert roles.first_use(ctx, key) == ("member", "club")
+        before = ctx._steps_left
+        assert roles.has_role(ctx, key, "validator") and not roles.has_role(ctx, key, "admin")
+        assert before - ctx._steps_left < 20
+        roles.drop_use(ctx, key, "member", "club")
+        roles.drop_use(ctx, key, "meter", "meter-7")
+        assert set(roles.members_of(ctx, key)) == {"operator", "utility"}
+        roles.drop_use(ctx, key, "member", "utility")
+        assert roles.members_of(ctx, key) == ("operator",)
+        left = {*(("meter", f"meter-{number}") for number in range(50) if number != 7), ("member", "operator")}
+        uses = roles.uses_of(ctx, key)
+        assert set(uses) == left and len(uses) == len(left)
 
 
 def test_the_keys_of_a_device_are_told_apart() -> None:
@@ -335,7 +392,8 @@ def test_bad_settings(part: str, value: Any, code: str) -> None:
 def test_one_key_acts_for_a_bounded_number(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(roles, "MAX_USES_OF_A_KEY", 2)
     world = neighbourhood()
-    args = {"network": "home-3", "member": "club", "bus": "b1"}
-    world.call(ADMIN, "identity", "register_network", owner_key=OWNER_1, **args)
-    args["network"] = "home-4"
-    assert world.refused(ADMIN, "identity", "register_network", owner_key=OWNER_1, **args) == "too-many"
+    for number in range(3):
+        args = agreed(ADMIN, network=f"shop-{number}", member="club", owner_key=signer("owner"), bus="b1")
+        if number < 2:
+            world.call(ADMIN, "identity", "register_network", **args)
+    assert world.refused(ADMIN, "identity", "register_network", **args) == "too-many"

@@ -19,12 +19,15 @@ from tests.chaincode.keyed import (
     OWNER_2,
     ROTATE,
     UTILITY,
+    agreed,
     enrol,
     knows,
     may_trade,
+    one_time_proof,
     proof,
     refused,
     reset,
+    resetting,
     rotate,
     rotation,
     signer,
@@ -32,7 +35,7 @@ from tests.chaincode.keyed import (
     world_of_signers,
 )
 from tests.chaincode.market_chain import FOREVER, KEYS, MarketChain
-from tests.chaincode.neighbourhood import STRANGER, key_of
+from tests.chaincode.neighbourhood import STRANGER
 from tests.chaincode.town import admin
 
 
@@ -71,15 +74,14 @@ def test_who_may_rotate_what() -> None:
             else:
                 args = rotation(kind, name, key, new)
                 assert refused(world, key, f"rotate_{ROTATE[kind]}_key", **args) == "wrong-key", (kind, who)
-                subject = {"network": "network", "member": "member"}.get(kind, "device")
-                code = {subject: name, "one_time_key": new.public_key, "until": DAY_S}
+                code = resetting(kind, name, key, new)
                 assert refused(world, key, f"reset_{ROTATE[kind]}_key", **code) == "wrong-key", (kind, who)
 
 
 def test_one_admin_does_not_become_the_utility() -> None:
     world, new = world_of_signers(), signer("new")
     assert refused(world, ADMIN, "rotate_member_key", **rotation("member", "utility", ADMIN, new)) == "wrong-key"
-    code = {"member": "utility", "one_time_key": new.public_key, "until": DAY_S}
+    code = resetting("member", "utility", ADMIN, new)
     assert refused(world, ADMIN, "reset_member_key", **code) == "wrong-key"
     rotate(world, "member", "utility", UTILITY, new)
     issue = {"network": "home-1", "period": 0, "amount": 1, "reference": b"1"}
@@ -94,9 +96,10 @@ def test_an_admin_of_the_genesis_changes_its_own_key() -> None:
     stolen = {"key": new.public_key, "proof": proof("admin", "", CLUB.public_key, new)}
     assert refused(world, CLUB, "rotate_admin_key", **stolen) == "unknown-admin"
     world.call(ADMIN.public_key, "keys", "rotate_admin_key", **given)
-    member = {"member": "shop", "key": STRANGER, "roles": ()}
-    assert world.refused(ADMIN.public_key, "identity", "register_member", **member) == "not-allowed"
-    world.call(new.public_key, "identity", "register_member", **member)
+    member: dict[str, Any] = {"member": "shop", "key": signer("shop"), "roles": ()}
+    before = agreed(ADMIN.public_key, **member)
+    assert world.refused(ADMIN.public_key, "identity", "register_member", **before) == "not-allowed"
+    world.call(new.public_key, "identity", "register_member", **agreed(new.public_key, **member))
     again = {"key": new.public_key, "proof": proof("admin", "", new.public_key, new)}
     assert refused(world, new, "rotate_admin_key", **again) == "duplicate-key"
 
@@ -149,7 +152,7 @@ def test_a_code_is_over_when_its_time_is() -> None:
     world, once, new = world_of_signers(), signer("once"), signer("new")
     latest = world.time + enrolments.MAX_ENROLMENT_S
     for until in (world.time, latest + 1, -1):
-        code = {"device": EV, "one_time_key": once.public_key, "until": until}
+        code = resetting("device", EV, OWNER_1, once, until)
         assert refused(world, OWNER_1, "reset_device_key", **code) == "bad-expiry"
     assert may_trade(world, EV, signer(EV)), "nothing has happened"
     reset(world, "device", EV, OWNER_1, once, 100)
@@ -168,21 +171,39 @@ def test_a_code_is_over_when_its_time_is() -> None:
 
 def test_a_one_time_key_enrols_one_thing_and_does_nothing_else() -> None:
     world, once = world_of_signers(), signer("once")
-    code = {"one_time_key": once.public_key, "until": DAY_S}
-    assert refused(world, OWNER_1, "reset_device_key", device=EV, **code | {"one_time_key": OWNER_2.public_key}) == (
-        "key-in-use"
-    )
+    busy = resetting("device", EV, OWNER_1, OWNER_2)
+    assert refused(world, OWNER_1, "reset_device_key", **busy) == "key-in-use"
     reset(world, "device", EV, OWNER_1, once)
-    assert refused(world, OWNER_1, "reset_device_key", device="home-1/pv", **code) == "key-in-use"
+    again = resetting("device", "home-1/pv", OWNER_1, once)
+    assert refused(world, OWNER_1, "reset_device_key", **again) == "key-in-use"
     itself = {"key": once.public_key, "proof": proof("device", EV, once.public_key, once)}
     assert refused(world, once, "enrol", **itself) == "no-change"
     assert refused(world, once, "rotate_device_key", device=EV, **itself) == "wrong-key"
     taken = rotation("device", "home-1/pv", OWNER_1, once)
     assert refused(world, OWNER_1, "rotate_device_key", **taken) == "key-in-use"
-    network = {"network": "home-9", "member": "club", "owner_key": once.public_key, "bus": "b1"}
+    network = agreed(CLUB.public_key, network="home-9", member="club", owner_key=once, bus="b1")
     assert world.refused(CLUB.public_key, "identity", "register_network", **network) == "key-in-use"
     issue = {"network": "home-1", "period": 0, "amounts": ((EV, 0),)}
     assert world.refused(once.public_key, "budget", "allocate", **issue) == "wrong-key"
+
+
+@pytest.mark.parametrize("kind, name", [("device", EV), ("meter", EV), ("network", "home-1"), ("member", "club")])
+def test_anothers_key_is_nobodys_one_time_key(kind: str, name: str) -> None:
+    """Who could make it one would keep its holder from using it: a call that names it can be seen before it is done."""
+    world, theirs, by = world_of_signers(), signer("theirs"), CLUB
+    good = resetting(kind, name, by, theirs)
+    for signed in (
+        bytes(64),
+        one_time_proof(kind, name, OWNER_2.public_key, theirs),
+        one_time_proof(kind, "home-2/load", by.public_key, theirs),
+        one_time_proof("network" if kind == "meter" else "meter", name, by.public_key, theirs),
+        one_time_proof(kind, name, by.public_key, signer("mine")),
+        proof(kind, name, by.public_key, theirs),
+    ):
+        assert refused(world, by, f"reset_{ROTATE[kind]}_key", **good | {"proof": signed}) == "bad-signature"
+    assert not knows(world, theirs)
+    world.call(by.public_key, "keys", f"reset_{ROTATE[kind]}_key", **good)
+    assert knows(world, theirs)
 
 
 def test_a_device_is_registered_with_a_code_instead_of_a_key() -> None:
@@ -191,17 +212,19 @@ def test_a_device_is_registered_with_a_code_instead_of_a_key() -> None:
         "device": "home-2/ev",
         "network": "home-2",
         "kind": "ev",
-        "meter_key": key_of("meter"),
+        "meter_key": signer("meter"),
         "bus": None,
     }
+    by = CLUB.public_key
     device |= {"import_w": 7_000, "export_w": 0, "critical": False, "renewable": False}
-    for bad, code in ((bytes(32), "bad-key"), (CLUB.public_key, "key-in-use")):
-        call = {**device, "key": bad, "enrol_until": DAY_S}
-        assert world.refused(CLUB.public_key, "identity", "register_device", **call) == code
-    assert world.refused(CLUB.public_key, "identity", "register_device", **device, key=bytes(32)) == "bad-key"
-    world.call(
-        CLUB.public_key, "identity", "register_device", **device, key=once.public_key, enrol_until=world.time + 60
-    )
+    for bad, code in ((bytes(32), "bad-key"), (CLUB, "key-in-use"), (STRANGER, "bad-signature")):
+        call = agreed(by, **device, key=bad, enrol_until=DAY_S)
+        assert world.refused(by, "identity", "register_device", **call) == code
+    assert world.refused(by, "identity", "register_device", **agreed(by, **device, key=bytes(32))) == "bad-key"
+    call = agreed(by, **device, key=once, enrol_until=world.time + 60)
+    acting = proof("device", "home-2/ev", by, once)
+    assert world.refused(by, "identity", "register_device", **call | {"proof": acting}) == "bad-signature"
+    world.call(by, "identity", "register_device", **call)
     assert not may_trade(world, "home-2/ev", once)
     enrol(world, "device", "home-2/ev", once, new)
     assert may_trade(world, "home-2/ev", new) and may_trade(world, "home-2/ev", OWNER_2)
@@ -250,7 +273,8 @@ def test_a_vote_gives_the_utility_another_key_and_an_admin_too() -> None:
         with pytest.raises(ContractError, match="duplicate-key"):
             key_changes.check_admin_key(ctx, new.public_key, new.public_key)
     world.call(new.public_key, "budget", "issue", network="home-1", period=0, amount=1, reference=b"1")
-    world.call(new.public_key, "identity", "register_member", member="shop", key=STRANGER, roles=())
+    shop = agreed(new.public_key, member="shop", key=signer("shop"), roles=())
+    world.call(new.public_key, "identity", "register_member", **shop)
     assert not knows(world, UTILITY) and not knows(world, ADMIN)
     assert [event.data for event in world.events if event.topic == "key-changed"] == [
         ("member", "utility", "voted"),

@@ -7,7 +7,7 @@ from chaincode.ballot import NOTICE
 from chaincode.contract import Value
 from chaincode.roles import AUDITOR, has_role
 from tests.chaincode.council import Council
-from tests.chaincode.keyed import proof, signer
+from tests.chaincode.keyed import one_time_proof, proof, signer
 from tests.chaincode.marketplace import ADMIN, key_of
 from tests.chaincode.town import admin
 
@@ -33,14 +33,15 @@ def outcome(council: Council) -> Value:
 
 
 def take_as_one_time_key(council: Council) -> None:
-    """What anybody can do who has a device: the key's holder is not asked."""
+    """What the new key's holder can do with whoever has a device; without its holder nobody can."""
     given = {"device": DEVICE, "one_time_key": NEW, "until": council.time + 3600}
-    council.call(key_of(DEVICE), "keys", "reset_device_key", **given)
+    assert council.refused(key_of(DEVICE), "keys", "reset_device_key", **given, proof=bytes(64)) == "bad-signature"
+    signed = one_time_proof("device", DEVICE, key_of(DEVICE), signer("new"))
+    council.call(key_of(DEVICE), "keys", "reset_device_key", **given, proof=signed)
 
 
 def test_a_household_does_not_keep_the_utilitys_stolen_key_in_office() -> None:
-    """The thief of a key that issues tokens has a device, too: it takes the key that was voted for its one-time key,
-    before the vote and after it."""
+    """Its next key waits to enrol a device, since before the vote or after it: that makes room."""
     for is_early in (True, False):
         council = Council()
         if is_early:

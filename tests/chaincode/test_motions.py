@@ -7,6 +7,7 @@ from chaincode.contract import ContractError, Value
 from chaincode.motions import digest_of
 from chaincode.registry import default_registry
 from chaincode.roles import AUDITOR, MEMBER_ROLES, has_role
+from tests.chaincode.keyed import agreed, signer
 from tests.chaincode.marketplace import ADMIN, DEVICES, STREET, UTILITY, settings
 from tests.chaincode.town import NAMES, admin, key, pem
 from tests.chaincode.world import CHAIN, World
@@ -135,10 +136,8 @@ def test_an_auditor_is_made_and_dismissed_by_vote_alone() -> None:
     world = Council()
     regulator = key("regulator")
     assert AUDITOR not in MEMBER_ROLES
-    assert (
-        world.refused(ADMIN, "identity", "register_member", member="regulator", key=regulator, roles=(AUDITOR,))
-        == "bad-role"
-    )
+    refused = agreed(ADMIN, member="regulator", key=signer("regulator"), roles=(AUDITOR,))
+    assert world.refused(ADMIN, "identity", "register_member", **refused) == "bad-role"
     world.decide("propose_auditor", name="regulator", key=regulator)
     with world.transaction() as ctx:
         assert has_role(ctx, regulator, AUDITOR)

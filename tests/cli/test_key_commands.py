@@ -8,6 +8,9 @@ from click.testing import CliRunner
 from chaincode.motions import ADMIN_KEY, MEMBER_KEY
 from cli.main import main
 from cli.motions import lines_of
+from cli.units import PROVEN_KEY
+from node.enrolment import require_possession
+from node.errors import RefusedError
 from node.keyfile import TESTNET, save_key
 from node.model.keys import generate_key
 
@@ -46,6 +49,42 @@ def test_what_is_no_code_makes_no_key(tmp_path: Path, text: str) -> None:
     (tmp_path / "code").write_bytes(text.encode() + bytes([255, 0]))
     from_file = CliRunner().invoke(main, ["wallet", "enrol", "--out", str(out), "--code-file", str(tmp_path / "code")])
     assert from_file.exit_code == 1 and from_file.stderr.startswith("watt: bad-code: ")
+
+
+def test_a_key_gives_its_word_with_no_node_at_hand(tmp_path: Path) -> None:
+    """The device comes before its network: whoever registers it has said its key and the chain's id."""
+    key = generate_key()
+    save_key(tmp_path / "key", key, "x", TESTNET)
+    words = ["keys", "prove", "home-1/ev", "--kind", "meter", "--by", KEY, "--chain", "cd" * 32]
+    result = CliRunner().invoke(main, [*words, "--key", str(tmp_path / "key")], env={"WATT_PASSPHRASE": "x"})
+    assert result.exit_code == 0, result.output
+    public_key, proof = PROVEN_KEY.convert(result.stdout, None, None)
+    assert public_key == key.public_key
+    require_possession(bytes([0xCD] * 32), "meter", "home-1/ev", bytes([0xAB] * 32), public_key, proof)
+    with pytest.raises(RefusedError, match="has not signed that it is to act for device home-1/ev"):
+        require_possession(bytes([0xCD] * 32), "device", "home-1/ev", bytes([0xAB] * 32), public_key, proof)
+
+
+@pytest.mark.parametrize(
+    "given", [KEY, f"{KEY}:", f"{KEY}:{KEY}", f"{KEY}:{'cd' * 65}", f"{KEY}:{'x' * 128}", "key.json"]
+)
+def test_a_key_without_its_word_is_wrong_usage(given: str) -> None:
+    words = [
+        "admin",
+        "network",
+        "add",
+        "home-9",
+        "--member",
+        "m",
+        "--bus",
+        "b",
+        "--key",
+        "nowhere",
+        "--owner-key",
+        given,
+    ]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 2 and "watt keys prove" in result.stderr, result.output
 
 
 def test_votes_on_keys_say_whose_and_which() -> None:

@@ -124,7 +124,11 @@ def test_a_new_device_comes_with_a_code(street: Street, tmp_path: Path) -> None:
     """Registered by the member without a key; the code is read from standard input, as a scanner would type it."""
     name = "home-3/charger"
     words = ["admin", "device", "enrol", name, "--network", "home-3", "--kind", "charger", "--import-w", "7000"]
-    words += ["--meter-key", generate_key().public_key.hex(), "--bus", "bus-3"]
+    save_key(tmp_path / "meter.key", generate_key(), street.passphrase, TESTNET)
+    utility = street.key(street.keys / "utility.json").public_key.hex()
+    chain = street.cluster.network.genesis.chain.hex()
+    prove = ["keys", "prove", name, "--kind", "meter", "--by", utility, "--chain", chain]
+    words += ["--meter-key", street.run(*prove, key=tmp_path / "meter.key").stdout.strip(), "--bus", "bus-3"]
     assert street.run(*words, "--json", key="utility").exit_code == 2, "who would see the code?"
     shown = street.run(*words, key="utility")
     assert shown.exit_code == 0, shown.output

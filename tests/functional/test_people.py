@@ -199,14 +199,25 @@ def test_registering_a_new_home(watt: Watt, tmp_path: Path) -> None:
     again = CliRunner().invoke(main, ["wallet", "new", "--out", str(tmp_path / "new.key"), *secret])
     assert again.exit_code == 1 and "key-exists" in again.stderr
 
-    watt.json("admin", "member", "add", "sunrise", "--public-key", public, "--role", "aggregator", key="utility")
+    def proven(kind: str, name: str) -> str:
+        """What the holder of the new key hands to the utility."""
+        words = ["keys", "prove", name, "--kind", kind, "--by", "utility", "--key", str(tmp_path / "new.key")]
+        said = watt.run(*words, *secret)
+        assert said.exit_code == 0 and said.stdout.startswith(f"{public}:"), said.output
+        return said.stdout.strip()
+
+    member = ["admin", "member", "add", "sunrise", "--role", "aggregator", "--public-key"]
+    refused = watt.run(*member, proven("member", "sunset"), key="utility")
+    assert refused.exit_code == 1 and refused.stderr.startswith(f"watt: bad-signature: {public} "), refused.output
+    watt.json(*member, proven("member", "sunrise"), key="utility")
     watt.json(
-        "admin", "network", "add", "home-9", "--member", "sunrise", "--owner-key", public, "--bus", "bus-1",
-        key="utility",
+        "admin", "network", "add", "home-9", "--member", "sunrise", "--owner-key", proven("owner", "home-9"),
+        "--bus", "bus-1", key="utility",
     )  # fmt: skip
     watt.json(
-        "admin", "device", "add", "home-9/ev", "--network", "home-9", "--kind", "ev", "--device-key", public,
-        "--meter-key", public, "--bus", "bus-1", "--import-w", "3600", key="utility",
+        "admin", "device", "add", "home-9/ev", "--network", "home-9", "--kind", "ev", "--bus", "bus-1",
+        "--device-key", proven("device", "home-9/ev"), "--meter-key", proven("meter", "home-9/ev"),
+        "--import-w", "3600", key="utility",
     )  # fmt: skip
     balance = ["wallet", "balance", "home-9"]
     assert watt.run(*balance).stderr.startswith("watt: not-allowed: "), "it is another member's"
