@@ -47,7 +47,7 @@ MOST_PRICED: Final = 4_096
 CLOCK_TOLERANCE_S: Final = 30
 TRY_AGAIN: Final = frozenset({
     "unreachable", "untrusted-node", "slow-subscriber", "stopping", "not-a-member", "busy", "too-fast",
-    "too-many-subscribers", "too-many-connections", "mempool-full", "no-block", "below-base",
+    "too-many-subscribers", "too-many-connections", "mempool-full", "no-block", "below-base", "slow-request",
 })  # fmt: skip
 ASK_ANEW: Final = frozenset({"unknown-order", "not-open", "own-cross", "over-capacity", "bad-energy", "too-many"})
 """Refusals that say that the ledger does not look as it is thought to."""

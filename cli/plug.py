@@ -41,7 +41,7 @@ GRACE_S: Final = 2.0
 """How long a command that is to end may take to clean up."""
 _TRY_AGAIN: Final = (
     "unreachable", "untrusted-node", "slow-subscriber", "stopping", "not-a-member", "busy", "too-fast",
-    "too-many-subscribers", "too-many-connections", "mempool-full", "no-block", "below-base",
+    "too-many-subscribers", "too-many-connections", "mempool-full", "no-block", "below-base", "slow-request",
 )  # fmt: skip
 _BLOCK_GONE: Final = "below-base"
 

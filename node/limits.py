@@ -84,7 +84,9 @@ SEND_QUEUE_MESSAGES_WHILE_DOWN = 64
 HANDSHAKE_MS = 10_000
 
 # The gateway: what clients may ask for at once, and how long it bears with those who do not read.
-# Half-sent requests take at most MAX_CLIENT_CALLS * MAX_REQUEST_BYTES, half a GiB.
+# Half-sent requests take at most MAX_CLIENT_CALLS * MAX_REQUEST_BYTES, half a GiB. Of the places for calls, an address
+# holds at most twice what is free. A request has so long to come; after the grace, others may have its place. gRPC
+# itself bears with more calls: those that are being refused, whose answers are not taken.
 MAX_REQUEST_BYTES = 1024 * 1024
 MAX_BULK_TRANSACTIONS = 2000
 MAX_REQUEST_FIELDS = MAX_BULK_TRANSACTIONS + 16
@@ -93,6 +95,10 @@ MAX_ARGS_BYTES = 64 * 1024
 UNCOMPRESSED = ("grpc.compression_enabled_algorithms_bitset", 1)
 MAX_CLIENT_CALLS = 512
 MAX_CALLS_OF_A_CONNECTION = 256
+MAX_CALLS_BEGUN = 4096
+ADDRESS_SHARE_OF_FREE = 2
+REQUEST_SECONDS = 10
+REQUEST_GRACE_SECONDS = 1
 MAX_SUBSCRIBERS = 200
 SUBSCRIBER_PATIENCE_SECONDS = 30
 MAX_BOUNDARIES = 64

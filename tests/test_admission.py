@@ -92,7 +92,7 @@ def test_a_forger_uses_up_its_own_connection_and_not_what_its_victim_may_send() 
     refused = gate.bring([forged(order(VICTIM, nonce)) for nonce in range(1, 21)])
     assert {error.code for error in refused.values()} == {"bad-signature"} and len(refused) == 20
     with pytest.raises(NotNowError, match="too-fast") as caught:
-        asyncio.run(gate.admission.call(PEER, [b""]))
+        asyncio.run(gate.admission.enter(PEER))
     assert caught.value.retry_ms > 1000
     assert gate.bring([order(VICTIM, nonce) for nonce in range(1, 11)], "ipv4:10.0.0.2:1") == {}
     assert gate.admission.refused["", "bad-signature"] == 20

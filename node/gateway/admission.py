@@ -107,15 +107,14 @@ class Admission:
         """What a connection brought was refused before signatures were checked."""
         self._faults.spend(peer, sum(NO_ROOM_FAULTS if error.code == "mempool-full" else 1 for error in errors))
 
-    async def call(self, peer: str, raws: Sequence[bytes]) -> None:
-        """A call with transactions begins. Raises NotNowError("too-fast").
+    async def enter(self, peer: str) -> None:
+        """A call with transactions begins, and is not read yet. Raises NotNowError("too-fast").
 
         A refusal is held back for a while, as long as not too many are: who asks at once again costs less so.
         """
         delay_s = max(self.delay_s(peer), self._calls.delay_s(peer))
         if not delay_s:
             self._calls.spend(peer, 1)
-            self.bring(peer, raws)
             return
         if self._held < TARPIT_CALLS:
             self._held += 1

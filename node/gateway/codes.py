@@ -40,6 +40,7 @@ _STATUS: Final = {
     "no-snapshot": grpc.StatusCode.NOT_FOUND,
     "erased": grpc.StatusCode.FAILED_PRECONDITION,
     "slow-subscriber": grpc.StatusCode.ABORTED,
+    "slow-request": grpc.StatusCode.ABORTED,
     "stopping": grpc.StatusCode.UNAVAILABLE,
     "internal": grpc.StatusCode.INTERNAL,
 }

@@ -1,14 +1,16 @@
 """Around every call of a client: requests that do not decode, refusals and surprises become statuses with a code.
 
 So the service's methods raise ``RefusedError`` and nothing else, and bytes that are no request never reach them.
-A client that takes no answer of a stream for a while is cut off, and one that asks too fast is told to wait.
+A client that takes no answer of a stream for a while is cut off, and one that asks too fast is told to wait: before
+its request is read, which is why every call is served as one whose request is a stream (on the wire it is the same).
+Until then it has a place (``places.py``), which it keeps until its answer is taken.
 Who asks is known here and handed on as ``reader``: the key that signed the call (``node/model/read.py``).
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any, Final, NamedTuple, NoReturn, TypeAlias
 
@@ -19,6 +21,7 @@ from google.protobuf.message import DecodeError
 from node.errors import NodeFault, RefusedError
 from node.gateway.codes import NotNowError, abort
 from node.gateway.pace import Connections, Pace, retry_ms_of
+from node.gateway.places import Place, Places
 from node.limits import (
     CALLS_BURST,
     CALLS_PER_SECOND,
@@ -31,9 +34,10 @@ from node.model.read import READ_KEY, SIGNED_CALLS, check_read
 
 log = logging.getLogger("watt.gateway")
 
-PACKAGE = "/watt.gateway.v1."
 PACED = ("Query", "Nonce", "Block", "Status", "List", "Chunk", "Blocks")
 """Calls that read the database: a connection makes so many of them a second."""
+HANDING_IN = ("Submit", "SubmitMany")
+"""Calls with transactions: ``enter`` says whether a connection may bring any now."""
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
@@ -53,19 +57,35 @@ class _Arrived(NamedTuple):
     data: bytes
 
 
+async def _anybody(peer: str) -> None:
+    pass
+
+
 class Guard(grpc.aio.ServerInterceptor):
-    """Wraps the handlers of the gateway's services; others (health, reflection) pass unchanged. ``chain``: the id that
-    reads are signed for."""
+    """Wraps the handlers of all services of a gateway, health and reflection too: their calls take places as well.
+    ``chain``: the id that reads are signed for; ``enter``: waits, or raises NotNowError, before a request with
+    transactions is read from a connection."""
 
     def __init__(
-        self, failed: Callable[[NodeFault], None], chain: bytes, patience_s: float = SUBSCRIBER_PATIENCE_SECONDS
+        self,
+        failed: Callable[[NodeFault], None],
+        chain: bytes,
+        patience_s: float = SUBSCRIBER_PATIENCE_SECONDS,
+        enter: Callable[[str], Awaitable[None]] = _anybody,
     ) -> None:
         self._failed = failed
         self._chain = chain
         self._patience_s = patience_s
+        self._enter = enter
         self._wrapped: dict[str, Handler] = {}
         self._pace: Pace[str] = Pace(CALLS_PER_SECOND, CALLS_BURST, PACED_CONNECTIONS)
         self._connections = Connections()
+        self._places = Places()
+
+    @property
+    def calls(self) -> int:
+        """How many calls have a place now."""
+        return self._places.used
 
     async def intercept_service(
         self,
@@ -76,34 +96,43 @@ class Guard(grpc.aio.ServerInterceptor):
         if method in self._wrapped:
             return self._wrapped[method]
         handler = await continuation(handler_call_details)
-        if handler is None or not method.startswith(PACKAGE):
-            return handler
+        if handler is None:
+            return None
         self._wrapped[method] = self._wrap(handler, method)
         return self._wrapped[method]
 
     def _wrap(self, handler: Handler, method: str) -> Handler:
         parse = _tolerant(handler.request_deserializer, keep=method in SIGNED_CALLS)
         writer = _encoded_or(handler.response_serializer)
-        if handler.stream_stream is not None:
-            return grpc.stream_stream_rpc_method_handler(self._streaming(handler.stream_stream, method), parse, writer)
-        if handler.unary_stream is not None:
-            return grpc.unary_stream_rpc_method_handler(self._streaming(handler.unary_stream, method), parse, writer)
-        assert handler.unary_unary is not None
-        return grpc.unary_unary_rpc_method_handler(self._unary(handler.unary_unary, method), parse, writer)
+        if handler.unary_unary is not None:
+            return grpc.stream_unary_rpc_method_handler(self._unary(handler.unary_unary, method), parse, writer)
+        behaviour = handler.stream_stream or handler.unary_stream
+        assert behaviour is not None
+        many = handler.stream_stream is not None
+        return grpc.stream_stream_rpc_method_handler(self._streaming(behaviour, method, many=many), parse, writer)
 
     def _unary(self, behaviour: Callable[..., Any], method: str) -> Callable[..., Any]:
-        paced = method.rpartition("/")[2] in PACED
-
-        async def call(request: Any, context: Context) -> Any:
+        async def call(requests: AsyncIterator[Any], context: Context) -> Any:
             try:
-                self._connections.meet(context.peer())
-                if paced:
-                    self._keep_pace(context.peer())
+                place = await self._place(method, context)
+                request = await self._places.request(place, requests)
                 return await behaviour(_checked(self._heard(request, method, context)), context)
             except Exception as error:  # noqa: BLE001  # the edge: nothing that a client does may pass it
                 await self._refuse(error, context)
 
         return call
+
+    async def _place(self, method: str, context: Context) -> Place:
+        """All that is asked before a request is read. The place is left when the answer is taken, or nobody waits."""
+        peer, name = context.peer(), method.rpartition("/")[2]
+        self._connections.meet(peer)
+        if name in PACED:
+            self._keep_pace(peer)
+        if name in HANDING_IN:
+            await self._enter(peer)
+        place = self._places.take(peer)
+        context.add_done_callback(lambda _: self._places.leave(place))  # type: ignore[arg-type]  # the stub has no protocol
+        return place
 
     def _keep_pace(self, peer: str) -> None:
         delay_s = self._pace.delay_s(peer)
@@ -124,15 +153,21 @@ class Guard(grpc.aio.ServerInterceptor):
             reader.set(check_read(signed[0], self._chain, method, request.data, now_ms, verify))
         return request.request
 
-    def _streaming(self, behaviour: Callable[..., Any], method: str) -> Callable[..., Any]:
-        async def call(request: Any, context: Context) -> None:
+    def _streaming(self, behaviour: Callable[..., Any], method: str, *, many: bool) -> Callable[..., Any]:
+        """``many``: requests are a stream for the method itself, too."""
+
+        async def call(requests: AsyncIterator[Any], context: Context) -> None:
             try:
-                self._connections.meet(context.peer())
-                if isinstance(request, AsyncIterator):
-                    checked = _checked_all(request)
-                else:
-                    checked = _checked(self._heard(request, method, context))
-                async for reply in behaviour(checked, context):
+                place = await self._place(method, context)
+                request = await self._places.request(place, requests)
+                if many and request is None:
+                    return
+                request = _checked(self._heard(request, method, context))
+                replies = behaviour(_checked_all(request, requests) if many else request, context)
+                if not isinstance(replies, AsyncIterable):
+                    await replies
+                    return
+                async for reply in replies:
                     await self._write(reply, context)
             except Exception as error:  # noqa: BLE001  # the edge: nothing that a client does may pass it
                 await self._refuse(error, context)
@@ -147,6 +182,8 @@ class Guard(grpc.aio.ServerInterceptor):
             raise RefusedError("slow-subscriber", "answers were not taken in time; resume where you are") from error
 
     async def _refuse(self, error: Exception, context: Context) -> NoReturn:
+        if isinstance(error, grpc.aio.AbortError):
+            raise error  # the health service refuses by itself
         if isinstance(error, RefusedError):
             await abort(context, error)
         if isinstance(error, NodeFault):
@@ -213,6 +250,8 @@ def _encoded_or(serialize: Callable[[Any], bytes] | None) -> Callable[[Any], byt
 
 
 def _checked(request: Any) -> Any:
+    if request is None:
+        raise RefusedError("malformed", "the call has no request")
     if request is _MALFORMED:
         raise RefusedError("malformed", "the request does not decode")
     if request is _OVERSIZE:
@@ -220,6 +259,7 @@ def _checked(request: Any) -> Any:
     return request
 
 
-async def _checked_all(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+async def _checked_all(first: Any, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    yield first
     async for request in requests:
         yield _checked(request)

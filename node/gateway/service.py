@@ -42,8 +42,8 @@ from node.limits import (
     MAX_BOUNDARIES,
     MAX_BOUNDARIES_BYTES,
     MAX_BULK_TRANSACTIONS,
+    MAX_CALLS_BEGUN,
     MAX_CALLS_OF_A_CONNECTION,
-    MAX_CLIENT_CALLS,
     MAX_REQUEST_BYTES,
     MAX_STATUS_WAIT_MS,
     QUERY_MS_BURST,
@@ -119,9 +119,9 @@ class GatewayServer:
         self._certificate = certificate
         self._watching: asyncio.Task[None] | None = None
         self._server = grpc.aio.server(
-            interceptors=(Guard(backend.failed, backend.genesis.chain),),
+            interceptors=(Guard(backend.failed, backend.genesis.chain, enter=backend.admission.enter),),
             options=_SERVER_OPTIONS,
-            maximum_concurrent_rpcs=MAX_CLIENT_CALLS,
+            maximum_concurrent_rpcs=MAX_CALLS_BEGUN,
         )
         pb_grpc.add_GatewayServicer_to_server(GatewayService(backend), self._server)
         joins = SnapshotService(backend.genesis.chain, backend.ledger, backend.shelf, backend.access.require_all)
@@ -177,14 +177,14 @@ class GatewayService(pb_grpc.GatewayServicer):
         self._query_ms: Pace[str] = Pace(QUERY_MS_PER_SECOND, QUERY_MS_BURST, 1)
 
     async def Submit(self, request: pb.SubmitRequest, context: Context) -> pb.SubmitReply:
-        await self._admission.call(context.peer(), [request.transaction])
+        self._admission.bring(context.peer(), [request.transaction])
         accepted = await self._edge.accept([request.transaction], context.peer())
         if accepted.refused:
             raise accepted.refused[0]
         return pb.SubmitReply(id=accepted.transactions[0].id, received=self._received(accepted))
 
     async def SubmitMany(self, request: pb.SubmitManyRequest, context: Context) -> pb.SubmitManyReply:
-        await self._admission.call(context.peer(), request.transactions)
+        self._admission.bring(context.peer(), request.transactions)
         return await self._submit_many(request, context.peer())
 
     async def SubmitStream(
