@@ -1,164 +1,61 @@
-"""Homes that trade and meter for a billing period on a real ledger, in one process; a node that counts its answers."""
+"""A billing period of homes with a load, a PV panel, a battery and a car each, which trade in nearly every slot."""
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from random import Random
-from typing import Any, Final, TypeVar
+from typing import Final
 
-from bench.local_chain import KEY, LocalChain
-from chaincode.contract import ContractError
+from bench.homes import FEED_IN, MEMBERS, RETAIL, SLOT_S, SLOTS_PER_DAY, Call, Homes, order
 from chaincode.registry import Registry
-from node.errors import RefusedError
-from node.gateway.answers import evidence_of, put_reads
-from node.gateway.client import Evidence
-from node.limits import QUERY_ROWS, QUERY_STEPS
-from node.model.block import encode_header
-from node.model.certificate import encode_certificate
-from node.model.codec import Value, encode
-from node.model.genesis import Genesis, Member
-from node.model.genesis import Token as GenesisToken
 from node.model.keys import SigningKey
-from protos import gateway_pb2 as pb
 
-MEMBERS: Final = tuple([SigningKey(bytes(31) + bytes([number])) for number in range(1, 5)])
-"""As few as a light client takes."""
-SLOT_S: Final = 1_800
-SLOTS_PER_DAY: Final = 48
-RETAIL: Final = 1_000_000
-FEED_IN: Final = 300_000
+KINDS: Final = {"load": (10_000, 0), "pv": (0, 10_000), "battery": (5_000, 5_000), "ev": (8_000, 8_000)}
 FINAL_S: Final = 8 * 86_400
 """After the last slot's end: its windows are over, and the origin of what was used in it is known for good."""
-DEVICES: Final = {"load": (10_000, 0), "pv": (0, 10_000), "battery": (5_000, 5_000), "ev": (8_000, 8_000)}
-"""W in and out."""
 TRADES_PERCENT: Final = 90
 """How often a device that may trade in a slot does."""
+AUCTIONS: Final = 2
+"""In which a slot's orders come."""
 
-T = TypeVar("T")
 
-
-class Month(LocalChain):
-    """So many homes on a line of buses, half of which buy in a slot and half sell."""
+class Month(Homes):
+    """So many homes, a bus each, for a period of so many days."""
 
     def __init__(
         self, homes: int, days: int, members: Sequence[SigningKey] = MEMBERS, registry: Registry | None = None
     ) -> None:
-        self.homes = [f"home-{number}" for number in range(homes)]
-        self._registers = {f"{home}/{kind}": [0, 0] for home in self.homes for kind in DEVICES}
-        super().__init__(_genesis(self.homes, days, members), members, registry)
+        super().__init__(homes, KINDS, homes, days, {"outage_s": FINAL_S}, members, registry)
+        self._slots = days * SLOTS_PER_DAY
         for home in self.homes:
-            of = {"network": home, "period": 0}
-            amounts = [[f"{home}/{kind}", 10**14] for kind in DEVICES]
-            self.block(
-                0,
-                ("budget", "issue", {**of, "amount": 10**15, "reference": b"bench"}),
-                ("budget", "allocate", {**of, "amounts": amounts}),
-            )
+            self.fund((home,), 0, dict.fromkeys(KINDS, 10**14))
 
-    def live(self, days: int) -> int:
+    def live(self) -> int:
         """All slots of the period, drawn from one seed; how many they are."""
-        rng, slots = Random(1), days * SLOTS_PER_DAY
-        for slot in range(slots + 1):
-            self._slot(slot, slots - 1, rng)
-        return slots
+        rng = Random(1)
+        for slot in range(self._slots + 1):
+            self.slot(slot, rng)
+        return self._slots
 
-    def _slot(self, slot: int, last: int, rng: Random) -> None:
-        """Orders of the next slot come in two auctions; then all meters report the slot before."""
-        self.go_to(slot * SLOT_S)
-        for part in range(2) if slot < last else ():
-            self.block(slot * SLOT_S + 60 * part, *self._orders(slot + 1, part, rng))
-            self.go_to(slot * SLOT_S + 60 * part + 30)
-        if slot:
-            self.block(slot * SLOT_S + 180, *[self._reading(device, slot - 1, rng) for device in self._registers])
+    def trade(self, now: int, rng: Random) -> None:
+        """Orders for the next slot, if it is one of the period, come in two auctions."""
+        for part in range(AUCTIONS) if now + 1 < self._slots else ():
+            self.block(now * SLOT_S + 60 * part, *self._orders(now + 1, part, rng))
+            self.go_to(now * SLOT_S + 60 * part + 30)
 
-    def _orders(self, slot: int, part: int, rng: Random) -> list[tuple[str, str, dict[str, Any]]]:
+    def _orders(self, slot: int, part: int, rng: Random) -> list[Call]:
+        """Half of the homes buy in a slot and half sell."""
         orders = []
         for number, home in enumerate(self.homes):
             side, column = ("sell", 1) if (number + slot) % 2 else ("buy", 0)
-            for kind, powers in DEVICES.items():
-                if powers[column] and rng.randrange(100) < TRADES_PERCENT and rng.randrange(2) == part:
-                    wanted = {"energy_wh": rng.randint(100, 2_000), "price": rng.randint(FEED_IN, RETAIL)}
-                    orders.append(
-                        ("market", "place", {"device": f"{home}/{kind}", "side": side, "slot": slot, **wanted})
-                    )
+            for kind, powers in KINDS.items():
+                if powers[column] and rng.randrange(100) < TRADES_PERCENT and rng.randrange(AUCTIONS) == part:
+                    energy_wh, price = rng.randint(100, 2_000), rng.randint(FEED_IN, RETAIL)
+                    orders.append(order(f"{home}/{kind}", side, slot, energy_wh, price))
         return orders
 
-    def _reading(self, device: str, slot: int, rng: Random) -> tuple[str, str, dict[str, Any]]:
-        import_w, export_w = DEVICES[device.partition("/")[2]]
-        flows = [rng.randint(0, min(most // 2, 1_500)) for most in (import_w, export_w)]
+    def used(self, device: str, rng: Random) -> tuple[int, int]:
+        """One way in a slot, at most half of what the device can."""
+        most = KINDS[device.partition("/")[2]]
+        flows = [rng.randint(0, min(power // 2, 1_500)) for power in most]
         if all(flows):
             flows[rng.randrange(2)] = 0
-        registers = self._registers[device]
-        registers[:] = [before + flow for before, flow in zip(registers, flows, strict=True)]
-        names = ("import_wh", "export_wh", "import_register", "export_register")
-        figures = dict(zip(names, (*flows, *registers), strict=True))
-        return "settlement", "report", {"device": device, "slot": slot, **figures}
-
-
-class CountedNode:
-    """What a client asks of a node, answered in this process with a node's bounds, and counted."""
-
-    def __init__(self, chain: LocalChain) -> None:
-        self._chain = chain
-        self.queries = self.entries = self.bytes = self.largest = 0
-        self.all_s = self.slowest_s = 0.0
-
-    async def boundaries(self, first: int) -> tuple[bytes, ...]:
-        return ()
-
-    async def query(self, contract: str, method: str, args: Mapping[str, Any]) -> Value:
-        return self._timed(lambda: self._plain(contract, method, args))
-
-    async def query_evidence(self, contract: str, method: str, args: Mapping[str, Any] | None) -> Evidence:
-        return self._timed(lambda: self._proven(contract, method, args or {}))
-
-    def _plain(self, contract: str, method: str, args: Mapping[str, Any]) -> Value:
-        value = self._chain.executor.query(contract, method, args, steps=QUERY_STEPS, rows=QUERY_ROWS)
-        self._count(len(encode(value)))
-        return value
-
-    def _proven(self, contract: str, method: str, args: Mapping[str, Any]) -> Evidence:
-        ledger = self._chain.ledger
-        value, reads = self._chain.executor.query_proven(contract, method, args, steps=QUERY_STEPS, rows=QUERY_ROWS)
-        assert ledger.head_certificate is not None, "no block"
-        header, certificate = encode_header(ledger.head), encode_certificate(ledger.head_certificate)
-        self.entries += len(reads)
-        reply = pb.QueryReply(value=encode(value), height=ledger.head.height, header=header, certificate=certificate)
-        put_reads(reply, reads)
-        self._count(reply.ByteSize())
-        return evidence_of(reply)
-
-    def _count(self, length: int) -> None:
-        self.bytes, self.largest = self.bytes + length, max(self.largest, length)
-
-    def _timed(self, answer: Callable[[], T]) -> T:
-        self.queries += 1
-        began = time.process_time()
-        try:
-            return answer()
-        except ContractError as error:
-            raise RefusedError(error.code, error.message) from error
-        finally:
-            took = time.process_time() - began
-            self.all_s, self.slowest_s = self.all_s + took, max(self.slowest_s, took)
-
-
-def _genesis(homes: list[str], days: int, members: Sequence[SigningKey]) -> Genesis:
-    key = KEY.public_key.hex()
-    buses = [f"bus-{number}" for number in range(len(homes))]
-    contracts: dict[str, dict[str, Any]] = {
-        "identity": {
-            "admins": [key],
-            "members": [["utility", key, ["utility", "grid-operator", "aggregator"]]],
-            "networks": [[home, "utility", key, bus] for home, bus in zip(homes, buses, strict=True)],
-            "devices": [
-                [f"{home}/{kind}", home, kind, key, key, bus, *DEVICES[kind], False, kind == "pv"]
-                for home, bus in zip(homes, buses, strict=True)
-                for kind in DEVICES
-            ],
-        },
-        "grid": {"root": "root", "lines": [["root", bus, 40, 2_000, None, None] for bus in buses]},
-        "market": {"tariffs": [[0, RETAIL, FEED_IN]], "outage_s": FINAL_S},
-        "budget": {"period_slots": days * SLOTS_PER_DAY},
-    }
-    seats = tuple([Member(f"bench-{number}", member.public_key.hex(), "") for number, member in enumerate(members)])
-    return Genesis(1, "bench", GenesisToken("WATT", 9, RETAIL), seats, 0, 0, 1, contracts)
+        return flows[0], flows[1]

@@ -15,7 +15,9 @@ from typing import Any, Final, NamedTuple, cast
 
 import click
 
-from bench.month import FINAL_S, MEMBERS, SLOT_S, CountedNode, Month
+from bench.counted_node import CountedNode
+from bench.homes import MEMBERS, SLOT_S
+from bench.month import FINAL_S, Month
 from chaincode.contract import Context, Contract, Value, transaction
 from chaincode.keys import uint
 from chaincode.registry import Registry, default_registry
@@ -71,7 +73,7 @@ def proofs(keys: int, days: int, as_json: bool) -> None:
     Example: watt bench proofs --keys 1000000 --json
     """
     chain = Month(HOMES, days, registry=Registry([*default_registry().contracts, Filler()]))
-    chain.go_to(chain.live(days) * SLOT_S + FINAL_S)
+    chain.go_to(chain.live() * SLOT_S + FINAL_S)
     count = _fill(chain, keys)
     gc.collect()
     gc.freeze()

@@ -8,14 +8,15 @@ retention a product, its totals, sums and a digest are left.
 import asyncio
 import gc
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from io import BytesIO
 from random import Random
 from typing import Any, Final, NamedTuple
 
 import click
 
-from bench.local_chain import KEY, LocalChain
+from bench.homes import SLOTS_PER_DAY
+from bench.street import Street
 from chaincode.registry import default_registry
 from cli.output import json_option, print_json, print_table
 from cli.verify import Checked, verify_products
@@ -24,15 +25,7 @@ from node.ledger.layout import STATE, after_prefix
 from node.model.block import encode_header
 from node.model.certificate import encode_certificate
 from node.model.codec import Value
-from node.model.genesis import Genesis, Member, Token
-from node.model.keys import SigningKey
 
-SLOT_S: Final = 1_800
-SLOTS_PER_DAY: Final = 48
-RETAIL: Final = 1_000_000
-FEED_IN: Final = 300_000
-WEEK_S: Final = 7 * 86_400
-DISPUTE_S: Final = 86_400
 COMPARED: Final = 2
 """Days at the end over which growth is measured; by then readings go too, a week and three days after they came."""
 
@@ -51,36 +44,6 @@ class Figures(NamedTuple):
     all_blocks_s: float
 
 
-class Street(LocalChain):
-    """So many homes on ten buses. ``members``: who certify blocks."""
-
-    def __init__(self, homes: int, retention_s: int, members: Sequence[SigningKey] = (KEY,)) -> None:
-        self.homes = [f"home-{number}" for number in range(homes)]
-        super().__init__(_genesis(self.homes, retention_s, members), members)
-
-    def slot(self, slot: int, rng: Random) -> None:
-        """Half of the homes buy in the slot and half sell, then all meters report the slot before."""
-        self.go_to(slot * SLOT_S)
-        orders = []
-        for number, home in enumerate(self.homes):
-            sells = (number + slot) % 2 == 1
-            price = rng.randint(FEED_IN, RETAIL)
-            order = {"slot": slot + 1, "energy_wh": rng.randint(100, 900), "price": price}
-            device, side = (f"{home}/pv", "sell") if sells else (f"{home}/load", "buy")
-            orders.append(("market", "place", {"device": device, "side": side, **order}))
-        self.block(slot * SLOT_S + 60, *orders)
-        self.block(slot * SLOT_S + 120)
-        if slot:
-            readings = []
-            for home in self.homes:
-                for device, out in (("load", 0), ("pv", 1)):
-                    wh = {"import_wh": 300 * (1 - out), "export_wh": 300 * out}
-                    registers = {"import_register": wh["import_wh"] * slot, "export_register": wh["export_wh"] * slot}
-                    reading = {"device": f"{home}/{device}", "slot": slot - 1, **wh, **registers}
-                    readings.append(("settlement", "report", reading))
-            self.block(slot * SLOT_S + 180, *readings)
-
-
 @click.command()
 @click.option("--homes", default=20, show_default=True, type=click.IntRange(2, 1_000), help="Homes, two devices each.")
 @click.option("--days", default=12, show_default=True, type=click.IntRange(12, 60), help="Days of trading.")
@@ -93,7 +56,6 @@ def retention(homes: int, days: int, as_json: bool) -> None:
     rows, exports, before = [], [], 0
     for retention_s in (0, 86_400):
         street = Street(homes, retention_s)
-        fund(street)
         rng = Random(1)
         for slot in range(days * SLOTS_PER_DAY):
             if slot == (days - COMPARED) * SLOTS_PER_DAY:
@@ -112,17 +74,6 @@ def retention(homes: int, days: int, as_json: bool) -> None:
         rows,
     )
     print_table("A file of all products", tuple(f">{name}" for name in exports[0]), (tuple(exports[0].values()),))
-
-
-def fund(street: Street) -> None:
-    """Give every load tokens for three periods."""
-    for period in (0, 1, 2):
-        calls: list[tuple[str, str, dict[str, Any]]] = []
-        for home in street.homes:
-            of = {"network": home, "period": period}
-            calls.append(("budget", "issue", {**of, "amount": 10**15, "reference": b"bench"}))
-            calls.append(("budget", "allocate", {**of, "amounts": [[f"{home}/load", 10**15]]}))
-        street.block(0, *calls)
 
 
 def _sizes(street: Street) -> list[int]:
@@ -177,31 +128,3 @@ def _exported(street: Street) -> dict[str, float]:
         "write_s": round(written - began, 2),
         "verify_s": round(verified - written, 2),
     }
-
-
-def _genesis(homes: list[str], retention_s: int, members: Sequence[SigningKey]) -> Genesis:
-    """Homes with a load and a PV panel each."""
-    seats = tuple([Member(f"bench-{number}", member.public_key.hex(), "") for number, member in enumerate(members)])
-    key = KEY.public_key.hex()
-    lines = [["root", f"bus-{number}", 40, 2_000, None, None] for number in range(10)]
-    contracts: dict[str, dict[str, Any]] = {
-        "identity": {
-            "admins": [key],
-            "members": [["utility", key, ["utility", "grid-operator", "aggregator"]]],
-            "networks": [[home, "utility", key, f"bus-{number % 10}"] for number, home in enumerate(homes)],
-            "devices": [
-                [f"{home}/{kind}", home, kind, key, key, f"bus-{number % 10}", 10_000, 10_000, False, kind == "pv"]
-                for number, home in enumerate(homes)
-                for kind in ("load", "pv")
-            ],
-        },
-        "grid": {"root": "root", "lines": lines},
-        "market": {
-            "tariffs": [[0, RETAIL, FEED_IN]],
-            "retention_s": retention_s,
-            "dispute_window_s": DISPUTE_S,
-            "outage_s": WEEK_S,
-        },
-        "budget": {"period_slots": 30 * SLOTS_PER_DAY},
-    }
-    return Genesis(1, "bench", Token("WATT", 9, RETAIL), seats, 0, 0, 1, contracts)

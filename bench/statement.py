@@ -11,8 +11,10 @@ from typing import Final, NamedTuple, cast
 
 import click
 
+from bench.counted_node import CountedNode
+from bench.homes import SLOT_S
 from bench.local_chain import LocalChain
-from bench.month import FINAL_S, SLOT_S, CountedNode, Month
+from bench.month import FINAL_S, Month
 from chaincode.registry import default_registry
 from cli.answers import Reader
 from cli.output import json_option, print_json, print_table
@@ -54,7 +56,7 @@ def statement(days: int, homes: int, as_json: bool) -> None:
     Example: watt bench statement --days 30 --homes 4
     """
     chain = Month(homes, days)
-    last = chain.live(days)
+    last = chain.live()
     rows = []
     for ends in (last * SLOT_S + 7_200, last * SLOT_S + FINAL_S):
         chain.go_to(ends)

@@ -11,8 +11,8 @@ from random import Random
 
 import click
 
-from bench.month import MEMBERS
-from bench.retention import SLOTS_PER_DAY, Street, fund
+from bench.homes import MEMBERS, SLOTS_PER_DAY
+from bench.street import Street
 from cli.node_verify import speed_of
 from cli.output import json_option, print_json, print_table
 from node.audit import AuditReport, verify_chain
@@ -31,7 +31,6 @@ def verify(homes: int, days: int, jobs: Sequence[int], as_json: bool) -> None:
     Example: watt bench verify --homes 20 --days 8 --json
     """
     street = Street(homes, 0, MEMBERS)
-    fund(street)
     rng = Random(1)
     began = time.perf_counter()
     for slot in range(days * SLOTS_PER_DAY):
