@@ -104,8 +104,5 @@ def _places(homes: Sequence[str], kinds: Mapping[str, tuple[int, int]], buses: i
                 for kind, powers in kinds.items()
             ],
         },
-        "grid": {
-            "root": "root",
-            "lines": [["root", f"bus-{number}", 40, 2_000, None, None] for number in range(buses)],
-        },
+        "grid": {"root": "root", "lines": lines},
     }
