@@ -1,4 +1,4 @@
-"""A small contract, and bundles that upgrade it: one that works, one whose migration fails."""
+"""A small contract, and bundles that upgrade it: one that works, two whose migrations fail."""
 
 from pathlib import Path
 
@@ -100,3 +100,8 @@ def write(directory: Path, **changed: str) -> Path:
 def failing(directory: Path) -> Path:
     """A bundle whose migration does a part of its work and ends with a refusal."""
     return write(directory, upgrade__py=TALLY + '    raise ContractError("not-so", "it cannot be")\n')
+
+
+def endless(directory: Path) -> Path:
+    """A bundle whose migration does a part of its work and goes on for ever, without looking at the state."""
+    return write(directory, upgrade__py=TALLY + "    while True:\n        pass\n")

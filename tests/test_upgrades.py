@@ -22,6 +22,7 @@ from node.light import LightChain
 from node.model.block import NULL_BATCH, Batch, encode_batch
 from node.model.genesis import dump_genesis
 from node.model.transaction import sign_transaction
+from node.upgrades import counted
 from node.upgrades.library import CLIENT_ENV, Library, client_registry
 from node.witness import proven_answer
 from tests import bundles
@@ -176,8 +177,12 @@ def test_without_the_bundle_a_node_stops_before_the_height_and_goes_on_with_it(t
     assert [late.take(body).block_hash for body in later[:1]] == hashes, "it was found without a restart"
 
 
-def test_a_migration_that_fails_is_undone_everywhere_and_said(tmp_path: Path) -> None:
-    library, digest = install(tmp_path, bundles.failing)
+@pytest.mark.parametrize(("bundle", "code"), [(bundles.failing, "not-so"), (bundles.endless, "step-limit")])
+def test_a_migration_that_fails_is_undone_everywhere_and_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bundle: Callable[[Path], Path], code: str
+) -> None:
+    monkeypatch.setattr(counted, "MIGRATION_PASSES", 100_000)
+    library, digest = install(tmp_path, bundle)
     chain = Town(library)
     chain.add(add(500))
     first = chain.decide(digest)
@@ -185,11 +190,9 @@ def test_a_migration_that_fails_is_undone_everywhere_and_said(tmp_path: Path) ->
     before = dict(chain.store.scan(b"stally", b"stallyz"))
     done = chain.take(chain.body(add(500)))
     assert [receipt.code for receipt in done.receipts] == ["ok"], "by the rules that there were"
-    assert [(event.topic, event.data) for event in done.events] == [
-        ("upgrade-failed", (0, "tally-2", digest, "not-so"))
-    ]
+    assert [(event.topic, event.data) for event in done.events] == [("upgrade-failed", (0, "tally-2", digest, code))]
     assert chain.ask("upgrades") == () and chain.ask("scheduled") == ()
-    assert chain.ask("history")[0][5:] == ("not-so", first)
+    assert chain.ask("history")[0][5:] == (code, first)
     assert len(dict(chain.store.scan(b"stally", b"stallyz"))) == len(before), "nothing of it is left"
     verify_chain(chain.store, GENESIS, registry(library))
 

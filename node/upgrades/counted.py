@@ -19,33 +19,38 @@ from chaincode.contract import Context, ContractError
 from chaincode.upgrades import Migrate
 
 MIGRATION_PASSES: Final = 20_000_000
-"""Some seconds, as many as a hook's steps take."""
+"""Some seconds, as with the steps of a hook."""
 LOADING_PASSES: Final = 1_000_000
 """While its modules are loaded, which is no part of any block."""
 NAME: Final = ".pass"
 """What counting is called in a counted module: a name that no source can have."""
 
 
-class Passes(threading.local):
-    """How many are left to whatever this thread runs."""
+class Passes:
+    """How many are left to what runs now: one migration at a time in a process."""
 
-    left = 0
+    __slots__ = ("_left", "_one_at_a_time")
+
+    def __init__(self) -> None:
+        self._left = 0
+        self._one_at_a_time = threading.RLock()
 
     def count(self) -> bool:
         """One more: True. Raises ContractError("step-limit")."""
-        self.left -= 1
-        if self.left < 0:
+        self._left -= 1
+        if self._left < 0:
             raise ContractError("step-limit", "more passes of loops and calls than there may be")
         return True
 
     @contextmanager
     def within(self, limit: int) -> Iterator[None]:
         """For what runs in it, ``limit`` and no more."""
-        before, self.left = self.left, limit
-        try:
-            yield
-        finally:
-            self.left = before
+        with self._one_at_a_time:
+            before, self._left = self._left, limit
+            try:
+                yield
+            finally:
+                self._left = before
 
 
 PASSES: Final = Passes()
