@@ -9,6 +9,7 @@ Readings that the ledger estimated are gaps in the histories: they say what was 
 
 import csv
 import datetime
+import io
 import logging
 import os
 from collections import deque
@@ -20,6 +21,7 @@ from broker.forecast.history import DAY_SECONDS, KEPT_DAYS, History
 from broker.site import Site
 from broker.site_view import Reading
 from node.errors import ConfigError
+from node.files import read_given
 
 log = logging.getLogger("watt.broker")
 
@@ -119,9 +121,7 @@ class Measured:
 def read_history(path: Path, slot_seconds: int) -> list[Earlier]:
     """The rows of a ``history_file``. Raises ConfigError("bad-history") with the line that is none."""
     try:
-        if path.stat().st_size > MAX_HISTORY_BYTES:
-            raise ConfigError("bad-history", f"{path}: more than {MAX_HISTORY_BYTES} bytes")
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with io.StringIO(read_given(path, MAX_HISTORY_BYTES).decode("utf-8-sig"), newline="") as file:
             rows = csv.reader(file)
             header = tuple(cell.strip() for cell in next(rows, ()))
             if header not in (HISTORY_COLUMNS, HISTORY_COLUMNS[:2]):

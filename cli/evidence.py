@@ -10,6 +10,7 @@ from chaincode.registry import default_registry
 from cli.output import plain, print_json
 from node.errors import RefusedError
 from node.evidence import MAX_EVIDENCE_FILE_BYTES, check_evidence, parse_evidence, proven_epochs
+from node.files import read_start
 from node.ledger.chain import Ledger
 from node.ledger.store import LevelStore
 from node.model.genesis import Genesis
@@ -46,8 +47,7 @@ def verify_evidence(path: Path, genesis: Genesis, data: Path | None, *, as_json:
 
 def _read(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            return file.read(MAX_EVIDENCE_FILE_BYTES + 1)
+        return read_start(path, MAX_EVIDENCE_FILE_BYTES)
     except OSError as error:
         raise RefusedError("no-evidence", f"{path}: {error.strerror}") from error
 

@@ -29,6 +29,7 @@ from chaincode.grid import MAX_LINES, LineSettings
 from chaincode.tree import GridError
 from cli.output import plain
 from node.errors import RefusedError
+from node.files import read_start
 
 COLUMNS: Final = ("from", "to", "metres", "step", "limit_down_w", "limit_up_w")
 REQUIRED: Final = COLUMNS[:3]
@@ -57,8 +58,7 @@ class GridVersion(NamedTuple):
 def read_grid(path: Path, decimals: int = DEFAULT_DECIMALS) -> GridVersion:
     """The grid in a CSV file; ``decimals``: of a token. Raises RefusedError: "cannot-read", and as ``parse_grid``."""
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
+        data = read_start(path, MAX_FILE_BYTES)
     except OSError as error:
         raise RefusedError("cannot-read", f"{path}: {error.strerror}") from error
     return parse_grid(data, str(path), decimals)

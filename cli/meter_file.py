@@ -26,6 +26,7 @@ from chaincode.settlement_messages import reading_message
 from cli.output import plain
 from cli.units import ENERGY, MAX_INTEGER, parse_slot
 from node.errors import RefusedError
+from node.files import read_start
 from node.model.keys import SIGNATURE_BYTES, Signer, verify
 
 COLUMNS: Final = ("slot", "import", "export", "import_register", "export_register")
@@ -158,8 +159,7 @@ def _message(chain: bytes, device: str, slot: int, figures: tuple[int, int, int,
 
 def _text(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
+        data = read_start(path, MAX_FILE_BYTES)
     except OSError as error:
         raise RefusedError("cannot-read", f"{path}: {error.strerror}") from error
     if len(data) > MAX_FILE_BYTES or data.count(b"\n") > MAX_ROWS:

@@ -51,6 +51,7 @@ from chaincode.identity import MAX_DEVICES
 from chaincode.roles import MAX_ID
 from cli.toml_places import Keys, Place, TooMuchError, places_of
 from cli.units import base_units
+from node.files import read_start
 
 MAX_FILE_BYTES: Final = 256 * 1024
 
@@ -113,8 +114,7 @@ def read_policy(path: Path, decimals: int) -> tuple[PolicyFile | None, list[Prob
     """
     file = str(path)
     try:
-        with path.open("rb") as opened:
-            data = opened.read(MAX_FILE_BYTES + 1)
+        data = read_start(path, MAX_FILE_BYTES)
     except OSError as error:
         return None, [Problem(file, 0, 0, "cannot-read", error.strerror or "it cannot be opened")]
     if len(data) > MAX_FILE_BYTES:

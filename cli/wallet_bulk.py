@@ -17,6 +17,7 @@ from cli.session import ask, signing_options, transact
 from cli.units import ENERGY, REFERENCE, TOKENS, base_units_per_wh, kwh, parse_slot
 from cli.verify import slot_seconds_of
 from node.errors import RefusedError
+from node.files import read_given
 from node.gateway.client import Client
 
 _REQUIRED = ("side", "energy", "slot", "price")
@@ -145,11 +146,7 @@ def read_orders(file: Path, reference: bytes) -> Iterator[Wanted]:
 
 def _rows(file: Path) -> list[Mapping[str, Any]]:
     try:
-        with file.open("rb") as stream:
-            raw = stream.read(MAX_FILE_BYTES + 1)
-        if len(raw) > MAX_FILE_BYTES:
-            raise ValueError(f"more than {MAX_FILE_BYTES} bytes")
-        text = raw.decode("utf-8-sig")
+        text = read_given(file, MAX_FILE_BYTES).decode("utf-8-sig")
         if file.suffix.lower() == ".json" or text.lstrip()[:1] in ("[", "{"):  # no line of names begins so
             rows = json.loads(text, parse_float=str)
         else:

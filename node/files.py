@@ -2,7 +2,8 @@
 
 What is written is on disk after ``sync`` alone, and a name is after the directory's. The simulator has its own.
 
-``read_given`` reads what people hand over, of whom it is not known what they name: it ends, whatever that is.
+``read_given`` and ``read_start`` read what people hand over, of whom it is not known what they name: they end, whatever
+that is.
 """
 
 import errno
@@ -16,11 +17,17 @@ MAX_GIVEN_BYTES = 64 * 1024 * 1024
 
 def read_given(path: Path, most: int = MAX_GIVEN_BYTES) -> bytes:
     """A whole file of at most ``most`` bytes. Raises OSError, also if it has more, as a device may without end."""
-    with path.open("rb") as file:
-        data = file.read(most + 1)
+    data = read_start(path, most)
     if len(data) > most:
         raise OSError(errno.EFBIG, f"more than {most} bytes", str(path))
     return data
+
+
+def read_start(path: Path, most: int) -> bytes:
+    """A file's first ``most`` bytes, and one more if there are more: for who has words of its own for what is too long.
+    Raises OSError."""
+    with path.open("rb") as file:
+        return file.read(most + 1)
 
 
 def stamp(path: Path) -> tuple[int, int, int] | None:

@@ -21,7 +21,7 @@ import nacl.secret
 import nacl.utils
 
 from node.errors import ConfigError
-from node.files import read_given
+from node.files import read_given, read_start
 from node.model.keys import SEED_BYTES, SigningKey
 from node.secrecy import close_memory
 
@@ -155,9 +155,7 @@ def decode_key_file(path: Path, form: type[_File]) -> _File:
     Raises ConfigError: "no-key-file", "bad-key-file".
     """
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_KEY_FILE_BYTES + 1)
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+        data, mode = read_start(path, MAX_KEY_FILE_BYTES), stat.S_IMODE(path.stat().st_mode)
     except OSError as error:
         raise ConfigError("no-key-file", f"{path}: {error.strerror}") from error
     if len(data) > MAX_KEY_FILE_BYTES:
