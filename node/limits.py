@@ -121,8 +121,9 @@ PACED_CONNECTIONS = 4096
 
 # Handing in transactions: new connections of an address, refused transactions of a connection, for how many a bad
 # signature counts, and how many of one that has shown no good ones are checked at a time. A sender's and a member's
-# limits, unless the configuration says otherwise, and for how many seconds they may save them up. So many refusals are
-# held back at a time, and for how long.
+# limits, of all gateways together, unless the configuration says otherwise; for how many seconds they may save them up;
+# and how much there is again, in units or seconds, before they are given any who have used it up: a block costs what
+# some twenty transactions do. So many refusals are held back at a time, and for how long.
 CONNECTIONS_PER_SECOND = 20
 CONNECTIONS_BURST = 512
 PACED_ADDRESSES = 4096
@@ -132,8 +133,10 @@ BAD_SIGNATURE_FAULTS = 50
 UNPROVEN_SIGNATURES = 32
 SENDER_TRANSACTIONS_PER_SECOND = 100
 SENDER_BURST_SECONDS = 10
-MEMBER_TRANSACTIONS_PER_SECOND = 2_000
+MEMBER_TRANSACTIONS_PER_SECOND = 4_000
 MEMBER_BURST_SECONDS = 1
+LUMP_UNITS = 16
+LUMP_SECONDS = 0.5
 PACED_SENDERS = 65_536
 TARPIT_CALLS = 128
 TARPIT_SECONDS = 1.0

@@ -150,6 +150,7 @@ class Node:
     def committed(self, execution: Execution, certificate: Certificate) -> None:
         parts = self._parts
         parts.whose.committed(execution.changes)
+        parts.admission.committed(execution.transactions)
         parts.feed.committed(execution)
         parts.maker.committed()
         parts.eraser.committed(execution)

@@ -22,6 +22,7 @@ from node.limits import (
     CONNECTIONS_BURST,
     CONNECTIONS_PER_SECOND,
     FAULTS_BURST,
+    LUMP_SECONDS,
     MEMBER_BURST_SECONDS,
     SENDER_BURST_SECONDS,
     UNPROVEN_SIGNATURES,
@@ -129,6 +130,41 @@ def test_all_keys_of_a_member_share_what_it_may_hand_in() -> None:
     assert len(raws) - share - 1 <= len(refused) <= len(raws) - share
     assert {error.code for error in refused.values()} == {"too-fast"}
     assert gate.bring([order(VICTIM, 1)]) == {}
+
+
+def test_what_came_in_at_other_gateways_counts_when_it_is_in_a_block() -> None:
+    gate = Gate(Limits(sender_transactions_per_second=100, member_transactions_per_second=20))
+    mine = [decode_transaction(order(OTHER, nonce)) for nonce in range(1, 11)]
+    assert gate.bring([tx.raw for tx in mine]) == {}
+    gate.admission.committed(mine)  # paid already
+    assert len(gate.bring([order(OTHER, nonce) for nonce in range(11, 16)])) == 0
+    elsewhere = [decode_transaction(order(SigningKey(b"w" * 32), nonce)) for nonce in range(1, 11)]
+    gate.admission.committed(elsewhere)
+    refused = gate.bring([order(OTHER, 21)])
+    assert [error.code for error in refused.values()] == ["too-fast"] and gate.bring([order(VICTIM, 1)]) == {}
+
+
+def test_blocks_that_are_fetched_at_once_put_nobody_in_debt_for_long() -> None:
+    gate = Gate(Limits(sender_transactions_per_second=5, member_transactions_per_second=20))
+    for first in range(1, 2000, 200):
+        gate.admission.committed([decode_transaction(order(OTHER, nonce)) for nonce in range(first, first + 200)])
+    gate.now_s += SENDER_BURST_SECONDS + LUMP_SECONDS
+    assert gate.bring([order(OTHER, 1)]) == {}
+
+
+def test_who_has_used_up_its_share_is_given_some_at_once_when_it_is_there() -> None:
+    """Not one by one: each would be in a block of its own."""
+    gate = Gate(Limits(sender_transactions_per_second=100, member_transactions_per_second=20))
+    taken: list[int] = []
+    for moment in range(100):  # of a twentieth of a second each
+        key = SigningKey(bytes([moment + 1]) * 32)
+        raws = [order(key, nonce) for nonce in range(1, 13)]
+        taken.append(12 - len(gate.bring(raws, f"ipv4:10.0.0.1:{moment}")))
+        gate.now_s += 0.05
+    for second in range(1, 5):
+        of_it = taken[20 * second : 20 * second + 20]
+        assert 10 <= sum(of_it) <= 32 and sum(map(bool, of_it)) <= 2 / LUMP_SECONDS
+    assert sum(taken) <= 20 * (MEMBER_BURST_SECONDS + 5) + 1
 
 
 def test_many_connections_at_once_get_a_member_no_more_than_its_share() -> None:

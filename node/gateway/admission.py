@@ -4,6 +4,10 @@ Whom a transaction is charged to depends on what is known of it. Before its sign
 that brought it: whoever it claims to be from pays nothing for a forgery. Once it is in the pool, its sender and their
 member pay as well. Those who have used up what they have are refused before the check, which is what is scarce.
 
+What has come in at other gateways is charged when a block brings it: a share is that of all gateways together. Whoever
+has used up its share is given some at once when enough of it is there again, not one by one: each block costs all
+others their time, however little is in it.
+
 To refuse a transaction costs too, decoding it and looking up whose it is: refusals are counted against the connection
 that brings them, a lack of room a little, a bad signature dearly. Until a connection has shown good signatures, few of
 its are checked at a time, one request after the other; one bad signature, and it begins anew.
@@ -25,6 +29,8 @@ from node.limits import (
     CALLS_PER_SECOND,
     FAULTS_BURST,
     FAULTS_PER_SECOND,
+    LUMP_SECONDS,
+    LUMP_UNITS,
     MAX_BULK_TRANSACTIONS,
     MEMBER_BURST_SECONDS,
     PACED_CONNECTIONS,
@@ -52,6 +58,10 @@ def units(tx: Transaction) -> int:
     return max(1, len(tx.raw) // BYTES_OF_A_UNIT, tx.items // ITEMS_OF_A_UNIT)
 
 
+def _lump(per_second: float) -> float:
+    return min(LUMP_UNITS, LUMP_SECONDS * per_second)
+
+
 class _Connection:
     """``proven``: how many signatures are checked at a time; ``lock``: held while they are, until it is trusted."""
 
@@ -72,8 +82,11 @@ class Admission:
         self._brought: Pace[str] = Pace(TRANSACTIONS_PER_SECOND, TRANSACTIONS_BURST, PACED_CONNECTIONS, clock)
         self._faults: Pace[str] = Pace(FAULTS_PER_SECOND, FAULTS_BURST, PACED_CONNECTIONS, clock)
         self._forged: Pace[str] = Pace(FAULTS_PER_SECOND, FAULTS_BURST, PACED_CONNECTIONS, clock)
-        self._senders: Pace[bytes] = Pace(sender, sender * SENDER_BURST_SECONDS, PACED_SENDERS, clock)
-        self._members: Pace[str] = Pace(member, member * MEMBER_BURST_SECONDS, PACED_SENDERS, clock)
+        self._sender_burst, self._member_burst = sender * SENDER_BURST_SECONDS, member * MEMBER_BURST_SECONDS
+        self._senders: Pace[bytes] = Pace(sender, self._sender_burst, PACED_SENDERS, clock, _lump(sender))
+        self._members: Pace[str] = Pace(member, self._member_burst, PACED_SENDERS, clock, _lump(member))
+        self._charged: dict[bytes, None] = {}
+        """Ids of transactions that were charged when they came in here, and are in no block yet."""
         self._connections: OrderedDict[str, _Connection] = OrderedDict()
         self._held = 0
         self._clock = clock
@@ -152,6 +165,25 @@ class Admission:
         """A transaction is signed rightly and in the pool: its sender and its member pay for it."""
         self._senders.spend(tx.payload.sender, units(tx))
         self._members.spend(self._member(tx), units(tx))
+        self._charged[tx.id] = None
+        if len(self._charged) > self._pool.max_transactions:
+            del self._charged[next(iter(self._charged))]
+
+    def committed(self, transactions: Iterable[Transaction]) -> None:
+        """A block is stored: what came in elsewhere counts here, too. Nobody is in debt for more than it can save up,
+        as by the blocks that a node which was away fetches at once."""
+        senders: Counter[bytes] = Counter()
+        members: Counter[str] = Counter()
+        for tx in transactions:
+            if tx.id in self._charged:
+                del self._charged[tx.id]
+            else:
+                senders[tx.payload.sender] += units(tx)
+        for sender, count in senders.items():
+            self._senders.spend_to(sender, count, -self._sender_burst)
+            members[self._pool.member_of(sender) or ""] += count
+        for member, count in members.items():
+            self._members.spend_to(member, count, -self._member_burst)
 
     def trusts(self, peer: str) -> bool:
         """Whether a connection has shown so many good signatures that no more heed is paid."""

@@ -16,33 +16,51 @@ Who = TypeVar("Who", bound=Hashable)
 class Pace(Generic[Who]):
     """One bucket for each who asks. What is used may overdraw it; then nothing is given until it has filled again.
 
-    ``per_second``: how fast a bucket fills; ``burst``: what a full one holds; ``peers``: how many are kept, those
-    not used for longest being forgotten.
+    ``per_second``: how fast a bucket fills; ``burst``: what a full one holds; ``lump``: what one that was used up has
+    to hold before anything is given again, so that it is given at once instead of drop by drop; ``peers``: how many
+    are kept, those not used for longest being forgotten.
     """
 
     def __init__(
-        self, per_second: float, burst: float, peers: int, clock: Callable[[], float] = time.monotonic
+        self,
+        per_second: float,
+        burst: float,
+        peers: int,
+        clock: Callable[[], float] = time.monotonic,
+        lump: float = 0.0,
     ) -> None:
         self._per_second = per_second
         self._burst = burst
         self._peers = peers
         self._clock = clock
-        self._buckets: OrderedDict[Who, tuple[float, float]] = OrderedDict()
+        self._lump = lump
+        self._buckets: OrderedDict[Who, tuple[float, float, float]] = OrderedDict()
+        """What each held, when that was, and until when it gives nothing."""
 
     def delay_s(self, peer: Who, besides: float = 0.0) -> float:
         """How long the peer has to wait until it is given anything, ``besides`` being used first; 0 if it need not."""
-        return max(0.0, (besides - self.level(peer)) / self._per_second)
+        bucket = self._buckets.get(peer)
+        rests_s = 0.0 if bucket is None else bucket[2] - self._clock()
+        lacks = besides - self.level(peer)
+        return max(0.0, rests_s, (lacks + self._lump) / self._per_second if lacks > 0 else 0.0)
 
     def spend(self, peer: Who, amount: float) -> None:
         """The peer uses so much."""
-        self._buckets[peer] = (self.level(peer) - amount, self._clock())
+        now, level = self._clock(), self.level(peer) - amount
+        bucket = self._buckets.get(peer)
+        gives_at = now + (self._lump - level) / self._per_second if level < 0 else 0.0 if bucket is None else bucket[2]
+        self._buckets[peer] = (level, now, gives_at)
         self._buckets.move_to_end(peer)
         if len(self._buckets) > self._peers:
             self._buckets.popitem(last=False)
 
+    def spend_to(self, peer: Who, amount: float, least: float) -> None:
+        """The peer uses so much, or what leaves it ``least``, if that is less."""
+        self.spend(peer, max(0.0, min(amount, self.level(peer) - least)))
+
     def level(self, peer: Who) -> float:
         """What the peer may use at once; below 0 if it has overdrawn."""
-        level, at = self._buckets.get(peer, (self._burst, 0.0))
+        level, at, _ = self._buckets.get(peer, (self._burst, 0.0, 0.0))
         return min(self._burst, level + (self._clock() - at) * self._per_second)
 
     def __len__(self) -> int:
