@@ -25,7 +25,13 @@ QUIET_MS: Final = 2 * HEARTBEAT_TICKS * TICK_MS
 BUSY_QUIET_MS: Final = 3_000
 """With work waiting, a block comes within a second."""
 DISK_ADVICE: Final = "a node that cannot write stops; make room, then start it again: nothing is lost"
-RENEWAL_ADVICE: Final = "`watt ca renew`, then `watt node install-certificate`; blocks are made all the same"
+RENEWAL_ADVICE: Final = {
+    "gateway": "`watt ca renew`, then `watt node install-certificate`; blocks are made all the same",
+    "ca": "the root signs that CA anew (`watt ca member`, `watt ca accept`), then `watt ca renew` and "
+    "`watt node install-certificate` for what is below it; blocks are made all the same",
+}
+"""By what the certificate is for."""
+OWNERS: Final = {"gateway": "the gateway's certificate", "ca": "the certificate of the gateway's CA"}
 LOW_DISK_BYTES: Final = 1024 * 1024 * 1024
 NO_DISK_BYTES: Final = 64 * 1024 * 1024
 MANY_BAD_MESSAGES: Final = 16
@@ -340,11 +346,11 @@ def _certificates(report: Report) -> Iterator[Finding]:
     for certificate in report.certificates:
         left_ms = certificate.ends_ms - report.now_ms
         if left_ms <= 0:
-            gone = f"the {certificate.use}'s certificate ended {_days(-left_ms)} ago: clients refuse it"
-            text = f"{gone}; {RENEWAL_ADVICE}"
+            gone = f"{OWNERS[certificate.use]} ended {_days(-left_ms)} ago: clients refuse this gateway"
+            text = f"{gone}; {RENEWAL_ADVICE[certificate.use]}"
             yield Finding(PROBLEM, "certificate-expired", text, -left_ms)
         elif report.now_ms >= certificate.warns_ms:
-            text = f"the {certificate.use}'s certificate ends in {_days(left_ms)}: {RENEWAL_ADVICE}"
+            text = f"{OWNERS[certificate.use]} ends in {_days(left_ms)}: {RENEWAL_ADVICE[certificate.use]}"
             yield Finding(PROBLEM, "certificate-ends", text)
     if report.stale_lists:
         text = f"the revocation list of {', '.join(report.stale_lists)} is past its time: ask its CA for a new one"

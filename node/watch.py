@@ -148,8 +148,12 @@ class Watch:
     def _certificates(self) -> tuple[CertificateEnd, ...]:
         if self._certificate is None:
             return ()
-        facts = self._certificate.shown.facts
-        return (CertificateEnd("gateway", _ms(facts.ends.timestamp()), _ms(warns_from(facts).timestamp())),)
+        return tuple(
+            [
+                CertificateEnd(use, _ms(facts.ends.timestamp()), _ms(warns_from(facts).timestamp()))
+                for use, facts in self._certificate.ends()
+            ]
+        )
 
     def _links(self, now: float) -> tuple[Link, ...]:
         cut, clocks, scale = self._parts.transport.control, self._driver.clocks, self._genesis.time_scale

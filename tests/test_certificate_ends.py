@@ -13,18 +13,19 @@ from tests.test_diagnosis import HEALTHY
 DAY_MS = 86_400_000
 
 
-def with_end(days: int) -> Report:
+def with_end(days: int, use: str = "gateway") -> Report:
     """A certificate of thirty days that ends in ``days``."""
     ends = HEALTHY.now_ms + days * DAY_MS
-    return msgspec.structs.replace(HEALTHY, certificates=(CertificateEnd("gateway", ends, ends - 10 * DAY_MS),))
+    return msgspec.structs.replace(HEALTHY, certificates=(CertificateEnd(use, ends, ends - 15 * DAY_MS),))
 
 
+@pytest.mark.parametrize("use", ["gateway", "ca"])
 @pytest.mark.parametrize(
     ("days", "code", "words"),
-    [(11, None, ""), (9, "certificate-ends", "ends in 9 days"), (-4, "certificate-expired", "ended 4 days ago")],
+    [(16, None, ""), (14, "certificate-ends", "ends in 14 days"), (-4, "certificate-expired", "ended 4 days ago")],
 )
-def test_doctor_says_so(days: int, code: str | None, words: str) -> None:
-    report = with_end(days)
+def test_doctor_says_so(days: int, code: str | None, words: str, use: str) -> None:
+    report = with_end(days, use)
     found = {finding.code: finding.text for finding in findings(report)}
     assert set(found) == ({code} if code else set())
     assert all(words in text and "watt ca renew" in text for text in found.values())

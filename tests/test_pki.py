@@ -1,8 +1,11 @@
 """Certificates of gateways and operators: what a CA signs and what it does not, its register, and what is believed."""
 
+import asyncio
 import datetime
+import logging
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +20,7 @@ from node.errors import ConfigError
 from node.gateway.certificate import GatewayCertificate, read_shown
 from node.keyfile import TESTNET, unseal
 from node.pki import holder, register
-from node.pki.authority import LIST_NAME, Authority, accept, create_member, create_root
+from node.pki.authority import LIST_NAME, REQUEST_NAME, Authority, accept, create_member, create_root
 from node.pki.profile import Kind, Subject, certificate_pem, describe, issue, make_request, new_key, read_request
 from node.pki.register import read_register, writing
 from node.pki.serving import OperatorsPort
@@ -150,9 +153,11 @@ def test_certificates_are_short_and_end_with_their_ca(consortium: Consortium) ->
 
 def test_ends_are_warned_of_weeks_ahead(consortium: Consortium) -> None:
     leaf = read_chain(consortium.utility.issue_leaf(requested(GATEWAY), Kind.GATEWAY, NOW, 30))[0]
-    assert datetime.timedelta(days=10) <= leaf.not_valid_after_utc - warns_from(describe(leaf)) < 11 * DAY
+    assert 15 * DAY <= leaf.not_valid_after_utc - warns_from(describe(leaf)) < 16 * DAY
     long = read_chain(consortium.utility.issue_leaf(requested(GATEWAY), Kind.GATEWAY, NOW, 90))[0]
     assert long.not_valid_after_utc - warns_from(describe(long)) == 21 * DAY
+    for authority in consortium.utility.chain:
+        assert authority.not_valid_after_utc - warns_from(describe(authority)) == 21 * DAY
 
 
 def test_a_renewed_certificate_has_the_same_key_and_another_serial(consortium: Consortium) -> None:
@@ -307,6 +312,27 @@ def test_a_gateways_key_stays_on_its_node(consortium: Consortium, node: Config) 
     assert after.facts.public_key != before.facts.public_key
     assert unseal(key_file, "tls-key", SECRET) == after.identity.private_key
     assert certificate_file.with_name("gateway.crt.before").read_bytes() == before.identity.certificate
+
+
+def test_a_node_says_that_the_ca_above_its_gateway_ends(
+    consortium: Consortium, node: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In good time: the root lies in a safe, and its members have to come together."""
+    now, root, utility = datetime.datetime.now(datetime.UTC), consortium.root, consortium.utility.directory
+    asked = (utility / REQUEST_NAME).read_bytes()
+    accept(utility, root.issue_member(asked, "utility", ("utility.example",), now - 20 * DAY, 40))
+    request = holder.request_for_gateway(node, GATEWAY.names, SECRET, limits=TESTNET)
+    holder.install(node, Authority.open(utility, SECRET).issue_leaf(request.read_bytes(), Kind.GATEWAY, now, 4), now)
+    shown = GatewayCertificate(*holder.gateway_files(node), SECRET)
+    with caplog.at_level(logging.WARNING):
+        asyncio.run(said_once(shown))
+    assert [message.split()[:2] for message in caplog.messages] == [["certificate-ends", "use=ca"]]
+    assert dict(shown.ends())["ca"].ends < now + 21 * DAY
+
+
+async def said_once(shown: GatewayCertificate) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(shown.watch(), 0.1)
 
 
 def test_a_certificate_that_does_not_fit_is_not_installed(consortium: Consortium, node: Config, tmp_path: Path) -> None:

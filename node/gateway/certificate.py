@@ -19,6 +19,7 @@ import grpc
 from cryptography import x509
 
 from node.config import Config, is_loopback
+from node.diagnosis import RENEWAL_ADVICE
 from node.errors import ConfigError
 from node.files import read_given, stamp
 from node.keyfile import KIND_TLS_KEY, unseal
@@ -35,10 +36,11 @@ SAY_AGAIN_S: Final = 24 * 3600.0
 
 @dataclass(frozen=True)
 class Shown:
-    """A certificate with its key, and what it says."""
+    """A certificate with its key, and what it says. ``above``: of those above it, the one that ends first."""
 
     identity: TlsIdentity
     facts: Facts
+    above: Facts
 
 
 def require_closed(config: Config) -> None:
@@ -63,8 +65,10 @@ def read_shown(certificate_file: Path, key_file: Path, passphrase: str) -> Shown
     """
     try:
         data = read_given(certificate_file)
-        facts = gateway_facts(read_chain(data))
-        return Shown(TlsIdentity(_key_of(facts, key_file, passphrase), data), facts)
+        chain = read_chain(data)
+        facts = gateway_facts(chain)
+        above = min(map(describe, chain[1:]), key=lambda each: each.ends)
+        return Shown(TlsIdentity(_key_of(facts, key_file, passphrase), data), facts, above)
     except OSError as error:
         raise ConfigError("bad-gateway-certificate", f"{certificate_file}: {error.strerror}") from error
     except ConfigError as error:
@@ -131,21 +135,24 @@ class GatewayCertificate:
         )
         self.on_change()
 
+    def ends(self) -> tuple[tuple[str, Facts], ...]:
+        """What each certificate is for, of those whose end is the gateway's: its own, and its CA's."""
+        return (("gateway", self.shown.facts), ("ca", self.shown.above))
+
     def _say_end(self) -> None:
         now = datetime.datetime.now(datetime.UTC)
-        facts = self.shown.facts
-        if now < warns_from(facts) or time.monotonic() - self._said < SAY_AGAIN_S:
+        ending = [(use, facts) for use, facts in self.ends() if now >= warns_from(facts)]
+        if not ending or time.monotonic() - self._said < SAY_AGAIN_S:
             return
         self._said = time.monotonic()
-        day = f"{facts.ends:%Y-%m-%d}"
-        if now >= facts.ends:
-            log.error(
-                "certificate-expired use=gateway on=%s: clients refuse this node; blocks are made all the same", day
-            )
-        else:
-            log.warning(
-                "certificate-ends use=gateway on=%s: `watt ca renew`, then `watt node install-certificate`", day
-            )
+        for use, facts in ending:
+            day = f"{facts.ends:%Y-%m-%d}"
+            if now >= facts.ends:
+                log.error(
+                    "certificate-expired use=%s on=%s: clients refuse this node; blocks are made all the same", use, day
+                )
+            else:
+                log.warning("certificate-ends use=%s on=%s: %s", use, day, RENEWAL_ADVICE[use])
 
     def _configure(self) -> None:
         self._handed.hand(self.shown.identity, None)

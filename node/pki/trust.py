@@ -159,8 +159,9 @@ def is_signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> boo
 
 
 def warns_from(facts: Facts) -> datetime.datetime:
-    """From when on people are told that a certificate ends: WARN_DAYS before, or when a third of its life is left."""
-    return facts.ends - min(datetime.timedelta(days=WARN_DAYS), (facts.ends - facts.begins) / 3)
+    """From when on people are told that a certificate ends: WARN_DAYS before, or at half of its life: two
+    weeks before, of one of thirty days."""
+    return facts.ends - min(datetime.timedelta(days=WARN_DAYS), (facts.ends - facts.begins) / 2)
 
 
 WARN_DAYS: Final = 21
