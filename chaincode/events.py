@@ -45,26 +45,6 @@ RESULTS: Final = {
     "market": MARKET,
 }
 """Contract to the class of what its transactions come to, which whoever may read the sender's data of that class may
-see. Of all others no class is: what they come to is for the sender, and those whose own it is."""
-TOLD_BY_ID: Final = (
-    "agreements",
-    "budget",
-    "companies",
-    "erasure",
-    "governance",
-    "grants",
-    "grid",
-    "identity",
-    "keys",
-    "motions",
-    "periods",
-    "privacy",
-    "requests",
-    "rules",
-    "sales",
-    "supply",
-    "tariffs",
-)
-"""Contracts of whose transactions whoever knows the id is told that they are there, and their height and code. Of all
-others those alone are who may see the result: an id follows from what a transaction says, so whoever knows the sender's
-key could try readings, or which of the public orders are its."""
+see. Of all others no class is: what they come to is for the sender, and those whose own it is. Everybody
+else is not even told that a transaction is there: its id follows from what it says, so whoever knows the sender's key
+could try what it may have said, and learn when it was active."""

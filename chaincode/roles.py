@@ -13,7 +13,8 @@ key(32), index(4) -> (kind, id), members first; ``role-one-time/`` key(32) -> wh
 (``enrolments.py``).
 """
 
-from collections.abc import Collection, Mapping
+import itertools
+from collections.abc import Collection, Iterator, Mapping
 from typing import Final, NamedTuple, cast
 
 from chaincode.contract import Context, ContractError
@@ -233,21 +234,19 @@ def drop_use(ctx: Context, key: bytes, kind: str, name: str) -> None:
 def uses_of(ctx: Context, key: bytes) -> tuple[tuple[str, str], ...]:
     """What ``key`` acts for: (kind, id)."""
     check_key(key)
-    count = cast("int | None", ctx.get(_KEYS + key)) or 0
-    uses = [ctx.get(_use(key, index)) for index in range(count)]
-    return cast("tuple[tuple[str, str], ...]", tuple(uses))
+    return tuple(each_use(ctx, key))
+
+
+def each_use(ctx: Context, key: bytes) -> Iterator[tuple[str, str]]:
+    """``uses_of``, read one by one: for whoever may stop early."""
+    for index in range(cast("int | None", ctx.get(_KEYS + key)) or 0):
+        yield cast("tuple[str, str]", ctx.get(_use(key, index)))
 
 
 def members_of(ctx: Context, key: bytes) -> tuple[str, ...]:
     """The members whose key it is, mostly none or one. They come first among its uses, so that no more of these are
     looked at, however many devices and meters it acts for."""
-    count, found = cast("int | None", ctx.get(_KEYS + key)) or 0, []
-    for index in range(count):
-        kind, name = cast("tuple[str, str]", ctx.get(_use(key, index)))
-        if kind != "member":
-            break
-        found.append(name)
-    return tuple(found)
+    return tuple([name for _, name in itertools.takewhile(lambda use: use[0] == "member", each_use(ctx, key))])
 
 
 def first_use(ctx: Context, key: bytes) -> tuple[str, str] | None:

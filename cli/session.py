@@ -314,7 +314,7 @@ class Account:
             raise RefusedError(
                 error.code,
                 f"{error.message}; handed in already, it may still be executed until {clock(not_after)} block time "
-                f"(UTC): ask with `watt wallet status {tx_id.hex()}`",
+                f"(UTC): ask with the same key, `watt wallet status {tx_id.hex()}`",
             ) from error
 
     def forget_nonce(self) -> None:

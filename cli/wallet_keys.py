@@ -45,8 +45,8 @@ def status(transaction: str, nodes: tuple[str, ...], as_json: bool) -> None:
     """Ask what became of a transaction: committed (in which block, with what code), pending, or unknown.
 
     A command that times out names its TXID. Unknown means that the node asked does not have it: it was never handed
-    in, or another node holds it, or it has expired; or that it is somebody else's order or reading, of which nobody
-    else is told (--key).
+    in, or another node holds it, or it has expired; or that it is another key's, of which only those are told who may
+    read what that key acts for (--key).
 
     Example: watt wallet status 5f2c...e1
     """

@@ -229,7 +229,7 @@ class StatusReply(_message.Message):
     code: _builtins.str
     """"ok", or the code that a rule refused it with."""
     details: _builtins.bytes
-    """An array of integers that explain the code. Empty, like the result, for those who may not see what came of it."""
+    """An array of integers that explain the code."""
     result: _builtins.bytes
     base: _builtins.int
     """If it is not: blocks up to this one are not on this node, and it may be in one of them. 0: all are."""

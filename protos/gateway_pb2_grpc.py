@@ -111,7 +111,9 @@ class GatewayServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Status(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """What became of a transaction: for its sender, and those who may read all that the sender acts for. To others it is
+        unknown.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -123,7 +125,8 @@ class GatewayServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Nonce(self, request, context):
-        """The highest nonce that a key has used in a committed block.
+        """The highest nonce that a key has used in a committed block: for its holder, and those who may read all that the
+        key acts for.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

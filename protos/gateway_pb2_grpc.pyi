@@ -45,9 +45,14 @@ class GatewayStub:
     SubmitStream: _grpc.StreamStreamMultiCallable[_gateway_pb2.SubmitManyRequest, _gateway_pb2.SubmitManyReply]
     """The same as a stream, one reply for each request, in order: for those with many transactions."""
     Status: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.StatusRequest, _gateway_pb2.StatusReply]
+    """What became of a transaction: for its sender, and those who may read all that the sender acts for. To others it is
+    unknown.
+    """
     Query: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.QueryRequest, _gateway_pb2.QueryReply]
     Nonce: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.NonceRequest, _gateway_pb2.NonceReply]
-    """The highest nonce that a key has used in a committed block."""
+    """The highest nonce that a key has used in a committed block: for its holder, and those who may read all that the
+    key acts for.
+    """
     Block: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.BlockRequest, _gateway_pb2.BlockReply]
     Epochs: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.EpochsRequest, _gateway_pb2.EpochsReply]
     """What proves who the members of an epoch are to those who know the members of the one before."""
@@ -67,9 +72,14 @@ class GatewayAsyncStub(GatewayStub):
     SubmitStream: _aio.StreamStreamMultiCallable[_gateway_pb2.SubmitManyRequest, _gateway_pb2.SubmitManyReply]  # type: ignore[assignment]
     """The same as a stream, one reply for each request, in order: for those with many transactions."""
     Status: _aio.UnaryUnaryMultiCallable[_gateway_pb2.StatusRequest, _gateway_pb2.StatusReply]  # type: ignore[assignment]
+    """What became of a transaction: for its sender, and those who may read all that the sender acts for. To others it is
+    unknown.
+    """
     Query: _aio.UnaryUnaryMultiCallable[_gateway_pb2.QueryRequest, _gateway_pb2.QueryReply]  # type: ignore[assignment]
     Nonce: _aio.UnaryUnaryMultiCallable[_gateway_pb2.NonceRequest, _gateway_pb2.NonceReply]  # type: ignore[assignment]
-    """The highest nonce that a key has used in a committed block."""
+    """The highest nonce that a key has used in a committed block: for its holder, and those who may read all that the
+    key acts for.
+    """
     Block: _aio.UnaryUnaryMultiCallable[_gateway_pb2.BlockRequest, _gateway_pb2.BlockReply]  # type: ignore[assignment]
     Epochs: _aio.UnaryUnaryMultiCallable[_gateway_pb2.EpochsRequest, _gateway_pb2.EpochsReply]  # type: ignore[assignment]
     """What proves who the members of an epoch are to those who know the members of the one before."""
@@ -109,7 +119,10 @@ class GatewayServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _gateway_pb2.StatusRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_gateway_pb2.StatusReply, _abc.Awaitable[_gateway_pb2.StatusReply]]: ...
+    ) -> _typing.Union[_gateway_pb2.StatusReply, _abc.Awaitable[_gateway_pb2.StatusReply]]:
+        """What became of a transaction: for its sender, and those who may read all that the sender acts for. To others it is
+        unknown.
+        """
 
     @_abc_1.abstractmethod
     def Query(
@@ -124,7 +137,9 @@ class GatewayServicer(metaclass=_abc_1.ABCMeta):
         request: _gateway_pb2.NonceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_gateway_pb2.NonceReply, _abc.Awaitable[_gateway_pb2.NonceReply]]:
-        """The highest nonce that a key has used in a committed block."""
+        """The highest nonce that a key has used in a committed block: for its holder, and those who may read all that the
+        key acts for.
+        """
 
     @_abc_1.abstractmethod
     def Block(

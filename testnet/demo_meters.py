@@ -141,11 +141,11 @@ class Outbox:
 async def run(world: World, homes: tuple[Home, ...]) -> None:
     """The whole day, slot by slot."""
     gateways, chain = world.network.gateways, world.network.genesis.chain
-    async with Client(gateways) as client, AsyncExitStack() as opened:
+    async with Client(gateways) as client, world.network.client() as whole, AsyncExitStack() as opened:
         meters = []
         for home in homes:
             own = await opened.enter_async_context(Client(gateways, world.key(f"{home.name}.broker"), chain=chain))
-            meters.append(Meters(world, home, own, Account(client, world.key(f"{home.name}.meter"), chain)))
+            meters.append(Meters(world, home, own, Account(whole, world.key(f"{home.name}.meter"), chain)))
         outbox = Outbox(client)
         helpers = [asyncio.create_task(outbox.follow()), asyncio.create_task(outbox.repeat())]
         for slot in range(world.first_slot, world.end_slot):

@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 
-from chaincode.events import RESULTS, TOLD_BY_ID
+from chaincode.events import RESULTS
 from chaincode.registry import default_registry
 from node.errors import RefusedError
 from node.limits import QUERY_ROWS, QUERY_STEPS
 from node.model.block import decode_batch, digests_in
+from tests.chaincode.busy_chain import ADMINS
 from tests.test_access_gateway import FRIEND, PUBLIC_KEYS, STRANGER, blocks, day
 
 
@@ -32,16 +33,60 @@ def test_what_a_transaction_says_cannot_be_tried_by_who_knows_the_key(reader: by
     assert digests == len(ids)
 
 
-def test_of_which_contracts_transactions_an_id_tells_is_declared_for_each() -> None:
-    """A contract that an upgrade brings is on no list: of its transactions an id tells nobody else."""
+def test_every_class_of_results_is_of_a_contract_that_is_called() -> None:
     called = {
         contract.name
         for contract in default_registry().contracts
         if any(getattr(method, "chaincode_kind", "") == "transaction" for method in vars(type(contract)).values())
     }
-    assert {*TOLD_BY_ID, "market", "settlement"} == called
-    assert not {"market", "settlement"}.intersection(TOLD_BY_ID)
     assert set(RESULTS) <= called
+
+
+def allowed(key: bytes) -> set[bytes]:
+    """Who may ask when a key was active."""
+    _, access = day()
+    found = set()
+    for reader in (*PUBLIC_KEYS.values(), STRANGER, FRIEND, b""):
+        try:
+            access.require_activity(reader, key)
+        except RefusedError as refusal:
+            assert refusal.code == ("not-allowed" if reader else "sign-first")
+        else:
+            found.add(reader)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("whose", "others"),
+    [
+        ("home-1/load", ("home-1", "club")),
+        ("meter home-1/load", ("home-1/load", "home-1", "club")),
+        ("home-1", ("club",)),
+        ("club", ()),
+        ("utility", ()),
+        ("feeder", ()),
+    ],
+)
+def test_when_a_key_was_active_is_for_who_may_read_all_that_it_acts_for(whose: str, others: tuple[str, ...]) -> None:
+    """Not for a sibling, an admin, the utility, or a friend who may read orders alone. ``others``: besides its holder
+    and those who see everything."""
+    assert allowed(PUBLIC_KEYS[whose]) == {PUBLIC_KEYS[name] for name in (whose, *others, *ADMINS)}
+
+
+def test_a_key_that_is_nobodys_is_refused_as_others_are() -> None:
+    everything = {PUBLIC_KEYS[name] for name in ADMINS}
+    assert allowed(STRANGER) == everything | {STRANGER}
+    assert allowed(b"k" * 32) == allowed(bytes(32)) == everything
+
+
+def test_what_would_cost_too_much_to_find_out_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key acts for up to 4,096: nobody makes a node look at all of them, or fail at it."""
+    _, access = day()
+    access.require_activity(PUBLIC_KEYS["home-1"], PUBLIC_KEYS["home-1/load"])
+    monkeypatch.setattr("node.gateway.access.QUERY_STEPS", 5)
+    with pytest.raises(RefusedError, match="not-allowed"):
+        access.require_activity(PUBLIC_KEYS["home-1"], PUBLIC_KEYS["home-1/load"])
+    access.require_activity(PUBLIC_KEYS["home-1/load"], PUBLIC_KEYS["home-1/load"])
 
 
 def entries(reader: bytes, contract: str, method: str, **args: Any) -> bytes | None:

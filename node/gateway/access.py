@@ -13,10 +13,10 @@ from typing import Any, Final
 
 from chaincode import access, governance, validators
 from chaincode.access import Readers
-from chaincode.contract import Context, Subject
+from chaincode.contract import Context, ContractError, Subject
 from chaincode.events import RESULTS
-from chaincode.roles import KEY_BYTES, uses_of
-from chaincode.subjects import DEVICE
+from chaincode.roles import KEY_BYTES, each_use
+from chaincode.subjects import BUDGET, DEVICE, MARKET, READINGS
 from node.errors import RefusedError
 from node.executor import Executor
 from node.ledger.chain import Ledger
@@ -25,6 +25,8 @@ from node.model.block import transaction_in
 from node.model.transaction import Transaction
 from node.witness import ReadOnlyState, query_context
 
+_ACTIVITY: Final = (MARKET, BUDGET, READINGS)
+"""What a key's activity tells of."""
 MAX_REMEMBERED: Final = 65_536
 """Names whose readers are remembered until one of them changes, and keys of whom it is known whether they see all."""
 
@@ -96,17 +98,18 @@ class Access:
         return None if block is None else transaction_in(block.body, place)
 
     def may_see_result(self, reader: bytes, tx: Transaction) -> bool:
-        """Whether ``reader`` may see what came of a transaction, besides its code: who sent it, and who may read all
-        that the sender acts for. One part would not do: a member can say of any key that it owns a network."""
-        if not reader:
-            return False
-        if tx.payload.sender == reader or self.sees_all(reader):
-            return True
-        ctx = self.context()
-        data = RESULTS.get(tx.payload.contract, "")
-        uses = uses_of(ctx, tx.payload.sender)
-        subjects = [Subject(DEVICE if kind == "meter" else kind, name, data) for kind, name in uses]
-        return bool(subjects) and all(access.may_read(ctx, reader, (subject,)) for subject in subjects)
+        """Whether ``reader`` may see a transaction, and what came of it: who sent it, and who may read all that the
+        sender acts for. One part would not do: a key may have agreed to act for somebody else's device as well."""
+        return self._reads_all_of(reader, tx.payload.sender, (RESULTS.get(tx.payload.contract, ""),))
+
+    def require_activity(self, reader: bytes, key: bytes) -> None:
+        """Whether ``reader`` may see when ``key`` was active: who holds it, and who may read orders, money and
+        readings of all that it acts for.
+
+        Raises RefusedError: sign-first, not-allowed.
+        """
+        if not self._reads_all_of(reader, key, _ACTIVITY):
+            raise _refusal(reader)
 
     def readers(self, name: str, data: str) -> Readers:
         """The keys that may read what an event tells of ``name``, each until a block time."""
@@ -124,6 +127,26 @@ class Access:
     def context(self) -> Context:
         """The state after the head, for a question of its own."""
         return query_context(self._ledger.head, ReadOnlyState(self._ledger.state), b"", QUERY_STEPS)
+
+    def _reads_all_of(self, reader: bytes, key: bytes, classes: tuple[str, ...]) -> bool:
+        """Whether ``reader`` holds ``key``, sees everything, or may read data of all ``classes`` of all that ``key``
+        acts for. Of that only as much is looked at as it takes to say no, so that how long it takes tells strangers no
+        more than the answer. A key that acts for more than a question may look at is its holder's alone."""
+        if not reader:
+            return False
+        if key == reader or self.sees_all(reader):
+            return True
+        ctx, acts = self.context(), False
+        try:
+            for kind, name in each_use(ctx, key):
+                acts, of = True, DEVICE if kind == "meter" else kind
+                if not all(access.may_read(ctx, reader, (Subject(of, name, data),)) for data in classes):
+                    return False
+        except ContractError as error:
+            if error.code != "step-limit":
+                raise
+            return False
+        return acts
 
     def _is_somebody(self, ctx: Context, reader: bytes) -> bool:
         """Whether ``reader`` acts for somebody here, or was let in by somebody. Proofs are for these alone: they hold

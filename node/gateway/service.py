@@ -19,7 +19,6 @@ from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 
 from chaincode.contract import ContractError
-from chaincode.events import TOLD_BY_ID
 from chaincode.registry import Registry
 from node.driver import Driver
 from node.errors import NodeFault, RefusedError
@@ -59,7 +58,6 @@ from node.model.codec import encode
 from node.model.epoch import encode_boundary
 from node.model.genesis import Genesis
 from node.model.keys import Signer
-from node.model.receipt import Receipt
 from node.model.received import received_bytes
 from node.snapshot.shelf import Shelf
 from node.transport.links import bind
@@ -202,7 +200,7 @@ class GatewayService(pb_grpc.GatewayServicer):
             ends = time.monotonic() + wait_s
             await self._node.feed.wait_committed(request.id, wait_s)
             reply = self._status(request.id)
-            if reply.state == pb.StatusReply.UNKNOWN:  # it may be hidden: an early answer would tell that it is there
+            if reply.state == pb.StatusReply.UNKNOWN:  # it may be others': an early answer would tell that it is there
                 await asyncio.sleep(max(0.0, ends - time.monotonic()))
         return reply
 
@@ -243,6 +241,7 @@ class GatewayService(pb_grpc.GatewayServicer):
     async def Nonce(self, request: pb.NonceRequest, context: object) -> pb.NonceReply:
         if len(request.public_key) != 32:
             raise RefusedError("bad-key", f"a public key has 32 bytes, not {len(request.public_key)}")
+        self._node.access.require_activity(reader.get(), request.public_key)
         return pb.NonceReply(highest=self._node.ledger.highest_nonce(request.public_key))
 
     async def Block(self, request: pb.BlockRequest, context: object) -> pb.BlockReply:
@@ -337,16 +336,15 @@ class GatewayService(pb_grpc.GatewayServicer):
         return pb.Received(member=me, height=height, signature=signer.sign(signed))
 
     def _status(self, tx_id: bytes) -> pb.StatusReply:
+        """What became of a transaction, for those who may see it; to others it is unknown, as one is that is not there.
+        So is one that has been erased, but to those who see everything: whose it was is gone."""
         access, found = self._node.access, self._node.ledger.find(tx_id)
         tx = self._node.mempool.get(tx_id) if found is None else access.stored(*found[:2])
-        may_see = tx is not None and access.may_see_result(reader.get(), tx)
-        is_hidden = tx is not None and tx.payload.contract not in TOLD_BY_ID and not may_see
-        if found is None or is_hidden:
-            state = pb.StatusReply.UNKNOWN if tx is None or is_hidden else pb.StatusReply.PENDING
+        may_see = access.may_see_result(reader.get(), tx) if tx is not None else access.sees_all(reader.get())
+        if found is None or not may_see:
+            state = pb.StatusReply.PENDING if tx is not None and may_see else pb.StatusReply.UNKNOWN
             return pb.StatusReply(state=state, base=self._node.ledger.base)
         height, _, receipt = found
-        if not may_see:
-            receipt = Receipt(receipt.tx_id, receipt.code, (), None)
         return pb.StatusReply(
             state=pb.StatusReply.COMMITTED,
             height=height,

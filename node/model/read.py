@@ -19,7 +19,7 @@ READ_KEY: Final = "watt-read-bin"
 MAX_SKEW_MS: Final = 300_000
 MAX_READ_BYTES: Final = 256
 SIGNED_CALLS: Final = frozenset(
-    [f"/watt.gateway.v1.Gateway/{call}" for call in ("Query", "Status", "Block", "Subscribe")]
+    [f"/watt.gateway.v1.Gateway/{call}" for call in ("Query", "Status", "Nonce", "Block", "Subscribe")]
     + [f"/watt.gateway.v1.Snapshots/{call}" for call in ("List", "Chunk", "Blocks")]
 )
 """Full names of the calls whose answer depends on the reader: all others are not signed, and not checked."""

@@ -326,7 +326,7 @@ def test_two_programs_with_one_key(network: Cluster, watt: Watt) -> None:
 
 
 async def _two_issues(gateways: list[str], key: SigningKey) -> list[int]:
-    async with Client(gateways) as client:
+    async with Client(gateways, key) as client:
         info = await client.node_info()
         period = info.now // 1800 // 1440
         accounts = [Account(client, key, info.chain) for _ in range(2)]

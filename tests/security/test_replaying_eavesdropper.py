@@ -66,7 +66,7 @@ def test_a_changed_transaction_is_nobodys(network: Cluster) -> None:
     who = device(network, "home-2/load")
 
     async def scenario() -> set[str]:
-        async with Client(network.network.gateways[0]) as client:
+        async with Client(network.network.gateways[0], who.key) as client:
             raw = await who.order(client)
             changed = [raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1 :] for at in range(0, len(raw), 3)]
             answers = await client.submit_many(changed)
@@ -172,7 +172,7 @@ def test_a_stranger_with_a_key_of_its_own_signs_for_itself_alone(network: Cluste
     who, stranger = device(network, "home-2/load"), SigningKey(b"\7" * 32)
 
     async def scenario() -> None:
-        async with Client(network.network.gateways[0]) as client:
+        async with Client(network.network.gateways[0], who.key) as client:
             raw = await who.order(client)
             theirs = stranger.sign(b"watt/tx-sign/1\0" + raw[64:]) + raw[64:]
             assert await refusal(client, theirs) == "bad-signature"

@@ -1,7 +1,8 @@
 """Attacker: another user or program of a machine on which a node runs or a wallet is used, and whoever reads its logs.
 
 It sees lists of processes, logs, what commands print when they go wrong, and core files that are left lying about. None
-of them holds a passphrase, a seed or a private key; and logs name no person or device.
+of them holds a passphrase, a seed or a private key; and logs name no person or device. What it sees there, ids of
+transactions and public keys, it can ask a gateway about, and is told nothing.
 """
 
 import asyncio
@@ -10,19 +11,23 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from node.control import LogLevel, ask
+from node.errors import RefusedError
+from node.gateway.client import Client
 from node.keyfile import KIND_TLS_KEY, load_key, unseal
+from node.model.keys import generate_key
 from node.setup import TLS_KEY_NAME
 from testnet.cluster import LOG_NAME, Cluster
 from testnet.genesis import NetworkNode
 from testnet.neighbourhood import KEYS_NAME
 from tests.functional.test_faults import all_level, trade, until
-from tests.functional.trading import device
+from tests.functional.trading import Device, device
 
 WRONG = "a passphrase that is not the one"
 
@@ -86,6 +91,40 @@ def test_logs_at_their_most_talkative_hold_no_secret_and_no_name(talkative: Clus
         assert b"executed tx=" in log
         assert_hides(talkative, log, f"the log of {node.name}")
         assert b"home-1" not in log and who.key.public_key.hex().encode() not in log
+
+
+def test_whoever_knows_an_id_or_a_key_from_a_log_is_not_told_when_its_holder_was_active(talkative: Cluster) -> None:
+    """Checklist 4. Of a grant and of an order alike; the refusals are those of an id and a key that nobody has."""
+    owner = Device(talkative.network.directory, "home-1")
+    friend, neighbour = generate_key(), device(talkative, "home-3/load")
+    genesis, gateway = talkative.network.genesis, talkative.network.gateways[1]
+
+    async def scenario() -> None:
+        async with Client(gateway, owner.key, chain=genesis.chain) as client:
+            until = (await client.node_info()).now + 3600
+            grant = {"kind": "network", "name": "home-1", "reader": friend.public_key, "until": until}
+            raw = await owner.sign(client, "grants", "grant", grant | {"classes": ["market", "budget"]})
+            tx_id = await client.submit(raw)
+            assert (await client.wait(tx_id)).code == "ok"
+            assert await client.nonce(owner.key.public_key) > 0
+        log = (talkative.network.nodes[1].directory / LOG_NAME).read_bytes()
+        assert tx_id.hex().encode()[:8] in log, "that is where a neighbour reads it"
+        strangers = (None, "sign-first"), (friend, "not-allowed"), (neighbour.key, "not-allowed")
+        for reader, code in strangers:
+            async with Client(gateway, reader, chain=genesis.chain) as client:
+                assert await client.status(tx_id) == await client.status(bytes(32))
+                for key in (owner.key.public_key, device(talkative, "home-1/load").key.public_key, bytes(32)):
+                    with pytest.raises(RefusedError) as caught:
+                        await client.nonce(key)
+                    assert caught.value.code == code
+        async with Client(gateway, neighbour.key, chain=genesis.chain) as client:
+            began = time.monotonic()
+            with pytest.raises(RefusedError, match="timed-out"):
+                await client.wait(tx_id, 0.5)
+            assert time.monotonic() - began >= 0.5
+            assert await client.nonce(neighbour.key.public_key) >= 0
+
+    asyncio.run(scenario())
 
 
 def test_what_a_wallet_prints_and_its_command_line_hold_no_secret(talkative: Cluster) -> None:
