@@ -50,6 +50,7 @@ class Agreements(Contract):
     """Proposing, accepting and ending agreements between networks. Amounts are in base units."""
 
     name = "agreements"
+    results = BUDGET
 
     @transaction
     def propose(

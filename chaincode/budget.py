@@ -76,6 +76,7 @@ class Budget(Contract):
     """Issuing, allocating, sharing and watching budgets. Amounts are in base units."""
 
     name = "budget"
+    results = BUDGET
 
     def genesis(self, ctx: Context, settings: dict[str, Value]) -> None:
         if not settings:

@@ -74,6 +74,7 @@ class Companies(Contract):
     """What a company holds, and what it gives to its networks. Amounts are in base units."""
 
     name = "companies"
+    results = BUDGET
 
     @transaction
     def assign(

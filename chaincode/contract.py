@@ -285,6 +285,15 @@ class Contract:
     Where a row's key has 32 bytes or more behind the table's name, these are a public key, and the answer for it alone
     may be another one; a change of any other row may be one of everything."""
 
+    results: ClassVar[str] = ""
+    """The class of data (``subjects.py``) of what its transactions come to, which whoever may read the sender's data of
+    that class may see. "": for the sender, and those whose own it is. Everybody else is not even told that a
+    transaction is there: its id follows from what it says, so whoever knows the sender's key could try what it may have
+    said, and learn when it was active."""
+
+    events: ClassVar[tuple[tuple[str, str], ...]] = ()
+    """(topic, class of its data, or ``events.PUBLIC``) of events beside those in ``events.py``."""
+
     def genesis(self, ctx: Context, settings: dict[str, Value]) -> None:
         """Write the contract's first state from its part of the genesis document."""
 

@@ -43,6 +43,7 @@ class Erasure(Contract):
     """Requests in; entries out."""
 
     name = "erasure"
+    results = READINGS
     indexed = (_QUEUE,)
 
     def begin_block(self, ctx: Context) -> None:

@@ -1,8 +1,8 @@
-"""Whose events and results are: for each topic the class of its data (``subjects.py``), or that everybody may see it.
+"""Whose events are: for each topic the class of its data (``subjects.py``), or that everybody may see it.
 
 What an event says is about those that its keys name; whoever may read such data of one of them sees the whole event.
 A topic that stands nowhere here is seen by those alone who see everything: ``market-parked`` and its like, which name
-what failed in the words of the machine.
+what failed in the words of the machine. What an upgrade brings declares topics of its own (``Contract.events``).
 """
 
 from typing import Final
@@ -37,14 +37,3 @@ EVENTS: Final = {topic: data for data, topics in _TOPICS.items() for topic in to
 """Topic to class."""
 CLOSED: Final = ("erasure-failed", "feeder", "feeder-reading", "market-parked", "origin-parked")
 """Topics that are for those alone who see everything."""
-
-RESULTS: Final = {
-    **dict.fromkeys(("agreements", "budget", "companies", "periods", "requests", "sales", "supply"), BUDGET),
-    **dict.fromkeys(("erasure", "settlement"), READINGS),
-    **dict.fromkeys(("identity", "keys"), REGISTRY),
-    "market": MARKET,
-}
-"""Contract to the class of what its transactions come to, which whoever may read the sender's data of that class may
-see. Of all others no class is: what they come to is for the sender, and those whose own it is. Everybody
-else is not even told that a transaction is there: its id follows from what it says, so whoever knows the sender's key
-could try what it may have said, and learn when it was active."""

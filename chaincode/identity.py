@@ -151,6 +151,7 @@ class Identity(Contract):
     key to be registered over ``enrolments.possession_message``."""
 
     name = "identity"
+    results = REGISTRY
     standing = TABLES
 
     def genesis(self, ctx: Context, settings: dict[str, Value]) -> None:

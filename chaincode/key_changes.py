@@ -20,7 +20,7 @@ from chaincode import enrolments, identity_records, roles, subjects
 from chaincode.contract import Context, Contract, ContractError, Subject, Value, query, transaction
 from chaincode.enrolments import DEVICE, KINDS, MEMBER, METER, NETWORK
 from chaincode.roles import ADMIN, RIGHTS
-from chaincode.subjects import public
+from chaincode.subjects import REGISTRY, public
 
 _RIGHT_OF: Final = {
     DEVICE: "change-device-key",
@@ -45,6 +45,7 @@ class KeyChanges(Contract):
     ``enrolments.possession_message``, a one-time key's over ``one_time_message``."""
 
     name = "keys"
+    results = REGISTRY
 
     def knows(self, ctx: Context, key: bytes) -> bool:
         found = roles.one_time_of(ctx, key)

@@ -86,6 +86,7 @@ class Market(Contract):
     """Orders in; auctions and trades out."""
 
     name = "market"
+    results = subjects.MARKET
     indexed = (market_calendar.MARKET, market_book.BOOK, market_book.PENDING, market_book.INSTANT)
 
     def genesis(self, ctx: Context, settings: dict[str, Value]) -> None:

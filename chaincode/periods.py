@@ -51,6 +51,7 @@ class Periods(Contract):
     """Planning calendars of billing periods, and asking about periods."""
 
     name = "periods"
+    results = BUDGET
     indexed = (budget_close.DUE, budget_close.QUEUE)
 
     def genesis(self, ctx: Context, settings: dict[str, Value]) -> None:

@@ -20,6 +20,7 @@ from chaincode.checker import check_modules
 from chaincode.companies import Companies
 from chaincode.contract import Context, Contract, ContractError, Of, Subject, Value
 from chaincode.erasure import Erasure
+from chaincode.events import CLOSED, EVENTS
 from chaincode.governance import Governance
 from chaincode.grants import Grants
 from chaincode.grid import Grid
@@ -82,6 +83,9 @@ class Registry:
         self._first = self
         self._later: dict[tuple[Active, ...], Registry] = {}
         self._methods: dict[str, dict[str, _Method]] = {}
+        self._named = {contract.name: contract for contract in contracts}
+        self.events: Mapping[str, str] = _events_of(contracts)
+        """Topic of events to the class of its data; what stands nowhere is for those alone who see everything."""
         for contract in contracts:
             if contract.name in self._methods:
                 raise ValueError(f"two contracts are called {contract.name!r}")
@@ -188,6 +192,11 @@ class Registry:
             return None
         return next(filter(None, (contract.whose(ctx, key) for contract in self.contracts)), "")
 
+    def results_of(self, contract: str) -> str:
+        """The class of data that a contract's results are; "" if it has not declared one, or is not here."""
+        found = self._named.get(contract)
+        return "" if found is None or contract in self.missing else found.results
+
     def _method(self, contract: str, method: str, kind: Kind) -> _Method:
         if contract in self.missing:
             raise ContractError("upgrade-missing", f"{_named(self.missing[contract])} made {contract} what it is")
@@ -246,6 +255,17 @@ def _nothing(digest: bytes) -> None:
 
 def _named(upgrade: Active) -> str:
     return f"the upgrade {upgrade.name} with digest {upgrade.digest.hex()}, which is not installed here,"
+
+
+def _events_of(contracts: Sequence[Contract]) -> dict[str, str]:
+    """What ``events.py`` says, and beside it what contracts say of other topics: of two the first. An upgrade opens no
+    topic that is closed, or of narrower a class."""
+    found = dict(EVENTS)
+    for contract in contracts:
+        for topic, data in contract.events:
+            if topic not in CLOSED:
+                found.setdefault(topic, data)
+    return found
 
 
 def _methods_of(contract: Contract) -> dict[str, _Method]:

@@ -89,6 +89,7 @@ class Requests(Contract):
     """Asking for tokens, and answering. Amounts are in base units."""
 
     name = "requests"
+    results = BUDGET
 
     @transaction
     def ask(

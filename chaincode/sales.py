@@ -40,6 +40,7 @@ from chaincode import (
 from chaincode.agreement_book import SALE, Agreement
 from chaincode.contract import MAX_AMOUNT, Context, Contract, ContractError, Subject, Value, query, transaction
 from chaincode.network_classes import are_alike
+from chaincode.subjects import BUDGET
 
 OFFERED: Final = "offered"
 STANDING: Final = "standing"
@@ -86,6 +87,7 @@ class Sales(Contract):
     """Offering, accepting and confirming sales of tokens. Amounts are in base units."""
 
     name = "sales"
+    results = BUDGET
 
     @transaction
     def offer(self, ctx: Context, *, agreement: int, period: int, amount: int) -> Value:

@@ -60,6 +60,7 @@ class Settlement(Contract):
     """Readings in; charges, credits and bills out."""
 
     name = "settlement"
+    results = READINGS
     indexed = (
         market_calendar.SETTLEMENT,
         settlement_queue.GAPS,

@@ -36,6 +36,7 @@ class Supply(Contract):
     """Caps, issue to companies, redemption and return. Amounts are in base units."""
 
     name = "supply"
+    results = BUDGET
 
     @transaction
     def set_cap(self, ctx: Context, *, kind: str, name: str, period: int | None, amount: int | None) -> Value:

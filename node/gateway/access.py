@@ -14,7 +14,6 @@ from typing import Any, Final
 from chaincode import access, governance, validators
 from chaincode.access import Readers
 from chaincode.contract import Context, ContractError, Subject
-from chaincode.events import RESULTS
 from chaincode.roles import KEY_BYTES, each_use
 from chaincode.subjects import BUDGET, DEVICE, MARKET, READINGS
 from node.errors import RefusedError
@@ -100,7 +99,8 @@ class Access:
     def may_see_result(self, reader: bytes, tx: Transaction) -> bool:
         """Whether ``reader`` may see a transaction, and what came of it: who sent it, and who may read all that the
         sender acts for. One part would not do: a key may have agreed to act for somebody else's device as well."""
-        return self._reads_all_of(reader, tx.payload.sender, (RESULTS.get(tx.payload.contract, ""),))
+        data = self._executor.registry.results_of(tx.payload.contract)
+        return self._reads_all_of(reader, tx.payload.sender, (data,))
 
     def require_activity(self, reader: bytes, key: bytes) -> None:
         """Whether ``reader`` may see when ``key`` was active: who holds it, and who may read orders, money and
@@ -110,6 +110,11 @@ class Access:
         """
         if not self._reads_all_of(reader, key, _ACTIVITY):
             raise _refusal(reader)
+
+    @property
+    def topics(self) -> Mapping[str, str]:
+        """Topic of events to the class of its data, or PUBLIC; all others are for those alone who see everything."""
+        return self._executor.registry.events
 
     def readers(self, name: str, data: str) -> Readers:
         """The keys that may read what an event tells of ``name``, each until a block time."""

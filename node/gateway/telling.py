@@ -5,7 +5,7 @@ fills under a pseudonym, without the order's id, for names can be tried. Whoever
 full, in its place among what is public. The results of transactions are in all forms, by digests: these cover the
 signature, so that they say nothing to those who do not have the transaction. An id would: payloads can be guessed.
 
-Nothing is said of an event that ``EVENTS`` does not know, so that what an upgrade brings is kept until it is declared.
+Nothing is said of an event that no contract has declared: what an upgrade brings is kept until it says whose it is.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from chaincode import market_products, pseudonyms
 from chaincode.contract import Context, Event
-from chaincode.events import EVENTS, PUBLIC
+from chaincode.events import PUBLIC
 from chaincode.subjects import REGISTRY
 from node.gateway.access import Access
 from node.model.block import Block, digests_in
@@ -48,7 +48,7 @@ class Told:
                 self._full = encode_block_events(self._block, self._receipts, self._events)
             return self._full
         if self._public is None:
-            pieces = [b"" if event is None else _piece(event) for event in in_public(self._events, access.context())]
+            pieces = [b"" if event is None else _piece(event) for event in in_public(self._events, access)]
             head = encode_block_events(self._block, self._receipts, ())
             self._public = _Public(head, pieces, head + b"".join(pieces))
         if not reader:
@@ -83,8 +83,9 @@ class _Readers:
         self._registry: list[int] = []
         self._of: dict[bytes, dict[int, int]] = {}
         """By key: the numbers of the events that it may read, each until a block time."""
+        topics = access.topics
         for number, event in enumerate(events):
-            data = EVENTS.get(event.topic)
+            data = topics.get(event.topic)
             if data is None or data == PUBLIC:
                 continue
             if data == REGISTRY:
@@ -109,15 +110,16 @@ class _Readers:
         return piece
 
 
-def in_public(events: Sequence[Event], ctx: Context) -> list[Event | None]:
-    """For each event what everybody may see of it, None for nothing. ``ctx``: the state after the head."""
+def in_public(events: Sequence[Event], access: Access) -> list[Event | None]:
+    """For each event what everybody may see of it, None for nothing."""
+    ctx, topics = access.context(), access.topics
     secrets: dict[int, tuple[int, bytes]] = {}
     shown: list[Event | None] = []
     for event in events:
         if event.topic in PSEUDONYMOUS and type(event.data) is tuple:
             shown.append(_under_pseudonym(event, event.data, ctx, secrets))
         else:
-            shown.append(event if EVENTS.get(event.topic) == PUBLIC else None)
+            shown.append(event if topics.get(event.topic) == PUBLIC else None)
     return shown
 
 
