@@ -6,21 +6,24 @@ prove it by the members' keys; the stored receipts and events have to be those o
 database's state, its tree and its index of transactions have to be what the replay gave.
 """
 
+import gc
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import zip_longest
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from chaincode.registry import Registry
 from node.audit_ahead import Ahead, Pending, bad, default_jobs, reading, workers
+from node.audit_tree import BLOCKS_WORTH, BelievedTree, TreeKeeper, wrong_header
 from node.epochs import header_fault
-from node.errors import CodecError, NodeFault, RefusedError
+from node.errors import CodecError, NodeFault, RefusedError, WattError
 from node.executor import Executor
 from node.ledger import layout
 from node.ledger.chain import Ledger, check_mark
 from node.ledger.layout import after_prefix, at_height
 from node.ledger.store import MemoryStore, Store
-from node.model.block import Header, encode_header
+from node.model.block import Header, decode_header, encode_header
 from node.model.certificate import Certificate, decode_certificate
 from node.model.epoch import Epoch
 from node.model.genesis import Genesis
@@ -33,6 +36,10 @@ _COMPARED = {
     layout.TRANSACTION: "the place of a transaction",
     layout.BOUNDARY: "the boundary of an epoch",
 }
+
+COLLECT_AFTER: Final = (50_000, 20, 20)
+"""Thresholds of the cycle collector meanwhile: a block makes tens of thousands of objects that live on, and next to no
+cycles."""
 
 
 class Speed(NamedTuple):
@@ -89,7 +96,7 @@ def verify_chain(
     jobs: int | None = None,
 ) -> AuditReport:
     """Check the whole chain in ``store``, which is only read. ``progress(height, head)`` is called after every block;
-    ``jobs``: how many processes check signatures meanwhile, 0 for none but this one.
+    ``jobs``: how many processes check signatures meanwhile, while one more keeps the state's tree; 0 for none but this.
 
     Raises RefusedError("bad-chain", "height H: why") for the first block at fault; StoreFault("db-corrupt" or
     "db-failed", "height H: why") if that cannot be read; ConfigError for a database of another chain or format.
@@ -98,16 +105,27 @@ def verify_chain(
     jobs = default_jobs() if jobs is None else jobs
     replay = Replay.from_genesis(store, genesis, registry)
     head, transactions = replay.head_of(store), 0
-    with workers(jobs) as pool:
+    with rarely_collected(), workers(jobs) as pool, replay.up_to(head, beside=jobs > 0):
         ahead = Ahead(store, genesis, pool, jobs)
         for pending in ahead.blocks(1, head):
             require_signed(pending)
             replay.block(pending)
             transactions += 0 if pending.stored is None else len(pending.stored.transactions)
             progress(pending.height, head)
-    _compare(store, replay.store, head)
+        _compare(store, replay, head)
     speed = Speed(time.perf_counter() - began, replay.seconds, ahead.signatures, ahead.seconds, jobs)
     return AuditReport(head, replay.ledger.head.state_root, transactions, speed=speed)
+
+
+@contextmanager
+def rarely_collected() -> Iterator[None]:
+    """Let the cycle collector look less often at what a replay holds."""
+    before = gc.get_threshold()
+    gc.set_threshold(*COLLECT_AFTER)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def require_signed(pending: Pending) -> None:
@@ -125,6 +143,7 @@ class Replay:
         self._stored = stored
         self._genesis = genesis
         self._executor = Executor(ledger, registry, genesis)
+        self._keeper: TreeKeeper | None = None
         self.store = store
         self.ledger = ledger
         self.seconds = 0.0
@@ -150,31 +169,69 @@ class Replay:
         with reading("the head"):
             return int.from_bytes(store.get(layout.HEAD) or b"", "big")
 
+    @contextmanager
+    def up_to(self, height: int, *, beside: bool) -> Iterator[None]:
+        """Within this, blocks up to ``height`` are replayed. ``beside``: if they are many, another process keeps the
+        tree. A fault that it finds is raised at the end, and instead of one that was found in a later block."""
+        if not beside or height - self.ledger.head.height < BLOCKS_WORTH:
+            yield
+            return
+        head = self.ledger.head
+        with TreeKeeper() as keeper:
+            keeper.begin(head.height, head.state_root, ((key[1:], value) for key, value in self.scan(layout.STATE)))
+            self.ledger.tree, self._keeper = BelievedTree(head.state_root), keeper
+            try:
+                yield
+            except WattError:
+                keeper.settle()
+                raise
+            keeper.settle()
+
     def block(self, pending: Pending) -> None:
         """Execute the next block, compare everything with what is stored, and go on to it."""
         began = time.perf_counter()
         with reading(f"height {pending.height}"):
-            _replay_block(self._stored, self.ledger, self._executor, self._genesis, pending)
+            self._block(pending)
         self.seconds += time.perf_counter() - began
 
+    def scan(self, family: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """What the replay, now at its end, has of a family of the database's entries."""
+        if family == layout.NODE and self._keeper is not None:
+            self._keeper.settle()
+            return self._keeper.nodes()
+        return self.store.scan(family, after_prefix(family))
 
-def _replay_block(store: Store, replay: Ledger, executor: Executor, genesis: Genesis, pending: Pending) -> None:
-    height = pending.height
-    if pending.stored is not None and pending.stored.erased:
-        raise bad(height, "transactions of it are missing, and are not said to have been erased")
+    def _block(self, pending: Pending) -> None:
+        height = pending.height
+        if pending.stored is not None and pending.stored.erased:
+            raise bad(height, "transactions of it are missing, and are not said to have been erased")
+        stored = self._stored.get(at_height(layout.HEADER, height))
+        tree = self.ledger.tree
+        if isinstance(tree, BelievedTree):
+            tree.believed = _root_in(stored)
+        try:
+            execution = self._executor.execute(height, pending.body, pending.decoded)
+        except NodeFault as fault:
+            if fault.code == "upgrade-missing":  # nothing is wrong with the chain
+                raise RefusedError(fault.code, f"height {height}: {fault.message}") from fault
+            raise bad(height, f"it cannot be executed: {fault}") from fault
+        header = execution.block.header
+        if self._keeper is not None:
+            self._keeper.tell(height, header.state_root, execution.changes)
+        if stored != encode_header(header):
+            raise wrong_header(height, header.state_root)
+        certificate = check_certificate(self._stored, self._genesis, self.ledger.epochs(), header, pending.known)
+        if self._stored.get(at_height(layout.RESULTS, height)) != encode_results(execution.results):
+            raise bad(height, "its receipts or events are not what execution gives")
+        self.ledger.commit(execution, certificate)
+
+
+def _root_in(header: bytes | None) -> bytes:
+    """The state's root that a stored header names; none if it cannot be read: no block gives that."""
     try:
-        execution = executor.execute(height, pending.body, pending.decoded)
-    except NodeFault as fault:
-        if fault.code == "upgrade-missing":  # nothing is wrong with the chain
-            raise RefusedError(fault.code, f"height {height}: {fault.message}") from fault
-        raise bad(height, f"it cannot be executed: {fault}") from fault
-    header = execution.block.header
-    if store.get(at_height(layout.HEADER, height)) != encode_header(header):
-        raise bad(height, f"its header is not what execution gives, state root {header.state_root.hex()[:16]}")
-    certificate = check_certificate(store, genesis, replay.epochs(), header, pending.known)
-    if store.get(at_height(layout.RESULTS, height)) != encode_results(execution.results):
-        raise bad(height, "its receipts or events are not what execution gives")
-    replay.commit(execution, certificate)
+        return b"" if header is None else decode_header(header).state_root
+    except CodecError:
+        return b""
 
 
 def check_certificate(
@@ -195,13 +252,13 @@ def check_certificate(
     return certificate
 
 
-def _compare(store: Store, replay: Store, head: int) -> None:
+def _compare(store: Store, replay: Replay, head: int) -> None:
     """Whether the database holds what the replay gave, and no blocks beyond."""
     check_end(store, head)
     for family, what in _COMPARED.items():
         end = after_prefix(family)
         with reading(f"height {head}: {what}"):
-            for stored, expected in zip_longest(store.scan(family, end), replay.scan(family, end)):
+            for stored, expected in zip_longest(store.scan(family, end), replay.scan(family)):
                 if stored != expected:
                     key = min(pair[0] for pair in (stored, expected) if pair is not None)
                     raise bad(head, f"{what} differs from the replay's: {key[1:].hex()}")

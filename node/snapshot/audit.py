@@ -16,10 +16,20 @@ Without a snapshot the third part goes up to the head. The report says which blo
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from itertools import zip_longest
 
 from chaincode.registry import Registry
-from node.audit import AuditReport, Replay, Speed, check_certificate, check_end, require_signed, verify_chain
+from node.audit import (
+    AuditReport,
+    Replay,
+    Speed,
+    check_certificate,
+    check_end,
+    rarely_collected,
+    require_signed,
+    verify_chain,
+)
 from node.audit_ahead import Ahead, Pending, bad, default_jobs, reading, workers
 from node.epochs import verified_epochs
 from node.errors import CodecError, RefusedError
@@ -95,7 +105,10 @@ class _Audit:
         replayed_to = 0 if early is None else min(head, first_erased - 1)
         late = self._replay_from(shelf)
         start = head if late is None else late.ledger.head.height
-        with workers(jobs) as pool:
+        with rarely_collected(), workers(jobs) as pool, ExitStack() as replays:
+            for replay, last in ((early, replayed_to), (late, head)):
+                if replay is not None:
+                    replays.enter_context(replay.up_to(last, beside=jobs > 0))
             ahead = Ahead(self._store, self._genesis, pool, jobs)
             for pending in ahead.blocks(self._base + 1, head):
                 require_signed(pending)

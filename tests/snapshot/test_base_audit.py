@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import pytest
 
+from node import audit
 from node.audit import AuditReport
 from node.errors import CodecError, RefusedError, StoreFault
 from node.ledger import layout
@@ -58,6 +59,12 @@ def test_it_says_from_which_block_on_it_has_replayed(based: Based) -> None:
     assert based.audit(based.store, based.first)[:5] == (HEAD, root, count, BASE, BASE + 1)
     assert based.audit(based.store, based.later)[:5] == (HEAD, root, count, BASE, LATER + 1)
     assert based.audit(based.store, based.none)[:5] == (HEAD, root, count, BASE, HEAD + 1)
+
+
+def test_a_tree_kept_by_another_process_begins_with_the_snapshot(based: Based, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = based.audit(based.store, based.first)
+    monkeypatch.setattr(audit, "BLOCKS_WORTH", 1)
+    assert based.audit(based.store, based.first)[:-1] == alone[:-1]
 
 
 def test_a_damaged_snapshot_is_passed_over_and_left_as_it_is(based: Based, tmp_path: Path) -> None:
