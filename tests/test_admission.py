@@ -63,7 +63,8 @@ class Gate:
         self.now_s = 100.0
         self.checked = 0
         self.waiting_chunks = 0
-        self.pool = Mempool(UsedNonces(), whose=lambda key: "victims" if key == VICTIM.public_key else "others")
+        self.used = UsedNonces()
+        self.pool = Mempool(self.used, whose=lambda key: "victims" if key == VICTIM.public_key else "others")
         self.admission = Admission(self.pool, limits, lambda: self.now_s)
         registry = AnyCall([])
         self.edge = Edge(GENESIS, lambda: registry, self.pool, self, self, lambda: 0, self.admission)  # type: ignore[arg-type]
@@ -205,6 +206,30 @@ def test_a_long_list_lets_others_have_their_turn() -> None:
 
     asyncio.run(both())
     assert order_of_answers == ["ipv4:10.0.0.2:1", "ipv4:10.0.0.1:1"]
+
+
+def test_a_forger_does_not_learn_what_its_victim_has_done() -> None:
+    """Nonces are times in most wallets: by answers that differ, a dozen forgeries would find out the last one."""
+    gate = Gate()
+    gate.used.used[VICTIM.public_key] = {1, 5}
+    assert gate.bring([order(VICTIM, 7)]) == {}
+    tried = [order(VICTIM, nonce) for nonce in (5, 7, 8, 5_000)]
+    mine = gate.bring(tried, "ipv4:10.0.0.1:1")
+    assert [mine[place].code for place in (0, 1, 3)] == ["nonce-used", "duplicate", "nonce-out-of-window"], mine
+    assert 2 not in mine, "the sender is told all of it"
+    for raw in (order(VICTIM, nonce) for nonce in (1, 5, 7, 9, 5_000)):
+        refused = gate.bring([forged(raw)], "ipv4:10.0.0.2:1")
+        assert [error.code for error in refused.values()] == ["bad-signature"]
+        gate.now_s += 60
+    assert gate.admission.refused["victims", "nonce-used"] == 1
+
+
+def test_the_same_again_and_again_earns_no_trust() -> None:
+    gate = Gate()
+    gate.bring([order(VICTIM, 1)])
+    for _ in range(3):
+        gate.bring([order(VICTIM, 1)], "ipv4:10.0.0.2:1")
+    assert not gate.admission.knows("ipv4:10.0.0.2:1")
 
 
 def test_who_is_refused_and_goes_on_is_not_read_any_more() -> None:

@@ -5,6 +5,9 @@ share; signature. All but the last look at one transaction, a few at a time, so 
 signatures go to the verifier together, as far as the connection has earned it (``admission.py``). A list that comes to
 more refusals than its connection has left is read no further. Passing proves nothing: the same is checked in the block,
 but for room, shares, and whether anybody knows the sender.
+
+That a nonce is used, or a transaction waits, is told to the sender alone, so after the signature: whoever knows a key
+could else find out, by transactions that it forges, when the key was last active.
 """
 
 import asyncio
@@ -30,7 +33,10 @@ CHUNK_MS: Final = 20
 SLICE: Final = 64
 """So many are looked at before others have their turn: two or three milliseconds."""
 _TOO_MANY_REFUSED: Final = "too much that was refused came over this connection"
+_OF_ITS_SENDER: Final = frozenset({"duplicate", "nonce-used", "nonce-out-of-window"})
+"""Refusals that tell what the sender has done before."""
 Candidate: TypeAlias = tuple[int, Transaction]
+Refusals: TypeAlias = dict[int, RefusedError]
 
 
 log = logging.getLogger("watt.tx")
@@ -72,9 +78,14 @@ class Edge:
         "unknown-sender", "nonce-used", "nonce-out-of-window", "mempool-full", "too-fast"; "bad-signature". Those that
         mean "not now" are NotNowError. Raises NotNowError("busy").
         """
-        refused: dict[int, RefusedError] = {}
-        candidates = await self._looked_at(raws, peer, refused)
-        signed = await self._signed(candidates, peer, refused)
+        refused: Refusals = {}
+        kept_back: Refusals = {}
+        candidates = await self._looked_at(raws, peer, refused, kept_back)
+        right = await self._signed(candidates, peer, refused, kept_back)
+        for index, tx in right:
+            if index in kept_back:
+                self._refuse(refused, index, tx, kept_back[index])
+        signed = [candidate for candidate in right if candidate[0] not in kept_back]
         # Others of the same sender or member may have been taken while signatures were checked.
         within = self._within_share(signed, Counter(), refused)
         self._admission.refuse(peer, [refused[index] for index, _ in signed if index in refused])
@@ -90,9 +101,12 @@ class Edge:
             _tell(accepted, refused, raws)
         return Accepted(accepted, refused)
 
-    async def _looked_at(self, raws: Sequence[bytes], peer: str, refused: dict[int, RefusedError]) -> list[Candidate]:
-        """Those that are worth the check of a signature. What is refused is charged to the connection slice by slice,
-        so that it brings no more of it in one request than in many."""
+    async def _looked_at(
+        self, raws: Sequence[bytes], peer: str, refused: Refusals, kept_back: Refusals
+    ) -> list[Candidate]:
+        """Those whose signatures are to be checked, among them those that are refused then (``kept_back``). What is
+        refused is charged to the connection slice by slice, so that it brings no more of it in one request than in
+        many."""
         claimed: Counter[bytes | str] = Counter()
         within: list[Candidate] = []
         for start in range(0, len(raws), SLICE):
@@ -104,11 +118,15 @@ class Edge:
                         self._refuse(refused, index, None, error)
                     break
             some = range(start, min(start + SLICE, len(raws)))
-            within += self._within_share(self._in_form(raws, some, refused), claimed, refused)
-            self._admission.refuse(peer, [refused[index] for index in some if index in refused])
+            in_form = self._in_form(raws, some, refused, kept_back)
+            within += [candidate for candidate in in_form if candidate[0] in kept_back]
+            fresh = [candidate for candidate in in_form if candidate[0] not in kept_back]
+            within += self._within_share(fresh, claimed, refused)
+            faults = [refused.get(index) or kept_back.get(index) for index in some]
+            self._admission.refuse(peer, [error for error in faults if error is not None])
         return within
 
-    def _in_form(self, raws: Sequence[bytes], some: range, refused: dict[int, RefusedError]) -> list[Candidate]:
+    def _in_form(self, raws: Sequence[bytes], some: range, refused: Refusals, kept_back: Refusals) -> list[Candidate]:
         candidates: list[Candidate] = []
         now = self._now()
         for index in some:
@@ -118,11 +136,15 @@ class Edge:
                 self._check(tx, now)
                 candidates.append((index, tx))
             except RefusedError as error:
-                self._refuse(refused, index, tx, error)
+                if tx is not None and error.code in _OF_ITS_SENDER:
+                    kept_back[index] = error
+                    candidates.append((index, tx))
+                else:
+                    self._refuse(refused, index, tx, error)
         return candidates
 
     def _within_share(
-        self, candidates: list[Candidate], claimed: Counter[bytes | str], refused: dict[int, RefusedError]
+        self, candidates: list[Candidate], claimed: Counter[bytes | str], refused: Refusals
     ) -> list[Candidate]:
         answers = self._admission.within_share([tx for _, tx in candidates], claimed)
         within: list[Candidate] = []
@@ -134,10 +156,10 @@ class Edge:
         return within
 
     async def _signed(
-        self, candidates: list[Candidate], peer: str, refused: dict[int, RefusedError]
+        self, candidates: list[Candidate], peer: str, refused: Refusals, kept_back: Refusals
     ) -> list[Candidate]:
         if self._admission.trusts(peer):
-            return await self._checked(candidates, peer, refused)
+            return await self._checked(candidates, peer, refused, kept_back)
         signed: list[Candidate] = []
         async with self._admission.lock(peer):
             while candidates:
@@ -147,28 +169,28 @@ class Edge:
                         self._refuse(refused, index, tx, NotNowError("too-fast", text, retry_ms_of(delay_s)))
                     break
                 some = self._admission.proven(peer)
-                signed += await self._checked(candidates[:some], peer, refused)
+                signed += await self._checked(candidates[:some], peer, refused, kept_back)
                 candidates = candidates[some:]
         return signed
 
     async def _checked(
-        self, candidates: list[Candidate], peer: str, refused: dict[int, RefusedError]
+        self, candidates: list[Candidate], peer: str, refused: Refusals, kept_back: Refusals
     ) -> list[Candidate]:
+        """Those that are signed rightly. What was seen before earns its connection no trust by being right again."""
         try:
             known = self._admission.knows(peer)
             right = await self._verifier.check_for_client([tx for _, tx in candidates], known=known)
         except RefusedError as error:
             raise NotNowError(error.code, error.message, CHUNK_MS * self._verifier.waiting_chunks) from error
-        self._admission.checked(peer, right)
+        told = zip(candidates, right, strict=True)
+        self._admission.checked(peer, [is_right for (i, _), is_right in told if i not in kept_back or not is_right])
         for (index, _), is_right in zip(candidates, right, strict=True):
             if not is_right:
                 text = "the signature is not the sender's over these bytes"
                 self._refuse(refused, index, None, RefusedError("bad-signature", text))
         return [candidate for candidate, is_right in zip(candidates, right, strict=True) if is_right]
 
-    def _refuse(
-        self, refused: dict[int, RefusedError], index: int, tx: Transaction | None, error: RefusedError
-    ) -> None:
+    def _refuse(self, refused: Refusals, index: int, tx: Transaction | None, error: RefusedError) -> None:
         if isinstance(error, NoRoomError):
             error = NotNowError(error.code, error.message, self._admission.no_room(error.ahead))
         self._admission.note(tx, error.code)
