@@ -37,7 +37,7 @@ from node.intake import Intake, Verified
 from node.judge import BlockClock, Judge
 from node.ledger.chain import Ledger
 from node.ledger.execution import Execution
-from node.limits import BATCH_BYTES, BATCH_ITEMS, HEARTBEAT_TICKS
+from node.limits import BATCH_BYTES, HEARTBEAT_TICKS
 from node.mempool import Mempool
 from node.model.epoch import Epoch
 from node.model.genesis import Genesis
@@ -362,8 +362,7 @@ class Driver:
         self._term.stored()
         self._pool.committed(transactions)
         self._term.proposer.stored(commit.height, execution.block.header.batch_digest)
-        items = sum([tx.items for tx in transactions])
-        full = items >= BATCH_ITEMS or len(execution.block.body) > BATCH_BYTES - MAX_TRANSACTION_BYTES
+        full = self._pool.is_full(transactions) or len(execution.block.body) > BATCH_BYTES - MAX_TRANSACTION_BYTES
         self._forwarding.committed(transactions, full=full)
         self._ports.committed(execution, commit.certificate)
         self._succession.look(self._term)

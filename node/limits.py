@@ -24,8 +24,10 @@ SENDER_SURE_TRANSACTIONS = 16
 KEYS_REMEMBERED = 65_536
 
 # Batches. A transaction is one item, one of many readings or orders is as many: a block's execution takes about a tenth
-# of a second. Beyond so many in flight, another batch adds latency and no throughput: blocks execute one by one.
+# of a second. One with transactions of several members is full with fewer, since whoever comes next waits for the
+# batches before. Beyond so many in flight, another batch adds latency and no throughput: blocks execute one by one.
 BATCH_ITEMS = 1_000
+BATCH_SHARED_ITEMS = 250
 BATCH_BYTES = 1024 * 1024
 BATCHES_IN_FLIGHT = 4
 HEARTBEAT_TICKS = 5 * TICKS_PER_SECOND

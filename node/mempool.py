@@ -11,13 +11,15 @@ Signatures are checked before anything is added here.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from heapq import heapify, heappop, heappush
 from itertools import islice
 from typing import Final, Protocol
 
 from node.errors import NoRoomError, RefusedError
 from node.limits import (
+    BATCH_ITEMS,
+    BATCH_SHARED_ITEMS,
     MEMBER_SHARE_OF_FREE,
     MEMPOOL_BYTES,
     MEMPOOL_PER_SENDER,
@@ -164,26 +166,38 @@ class Mempool:
         heappush(self._expiry, (payload.not_after, tx.id))
         self._turns.offer(sender, payload.nonce)
 
-    def take(self, max_bytes: int, max_items: int) -> list[Transaction]:
+    def take(self, max_bytes: int, max_items: int, max_shared_items: int = BATCH_SHARED_ITEMS) -> list[Transaction]:
         """The next transactions for a batch, in turn; they are marked, and stay until ``committed``.
 
-        The last one may go beyond ``max_items``: one that asks for more than a batch should is not left out for ever.
+        The last one may go beyond ``max_items``, or ``max_shared_items`` if they are of several members: one that asks
+        for more than a batch should is not left out for ever.
         """
         chosen: list[Transaction] = []
         size = items = 0
+        first: Member | None = None
         while items < max_items:
             found = self._turns.next()
             if found is None:
                 break
-            tx = found[1].tx
+            tx, member = found[1].tx, found[0].member
             if size + len(tx.raw) > max_bytes:
                 break
+            first = first or member
+            if member is not first:
+                max_items = min(max_items, max_shared_items)
             self._turns.give(*found)
             size += len(tx.raw)
             items += tx.items
             chosen.append(tx)
         self._taken += len(chosen)
         return chosen
+
+    def is_full(self, transactions: Sequence[Transaction]) -> bool:
+        """Whether an honest primary, which fills batches as ``take`` does, adds no more items to these."""
+        items = sum([tx.items for tx in transactions])
+        if items < BATCH_SHARED_ITEMS:
+            return False
+        return items >= BATCH_ITEMS or len({self._whose(tx.payload.sender) for tx in transactions}) > 1
 
     def mark_taken(self, tx_ids: Iterable[bytes]) -> None:
         """These are in a batch on its way that another primary made: do not offer them too."""

@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 
 from node.errors import RefusedError
 from node.forwarding import Forwarding
-from node.limits import FORWARD_RETRY_TICKS, FORWARD_TRANSACTIONS, FORWARDS_PER_TICK
+from node.limits import (
+    BATCH_ITEMS,
+    BATCH_SHARED_ITEMS,
+    FORWARD_RETRY_TICKS,
+    FORWARD_TRANSACTIONS,
+    FORWARDS_PER_TICK,
+)
 from node.mempool import PENDING, UNKNOWN, Mempool
 from node.model.keys import SigningKey
 from node.model.transaction import Transaction, sign_transaction
@@ -47,6 +53,38 @@ def test_a_batch_is_filled_by_items_and_never_leaves_a_big_one_out() -> None:
         pool.add(sign_transaction(KEYS[sender], CHAIN, 1, "bank", "pay", {"rows": [0] * rows}, 1000), 0)
     taken = [[tx.items for tx in pool.take(10**6, 100)] for _ in range(4)]
     assert taken == [[60, 60], [300], [1], []]
+
+
+def test_a_batch_of_several_members_is_full_with_fewer_items() -> None:
+    """And whoever is left out can see that it was: the batch has two members, however they came to be in it."""
+
+    def filled(*of_each: int) -> list[int]:
+        pool = Mempool(UsedNonces(), whose=lambda key: key.hex())
+        for sender, count in enumerate(of_each):
+            for nonce in range(1, count + 1):
+                pool.add(tx(sender, nonce), 0)
+        sizes = []
+        while batch := pool.take(10**6, BATCH_ITEMS):
+            assert not pool.untaken or pool.is_full(batch)
+            sizes.append(len(batch))
+        return sizes
+
+    assert filled(255) == [255]
+    assert filled(255, 1) == [BATCH_SHARED_ITEMS, 6]
+    assert filled(200, 200, 200) == [BATCH_SHARED_ITEMS] * 2 + [100]
+
+
+def test_who_was_given_more_before_is_still_in_the_batch_that_leaves_it_out() -> None:
+    pool = Mempool(UsedNonces(), whose=lambda key: key.hex())
+    for nonce in range(1, 256):
+        pool.add(tx(0, nonce), 0)
+    pool.take(10**6, 255)
+    pool.add(tx(0, 256), 0)
+    for nonce in range(1, 256):
+        pool.add(tx(1, nonce), 0)
+    pool.add(tx(2, 1), 0)
+    first = pool.take(10**6, BATCH_ITEMS, 100)
+    assert len({one.payload.sender for one in first}) > 1 and len(first) >= 100
 
 
 def test_refusals_have_stable_codes() -> None:
