@@ -34,7 +34,6 @@ BORROWED: Final = "borrowed"
 BORROWED_OFTEN: Final = "borrowed-often"
 ABOVE_FORECAST: Final = "above-forecast"
 ESTIMATED: Final = "estimated"
-CAUSES: Final = (AHEAD, BORROWED, BORROWED_OFTEN, ABOVE_FORECAST, ESTIMATED)
 
 SLOT: Final = "slot"
 ESTIMATE: Final = "estimate"

@@ -4,12 +4,13 @@ import datetime
 import logging
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 from node.admission_metrics import AdmissionMetrics
 from node.backup import Status
+from node.consensus.diagnosis import Diagnosis
 from node.control import ControlServer, Diagnose, Handlers, Links, LogLevel, MakeBackup
 from node.diagnosis import CertificateEnd, Link, Report, Wait, unready
 from node.driver import Driver
@@ -84,12 +85,8 @@ class Watch:
     def report(self) -> Report:
         """Where the node stands now."""
         now = time.monotonic()
-        status, epoch, core, views = (
-            self._driver.status,
-            self._driver.epoch,
-            self._driver.diagnosis(),
-            self._driver.views,
-        )
+        driver, parts = self._driver, self._parts
+        status, epoch, core, views = driver.status, driver.epoch, driver.diagnosis(), driver.views
         names = tuple(member.name for member in epoch.members)
         return Report(
             member=self._config.member,
@@ -109,20 +106,12 @@ class Watch:
             in_flight=status.in_flight,
             passive_because=core.passive_because or "",
             barrier=core.barrier,
-            waits=tuple(
-                Wait(
-                    what=wait.what,
-                    members=tuple(names[member] for member in wait.members),
-                    have=tuple(names[member] for member in wait.have),
-                    for_ms=wait.ticks * TICK_MS,
-                )
-                for wait in core.waits
-            ),
+            waits=_waits(core, names),
             mempool_transactions=status.mempool_transactions,
             mempool_bytes=status.mempool_bytes,
             mempool_limit=self._config.limits.mempool_transactions,
             unverified_transactions=status.unverified_transactions,
-            verify_queue_chunks=self._parts.verifier.waiting_chunks,
+            verify_queue_chunks=parts.verifier.waiting_chunks,
             inbox_messages=self._inbox(),
             consensus_items=status.consensus_items,
             vote_log_bytes=status.vote_log_bytes,
@@ -131,10 +120,10 @@ class Watch:
             recent_view_changes=tuple(views.recent),
             view_changes=dict(views.counts),
             bad_messages=self._bad_messages(),
-            evidence=self._parts.evidence.members(),
+            evidence=parts.evidence.members(),
             damaged=damaged_files(self._data),
-            upgrade=self._parts.upgrades.report(),
-            snapshot_height=next((manifest.height for manifest in self._parts.shelf.kept), None),
+            upgrade=parts.upgrades.report(),
+            snapshot_height=next((manifest.height for manifest in parts.shelf.kept), None),
             certificates=self._certificates(),
             stale_lists=()
             if self._operators is None
@@ -195,6 +184,19 @@ class Watch:
 
     def _back_up(self, request: MakeBackup) -> Status:
         return self._parts.backups.start(Path(request.directory)) if request.directory else self._parts.backups.status()
+
+
+def _waits(core: Diagnosis, names: Sequence[str]) -> tuple[Wait, ...]:
+    """What the core waits for, with the members' names."""
+    return tuple(
+        Wait(
+            what=wait.what,
+            members=tuple(names[member] for member in wait.members),
+            have=tuple(names[member] for member in wait.have),
+            for_ms=wait.ticks * TICK_MS,
+        )
+        for wait in core.waits
+    )
 
 
 def damaged_files(data: Path) -> tuple[str, ...]:

@@ -242,8 +242,3 @@ class Study(msgspec.Struct, frozen=True):
 def to_json(study: Study | Result) -> bytes:
     """The same study, the same bytes."""
     return msgspec.json.encode(study, order="deterministic")
-
-
-def from_json(raw: bytes) -> Study:
-    """What ``to_json`` wrote. Raises msgspec.ValidationError."""
-    return msgspec.json.decode(raw, type=Study)
