@@ -66,6 +66,9 @@ from protos import gateway_pb2 as pb
 from protos import gateway_pb2_grpc as pb_grpc
 
 SERVICE = "watt.gateway.v1.Gateway"
+UNKNOWN_S = 0.05
+"""After how long it is said that a transaction is unknown, and after what a client waits for: to look for one that is
+others' takes longer than for one that is not there, by the milliseconds in which its block is read."""
 
 _args_decoder = msgspec.msgpack.Decoder(dict[str, Any])
 _SERVER_OPTIONS = [
@@ -194,14 +197,13 @@ class GatewayService(pb_grpc.GatewayServicer):
             yield await self._submit_many(request, context.peer())
 
     async def Status(self, request: pb.StatusRequest, context: object) -> pb.StatusReply:
+        began, wait_s = time.monotonic(), min(request.wait_ms, MAX_STATUS_WAIT_MS) / 1000
         reply = self._status(request.id)
-        if request.wait_ms and reply.state != pb.StatusReply.COMMITTED:
-            wait_s = min(request.wait_ms, MAX_STATUS_WAIT_MS) / 1000
-            ends = time.monotonic() + wait_s
+        if wait_s and reply.state != pb.StatusReply.COMMITTED:
             await self._node.feed.wait_committed(request.id, wait_s)
             reply = self._status(request.id)
-            if reply.state == pb.StatusReply.UNKNOWN:  # it may be others': an early answer would tell that it is there
-                await asyncio.sleep(max(0.0, ends - time.monotonic()))
+        if reply.state == pb.StatusReply.UNKNOWN:  # it may be others': how long it took to find out would tell
+            await asyncio.sleep(max(0.0, began + wait_s + UNKNOWN_S - time.monotonic()))
         return reply
 
     async def Query(self, request: pb.QueryRequest, context: object) -> pb.QueryReply:

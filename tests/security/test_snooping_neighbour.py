@@ -20,6 +20,7 @@ import pytest
 from node.control import LogLevel, ask
 from node.errors import RefusedError
 from node.gateway.client import Client
+from node.gateway.service import UNKNOWN_S
 from node.keyfile import KIND_TLS_KEY, load_key, unseal
 from node.model.keys import generate_key
 from node.setup import TLS_KEY_NAME
@@ -112,7 +113,9 @@ def test_whoever_knows_an_id_or_a_key_from_a_log_is_not_told_when_its_holder_was
         strangers = (None, "sign-first"), (friend, "not-allowed"), (neighbour.key, "not-allowed")
         for reader, code in strangers:
             async with Client(gateway, reader, chain=genesis.chain) as client:
+                began = time.monotonic()
                 assert await client.status(tx_id) == await client.status(bytes(32))
+                assert time.monotonic() - began >= 2 * UNKNOWN_S, "not when the block has been read, but as late as any"
                 for key in (owner.key.public_key, device(talkative, "home-1/load").key.public_key, bytes(32)):
                     with pytest.raises(RefusedError) as caught:
                         await client.nonce(key)
