@@ -28,7 +28,8 @@ from node.pki.trust import read_chain, read_trust, warns_from
 from node.setup import CONFIG_NAME, NodeFiles, init_node
 
 SECRET = "secret"
-NOW = datetime.datetime(2026, 11, 22, 12, tzinfo=datetime.UTC)
+NOW = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
+"""The clock's: what is shown to a node is judged by its clock, and certificates from a fixed day on would end."""
 DAY = datetime.timedelta(days=1)
 GATEWAY = Subject(Kind.GATEWAY, "utility", ("127.0.0.1", "gw.utility.example"))
 ALICE = Subject(Kind.OPERATOR, "utility", ("alice",))

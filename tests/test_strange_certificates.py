@@ -14,7 +14,7 @@ from node.pki.profile import Kind, Subject, certificate_pem, describe, make_requ
 from node.pki.trust import read_chain, read_trust
 from node.transport.tls import TlsIdentity, _joined, certificate_fault, last_day, make_certificate
 
-NOW = datetime.datetime(2026, 11, 22, tzinfo=datetime.UTC)
+NOW = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
 GATEWAY = Subject(Kind.GATEWAY, "utility", ("127.0.0.1",))
 VERSION = (bytes.fromhex("a003020102"), bytes.fromhex("a003020107"))
 REQUEST_VERSION = (bytes.fromhex("020100"), bytes.fromhex("020107"))
