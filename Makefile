@@ -19,7 +19,7 @@ FUZZ_SECONDS ?= 60
 SIM_DRAWN ?= 20000
 RANDOM_TIMES ?= 20
 
-.PHONY: soak help demo company experiment simbench test check unit sim random mutants fuzz proto proto-check lock bench security clean
+.PHONY: compiled soak help demo company experiment simbench test check unit sim random mutants fuzz proto proto-check lock bench security clean
 
 help:
 	@echo "make demo    a day of trade between 17 real homes on four nodes (about 4 minutes)"
@@ -81,12 +81,17 @@ experiment: $(VENV)/.demo $(VENV)/.simbench
 
 test: check unit
 
-# Whatever runs in one process fills every core; networks of real nodes mostly wait, and run two at a time.
+# Tests start hundreds of processes: where Python is told to keep no bytecode, each would compile every module again.
+compiled: $(VENV)/.ready
+	$(BIN)/python -m compileall -q protos chaincode node cli broker testnet bench tests
+
+# Whatever runs in one process fills every core; networks of real nodes wait half of the time, and run three at a time,
+# those that take long first (tests/conftest.py).
 TEST = $(if $(OTHER_PYTHON),WATT_OTHER_PYTHON=$(CURDIR)/$(OTHER_VENV)/bin/python) $(BIN)/pytest
 
-unit: $(VENV)/.demo $(VENV)/.simbench $(if $(OTHER_PYTHON),$(OTHER_VENV)/.ready)
+unit: compiled $(VENV)/.demo $(VENV)/.simbench $(if $(OTHER_PYTHON),$(OTHER_VENV)/.ready)
 	$(TEST) -n auto --maxprocesses 8 --dist loadfile --ignore tests/functional --ignore tests/security
-	$(TEST) -n 2 --dist loadfile tests/functional tests/security
+	$(TEST) -n 3 --dist loadfile --no-loadscope-reorder tests/functional tests/security
 
 check: $(VENV)/.ready proto-check
 	$(BIN)/ruff format --check .
@@ -131,7 +136,7 @@ bench: $(VENV)/.ready $(VENV)/.simbench
 	$(BIN)/watt bench flood --json > bench/results/flood.json
 
 # The latency of others under a flood is a question to an idle machine: it fails if it more than doubles.
-security: $(VENV)/.ready
+security: compiled
 	mkdir -p bench/results
 	$(TEST) -n 2 --dist loadfile tests/security
 	$(BIN)/watt bench flood --json > bench/results/flood.json

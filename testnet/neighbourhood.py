@@ -4,7 +4,8 @@
 
 Keys lie in DIR/keys, one file each, all under the passphrase in DIR/keys/passphrase: ``utility`` (also grid operator
 and admin), for every home its owner's (``home-1``), its meters' (``home-1.meter``) and its devices' (``home-1.pv``).
-When the network runs, the utility issues each home a budget for the current period and the owners allocate it.
+When the network runs, the utility issues each home a budget for the current period, and for the next one if that
+begins soon, and the owners allocate it.
 
 They may hang on another grid (``testnet/placing.py``).
 """
@@ -36,6 +37,9 @@ PERIOD_SLOTS: Final = 30 * 48
 BUDGET: Final = 300 * 10**9
 """Base units for each home and period: 300 tokens, worth 300 kWh at par."""
 VALID_S: Final = 600
+AHEAD_S: Final = 2 * 86_400
+"""Orders are for slots until a day ahead, which may be of the next period: homes that could not buy for tomorrow are of
+little use on a period's last day."""
 
 
 class Place(NamedTuple):
@@ -97,23 +101,24 @@ def is_neighbourhood(network: Network) -> bool:
 
 
 async def fund(network: Network) -> None:
-    """Stir the secret of pseudonyms, issue every home its budget for the current period and allocate it evenly; once: a
-    second call changes nothing.
+    """Stir the secret of pseudonyms, issue every home its budget for each period of the next two days and allocate it
+    evenly; once: a second call changes nothing.
 
     Raises RefusedError if a node refuses it or it takes too long.
     """
     utility = neighbourhood_key(network.directory, UTILITY)
     async with network.client() as client:
-        period = (await client.node_info()).now // 1800 // PERIOD_SLOTS
+        now = (await client.node_info()).now
         if not await client.query("privacy", "is_secret"):
             await _settle(client, utility, "privacy", "add_entropy", {"entropy": secrets.token_bytes(ENTROPY_BYTES)})
-        for home, devices in HOMES.items():
-            issue = {"network": home, "period": period, "amount": BUDGET, "reference": b"first budget"}
-            if (await _settle(client, utility, "budget", "issue", issue)).code != "ok":
-                continue  # it has one
-            shares = [[f"{home}/{device}", BUDGET // len(devices)] for device in devices]
-            allocate = {"network": home, "period": period, "amounts": shares}
-            await _settle(client, neighbourhood_key(network.directory, home), "budget", "allocate", allocate)
+        for period in sorted({time // 1800 // PERIOD_SLOTS for time in (now, now + AHEAD_S)}):
+            for home, devices in HOMES.items():
+                issue = {"network": home, "period": period, "amount": BUDGET, "reference": b"first budget"}
+                if (await _settle(client, utility, "budget", "issue", issue)).code != "ok":
+                    continue  # it has one
+                shares = [[f"{home}/{device}", BUDGET // len(devices)] for device in devices]
+                allocate = {"network": home, "period": period, "amounts": shares}
+                await _settle(client, neighbourhood_key(network.directory, home), "budget", "allocate", allocate)
 
 
 async def _settle(client: Client, key: SigningKey, contract: str, method: str, args: dict[str, Any]) -> TxStatus:

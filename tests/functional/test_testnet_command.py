@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 
 from cli.main import main
 from node.errors import ConfigError, RefusedError
+from testnet import genesis
 from testnet.cluster import Cluster
 from testnet.genesis import PEER_PORTS_OFFSET, build_network, load_network
 from testnet.membership import make_node
@@ -31,7 +32,7 @@ def status(directory: Path) -> dict[str, Any]:
 
 def free_base_port() -> int:
     """A port after which those that a network of four takes are free."""
-    for base in range(21_000, 29_000, 250):
+    for base in range(genesis.PORTS.start, genesis.PORTS.stop - 250, 250):
         wanted = [base + offset + i for offset in (1, PEER_PORTS_OFFSET + 1) for i in range(4)]
         try:
             for port in wanted:
