@@ -16,6 +16,7 @@ from pathlib import Path
 
 from node.errors import RefusedError
 from node.gateway.client import Client, NodeInfo
+from node.gateway.codes import UNTRUSTED
 from node.model.block import decode_header
 from testnet.genesis import Network, NetworkNode
 
@@ -38,11 +39,13 @@ ENVIRONMENT = {
 
 @dataclass(frozen=True, slots=True)
 class NodeStatus:
-    """``pid``: None if it does not run; ``info``: None if it does not answer."""
+    """``pid``: None if it does not run; ``info``: None if it does not answer; ``fault``: why what answers in its place
+    is not believed, None if nothing does."""
 
     node: NetworkNode
     pid: int | None
     info: NodeInfo | None
+    fault: RefusedError | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +157,14 @@ class Cluster:
     def wait_answer(self, node: NetworkNode, timeout_s: float = START_TIMEOUT_S) -> None:
         """Wait until a node that was started answers. Raises RefusedError as ``wait_ready`` does."""
         deadline = time.monotonic() + timeout_s
-        while asyncio.run(_info(self.network, node)) is None:
+        while True:
+            info, fault = asyncio.run(_info(self.network, node))
+            if info is not None:
+                return
             if self.pid(node) is None:
                 raise RefusedError("node-ended", f"{node.name}: {last_line(node)}")
+            if fault is not None and fault.code == UNTRUSTED:  # another one's port is still to be found out
+                raise RefusedError(fault.code, f"{node.name} runs, but is not believed: {fault.message}")
             if time.monotonic() > deadline:
                 raise RefusedError("not-ready", f"{node.name} runs, but has not answered for {timeout_s:g} s")
             time.sleep(READY_POLL_S)
@@ -171,7 +179,7 @@ class Cluster:
 
     async def _status(self) -> list[NodeStatus]:
         infos = await asyncio.gather(*(_info(self.network, node) for node in self.network.nodes))
-        return [NodeStatus(node, self.pid(node), info) for node, info in zip(self.network.nodes, infos, strict=True)]
+        return [NodeStatus(node, self.pid(node), *said) for node, said in zip(self.network.nodes, infos, strict=True)]
 
     async def _agreement(self) -> Agreement:
         answering = [status for status in await self._status() if status.info is not None]
@@ -218,14 +226,17 @@ def _is_ready(status: NodeStatus, nodes: int, height: int) -> bool:
     return info is not None and info.height >= height and len(info.connected) == nodes - 1
 
 
-async def _info(network: Network, node: NetworkNode) -> NodeInfo | None:
-    """What the node says of itself; None if it does not answer. Another network's node on its port is not it."""
+async def _info(network: Network, node: NetworkNode) -> tuple[NodeInfo | None, RefusedError | None]:
+    """What the node says of itself, None if it does not answer; and what is wrong with who answers in its place: a
+    certificate that is not good any more, or another network's node on its port."""
     async with Client(node.gateway, roots=network.roots) as client:
         try:
             info = await client.node_info()
-        except RefusedError:
-            return None
-    return info if (info.chain, info.member) == (network.genesis.chain, node.name) else None
+        except RefusedError as error:
+            return None, error if error.code == UNTRUSTED else None
+    if (info.chain, info.member) == (network.genesis.chain, node.name):
+        return info, None
+    return None, RefusedError("other-chain", f"{info.member[:48]} of chain {info.chain.hex()} is at {node.gateway}")
 
 
 async def _header(network: Network, gateway: str, height: int) -> bytes:

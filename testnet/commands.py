@@ -284,6 +284,9 @@ def _print(cluster: Cluster, nodes: list[NodeStatus], as_json: bool) -> None:
     parted = ["cut_off_from"] if any(row["cut_off_from"] for row in rows) else []
     columns = ["node", ">pid", "gateway", ">height", ">age_s", ">view", ">pending", "root", *parted]
     print_table(str(cluster.network.directory), columns, [[_cell(row[c.lstrip(">")]) for c in columns] for row in rows])
+    for each in nodes:
+        if each.fault is not None:
+            click.echo(f"{each.node.name} is not believed: {each.fault.code}: {each.fault.message}", err=True)
     if cluster.network.roots is not None:
         click.echo(f"clients need: export WATT_CA={cluster.network.directory / TRUST_NAME}", err=True)
     if agreement is None:
@@ -312,6 +315,7 @@ def _row(status: NodeStatus, links: Cut | None, time_scale: int) -> dict[str, ob
         "connected": list(info.connected) if info else [],
         "root": info.state_root if info else None,
         "cut_off_from": list(links.names) if links else [],
+        "fault": None if status.fault is None else f"{status.fault.code}: {status.fault.message}",
         "log": str(status.node.directory / "node.log"),
     }
 
