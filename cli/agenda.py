@@ -4,9 +4,9 @@ There are three ballots, each of which counts its proposals by itself, so a prop
 ``rules/0``, ``motions/7``. A bare number is one of members.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import click
 
@@ -23,6 +23,11 @@ PACE_BLOCKS: Final = 500
 """Over so many blocks the network's pace is measured."""
 OPEN: Final = "open"
 SCHEDULED: Final = "scheduled"
+COMMON: Final[Mapping[str, Any]] = {
+    "proposal": None, "digest": None, "kind": None, "first_height": None, "last_height": None, "proposer": None,
+    "approved_by": (), "not_approved_by": (), "missing": 0,
+}  # fmt: skip
+"""What all proposals have, and what stands for what is decided already."""
 
 
 class _Ballot(NamedTuple):
@@ -91,12 +96,12 @@ def proposals(proposal: tuple[str, int] | None, nodes: tuple[str, ...], as_json:
         return click.echo("no open proposals, and nothing is scheduled")
     print_table(
         "Proposals",
-        ("Proposal", "State", "What", ">From height", "About (UTC)", "?Approved by", "Missing", "?Digest"),
+        ("Proposal", "State", "What", ">From height", "About (UTC)", "?Approved by", "Missing", "?Proposal digest"),
         [
             (
                 row["id"], row["state"], plain(row["what"]), row["first_height"],
-                "" if row["about"] is None else clock(row["about"]), ", ".join(row.get("approved_by", ())),
-                f"{row['missing']} of {', '.join(row['not_approved_by'])}" if row.get("missing") else "",
+                "" if row["about"] is None else clock(row["about"]), ", ".join(row["approved_by"]),
+                f"{row['missing']} of {', '.join(row['not_approved_by'])}" if row["missing"] else "",
                 row["digest"] or "",
             )
             for row in rows
@@ -156,35 +161,37 @@ async def _found(client: Client, ballot: str, number: int) -> dict[str, Any]:
     kind = _BALLOTS[ballot]
     info = await client.node_info()
     row = picked(await kind.read(client), number, "watt admin proposals")
-    lines = [f"proposal {ballot}/{number}, from height {row['first_height']} on"]
-    lines += [f"  {line}" for line in kind.lines(row, info.token_decimals)] + votes(row)
-    return {**row, "id": f"{ballot}/{number}", "lines": [plain(line) for line in lines]}
+    said = kind.lines(row, info.token_decimals)
+    lines = [f"proposal {ballot}/{number}, from height {row['first_height']} on", *(f"  {line}" for line in said)]
+    return _record(ballot, OPEN, row, said[0]) | {"lines": [plain(line) for line in (*lines, *votes(row))]}
 
 
 async def _agenda(client: Client) -> list[dict[str, Any]]:
     """Everything that is scheduled or open, by the height from which on it counts."""
     info = await client.node_info()
     pace = await _pace(client, info)
-    rows: list[dict[str, Any]] = [
-        {
-            "id": ballot,
-            "state": SCHEDULED,
-            "digest": None,
-            "first_height": coming["first_height"],
-            "what": what,
-            **({"id": f"{ballot}/{coming['proposal']}"} if "proposal" in coming else {}),
-        }
-        for ballot, coming, what in await _scheduled(client, info.token_decimals)
-    ]
+    rows = [_record(name, SCHEDULED, row, what) for name, row, what in await _scheduled(client, info.token_decimals)]
     for name, ballot in _BALLOTS.items():
         for row in await ballot.read(client):
-            what = ballot.lines(row, info.token_decimals)[0]
-            rows.append({**row, "id": f"{name}/{row['proposal']}", "state": OPEN, "what": what})
+            rows.append(_record(name, OPEN, row, ballot.lines(row, info.token_decimals)[0]))
     for row in rows:
         row["about"] = (
             None if pace is None else info.head_time + (row["first_height"] - info.height) * pace[0] // pace[1]
         )
-    return sorted(rows, key=lambda row: row["first_height"])
+    return sorted(rows, key=lambda row: cast("int", row["first_height"]))
+
+
+def _record(ballot: str, state: str, row: Mapping[str, Any], what: str) -> dict[str, Any]:
+    """A proposal as all are shown, whatever is voted on: what a ballot says of its own is in ``details``. What is
+    decided has no votes any more, and a change of members no number."""
+    number = row.get("proposal")
+    return {
+        "id": ballot if number is None else f"{ballot}/{number}",
+        "state": state,
+        **{name: row.get(name, default) for name, default in COMMON.items()},
+        "what": what,
+        "details": {name: value for name, value in row.items() if name not in COMMON},
+    }
 
 
 async def _scheduled(client: Client, decimals: int) -> list[tuple[str, dict[str, Any], str]]:
@@ -196,7 +203,8 @@ async def _scheduled(client: Client, decimals: int) -> list[tuple[str, dict[str,
         found.append(("members", epoch, f"validators: {names}"))
     settings = await rules.read_scheduled(client)
     if settings is not None:
-        found.append(("rules", settings, f"rules: {', '.join(settings['names'])}"))
+        coming = {"first_height": settings["first_height"], "names": settings["names"]}
+        found.append(("rules", coming, f"rules: {', '.join(settings['names'])}"))
     return found + [("motions", row, motions.said(row, decimals)) for row in await motions.read_scheduled(client)]
 
 

@@ -188,7 +188,7 @@ def lines_of(row: dict[str, Any], decimals: int) -> list[str]:
     """A motion in full. Raises RefusedError("bad-answer") for one that is none."""
     match row["kind"], row["subject"]:
         case (kind, (str(name), bytes(digest))) if kind in (UPGRADE, CANCEL):
-            return [f"{kind} {name}", f"  bundle: {digest.hex()}"]
+            return [f"{kind} {name}", f"  bundle digest: {digest.hex()}"]
         case (kind, (str(name), bytes(key))) if kind in (AUDITOR, MEMBER_KEY):
             return [f"{kind} {name}", f"  public key: {key.hex()}"]
         case (kind, (bytes(old), bytes(key))) if kind == ADMIN_KEY:

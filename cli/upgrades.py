@@ -31,7 +31,7 @@ from node.upgrades.bundle import load, read_bundle, replaced
 from node.upgrades.library import UPGRADES_NAME, Installed, Library, client_directory
 from node.upgrades.trial import Trial, try_upgrade
 
-ACTIVE: Final = ("name", "digest", "first_height", "contracts")
+ACTIVE: Final = ("name", "bundle_digest", "first_height", "contracts")
 BLOCKS: Final = 1000
 SHOWN: Final = 20
 _PATH = click.Path(path_type=Path)
@@ -59,12 +59,14 @@ def propose(
 ) -> None:
     """Propose that the bundle in DIR takes effect; it counts as your approval. An admin of a validator signs.
 
-    Give it to the other members: who approves compares its digest, and every node needs it before the height.
+    Give it to the other members: who approves compares the bundle digest, which is printed first, and every node needs
+    the bundle before the height.
 
     Example: watt admin upgrade propose night-rates --at +5000 --key admin.key
     """
     files = read_bundle(bundle)
     load(files)
+    click.echo(f"bundle digest {files.digest.hex()}", err=as_json)
 
     async def args(_: Client) -> dict[str, Any]:
         return {"name": files.manifest.name, "digest": files.digest}
@@ -90,7 +92,9 @@ def approve(
     async def find(client: Client, number: int) -> dict[str, Any]:
         found = picked(await read_motions(client), number, "watt admin proposals")
         if found["kind"] != UPGRADE or found["subject"][1] != digest:
-            raise RefusedError("wrong-bundle", f"motion {number} is not about {bundle}, whose digest is {digest.hex()}")
+            raise RefusedError(
+                "wrong-bundle", f"motion {number} is not about {bundle}: its bundle digest is {digest.hex()}"
+            )
         return found
 
     def show(found: dict[str, Any]) -> None:
@@ -150,8 +154,8 @@ def list_active(nodes: tuple[str, ...], as_json: bool) -> None:
     rows = ask(nodes, read)
     if as_json:
         return print_json(rows)
-    cells = [(row["name"], row["first_height"], ", ".join(row["contracts"]), row["digest"]) for row in rows]
-    print_table("Upgrades in force", ("Name", ">Since block", "Contracts", "Digest"), cells)
+    cells = [(row["name"], row["first_height"], ", ".join(row["contracts"]), row["bundle_digest"]) for row in rows]
+    print_table("Upgrades in force", ("Name", ">Since block", "Contracts", "Bundle digest"), cells)
 
 
 @upgrade.command("try")
@@ -229,8 +233,8 @@ def install(bundle: Path, config_path: Path | None, client: bool, as_json: bool)
     instead, new = replaced(made.manifest)
     if as_json:
         about = {"name": made.manifest.name, "summary": made.manifest.summary}
-        return print_json({"digest": made.digest, **about, "replaces": instead, "adds": new})
-    click.echo(f"{made.manifest.name} {made.manifest.version}: digest {made.digest.hex()}")
+        return print_json({"bundle_digest": made.digest, **about, "replaces": instead, "adds": new})
+    click.echo(f"{made.manifest.name} {made.manifest.version}: bundle digest {made.digest.hex()}")
     if made.manifest.summary:
         click.echo(plain(made.manifest.summary))
     click.echo(f"replaces: {', '.join(instead) or 'nothing'}; adds: {', '.join(new) or 'nothing'}")
@@ -250,16 +254,20 @@ def list_installed(config_path: Path | None, client: bool, as_json: bool) -> Non
     if as_json:
         return print_json([_installed(row) for row in found])
     cells = [
-        (row["name"], row["version"], ", ".join(row["contracts"]), row["fault"] or "ready", row["digest"])
+        (row["name"], row["version"], ", ".join(row["contracts"]), row["fault"] or "ready", row["bundle_digest"])
         for row in map(_installed, found)
     ]
-    print_table("Installed upgrades", ("Name", "Version", "Contracts", "State", "Digest"), cells)
+    print_table("Installed upgrades", ("Name", "Version", "Contracts", "State", "Bundle digest"), cells)
 
 
 def _installed(row: Installed) -> dict[str, Any]:
     manifest = row.manifest
     known = ("", "", ()) if manifest is None else (manifest.name, manifest.version, manifest.contracts)
-    return {**dict(zip(("name", "version", "contracts"), known, strict=True)), "digest": row.digest, "fault": row.fault}
+    return {
+        **dict(zip(("name", "version", "contracts"), known, strict=True)),
+        "bundle_digest": row.digest,
+        "fault": row.fault,
+    }
 
 
 def _place(config_path: Path | None, client: bool) -> Path:
@@ -272,7 +280,8 @@ def _place(config_path: Path | None, client: bool) -> Path:
 def _document(found: Trial) -> dict[str, Any]:
     replay = found.replay
     return {
-        "digest": found.digest,
+        "bundle_digest": found.digest,
+        "in_force_since": found.in_force or None,
         "migration": found.migration._asdict(),
         "replay": None
         if replay is None
@@ -283,7 +292,12 @@ def _document(found: Trial) -> dict[str, Any]:
 
 def _show(found: Trial, name: str) -> None:
     migration, replay = found.migration, found.replay
-    click.echo(f"{name}, digest {found.digest.hex()}")
+    click.echo(f"{name}, bundle digest {found.digest.hex()}")
+    if found.in_force:
+        click.echo(
+            f"this very bundle is in force since block {found.in_force}: its migration would be a second one, and "
+            "blocks from there on are compared with what it has made of them already"
+        )
     if migration.outcome == "ok":
         changed = sum(migration.written.values()) + sum(migration.deleted.values())
         click.echo(

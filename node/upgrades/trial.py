@@ -24,7 +24,7 @@ from chaincode import motion_record, upgrades
 from chaincode.contract import Context
 from chaincode.keys import table_of
 from chaincode.registry import registry_with
-from chaincode.upgrades import Bundle, Find, Scheduled
+from chaincode.upgrades import Bundle, Find, Scheduled, active
 from node.audit_ahead import bad
 from node.epochs import verified_epochs
 from node.errors import ConfigError, NodeFault, RefusedError
@@ -89,9 +89,11 @@ class Replay(NamedTuple):
 
 
 class Trial(NamedTuple):
-    """``replay``: None if there is no state to begin with, which ``why_not`` explains."""
+    """``replay``: None if there is no state to begin with, which ``why_not`` explains. ``in_force``: since which block
+    this very bundle is in force on these data already; 0 if it is not."""
 
     digest: bytes
+    in_force: int
     migration: Migration
     replay: Replay | None
     why_not: str
@@ -113,9 +115,10 @@ def try_upgrade(
         if not head.run.ledger.head.height:
             raise RefusedError("no-block", "there is no block in these data to try anything on")
         stored = _Copy.source(data, head.run.ledger)
+        in_force = next((row.height for row in active(head.run.ledger.state.get) if row.digest == bundle.digest), 0)
         migration = head.migrate(bundle)
         replay, why_not = _replay(stored, scratch, genesis, find, bundle, blocks, progress)
-        return Trial(bundle.digest, migration, replay, why_not)
+        return Trial(bundle.digest, in_force, migration, replay, why_not)
     finally:
         head.run.close()
 

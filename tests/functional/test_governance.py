@@ -55,12 +55,13 @@ def test_a_proposal_is_read_approved_and_withdrawn(admins: Admins, entry: str) -
     number, digest = str(made["proposal"]), made["digest"]
     assert (made["missing"], made["id"]) == (2, f"members/{number}")
     (row,) = admins.json("proposals")
-    assert (row["kind"], row["name"], row["admin_key"], row["digest"]) == ("add", "eve", admin_key, digest)
-    assert row["tls_certificate"] == json.loads(Path(entry).read_text())["tls_certificate"]
+    assert (row["kind"], row["details"]["name"], row["digest"]) == ("add", "eve", digest)
+    assert row["details"]["admin_key"] == admin_key
+    assert row["details"]["tls_certificate"] == json.loads(Path(entry).read_text())["tls_certificate"]
     assert (row["approved_by"], row["missing"]) == (["node-0"], 2)
 
     shown = admins.run("approve", number, by=1, answer="n\n")
-    assert shown.exit_code == 1 and digest in shown.stderr and row["public_key"] in shown.stderr
+    assert shown.exit_code == 1 and digest in shown.stderr and row["details"]["public_key"] in shown.stderr
     assert admins.run("approve", number, "--digest", "ab" * 32, by=1).exit_code == 1
     assert admins.json("approve", number, "--digest", digest, by=1)["missing"] == 1
     in_full = admins.run("proposals", f"members/{number}").stdout

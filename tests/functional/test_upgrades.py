@@ -100,7 +100,7 @@ def test_contracts_are_upgraded_by_vote_and_who_has_not_the_code_waits(town: Tow
     """Tried on a copy, proposed, approved, activated at a height; a node without the bundle stops before it with
     upgrade-missing and no fork, and goes on once it is installed."""
     for index in (0, 1, 2):
-        digest = town.install(index)["digest"]
+        digest = town.install(index)["bundle_digest"]
     assert digest not in town.watt("node", "upgrade", "list", "--config", town.config(3)).stdout
     _tried(town)
     first = _voted(town, tmp_path)
@@ -192,6 +192,8 @@ def _installed_late(town: Town, first: int) -> None:
     town.cluster.stop(late)
     verified = town.watt("node", "verify", "--config", town.config(3), "--json")
     assert verified.exit_code == 0 and json.loads(verified.stdout)["height"] >= first + 5, verified.output
+    again = town.watt("admin", "upgrade", "try", str(BUNDLE), "--config", town.config(3), "--blocks", "2").stdout
+    assert f"this very bundle is in force since block {first}" in again.splitlines()[1]
 
 
 def _joined(town: Town, data: Path) -> None:
