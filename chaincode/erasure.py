@@ -155,7 +155,7 @@ def _erase_slot(ctx: Context, network: str, device: str, erased: Erased, work: i
     for key in keys:
         encoded = ctx.encoded(key)
         if encoded is not None:
-            digest = pruned.chained(digest, key, encoded)
+            digest = pruned.chained(digest if entries else pruned.beginning(ctx), key, encoded)
             entries += 1
             ctx.delete(key)
     return erased._replace(entries=entries, digest=digest), len(keys) < work

@@ -200,7 +200,10 @@ class _Run:
     def _delete(self, key: bytes) -> None:
         encoded = self._ctx.encoded(key)
         if encoded is not None:
-            digest = pruned.chained(self.cursor.digest, key, encoded)
+            before = self.cursor.digest
+            if not self.cursor.entries:
+                before = pruned.beginning(self._ctx, _TABLES[self.cursor.table][0])
+            digest = pruned.chained(before, key, encoded)
             self.cursor = self.cursor._replace(entries=self.cursor.entries + 1, digest=digest)
             self._ctx.delete(key)
             self.work -= 1

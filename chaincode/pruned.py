@@ -3,13 +3,15 @@
 Nothing of a slot is deleted before it is FINAL and its retention is over (``market_retention``). The digest is a chain
 over the entries in the order in which they go:
 
-    digest = SHA-256(digest before, SHA-256(key), SHA-256(canonical encoding of the value)), at first 32 zero bytes
+    digest = SHA-256(digest before, SHA-256(key), SHA-256(canonical encoding of the value))
 
-The two inner hashes are the entry as it stood in the state's Merkle tree, so a file that was exported before, with
-its proofs, is proven by the digest as well.
+At first it is 32 zero bytes where the entries are an auction's (``OPEN``), so that a file that was exported before is
+proven by the digest as well. Of all others nobody has them all but those who see everything; what a home used in a slot
+has so few possible values that whoever knows its neighbours' could try them until the digest fits. So these begin with
+a blind (``Context.blind``), which nobody can work out without the blocks.
 
 Of a network or a device whose owner asked for it (``erasure.py``) the readings go earlier, and one digest over all of
-them stays. A digest of a few numbers could be guessed, so every reading lies in the state beside a blind.
+them stays, which begins so, too.
 
 State: table ``pruned/``: slot(8) -> (Part, ...), in the order in which they went; ``erased/``: network, and the device
 if it is one's -> Erased. A device's name alone would not do: a genesis document may give it to a network as well.
@@ -26,6 +28,9 @@ _ERASED: Final = b"erased/"
 
 NO_ENTRIES: Final = bytes(32)
 """The digest of nothing."""
+OPEN: Final = ("auction", "auction-order", "auction-trade")
+"""The kinds of details that are exported, and compared with what the chain has kept of them. Orders have ids that
+nobody can guess; what is said of an auction, all traders in it are shown."""
 
 
 class Part(NamedTuple):
@@ -51,6 +56,11 @@ class Erased(NamedTuple):
 def chained(digest: bytes, key: bytes, encoded: bytes) -> bytes:
     """The digest when one more entry goes: ``key`` with the canonical encoding of its value."""
     return sha256(digest + sha256(key).digest() + sha256(encoded).digest()).digest()
+
+
+def beginning(ctx: Context, kind: str = "") -> bytes:
+    """What the digest of a kind of details begins with."""
+    return NO_ENTRIES if kind in OPEN else ctx.blind
 
 
 def parts_of(ctx: Context, slot: int) -> tuple[Part, ...] | None:

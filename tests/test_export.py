@@ -1,6 +1,7 @@
 """Exported files: what is in them is believed only as far as the genesis document proves it."""
 
 import asyncio
+import itertools
 from collections.abc import Callable, Mapping
 from functools import cache, partial
 from hashlib import sha256
@@ -11,8 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chaincode import pruned
 from chaincode.contract import ContractError
 from chaincode.governance import ADD
+from chaincode.keys import uint
 from chaincode.registry import default_registry
 from cli.answers import Reader
 from cli.verify import Outcome, verify_products
@@ -24,7 +27,7 @@ from node.export import MAGIC, About, Exporter, Import
 from node.ledger.chain import Ledger
 from node.model.block import encode_header
 from node.model.certificate import encode_certificate
-from node.model.codec import Value
+from node.model.codec import Value, encode
 from node.model.epoch import encode_boundary
 from node.model.genesis import Genesis
 from tests.chaincode.market_chain import MarketChain, day
@@ -190,6 +193,33 @@ def test_members_that_change_are_proven_on_the_way() -> None:
 
 async def _ask(read: Reader, contract: str, method: str, args: Mapping[str, Any]) -> Value:
     return await read(contract, method, args)
+
+
+def test_what_is_left_of_deleted_details_cannot_be_tried() -> None:
+    """Checklist 4. Anybody is told the digests. Of what homes used in a slot there are few possibilities, and whoever
+    knows the others' has one home's left."""
+    chain = MarketChain(retention_s=1_800)
+    seen: dict[bytes, Any] = {}
+    times = iter(day(chain, 7))
+    while (step := next(times, None)) or chain.ledger.head.time < 10 * SLOT_S + 40_000:
+        time, transactions = step or (max(chain.executor.next_event() or 0, chain.ledger.head.time), [])
+        chain.commit(chain.execute(time, transactions))
+        for table in ("settled", "position"):
+            seen |= chain.ledger.state.scan(f"{table}/".encode(), f"{table}0".encode())
+    tried = 0
+    for slot in range(8):
+        parts: Any = chain.executor.query("market", "pruned", {"slot": slot})
+        for name, count, digest in parts or ():
+            of_kind = str(name).encode() + b"/"
+            rows = [row for row in seen.items() if row[0].startswith(of_kind) and row[0][-8:] == uint(slot)]
+            if rows and len(rows) == count:
+                tried += 1
+                for order in itertools.permutations(rows):
+                    guess = pruned.NO_ENTRIES
+                    for key, value in order:
+                        guess = pruned.chained(guess, key, encode(value))
+                    assert guess != digest
+    assert tried >= 8
 
 
 def test_what_was_exported_is_proven_by_what_the_chain_keeps_of_it() -> None:
