@@ -13,6 +13,7 @@ from broker.site_file import SiteFile, load_site
 from broker.strategies.table import STRATEGIES
 from cli.output import json_option, refusals_to_exit_codes
 from cli.session import read_passphrase_or_ask
+from cli.slots import SAID, SLOT, Slot
 from cli.units import Count
 from node.errors import ConfigError
 
@@ -71,11 +72,11 @@ async def _until_stopped(sites: list[agents.Keyed]) -> None:
 
 @click.command()
 @config_option
-@click.option("--slot", help="Only this slot: its number, or a UTC time in it such as 2017-06-16T12:30.")
+@click.option("--slot", type=SLOT, help=f"Only this slot: {SAID}.")
 @click.option("--last", type=Count(1), default=3, show_default=True, help="Only the last so many slots.")
 @json_option
 @refusals_to_exit_codes
-def explain(configs: tuple[Path, ...], slot: str | None, last: int, as_json: bool) -> None:
+def explain(configs: tuple[Path, ...], slot: Slot | None, last: int, as_json: bool) -> None:
     """Tell from the journal, slot by slot, what a site's broker foresaw, planned, ordered and why, and what came of it.
 
     No node is asked, and the broker may be running.

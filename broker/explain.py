@@ -9,7 +9,8 @@ import click
 from broker.journal import Entry, entries
 from broker.site_file import SiteFile
 from cli.output import count, plain, print_json
-from cli.units import clock, parse_slot
+from cli.slots import Slot
+from cli.units import clock
 from node.errors import RefusedError
 
 MOST_WHYS = 2
@@ -17,7 +18,7 @@ MOST_WHYS = 2
 SLOT_KINDS = {"fill": "fills", "read": "readings", "drove": "drives", "price": "prices", "sent": "sent"}
 
 
-def explain_sites(file: SiteFile, slot: str | None, last: int, as_json: bool) -> None:
+def explain_sites(file: SiteFile, slot: Slot | None, last: int, as_json: bool) -> None:
     """Print what is known of a slot, or of the ``last`` ones. Raises RefusedError("no-journal", "unknown-slot")."""
     directory = file.path(file.journal)
     told = stories(entries(directory))
@@ -25,7 +26,7 @@ def explain_sites(file: SiteFile, slot: str | None, last: int, as_json: bool) ->
         raise RefusedError("no-journal", f"{directory} tells of no decision yet")
     seconds = next(iter(told.values()))["slot_seconds"]
     if slot is not None:
-        number = parse_slot(slot, seconds)
+        number = slot.at(seconds)
         if number not in told:
             raise RefusedError("unknown-slot", f"the journal tells of slots {min(told)} to {max(told)} only")
         wanted = [number]

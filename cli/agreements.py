@@ -12,8 +12,8 @@ from cli.lazy import Commands, LazyGroup
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes, tokens
 from cli.periods import period_option, period_or_current
 from cli.session import ask, done, node_option, signing_options, transact
-from cli.units import TOKENS, Count, Percent, base_units, parse_slot, percent
-from cli.verify import slot_seconds_of
+from cli.slots import SLOT, TITLE, Slot, slot_seconds_of, slot_shown, slot_words
+from cli.units import TOKENS, Count, Percent, base_units, percent
 from node.gateway.client import Client
 
 AGREEMENT: Final = (
@@ -53,8 +53,8 @@ def agreement() -> None:
 @click.option("--automatic", is_flag=True, help="By itself: when TAKER is in need; a sale when a period closes.")
 @click.option("--same-class", is_flag=True, help="Only while both networks are of one class.")
 @click.option("--rank", type=Count(), default=100, show_default=True, help="Whom TAKER asks first: the smaller.")
-@click.option("--from", "first", help="From this slot on, a number or a UTC time; by default at once.")
-@click.option("--until", "end", help="Before this slot; by default until one of them ends it.")
+@click.option("--from", "first", type=SLOT, help="From this slot on; by default at once.")
+@click.option("--until", "end", type=SLOT, help="Before this slot; by default until one of them ends it.")
 @signing_options
 @json_option
 @refusals_to_exit_codes
@@ -66,8 +66,8 @@ def propose(
     automatic: bool,
     same_class: bool,
     rank: int,
-    first: str | None,
-    end: str | None,
+    first: Slot | None,
+    end: Slot | None,
     nodes: tuple[str, ...],
     key_file: Path,
     passphrase_file: Path | None,
@@ -91,8 +91,8 @@ def propose(
             "same_class": same_class,
             "rank": rank,
             "price": price or 0,
-            "first_slot": 0 if first is None else parse_slot(first, slot_seconds),
-            "end_slot": FOR_EVER if end is None else parse_slot(end, slot_seconds),
+            "first_slot": 0 if first is None else first.at(slot_seconds),
+            "end_slot": FOR_EVER if end is None else end.at(slot_seconds),
         }
 
     status = transact(nodes, key_file, passphrase_file, "agreements", "propose", args)
@@ -155,10 +155,11 @@ def list_(network_name: str, everything: bool, nodes: tuple[str, ...], as_json: 
     Example: watt admin agreement list home-03
     """
 
-    async def read(client: Client) -> tuple[list[dict[str, Any]], int]:
-        return await of_network(client.query, network_name), (await client.node_info()).token_decimals
+    async def read(client: Client) -> tuple[list[dict[str, Any]], int, int]:
+        rows, slot_seconds = await of_network(client.query, network_name), await slot_seconds_of(client.query)
+        return rows, slot_seconds, (await client.node_info()).token_decimals
 
-    found, decimals = ask(nodes, read)
+    found, slot_seconds, decimals = ask(nodes, read)
     rows = [row for row in found if everything or row["state"] in LIVE]
     if as_json:
         return print_json(rows)
@@ -167,7 +168,7 @@ def list_(network_name: str, everything: bool, nodes: tuple[str, ...], as_json: 
         (">Number", "Giver", "Taker", "What", ">Cap", ">Used", "State", "?Terms"),
         [
             (row["number"], row["giver"], row["taker"], what(row), tokens(row["cap"], decimals),
-             tokens(row["used"], decimals), state(row), terms(row))
+             tokens(row["used"], decimals), state(row), terms(row, slot_seconds))
             for row in rows
         ],
     )  # fmt: skip
@@ -184,25 +185,25 @@ def show(number: int, nodes: tuple[str, ...], as_json: bool) -> None:
     Example: watt admin agreement show 7
     """
 
-    async def read(client: Client) -> tuple[dict[str, Any], list[dict[str, Any]], int]:
+    async def read(client: Client) -> tuple[dict[str, Any], list[dict[str, Any]], int, int]:
         row = record(await client.query("agreements", "agreement", {"agreement": number}), AGREEMENT)
         moved = await all_records(client.query, "agreements", "movements", {"agreement": number}, MOVEMENT)
-        return row, moved, (await client.node_info()).token_decimals
+        return row, moved, await slot_seconds_of(client.query), (await client.node_info()).token_decimals
 
-    row, moved, decimals = ask(nodes, read)
+    row, moved, slot_seconds, decimals = ask(nodes, read)
     if as_json:
         return print_json({**row, "shares": moved})
     used = f"{tokens(row['used'], decimals)} of {tokens(row['cap'], decimals)} tokens used in period {row['period']}"
     click.echo(f"agreement {number}: {row['giver']} to {row['taker']}, {what(row)}, {state(row)}")
-    click.echo("; ".join(part for part in (used, terms(row), f"proposed by {row['proposer']}") if part))
+    click.echo("; ".join(part for part in (used, terms(row, slot_seconds), f"proposed by {row['proposer']}") if part))
     if moved:
         print_table(
             "Shares",
-            (">Slot", ">Period", ">Into period", "For", ">Tokens", ">Returned", "Why", "?Reference", "?Transaction"),
+            (TITLE, ">Period", ">Into period", "For", ">Tokens", ">Returned", "Why", "?Reference", "?Transaction"),
             [
-                (each["slot"], each["giver_period"], each["taker_period"], each["receiver"] or "the pool",
-                 tokens(each["amount"], decimals), tokens(each["returned"], decimals), each["why"], each["reference"],
-                 each["tx_id"])
+                (slot_shown(each["slot"], slot_seconds), each["giver_period"], each["taker_period"],
+                 each["receiver"] or "the pool", tokens(each["amount"], decimals), tokens(each["returned"], decimals),
+                 each["why"], each["reference"], each["tx_id"])
                 for each in moved
             ],
         )  # fmt: skip
@@ -263,10 +264,10 @@ def state(row: dict[str, Any]) -> str:
     return "open, not in force" if row["state"] == "open" and not row["in_force"] else str(row["state"])
 
 
-def terms(row: dict[str, Any]) -> str:
+def terms(row: dict[str, Any], slot_seconds: int) -> str:
     """The terms that are not usual."""
     parts = [f"rank {row['rank']}"] if row["automatic"] and row["kind"] == SHARE else []
     parts += ["same class"] if row["same_class"] else []
-    parts += [f"from slot {row['first_slot']}"] if row["first_slot"] else []
-    parts += [f"until slot {row['end_slot']}"] if row["end_slot"] != FOR_EVER else []
+    parts += [f"from {slot_words(row['first_slot'], slot_seconds)}"] if row["first_slot"] else []
+    parts += [f"until {slot_words(row['end_slot'], slot_seconds)}"] if row["end_slot"] != FOR_EVER else []
     return ", ".join(parts)

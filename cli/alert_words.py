@@ -6,7 +6,8 @@ from typing import Any, Final
 from chaincode.budget_alerts import ABOVE_FORECAST, AHEAD, BORROWED, BORROWED_OFTEN, CORRECTION, ESTIMATE, ESTIMATED
 from chaincode.budget_share import BY_HAND, GRANT, ORDER, OTHER, POOL
 from cli.output import tokens
-from cli.units import clock, kwh
+from cli.slots import slot_words
+from cli.units import kwh
 from node.errors import RefusedError
 
 SLOT_KINDS: Final = {"slot": "reading", ESTIMATE: "estimate", CORRECTION: "correction"}
@@ -41,7 +42,7 @@ def proof_line(proof: Mapping[str, Any], slot_seconds: int) -> str:
     found = reference_shown(proof["reference"], slot_seconds)
     where = f"block {proof['height']}, {found if isinstance(found, str) else found.hex()[:12]}"
     if proof["kind"] in SLOT_KINDS:
-        return f"{SLOT_KINDS[proof['kind']]} of {clock(proof['number'] * slot_seconds)[:16]}: {where}"
+        return f"{SLOT_KINDS[proof['kind']]} of {slot_words(proof['number'], slot_seconds)}: {where}"
     return f"share {proof['number']}: {where}"
 
 
@@ -57,7 +58,7 @@ def reference_shown(reference: bytes, slot_seconds: int) -> str | bytes:
     if charge is None:
         return reference
     what = "settlement" if charge[0] == "settle" else "correction"
-    return f"{what} of {clock(charge[1] * slot_seconds)[:16]}"
+    return f"{what} of {slot_words(charge[1], slot_seconds)}"
 
 
 def giver_name(giver: str) -> str:

@@ -11,9 +11,9 @@ from cli.answers import ALERT, PROOF, Reader, all_records, record, records
 from cli.asking import Source, believed
 from cli.output import json_option, plain, print_json, print_table, refusals_to_exit_codes
 from cli.session import ask, done, may_sign_options, transact
+from cli.slots import TITLE, slot_seconds_of, slot_shown
 from cli.statement_words import Token
 from cli.units import Count, clock, kwh
-from cli.verify import slot_seconds_of
 from cli.wallet_home import Trust, trust_options
 from node.gateway.client import Client
 
@@ -91,7 +91,7 @@ def _list(
         return print_json(chosen if source.shown is None else {"alerts": chosen, "proven": source.shown})
     print_table(
         f"Alerts of {network}",
-        (">No.", "Device", "Why", "When", "?>Period", "Rests on", "?Seen"),
+        (">No.", "Device", "Why", "When (UTC)", "?>Period", "Rests on", "?Seen (UTC)"),
         [
             (
                 row["number"],
@@ -142,7 +142,7 @@ def _print_trail(network: str, alert: dict[str, Any], trail: Trail, source: Sour
     print_table(
         f"All that is behind it, {token.symbol}",
         (
-            "Slot",
+            TITLE,
             "What",
             f">{token.symbol}",
             "?>kWh",
@@ -154,7 +154,7 @@ def _print_trail(network: str, alert: dict[str, Any], trail: Trail, source: Sour
         ),
         [
             (
-                "" if step.slot < 0 else clock(step.slot * slot_seconds)[:16],
+                "" if step.slot < 0 else slot_shown(step.slot, slot_seconds),
                 step.what,
                 token.exact(step.amount),
                 kwh(step.energy_wh) if step.energy_wh else "",

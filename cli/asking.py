@@ -1,6 +1,5 @@
-"""Asking a node, or asking it for proofs: one way for the wallet's commands, and for those that take ``--genesis``."""
+"""Asking a node, or asking it for proofs: one way for all commands that read."""
 
-from pathlib import Path
 from typing import NamedTuple
 
 import click
@@ -10,8 +9,6 @@ from cli.session import proven_at
 from cli.wallet_home import Trust
 from node.gateway.client import Client
 from node.gateway.proven import ProvenReader
-from node.model.genesis import load_genesis
-from node.upgrades.library import client_registry
 
 
 class Source(NamedTuple):
@@ -39,16 +36,14 @@ async def believed(client: Client, trust: Trust | None) -> Source:
     command is to believe it. Raises RefusedError: "no-wallet", "bad-wallet", and ConfigError of a genesis file."""
     checked = None if trust is None else trust.reader(client)
     if checked is None:
-        return await source_of(client, None)
+        info = await client.node_info()
+        return Source(client.query, info.token_symbol, info.token_decimals, None)
     reader, genesis = checked
     return Source(reader, genesis.token.symbol, genesis.token.decimals, reader)
 
 
-async def source_of(client: Client, genesis_file: Path | None) -> Source:
-    """Whom to ask: the node, or with the caller's own genesis document a reader that checks what it says."""
-    if genesis_file is None:
-        info = await client.node_info()
-        return Source(client.query, info.token_symbol, info.token_decimals, None)
-    genesis = load_genesis(genesis_file)
-    reader = ProvenReader(client, genesis, client_registry())
-    return Source(reader, genesis.token.symbol, genesis.token.decimals, reader)
+async def time_of(client: Client, source: Source) -> int:
+    """What time it is on the network: of the oldest block that answers are proven of, or as the node says."""
+    if source.proven is None or source.proven.oldest is None:
+        return (await client.node_info()).now
+    return source.proven.oldest.time

@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import cast
@@ -27,26 +28,28 @@ from cli.audit_reading import Made, Seen, read_tables, times_of, waiting
 from cli.audit_report import Report, report_of, text_of
 from cli.audit_tables import Tables, collect
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
-from cli.session import genesis_option, node_option
-from cli.sources import Recorder
+from cli.session import node_option
+from cli.sources import Recorder, config_option
 from cli.units import clock
+from cli.wallet_home import Trust, own_genesis, proof_options
 from node.config import load_config
 from node.errors import RefusedError
 from node.export import Import
 from node.ledger.chain import Ledger
 from node.ledger.store import LevelStore
 from node.model.block import Header
-from node.model.genesis import load_genesis
+from node.model.genesis import Genesis
 from node.secrecy import close_files
 from node.setup import DATABASE_NAME
 from node.upgrades.library import client_registry
 
 _PATH = click.Path(path_type=Path)
 
-_networks_option = click.option("--network", "networks", multiple=True, help="Only this network; may be repeated.")
-_config_option = click.option(
-    "--config", "config_file", type=_PATH, help="A stopped node's node.toml: read its data, ask no gateway."
-)
+
+def reading_options(command: Callable[..., None]) -> Callable[..., None]:
+    """What is read and from whom: --network, --node, the key to read with, what to believe in, or --config."""
+    networks = click.option("--network", "networks", multiple=True, help="Only this network; may be repeated.")
+    return networks(node_option(proof_options(config_option(command))))
 
 
 @click.group()
@@ -63,10 +66,7 @@ def audit() -> None:
 @click.option(
     "--format", "kind", type=click.Choice([PARQUET, CSV]), default=PARQUET, show_default=True, help="Of the tables."
 )
-@_networks_option
-@node_option
-@genesis_option
-@_config_option
+@reading_options
 @json_option
 @refusals_to_exit_codes
 def export(
@@ -75,7 +75,7 @@ def export(
     kind: str,
     networks: tuple[str, ...],
     nodes: tuple[str, ...],
-    genesis_file: Path | None,
+    trust: Trust,
     config_file: Path | None,
     as_json: bool,
 ) -> None:
@@ -98,7 +98,7 @@ def export(
         draft.mkdir(parents=True)
         with (draft / ANSWERS).open("wb") as file:
             recorder = Recorder(file)
-            made = read_tables(period, networks, True, nodes, genesis_file, config_file, recorder)
+            made = read_tables(period, networks, True, nodes, trust, config_file, recorder)
             recorder.end()
         rows = dict(made.tables.rows)
         blocks = None
@@ -127,12 +127,10 @@ def export(
 
 @audit.command()
 @click.argument("directory", type=_PATH)
-@click.option(
-    "--genesis", "genesis_file", type=_PATH, required=True, help="Your own copy of the network's genesis.json."
-)
+@own_genesis
 @json_option
 @refusals_to_exit_codes
-def check(directory: Path, genesis_file: Path, as_json: bool) -> None:
+def check(directory: Path, genesis: Genesis, as_json: bool) -> None:
     """Check an export without any node: every row is made again from answers that are proven from the genesis on.
 
     Nothing else in DIRECTORY is believed. Exit 0 if all tables are what the proofs say, 1 if not. What is not proven is
@@ -140,7 +138,6 @@ def check(directory: Path, genesis_file: Path, as_json: bool) -> None:
 
     Example: watt audit check june --genesis genesis.json
     """
-    genesis = load_genesis(genesis_file)
     scope, kind, chain, names = read_manifest(directory)
     if chain != genesis.chain:
         raise RefusedError("wrong-chain", "the export is of another chain than the genesis document")
@@ -171,10 +168,7 @@ def check(directory: Path, genesis_file: Path, as_json: bool) -> None:
 @audit.command()
 @click.argument("period")
 @click.option("--pdf", "pdf_file", type=_PATH, help="Write the page as PDF, too; needs the extra `pdf`.")
-@_networks_option
-@node_option
-@genesis_option
-@_config_option
+@reading_options
 @json_option
 @refusals_to_exit_codes
 def report(
@@ -182,7 +176,7 @@ def report(
     pdf_file: Path | None,
     networks: tuple[str, ...],
     nodes: tuple[str, ...],
-    genesis_file: Path | None,
+    trust: Trust,
     config_file: Path | None,
     as_json: bool,
 ) -> None:
@@ -196,7 +190,7 @@ def report(
     if pdf_file is not None and pdf_file.exists():
         raise RefusedError("file-exists", f"{pdf_file} is there already")
     close_files()
-    made = read_tables(period, networks, False, nodes, genesis_file, config_file, None)
+    made = read_tables(period, networks, False, nodes, trust, config_file, None)
     page = report_of(made.tables, made.genesis, made.oldest, made.newest)
     if pdf_file is not None:
         _write_pdf(pdf_file, page)

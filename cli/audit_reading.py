@@ -11,18 +11,17 @@ from typing import Any, Final, NamedTuple, cast
 import click
 from rich.console import Console
 
-from cli.answers import Reader
 from cli.audit_tables import Scope, Tables, collect
 from cli.session import ask
+from cli.slots import SLOT
 from cli.sources import Recorder, stopped_node
-from cli.units import parse_slot
+from cli.wallet_home import Trust, genesis_for
 from node.config import load_config
 from node.export import About, Import
 from node.gateway.client import Client, Evidence
 from node.gateway.proven import Keep, ProvenReader
 from node.model.block import Header, decode_header, encode_header
 from node.model.genesis import Genesis, load_genesis
-from node.upgrades.library import client_registry
 
 _ALL: Final = "all"
 _MONTH: Final = re.compile(r"(\d{4})-(\d{2})")
@@ -63,14 +62,12 @@ def read_tables(
     networks: tuple[str, ...],
     devices: bool,
     nodes: tuple[str, ...],
-    genesis_file: Path | None,
+    trust: Trust,
     config_file: Path | None,
     recorder: Recorder | None,
 ) -> Made:
     """Collect the tables from a node or from stopped data, always with proofs."""
-    if (genesis_file is None) == (config_file is None):
-        raise click.UsageError("say --genesis (and ask --node), or --config: an audit has proofs")
-    genesis = load_genesis(genesis_file) if genesis_file is not None else _genesis_of(cast("Path", config_file))
+    genesis = genesis_for(trust, config_file) or _genesis_of(cast("Path", config_file))
     heads: list[Header] = []
 
     def keep(contract: str, method: str, args: Any, evidence: Evidence, boundaries: Any) -> None:
@@ -87,14 +84,14 @@ def read_tables(
             with stopped_node(config_file, keep) as (source, _):
                 tables = asyncio.run(collect(source.read, scope, tell))
         else:
-            tables = ask(nodes, lambda client: _collect_proven(client, genesis, scope, keep, tell))
+            tables = ask(nodes, lambda client: _collect_proven(client, trust, scope, keep, tell))
     return Made(tables, min(heads, key=lambda head: head.height), max(heads, key=lambda head: head.height), genesis)
 
 
 async def _collect_proven(
-    client: Client, genesis: Genesis, scope: Scope, keep: Keep, tell: Callable[[str], None]
+    client: Client, trust: Trust, scope: Scope, keep: Keep, tell: Callable[[str], None]
 ) -> Tables:
-    read: Reader = ProvenReader(client, genesis, client_registry(), keep)
+    read, _ = cast("tuple[ProvenReader, Genesis]", trust.reader(client, keep))
     return await collect(read, scope, tell)
 
 
@@ -115,19 +112,23 @@ def slots_of(period: str, slot_seconds: int) -> tuple[int | None, int | None]:
         return None, None
     begin, dots, end = period.partition("..")
     if dots:
-        bounds = parse_slot(begin, slot_seconds), parse_slot(end, slot_seconds)
+        bounds = _slot(begin, slot_seconds), _slot(end, slot_seconds)
     elif (month := _MONTH.fullmatch(period)) is not None:
         year, number = int(month[1]), int(month[2])
         after = f"{year + number // 12}-{number % 12 + 1:02}-01"
-        bounds = parse_slot(f"{period}-01", slot_seconds), parse_slot(after, slot_seconds)
+        bounds = _slot(f"{period}-01", slot_seconds), _slot(after, slot_seconds)
     elif _DAY.fullmatch(period):
-        first = parse_slot(period, slot_seconds)
+        first = _slot(period, slot_seconds)
         bounds = first, first + 86_400 // slot_seconds
     else:
         raise click.BadParameter(f"{period[:40]!r} is no month, no day, no FROM..TO, and not 'all'")
     if bounds[0] >= bounds[1]:
         raise click.BadParameter(f"nothing lies in {period[:80]!r}")
     return bounds
+
+
+def _slot(text: str, slot_seconds: int) -> int:
+    return SLOT.convert(text, None, None).at(slot_seconds)
 
 
 def times_of(tables: Tables) -> tuple[int, int]:

@@ -15,9 +15,9 @@ from chaincode.contract import ContractError
 from chaincode.settlement_ledger import Entry, Settled
 from chaincode.settlement_readings import Reading
 from cli.answers import ALERT, NETWORK_BUDGET, ORDER, PRODUCT, Reader, as_rows
+from cli.slots import slot_seconds_of
 from cli.statement_facts import Fill, gather_device, gather_slots
 from cli.units import clock
-from cli.verify import slot_seconds_of
 from node.errors import RefusedError
 from node.model.codec import Value
 

@@ -12,6 +12,7 @@ import click
 
 from chaincode.ballot import MAX_AHEAD, NOTICE
 from chaincode.contract import ContractError
+from cli.confirm import confirm
 from cli.output import count, json_option, print_json, refusals_to_exit_codes
 from cli.session import ask, signing_options, transact
 from cli.units import Count, hex_id
@@ -117,7 +118,7 @@ def approve_command(
 def approving_options(command: C) -> C:
     """--digest and --yes."""
     digest = click.option(
-        "--digest", help="Approve only if the proposal has this digest; else it is shown, and you are asked."
+        "--digest", help="Approve only if this is the proposal digest; else it is shown, and you are asked."
     )
     return digest(click.option("--yes", is_flag=True, help="Approve whatever the proposal says; do not ask.")(command))
 
@@ -137,7 +138,7 @@ def approve_one(
     found = ask(signing[0], lambda client: find(client, number))
     if wanted is None and not yes:
         show(found)
-        click.confirm("Approve this?", abort=True, err=True)
+        confirm("Approve this?", yes=False)
     if wanted is not None and wanted != found["digest"]:
         raise RefusedError("wrong-digest", f"the digest of proposal {number} is {found['digest'].hex()}")
 
@@ -202,7 +203,7 @@ def votes(row: dict[str, Any]) -> list[str]:
         f"  approved by: {', '.join(row['approved_by']) or 'nobody'}",
         f"  {count(row['missing'], 'approval')} missing until height {row['last_height']}, "
         f"of: {', '.join(row['not_approved_by'])}",
-        f"  digest: {row['digest'].hex()}",
+        f"  proposal digest: {row['digest'].hex()}",
     ]
 
 
@@ -227,7 +228,7 @@ def _told(
                 "first_height": first_height,
             }
         )
-    click.echo(f"proposal {of}, digest {digest.hex()}, in block {status.height}")
+    click.echo(f"proposal {of}, in block {status.height}; proposal digest {digest.hex()}")
     if missing:
         click.echo(f"{count(missing, 'approval')} missing, until height {first_height - NOTICE}")
     else:

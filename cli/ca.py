@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from cli.ca_files import read_file, request, show, unseal
+from cli.confirm import confirm, yes_option
 from cli.output import SHORT_ID, json_option, print_json, print_table, refusals_to_exit_codes
 from cli.session import new_passphrase, passphrase_option, read_passphrase_or_ask
 from node.errors import ConfigError
@@ -168,9 +169,12 @@ def renew(
 @ca.command()
 @click.argument("serial")
 @click.option("--reason", type=click.Choice(list(REASONS)), default="unspecified", show_default=True, help="Why.")
+@yes_option
 @_opened
 @refusals_to_exit_codes
-def revoke(serial: str, reason: Reason, directory: Path, passphrase_file: Path | None, as_json: bool) -> None:
+def revoke(
+    serial: str, reason: Reason, yes: bool, directory: Path, passphrase_file: Path | None, as_json: bool
+) -> None:
     """Say that a certificate is not good any more, and sign the list (ca.crl) that says so.
 
     Whoever is to know it needs that file: in `--ca` of clients, and in `[metrics] operators` of nodes. With
@@ -178,6 +182,7 @@ def revoke(serial: str, reason: Reason, directory: Path, passphrase_file: Path |
 
     Example: watt ca revoke 3fa9 --reason key-compromise
     """
+    confirm(f"Revoke the certificate {serial}, for good?", yes=yes)
     ended = _open(directory, passphrase_file).revoke(serial, reason, _now())
     serials = [issued.serial for issued in ended]
     last = max(issued.ends for issued in ended)[:10]

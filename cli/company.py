@@ -12,8 +12,8 @@ from cli.asking import believed
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes, tokens
 from cli.periods import company_period, period_option
 from cli.session import ask, done, node_option, proven_at, signing_options, transact
+from cli.slots import slot_seconds_of
 from cli.units import MAX_PERIOD, TOKENS, Count, base_units
-from cli.verify import slot_seconds_of
 from cli.wallet_home import Trust
 from node.errors import RefusedError
 from node.gateway.client import Client

@@ -1,6 +1,5 @@
 """`watt admin devices`: which devices use more than their budgets, and who paid for them."""
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -8,10 +7,11 @@ import click
 from chaincode.budget_state import ACTIVE, CLOSED, CLOSING
 from cli.alert_words import giver_name
 from cli.answers import OVERVIEW, Reader, as_rows, record, records
-from cli.asking import Source, source_of
+from cli.asking import Source, believed
 from cli.output import json_option, plain, print_json, print_table, refusals_to_exit_codes, tokens
-from cli.session import ask, genesis_option, node_option
+from cli.session import ask, node_option
 from cli.units import MAX_PERIOD, Count
+from cli.wallet_home import Trust, proof_options
 from node.gateway.client import Client
 
 _PAGE = ("period", "first_slot", "end_slot", "devices", "rows")
@@ -25,7 +25,7 @@ _PAGE = ("period", "first_slot", "end_slot", "devices", "rows")
     "--period", type=Count(most=MAX_PERIOD), help="A billing period's number; by default each network's running one."
 )
 @node_option
-@genesis_option
+@proof_options
 @json_option
 @refusals_to_exit_codes
 def devices(
@@ -34,7 +34,7 @@ def devices(
     only_over: bool,
     period: int | None,
     nodes: tuple[str, ...],
-    genesis_file: Path | None,
+    trust: Trust,
     as_json: bool,
 ) -> None:
     """Rank devices of NETWORK, of a member, or of all, by how far they are expected to go beyond their budgets.
@@ -51,7 +51,7 @@ def devices(
         raise click.UsageError("say either NETWORK or --member")
 
     async def read(client: Client) -> tuple[list[dict[str, Any]], Source]:
-        source = await source_of(client, genesis_file)
+        source = await believed(client, trust)
         names = [network] if network is not None else await _networks(source.read, member)
         return [row for name in names for row in await read_devices(source.read, name, period)], source
 
@@ -59,7 +59,7 @@ def devices(
     ranked = sorted(rows, key=lambda row: (-row["over"], row["device"]))
     chosen = [row for row in ranked if not only_over or row["over"] > 0]
     if as_json:
-        return print_json(chosen if source.shown is None else {"devices": chosen, "proven": source.shown})
+        return print_json({"devices": chosen, "proven": source.shown})
     _print(chosen, network or member or "all networks", only_over, source)
 
 

@@ -16,6 +16,7 @@ import segno
 
 from chaincode.enrolments import DEVICE, MAX_ENROLMENT_S, MEMBER, METER, NETWORK
 from cli.answers import record
+from cli.confirm import confirm, yes_option
 from cli.output import json_option, print_json, refusals_to_exit_codes
 from cli.refusals import explain
 from cli.session import (
@@ -136,6 +137,7 @@ class NewCode:
 @click.argument("name")
 @click.option("--kind", type=click.Choice(tuple(KINDS)), default="device", show_default=True, help="Whose key is lost.")
 @code_options
+@yes_option
 @signing_options
 @json_option
 @refusals_to_exit_codes
@@ -146,6 +148,7 @@ def reset_key(
     gateways: tuple[str, ...],
     code_file: Path | None,
     show_code: bool,
+    yes: bool,
     nodes: tuple[str, ...],
     key_file: Path,
     passphrase_file: Path | None,
@@ -159,6 +162,7 @@ def reset_key(
     Example: watt wallet reset-key home-03/ev --key owner.key
     """
     new = NewCode(KINDS[kind], name, hours, gateways, code_file, as_json, show_code)
+    confirm(f"End the key of {kind} {name}? It can do nothing more then, and does not come back.", yes=yes)
 
     async def args(client: Client) -> dict[str, Any]:
         signing = open_key(key_file, passphrase_file).public_key

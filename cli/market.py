@@ -11,8 +11,8 @@ from cli.market_verify import export, verify
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
 from cli.replay import replay
 from cli.session import ask, node_option
-from cli.units import clock, kwh, parse_slot, per_kwh
-from cli.verify import slot_seconds_of
+from cli.slots import SLOT, TITLE, Slot, slot_seconds_of, slot_shown, slot_words
+from cli.units import clock, kwh, per_kwh
 from node.errors import RefusedError
 from node.files import read_given
 from node.gateway.client import Client
@@ -45,11 +45,10 @@ def products(nodes: tuple[str, ...], as_json: bool) -> None:
         return print_json(rows)
     print_table(
         "Products",
-        ("Slot", "Starts", "State", "Gate", ">Retail", ">Feed-in", "?>Auctions", "?>Trades", "?>kWh traded"),
+        (TITLE, "State", "Gate (UTC)", ">Retail", ">Feed-in", "?>Auctions", "?>Trades", ">kWh traded"),
         (
             (
-                row["slot"],
-                clock(row["starts"])[:16],
+                slot_shown(row["slot"], row["ends"] - row["starts"]),
                 row["state"],
                 clock(row["gate"])[11:],
                 per_kwh(row["retail"], decimals),
@@ -64,29 +63,30 @@ def products(nodes: tuple[str, ...], as_json: bool) -> None:
 
 
 @market.command()
-@click.argument("slot")
+@click.argument("slot", type=SLOT)
 @click.option("--buses", is_flag=True, help="By bus, too: for validators and auditors, a bus may be one household's.")
 @node_option
 @json_option
 @refusals_to_exit_codes
-def book(slot: str, buses: bool, nodes: tuple[str, ...], as_json: bool) -> None:
-    """Show the orders that rest in SLOT (a number, or a UTC time in it), by price.
+def book(slot: Slot, buses: bool, nodes: tuple[str, ...], as_json: bool) -> None:
+    """Show the orders that rest in SLOT (its number, or a UTC time in it), by price.
 
     Example: watt market book 2017-06-16T12:30
     """
 
-    async def read(client: Client) -> tuple[Value, int]:
-        args = {"slot": parse_slot(slot, await slot_seconds_of(client.query))}
-        answer = await client.query("market", "book" if buses else "depth", args)
-        return answer, (await client.node_info()).token_decimals
+    async def read(client: Client) -> tuple[Value, str, int]:
+        slot_seconds = await slot_seconds_of(client.query)
+        number = slot.at(slot_seconds)
+        answer = await client.query("market", "book" if buses else "depth", {"slot": number})
+        return answer, slot_words(number, slot_seconds), (await client.node_info()).token_decimals
 
-    answer, decimals = ask(nodes, read)
+    answer, words, decimals = ask(nodes, read)
     rows = records(answer, BOOK_LEVEL if buses else DEPTH_LEVEL)
     if as_json:
         return print_json(rows)
     bus = ["bus"] if buses else []
     print_table(
-        f"Book of slot {slot}",
+        f"Book of {words}",
         (*(name.capitalize() for name in bus), "Side", ">Tokens per kWh", ">kWh", ">Orders"),
         (
             (
@@ -102,32 +102,34 @@ def book(slot: str, buses: bool, nodes: tuple[str, ...], as_json: bool) -> None:
 
 
 @market.command()
-@click.argument("slot")
+@click.argument("slot", type=SLOT)
 @node_option
 @json_option
 @refusals_to_exit_codes
-def prices(slot: str, nodes: tuple[str, ...], as_json: bool) -> None:
-    """Show the price at every bus in the last auction of SLOT (a number, or a UTC time in it).
+def prices(slot: Slot, nodes: tuple[str, ...], as_json: bool) -> None:
+    """Show the price at every bus in the last auction of SLOT (its number, or a UTC time in it).
 
     Example: watt market prices 2017-06-16T12:30
     """
 
-    async def read(client: Client) -> tuple[Value, int]:
-        args = {"slot": parse_slot(slot, await slot_seconds_of(client.query))}
-        return await client.query("market", "prices", args), (await client.node_info()).token_decimals
+    async def read(client: Client) -> tuple[Value, str, int]:
+        slot_seconds = await slot_seconds_of(client.query)
+        number = slot.at(slot_seconds)
+        answer = await client.query("market", "prices", {"slot": number})
+        return answer, slot_words(number, slot_seconds), (await client.node_info()).token_decimals
 
-    answer, decimals = ask(nodes, read)
+    answer, words, decimals = ask(nodes, read)
     match answer:
         case (int(number), int(time), tuple(pairs)):
             by_bus = {row["bus"]: row["price"] for row in records(pairs, ("bus", "price"))}
         case None:
-            raise RefusedError("no-auction", f"slot {slot} has had no auction yet")
+            raise RefusedError("no-auction", f"{words} has had no auction yet")
         case _:
             raise RefusedError("bad-answer", "the node's answer is no price list: another version?")
     if as_json:
         return print_json({"auction": number, "time": time, "prices": by_bus})
     print_table(
-        f"Auction {number} of slot {slot}, {clock(time)}",
+        f"Auction {number} of {words}, held {clock(time)}",
         ("Bus", ">Tokens per kWh"),
         ((bus, per_kwh(price, decimals)) for bus, price in by_bus.items()),
     )

@@ -14,26 +14,25 @@ from chaincode import market_certificate
 from chaincode.pruned import Part
 from cli.answers import Reader, as_rows
 from cli.output import count, json_option, plain, print_json, refusals_to_exit_codes
-from cli.session import ask, genesis_option, node_option, proven_at
-from cli.sources import Recorder, stopped_node
-from cli.units import clock, kwh, parse_slot
-from cli.verify import PRUNED, Checked, Fault, Outcome, slot_seconds_of, verify_products
+from cli.session import ask, node_option, proven_at
+from cli.slots import SAID, SLOT, Slot
+from cli.sources import Recorder, config_option, stopped_node
+from cli.units import clock, kwh
+from cli.verify import PRUNED, Checked, Fault, Outcome, verify_products
+from cli.wallet_home import Trust, genesis_for, proof_options
 from node.errors import RefusedError
 from node.export import About, Import
 from node.gateway.client import Client
 from node.gateway.proven import ProvenReader
-from node.model.genesis import Genesis, load_genesis
+from node.model.genesis import Genesis
 from node.secrecy import close_files
 from node.upgrades.library import client_registry
 
 _BAD_CLEARING = "bad-clearing"
 _PATH = click.Path(path_type=Path)
 
-_product_option = click.option("--product", help="The product to check: a slot's number, or a UTC time in it.")
+_product_option = click.option("--product", type=SLOT, help=f"The product to check, by its slot: {SAID}.")
 _all_option = click.option("--all", "is_all", is_flag=True, help="All products that the ledger has.")
-_config_option = click.option(
-    "--config", "config_file", type=_PATH, help="A stopped node's node.toml: read its data, ask no gateway."
-)
 
 
 class Found(NamedTuple):
@@ -47,34 +46,35 @@ class Found(NamedTuple):
 
 
 @click.command()
-@click.argument("slot", required=False)
+@click.argument("slot", required=False, type=SLOT)
 @_product_option
 @_all_option
 @click.option("--file", "export_file", type=_PATH, help="A file of `watt market export`; needs --genesis.")
 @click.option("--compare", is_flag=True, help="With --file: ask --node for the digests of what was deleted since.")
 @node_option
-@genesis_option
-@_config_option
+@proof_options
+@config_option
 @json_option
 @refusals_to_exit_codes
 def verify(
-    slot: str | None,
-    product: str | None,
+    slot: Slot | None,
+    product: Slot | None,
     is_all: bool,
     export_file: Path | None,
     compare: bool,
     nodes: tuple[str, ...],
-    genesis_file: Path | None,
+    trust: Trust,
     config_file: Path | None,
     as_json: bool,
 ) -> None:
     """Check past auctions, of one product (SLOT, or --product) or of all: that each is what the rules demand of its
     orders, within the lines' limits, and that energy and money add up.
 
-    The auctions are checked as the node shows them. With --genesis FILE no node need be trusted: whatever is read comes
-    with a proof under a block that the members certified, who are proven from the genesis on. With --config FILE the
-    same is read from the data directory of a stopped node, and with --file FILE from an exported file: no node is
-    asked, unless with --compare, which proves a file by the digests that a chain keeps of what it has deleted.
+    With --genesis FILE or a wallet's home no node need be trusted: whatever is read comes with a proof under a block
+    that the members certified, who are proven from the genesis on; without, the auctions are checked as the node shows
+    them. With --config FILE the same is read from the data directory of a stopped node, and with --file FILE from an
+    exported file: no node is asked, unless with --compare, which proves a file by the digests that a chain keeps of
+    what it has deleted.
 
     Example: watt market verify --product 2017-06-16T12:30
 
@@ -85,25 +85,24 @@ def verify(
     Example: watt market verify --file june.export --genesis genesis.json
     """
     named = _one_product(slot, product, is_all)
-    if config_file is not None and (genesis_file is not None or export_file is not None):
-        raise click.UsageError("--config names its own genesis and data: say neither --genesis nor --file with it")
-    if export_file is not None and genesis_file is None:
-        raise click.UsageError("--file needs --genesis: nothing else in the file is believed")
+    if config_file is not None and (trust.is_told or export_file is not None):
+        raise click.UsageError("--config names its own genesis and data: say no --genesis, --wallet or --file with it")
+    if export_file is not None and trust.trusts_node:
+        raise click.UsageError("--file needs --genesis, or a wallet's home: nothing else in the file is believed")
     if compare and export_file is None:
         raise click.UsageError("--compare needs --file")
     if config_file is not None:
         with stopped_node(config_file) as (source, _):
             found, shown = asyncio.run(_verify(source.read, named)), source.shown()
     elif export_file is not None:
-        genesis = load_genesis(cast("Path", genesis_file))
-        found, shown = _verify_file(export_file, genesis, named)
+        found, shown = _verify_file(export_file, cast("Genesis", trust.genesis()), named)
         if compare:
-            found = ask(nodes, lambda client: compared(ProvenReader(client, genesis, client_registry()), found))
-    elif genesis_file is not None:
-        found, shown = _verify_proven(nodes, load_genesis(genesis_file), named)
+            found = ask(nodes, lambda client: compared(_proven(client, trust), found))
+    elif not trust.trusts_node:
+        found, shown = _verify_proven(nodes, trust, named)
     else:
         found = ask(nodes, lambda client: _verify(client.query, named))
-        shown = "as the node shows them; with --genesis FILE no node need be trusted"
+        shown = "as the node shows them; with --genesis FILE or a wallet's home no node need be trusted"
     _tell(found, shown, as_json)
     if found.faults:
         raise RefusedError(_BAD_CLEARING, f"not what the rules demand: {count(len(found.faults), 'fault')}")
@@ -114,24 +113,24 @@ def verify(
 @_all_option
 @click.option("--out", "out_file", type=_PATH, required=True, help="The file to write; it must not exist.")
 @node_option
-@genesis_option
-@_config_option
+@proof_options
+@config_option
 @json_option
 @refusals_to_exit_codes
 def export(
-    product: str | None,
+    product: Slot | None,
     is_all: bool,
     out_file: Path,
     nodes: tuple[str, ...],
-    genesis_file: Path | None,
+    trust: Trust,
     config_file: Path | None,
     as_json: bool,
 ) -> None:
     """Write a product's auctions, or those of all, to a file that proves itself to whoever has the genesis document.
 
     What is written is checked as by `watt market verify`, and can be checked again with its --file when the chain has
-    deleted these details, or without any node. It is read from a node with proofs (--genesis), or from the data of a
-    stopped one (--config).
+    deleted these details, or without any node. It is read from a node with proofs (by --genesis, or a wallet's home),
+    or from the data of a stopped one (--config).
 
     Example: watt market export --all --out june.export --genesis genesis.json
 
@@ -140,15 +139,14 @@ def export(
     named = _one_product(None, product, is_all)
     if named is None and not is_all:
         raise click.UsageError("say --product S, or --all")
-    if (genesis_file is None) == (config_file is None):
-        raise click.UsageError("say --genesis (and ask --node), or --config: an export has proofs")
+    genesis_for(trust, config_file)
     if out_file.exists():
         raise RefusedError("file-exists", f"{out_file} is there already")
     close_files()
     draft = out_file.with_name(out_file.name + ".part")
     try:
         with draft.open("wb") as file:
-            found, size = _export(file, named, nodes, genesis_file, config_file)
+            found, size = _export(file, named, nodes, trust, config_file)
         draft.rename(out_file)
     except OSError as error:
         raise RefusedError("not-written", f"{out_file}: {error.strerror}") from error
@@ -160,43 +158,46 @@ def export(
 
 
 def _export(
-    file: BinaryIO, named: str | None, nodes: tuple[str, ...], genesis_file: Path | None, config_file: Path | None
+    file: BinaryIO, named: Slot | None, nodes: tuple[str, ...], trust: Trust, config_file: Path | None
 ) -> tuple[Found, int]:
     recorder = Recorder(file)
     if config_file is not None:
         with stopped_node(config_file, recorder.keep) as (source, genesis):
             found = asyncio.run(_record(recorder, source.read, genesis, named))
         return found, recorder.end()
-    genesis = load_genesis(cast("Path", genesis_file))
 
     async def use(client: Client) -> Found:
-        read = ProvenReader(client, genesis, client_registry(), recorder.keep)
+        read, genesis = cast("tuple[ProvenReader, Genesis]", trust.reader(client, recorder.keep))
         return await _record(recorder, read, genesis, named)
 
     return ask(nodes, use), recorder.end()
 
 
-async def _record(recorder: Recorder, read: Reader, genesis: Genesis, named: str | None) -> Found:
-    slot = None if named is None else parse_slot(named, await slot_seconds_of(read))
+async def _record(recorder: Recorder, read: Reader, genesis: Genesis, named: Slot | None) -> Found:
+    slot = None if named is None else await named.by(read)
     recorder.begin(About(genesis.chain, slot is None, slot or 0))
     return await _collect(read, slot)
 
 
-def _verify_proven(nodes: tuple[str, ...], genesis: Genesis, named: str | None) -> tuple[Found, str]:
+def _proven(client: Client, trust: Trust) -> ProvenReader:
+    return cast("tuple[ProvenReader, Genesis]", trust.reader(client))[0]
+
+
+def _verify_proven(nodes: tuple[str, ...], trust: Trust, named: Slot | None) -> tuple[Found, str]:
     async def use(client: Client) -> tuple[Found, str]:
-        read = ProvenReader(client, genesis, client_registry())
+        read = _proven(client, trust)
         found = await _verify(read, named)
         return found, f"with proofs under certificates of the members, proven from the genesis on, {proven_at(read)}"
 
     return ask(nodes, use)
 
 
-def _verify_file(path: Path, genesis: Genesis, named: str | None) -> tuple[Found, str]:
+def _verify_file(path: Path, genesis: Genesis, named: Slot | None) -> tuple[Found, str]:
     async def use(file: BinaryIO) -> tuple[Found, str]:
         read = Import(file, genesis, client_registry())
         slot = None if read.about.is_all else read.about.slot
         if named is not None:
-            slot = parse_slot(named, cast("int", genesis.contracts.get("market", {}).get("slot_seconds", 1_800)))
+            slot = named.at(cast("int", genesis.contracts.get("market", {}).get("slot_seconds", 1_800)))
         found = await _collect(read, slot)
         read.finish()
         oldest = "no block" if read.oldest is None else f"block {read.oldest.height} of {clock(read.oldest.time)}"
@@ -226,8 +227,8 @@ async def compared(read: Reader, found: Found) -> Found:
     return found._replace(faults=tuple(faults), known=known)
 
 
-async def _verify(read: Reader, named: str | None) -> Found:
-    slot = None if named is None else parse_slot(named, await slot_seconds_of(read))
+async def _verify(read: Reader, named: Slot | None) -> Found:
+    slot = None if named is None else await named.by(read)
     return await _collect(read, slot)
 
 
@@ -255,7 +256,7 @@ def _progress() -> Iterator[Callable[[Outcome], None]]:
         yield lambda outcome: status.update(f"Checked slot {outcome.slot}: {outcome.checked.auctions} auctions")
 
 
-def _one_product(slot: str | None, product: str | None, is_all: bool) -> str | None:
+def _one_product(slot: Slot | None, product: Slot | None, is_all: bool) -> Slot | None:
     if sum([slot is not None, product is not None, is_all]) > 1:
         raise click.UsageError("say one product, or --all")
     return product if slot is None else slot

@@ -13,17 +13,26 @@ from cli.meter_readings import readings
 from cli.output import EXIT_REFUSED, count, json_option, print_json, print_table, refusals_to_exit_codes
 from cli.refusals import explain
 from cli.session import Account, ask, open_key, passphrase_option, signing_options, transact
-from cli.units import ENERGY, parse_slot
-from cli.verify import slot_seconds_of
+from cli.slots import SLOT, TITLE, Slot, slot_seconds_of, slot_shown
+from cli.units import ENERGY
+from cli.wallet_home import own_genesis
 from node.errors import RefusedError
 from node.gateway.client import Client, TxStatus
 from node.model.codec import Value
-from node.model.genesis import load_genesis
+from node.model.genesis import Genesis
 from node.model.keys import Signer
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _SLOT_SECONDS: Final = 1_800
 _UNSEEN: Final = b""
+
+
+class Brought(NamedTuple):
+    """What became of readings: how many were taken, and those that were not; how long a slot is."""
+
+    taken: int
+    refused: list["Refused"]
+    slot_seconds: int
 
 
 class Refused(NamedTuple):
@@ -48,7 +57,7 @@ meter.add_command(readings)
 
 @meter.command()
 @click.argument("device")
-@click.argument("slot")
+@click.argument("slot", type=SLOT)
 @click.option("--import", "import_wh", type=ENERGY, required=True, help="What came in during the slot: 1.5kWh, 1500Wh.")
 @click.option("--export", "export_wh", type=ENERGY, required=True, help="What went out.")
 @click.option("--import-register", type=ENERGY, required=True, help="The import register at the slot's end.")
@@ -58,7 +67,7 @@ meter.add_command(readings)
 @refusals_to_exit_codes
 def report(
     device: str,
-    slot: str,
+    slot: Slot,
     import_wh: int,
     export_wh: int,
     import_register: int,
@@ -77,7 +86,7 @@ def report(
     async def args(client: Client) -> dict[str, Any]:
         return {
             "device": device,
-            "slot": parse_slot(slot, await slot_seconds_of(client.query)),
+            "slot": await slot.by(client.query),
             "import_wh": import_wh,
             "export_wh": export_wh,
             "import_register": import_register,
@@ -108,41 +117,35 @@ def day(
     """
     key = open_key(key_file, passphrase_file)
 
-    async def send(client: Client) -> tuple[int, list[Refused]]:
+    async def send(client: Client) -> Brought:
         account = Account(client, key, (await client.node_info()).chain)
-        taken = 0
+        taken, slot_seconds = 0, await slot_seconds_of(client.query)
         refused: list[Refused] = []
-        for rows in runs(read_table(file, await slot_seconds_of(client.query)), MAX_DAY_ROWS):
+        for rows in runs(read_table(file, slot_seconds), MAX_DAY_ROWS):
             args = {"device": device, "first_slot": rows[0].slot, "rows": tuple(row.figures for row in rows)}
             places = [(row.place, device, row.slot) for row in rows]
             here = await _settle(account, "report_day", args, places)
             taken, refused = taken + len(rows) - len(here), refused + here
-        return taken, refused
+        return Brought(taken, refused, slot_seconds)
 
-    _told(*ask(nodes, send), as_json, "settlement.report_day")
+    _told(ask(nodes, send), as_json, "settlement.report_day")
 
 
 @meter.command()
 @click.argument("device")
 @click.argument("file", type=_FILE)
-@click.option(
-    "--genesis",
-    "genesis_file",
-    type=_FILE,
-    required=True,
-    help="The network's genesis.json: which chain the readings are for, and how long a slot is.",
-)
+@own_genesis
 @click.option(
     "--key", "key_file", type=click.Path(path_type=Path), required=True, envvar="WATT_KEY", help="The meter's."
 )
 @passphrase_option
 @refusals_to_exit_codes
-def sign(device: str, file: Path, genesis_file: Path, key_file: Path, passphrase_file: Path | None) -> None:
-    """Sign what FILE (CSV as for `day`) says of DEVICE, for a collector. Needs no network; prints one line a slot.
+def sign(device: str, file: Path, genesis: Genesis, key_file: Path, passphrase_file: Path | None) -> None:
+    """Sign what FILE (CSV as for `day`) says of DEVICE, for a collector. Needs no network, only its
+    genesis document; prints one line a slot.
 
     Example: watt meter sign home-3/ev today.csv --genesis genesis.json --key home-3.meter.key > today.signed
     """
-    genesis = load_genesis(genesis_file)
     seconds = genesis.contracts.get("market", {}).get("slot_seconds", _SLOT_SECONDS)
     key = open_key(key_file, passphrase_file)
     for row in read_table(file, seconds):
@@ -171,10 +174,10 @@ def collect(
     if not rows:
         raise RefusedError("bad-row", f"no readings in {', '.join(str(file) for file in files[:3])}")
     key = open_key(key_file, passphrase_file)
-    _told(*ask(nodes, lambda client: _collect(client, key, rows)), as_json, "settlement.collect")
+    _told(ask(nodes, lambda client: _collect(client, key, rows)), as_json, "settlement.collect")
 
 
-async def _collect(client: Client, key: Signer, rows: Sequence[Collected]) -> tuple[int, list[Refused]]:
+async def _collect(client: Client, key: Signer, rows: Sequence[Collected]) -> Brought:
     chain = (await client.node_info()).chain
     account = Account(client, key, chain)
     keys: dict[str, bytes | None] = {}
@@ -196,7 +199,7 @@ async def _collect(client: Client, key: Signer, rows: Sequence[Collected]) -> tu
         places = [(place, row.device, row.slot) for row, place in part]
         here = await _settle(account, "collect", {"rows": tuple(row.call_row() for row, _ in part)}, places)
         taken, refused = taken + len(part) - len(here), refused + here
-    return taken, refused
+    return Brought(taken, refused, await slot_seconds_of(client.query))
 
 
 async def _meter_key(client: Client, device: str) -> bytes | None:
@@ -257,10 +260,11 @@ def feeder(
     if is_correction:
         return _correct(file, {}, "correct_feeder", nodes, key, as_json)
 
-    async def send(client: Client) -> tuple[int, list[Refused]]:
+    async def send(client: Client) -> Brought:
         account = Account(client, key, (await client.node_info()).chain)
         refused: list[Refused] = []
-        rows = read_table(file, await slot_seconds_of(client.query))
+        slot_seconds = await slot_seconds_of(client.query)
+        rows = read_table(file, slot_seconds)
         for row in rows:
             args = dict(zip(Row._fields[:5], row[:5], strict=True))
             status = await account.outcome("settlement", "report_feeder", args)
@@ -268,9 +272,9 @@ def feeder(
                 refused.append(Refused(row.place, "", row.slot, status.code))
             elif status.code != "ok":
                 raise RefusedError(status.code, explain("settlement.report_feeder", status.code, status.details, 0))
-        return len(rows) - len(refused), refused
+        return Brought(len(rows) - len(refused), refused, slot_seconds)
 
-    _told(*ask(nodes, send), as_json, "settlement.report_feeder")
+    _told(ask(nodes, send), as_json, "settlement.report_feeder")
 
 
 def _correct(
@@ -319,17 +323,31 @@ def _listed(result: Value) -> list[tuple[int, str]]:
     return rows
 
 
-def _told(taken: int, refused: Sequence[Refused], as_json: bool, call: str) -> None:
+def _told(brought: Brought, as_json: bool, call: str) -> None:
     """Print what became of the rows; exit status 1 if one was refused that is not known already."""
+    taken, refused, slot_seconds = brought
     if as_json:
         print_json({"taken": taken, "refused": [row._asdict() for row in refused]})
     else:
         click.echo(f"{count(taken, 'reading')} taken, {len(refused)} refused")
         if refused:
-            print_table("Refused", ("Where", "Device", ">Slot", "Code", "Why"), [_why(row, call) for row in refused])
+            print_table(
+                "Refused",
+                ("Where", "Device", TITLE, "Code", "Why"),
+                [
+                    (
+                        row.place,
+                        row.device,
+                        slot_shown(row.slot, slot_seconds),
+                        row.code,
+                        explain(call, row.code, (), 0),
+                    )
+                    for row in refused
+                ],
+            )
     if any(row.code != "duplicate" for row in refused):
         raise click.exceptions.Exit(EXIT_REFUSED)
 
 
-def _why(row: Refused, call: str) -> tuple[object, ...]:
-    return row.place, row.device, row.slot, row.code, explain(call, row.code, (), 0)
+def _why(call: str, row: Refused) -> str:
+    return explain(call, row.code, (), 0)

@@ -24,7 +24,8 @@ from chaincode.contract import ContractError
 from chaincode.roles import MAX_ID
 from chaincode.settlement_messages import reading_message
 from cli.output import plain
-from cli.units import ENERGY, MAX_INTEGER, parse_slot
+from cli.slots import SLOT
+from cli.units import ENERGY, MAX_INTEGER
 from node.errors import RefusedError
 from node.files import read_start
 from node.model.keys import SIGNATURE_BYTES, Signer, verify
@@ -183,7 +184,7 @@ def _row(columns: Sequence[str], cells: Sequence[str], slot_seconds: int, place:
         raise RefusedError("bad-csv", f"{place}: {len(cells)} cells, not {len(COLUMNS)}")
     cell = dict(zip(columns, cells, strict=True))
     try:
-        slot = parse_slot(cell["slot"].strip(), slot_seconds)
+        slot = SLOT.convert(cell["slot"], None, None).at(slot_seconds)
         figures = [ENERGY.convert(cell[name].strip(), None, None) for name in COLUMNS[1:]]
     except click.BadParameter as error:
         raise RefusedError("bad-csv", f"{place}: {plain(error.message)[: 2 * _SHOWN]}") from error

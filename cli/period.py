@@ -16,8 +16,8 @@ from cli.answers import as_rows, record, records
 from cli.output import count, json_option, print_json, print_table, refusals_to_exit_codes, tokens
 from cli.periods import company_period, period_option, period_or_current
 from cli.session import ask, node_option, signing_options, transact
-from cli.units import Count, clock
-from cli.verify import slot_seconds_of
+from cli.slots import slot_seconds_of, slot_shown, slot_words
+from cli.units import Count
 from node.gateway.client import Client
 
 PERIOD: Final = ("status", "first_slot", "end_slot", "begins", "ends", "waiting_slots", "closing")
@@ -122,15 +122,15 @@ def show(name: str, of_company: bool, period: int | None, nodes: tuple[str, ...]
         return print_json(found)
     print_table(
         f"Billing periods of {name}, by the calendar of the {found['calendar_of']}",
-        (">From period", ">First slot", "Begins (UTC)", ">Slots each", ">Days"),
+        (">From period", "First slot (UTC)", ">Slots each", ">Days"),
         [
-            (row["number"], row["first"], clock(row["first"] * slot_seconds), row["length"],
+            (row["number"], slot_shown(row["first"], slot_seconds), row["length"],
              f"{row['length'] * slot_seconds / DAY_S:g}")
             for row in found["calendar"]
         ],
     )  # fmt: skip
-    span = f"slots {found['first_slot']} to {found['end_slot'] - 1}, {clock(found['begins'])} to {clock(found['ends'])}"
-    click.echo(f"period {found['period']} is {found['status']}: {span} UTC")
+    first, last = (slot_words(slot, slot_seconds) for slot in (found["first_slot"], found["end_slot"] - 1))
+    click.echo(f"period {found['period']} is {found['status']}: from {first} to {last}")
     if found["status"] == "closing" and found["waiting_slots"]:
         click.echo(f"{count(found['waiting_slots'], 'slot')} of it may still change")
     if found["closing"] is not None:

@@ -6,8 +6,8 @@ import click
 
 from cli.answers import HIDDEN, Reader, as_rows
 from cli.asking import Source
+from cli.slots import slot_seconds_of
 from cli.units import MAX_PERIOD, Count
-from cli.verify import slot_seconds_of
 from node.errors import RefusedError
 from node.gateway.client import Client
 from node.gateway.proven import ProvenReader

@@ -18,8 +18,8 @@ from cli.policy_check import policy_on_chain, problems_on_chain
 from cli.policy_file import PolicyFile, Problem, read_policy
 from cli.policy_rehearsal import Facts, Fate, Flow, Rehearsal, rehearse
 from cli.session import ask, node_option
+from cli.slots import slot_seconds_of
 from cli.units import MAX_PERIOD, Count, clock
-from cli.verify import slot_seconds_of
 from node.errors import RefusedError
 from node.gateway.client import Client
 

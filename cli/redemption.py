@@ -8,12 +8,13 @@ import click
 
 from chaincode.budget_supply import NETWORK, PAR_PERMILLE, Redemption
 from cli.answers import all_records, as_rows, records
+from cli.confirm import confirm, yes_option
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes, tokens
 from cli.periods import period_option
 from cli.session import ask, done, node_option, signing_options, transact
+from cli.slots import SLOT, Slot, slot_seconds_of, slot_shown
 from cli.supply import company_option, decimals_of, holder_period, kind_of
-from cli.units import TOKENS, Count, Percent, base_units, clock, parse_slot, percent
-from cli.verify import slot_seconds_of
+from cli.units import TOKENS, Count, Percent, base_units, clock, percent
 from node.errors import RefusedError
 from node.gateway.client import Client
 
@@ -76,6 +77,7 @@ def redeem(
 @company_option
 @reference_option
 @period_option
+@yes_option
 @signing_options
 @json_option
 @refusals_to_exit_codes
@@ -85,6 +87,7 @@ def return_tokens(
     of_company: bool,
     reference: str,
     period: int | None,
+    yes: bool,
     nodes: tuple[str, ...],
     key_file: Path,
     passphrase_file: Path | None,
@@ -94,6 +97,7 @@ def return_tokens(
 
     Example: watt admin return home-03 5 --reference not-needed --key owner.key
     """
+    confirm(f"Give {amount} tokens of {name} back to the utility, for nothing?", yes=yes)
 
     async def args(client: Client) -> dict[str, Any]:
         return await _holding(client, name, amount, of_company, reference, period)
@@ -108,13 +112,13 @@ def redemption() -> None:
 
 @redemption.command("price")
 @click.argument("price", type=PRICE_OF_PAR)
-@click.option("--from", "from_slot", metavar="SLOT", help="From this slot or UTC time on; default: the next slot.")
+@click.option("--from", "from_slot", type=SLOT, help="From this slot on; default: the next one.")
 @signing_options
 @json_option
 @refusals_to_exit_codes
 def redemption_price(
     price: int,
-    from_slot: str | None,
+    from_slot: Slot | None,
     nodes: tuple[str, ...],
     key_file: Path,
     passphrase_file: Path | None,
@@ -128,7 +132,7 @@ def redemption_price(
 
     async def args(client: Client) -> dict[str, Any]:
         seconds = await slot_seconds_of(client.query)
-        slot = (await client.node_info()).now // seconds + 1 if from_slot is None else parse_slot(from_slot, seconds)
+        slot = (await client.node_info()).now // seconds + 1 if from_slot is None else from_slot.at(seconds)
         return {"permille": price, "from_slot": slot}
 
     done(transact(nodes, key_file, passphrase_file, "supply", "publish_price", args), as_json)
@@ -153,8 +157,8 @@ def redemption_prices(nodes: tuple[str, ...], as_json: bool) -> None:
         return print_json(rows)
     print_table(
         "Redemption price, of par",
-        ("From (UTC)", ">From slot", ">Price"),
-        [(clock(row["from_slot"] * seconds), row["from_slot"], percent(row["permille"])) for row in rows],
+        ("From slot (UTC)", ">Price"),
+        [(slot_shown(row["from_slot"], seconds), percent(row["permille"])) for row in rows],
     )
 
 
@@ -211,12 +215,14 @@ def redemption_list(name: str | None, of_company: bool, nodes: tuple[str, ...], 
 @redemption.command("burn")
 @click.argument("amount", type=TOKENS)
 @reference_option
+@yes_option
 @signing_options
 @json_option
 @refusals_to_exit_codes
 def redemption_burn(
     amount: Decimal,
     reference: str,
+    yes: bool,
     nodes: tuple[str, ...],
     key_file: Path,
     passphrase_file: Path | None,
@@ -226,6 +232,7 @@ def redemption_burn(
 
     Example: watt admin redemption burn 500 --reference 2017-06 --key utility.key
     """
+    confirm(f"Take {amount} tokens out of the world, for good?", yes=yes)
 
     async def args(client: Client) -> dict[str, Any]:
         return {"amount": base_units(amount, await decimals_of(client)), "reference": reference.encode()}

@@ -18,8 +18,10 @@ from chaincode.settlement_ledger import Settled
 from cli.grid_file import read_grid
 from cli.output import count, json_option, plain, print_json, print_table, refusals_to_exit_codes, tokens
 from cli.rule_values import FIELDS, Change, change, number, read_csv, read_tariffs, shown, whole
-from cli.session import ask, genesis_option, node_option
+from cli.session import ask, node_option
+from cli.sources import config_option
 from cli.units import Count, base_units_per_wh, kwh
+from cli.wallet_home import Trust, genesis_for, proof_options
 from node.config import load_config
 from node.errors import RefusedError
 from node.gateway.client import Client
@@ -79,8 +81,8 @@ class SettingType(click.ParamType[Setting]):
     "tariffs (from, retail, feed_in), tolls (from, to, toll), limits (from, to, limit_down_w, limit_up_w), grid.",
 )
 @node_option
-@genesis_option
-@click.option("--config", "config_file", type=_PATH, help="A stopped node's node.toml: read its data, ask no gateway.")
+@proof_options
+@config_option
 @json_option
 @refusals_to_exit_codes
 def replay(
@@ -88,7 +90,7 @@ def replay(
     last: int | None,
     settings: tuple[Setting, ...],
     nodes: tuple[str, ...],
-    genesis_file: Path | None,
+    trust: Trust,
     config_file: Path | None,
     as_json: bool,
 ) -> None:
@@ -97,19 +99,18 @@ def replay(
     All blocks up to the last are replayed from genesis on and must give what their certificates prove; from the first
     on they are executed on a second state, too, where the rules are changed. Products that are open then keep their
     terms; with --from 1 everything is under the changed rules. Blocks come from the data of a stopped node (--config),
-    or from a running one (--genesis). In the files prices are in tokens per kWh; lines that are not named stay as they
-    are. Without --set it shows that nothing differs.
+    or from a running one (by --genesis, or a wallet's home). In the files prices are in tokens per kWh; lines that are
+    not named stay as they are. Without --set it shows that nothing differs.
 
     Example: watt market replay --from 1 --set gate=15min --config .demo/nodes/node-0/node.toml
 
     Example: watt market replay --from 2000 --to 9000 --set tolls=tolls.csv --genesis .testnet/genesis.json
     """
-    if (genesis_file is None) == (config_file is None):
-        raise click.UsageError("say --config FILE for a stopped node's data, or --genesis FILE for a running node")
+    own = genesis_for(trust, config_file)
     if config_file is not None:
         genesis, outcome = _from_data(config_file, first, last, settings)
     else:
-        genesis, outcome = _from_node(nodes, load_genesis(cast("Path", genesis_file)), first, last, settings)
+        genesis, outcome = _from_node(nodes, cast("Genesis", own), first, last, settings)
     if as_json:
         return print_json(_document(outcome))
     _show(outcome, settings, genesis.token.decimals)

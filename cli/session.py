@@ -74,12 +74,6 @@ ca_option = click.option(
     callback=_noted(_ROOTS),
     help="Certificates (PEM) of those who vouch for gateways: TLS, and no others are asked. Also WATT_CA.",
 )
-genesis_option = click.option(
-    "--genesis",
-    "genesis_file",
-    type=click.Path(path_type=Path),
-    help="Your own copy of the network's genesis.json: trust no node, check every answer's proof.",
-)
 
 
 def _key_option(help_text: str, *, required: bool = False, exposed: bool = True) -> Callable[[C], C]:

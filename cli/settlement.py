@@ -10,8 +10,8 @@ from cli.answers import as_rows, record, records
 from cli.output import count, json_option, print_json, print_table, refusals_to_exit_codes, tokens
 from cli.periods import period_option, period_or_current
 from cli.session import ask, node_option, signing_options, transact
-from cli.units import Count, clock, kwh, parse_slot
-from cli.verify import slot_seconds_of
+from cli.slots import SLOT, TITLE, Slot, slot_seconds_of, slot_shown, slot_words
+from cli.units import Count, clock, kwh
 from node.gateway.client import Client
 from node.model.codec import Value
 
@@ -37,19 +37,21 @@ def parked(everything: bool, nodes: tuple[str, ...], as_json: bool) -> None:
     Example: watt admin settlement parked
     """
 
-    async def read(client: Client) -> list[dict[str, Any]]:
+    async def read(client: Client) -> tuple[list[dict[str, Any]], int]:
         rows = await _rows(client, "settlement", "parked")
-        return [{"number": number, **record(row, PARKED)} for number, row in enumerate(rows)]
+        numbered = [{"number": number, **record(row, PARKED)} for number, row in enumerate(rows)]
+        return numbered, await slot_seconds_of(client.query)
 
-    rows = [row for row in ask(nodes, read) if everything or not row["released"]]
+    found, slot_seconds = ask(nodes, read)
+    rows = [row for row in found if everything or not row["released"]]
     if as_json:
         return print_json(rows)
     print_table(
         "Not settled",
-        (">Number", "Unit", "Network", ">Slot", "Code", "Last tried", "?Released"),
+        (">Number", "Unit", "Network", TITLE, "Code", "Last tried (UTC)", "?Released (UTC)"),
         [
-            (row["number"], row["unit"], row["network"], row["slot"], row["code"], clock(row["time"]),
-             clock(row["released"]) if row["released"] else "")
+            (row["number"], row["unit"], row["network"], slot_shown(row["slot"], slot_seconds), row["code"],
+             clock(row["time"]), clock(row["released"]) if row["released"] else "")
             for row in rows
         ],
     )  # fmt: skip
@@ -114,28 +116,30 @@ def rent(period: int | None, nodes: tuple[str, ...], as_json: bool) -> None:
 
 
 @settlement.command()
-@click.argument("slot")
+@click.argument("slot", type=SLOT)
 @node_option
 @json_option
 @refusals_to_exit_codes
-def losses(slot: str, nodes: tuple[str, ...], as_json: bool) -> None:
+def losses(slot: Slot, nodes: tuple[str, ...], as_json: bool) -> None:
     """Show what the homes' meters of a SLOT add up to against the feeder's meter: kWh, and what was lost between.
 
     Example: watt admin settlement losses 2017-06-16T12:30
     """
 
-    async def read(client: Client) -> dict[str, Any] | None:
-        number = parse_slot(slot, await slot_seconds_of(client.query))
+    async def read(client: Client) -> tuple[dict[str, Any] | None, str]:
+        slot_seconds = await slot_seconds_of(client.query)
+        number = slot.at(slot_seconds)
         answer = await client.query("settlement", "feeder", {"slot": number})
-        return None if answer is None else {"slot": number, **record(answer, Check._fields)}
+        found = None if answer is None else {"slot": number, **record(answer, Check._fields)}
+        return found, slot_words(number, slot_seconds)
 
-    found = ask(nodes, read)
+    found, words = ask(nodes, read)
     if as_json:
         return print_json(found)
     if found is None:
-        return click.echo("the feeder's meter has not been read for this slot")
+        return click.echo(f"the feeder's meter has not been read for {words}")
     print_table(
-        f"Slot {found['slot']}, kWh",
+        f"{words}, kWh",
         ("", ">In", ">Out"),
         (
             ("Feeder", kwh(found["feeder_import_wh"]), kwh(found["feeder_export_wh"])),

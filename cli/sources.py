@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+import click
+
 from chaincode.contract import ContractError
 from cli.answers import Reader
 from cli.units import clock
@@ -27,6 +29,13 @@ from node.model.keys import verify
 from node.setup import DATABASE_NAME
 from node.upgrades.library import node_registry
 from node.witness import proven_answer
+
+config_option = click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path),
+    help="A stopped node's node.toml: read its data, ask no gateway.",
+)
 
 
 class Source(NamedTuple):

@@ -3,6 +3,7 @@
 import click
 
 from cli.output import plain, print_table, print_trace
+from cli.slots import slot_words
 from cli.statement import Statement
 from cli.statement_lines import RENT, Item, Line, Source
 from cli.statement_words import (
@@ -17,7 +18,7 @@ from cli.statement_words import (
     rent_words,
     verdict,
 )
-from cli.units import clock, kwh, per_kwh
+from cli.units import kwh, per_kwh
 
 _ID_COLUMN = 12
 
@@ -57,8 +58,8 @@ def print_line(statement: Statement, line: Line, token: Token) -> None:
     for item in sorted(line.items, key=lambda item: item.slot):
         if item.slot != slot:
             slot = item.slot
-            starts = clock(slot * statement.facts.slot_seconds)[:16]
-            _tell(f"slot {slot}, {starts}{'' if item.is_final else ', may still be corrected'}")
+            words = slot_words(slot, statement.facts.slot_seconds)
+            _tell(f"{words}{'' if item.is_final else ', may still be corrected'}")
         _tell(plain(f"  {_sentence(item, line, token)}"))
         for source in item.sources:
             _print_source(source)

@@ -11,8 +11,8 @@ from cli.output import json_option, print_json, print_table, refusals_to_exit_co
 from cli.rule_values import TARIFF_COLUMNS, read_tariffs, second_of_day, tariff_rows
 from cli.rules import settings_of
 from cli.session import ask, done, node_option, signing_options, transact
-from cli.units import TOKENS, base_units_per_wh, clock, parse_slot, per_kwh
-from cli.verify import slot_seconds_of
+from cli.slots import SLOT, Slot, slot_words
+from cli.units import TOKENS, base_units_per_wh, per_kwh
 from node.gateway.client import Client
 
 ROW: Final = ("from_second", "retail", "feed_in")
@@ -26,11 +26,11 @@ def tariff() -> None:
 
 
 @tariff.command("show")
-@click.option("--slot", metavar="SLOT", help="Also what this slot, by number or UTC time, has, or would have by now.")
+@click.option("--slot", type=SLOT, help="Also what this slot has, or would have by now.")
 @node_option
 @json_option
 @refusals_to_exit_codes
-def tariff_show(slot: str | None, nodes: tuple[str, ...], as_json: bool) -> None:
+def tariff_show(slot: Slot | None, nodes: tuple[str, ...], as_json: bool) -> None:
     """Show retail and feed-in prices by time of day (UTC), in tokens per kWh: those that were voted, and the better
     ones that the utility has published for slots to come.
 
@@ -42,7 +42,7 @@ def tariff_show(slot: str | None, nodes: tuple[str, ...], as_json: bool) -> None
         versions = records(await client.query("tariffs", "published", {}), VERSION)
         holds = None
         if slot is not None:
-            number = parse_slot(slot, settings.slot_seconds)
+            number = slot.at(settings.slot_seconds)
             holds = number, record(await client.query("market", "tariff", {"slot": number}), HOLDS)
         return settings, versions, holds, (await client.node_info()).token_decimals
 
@@ -55,7 +55,7 @@ def tariff_show(slot: str | None, nodes: tuple[str, ...], as_json: bool) -> None
         return print_json(found if holds is None else {**found, "slot": holds[0], **holds[1]})
     _table("Voted tariff, tokens per kWh", settings.tariffs, decimals)
     for version in versions:
-        begins = f"from slot {version['from_slot']} on ({clock(version['from_slot'] * settings.slot_seconds)} UTC)"
+        begins = f"from {slot_words(version['from_slot'], settings.slot_seconds)} on"
         if version["rows"]:
             _table(f"Published {begins}", version["rows"], decimals)
         else:
@@ -63,7 +63,7 @@ def tariff_show(slot: str | None, nodes: tuple[str, ...], as_json: bool) -> None
     if holds is not None:
         number, prices = holds
         retail, feed_in = (per_kwh(prices[name], decimals) for name in HOLDS)
-        click.echo(f"slot {number} ({clock(number * settings.slot_seconds)} UTC): retail {retail}, feed-in {feed_in}")
+        click.echo(f"{slot_words(number, settings.slot_seconds)}: retail {retail}, feed-in {feed_in}")
 
 
 @tariff.command("publish")
@@ -73,7 +73,7 @@ def tariff_show(slot: str | None, nodes: tuple[str, ...], as_json: bool) -> None
     help="Instead of a file: prices from a time of day (UTC) on, in tokens per kWh; may be repeated.",
 )  # fmt: skip
 @click.option("--voted", is_flag=True, help="Instead: the voted tariff again.")
-@click.option("--from", "from_slot", metavar="SLOT", help="From this slot or UTC time on; default: as soon as may be.")
+@click.option("--from", "from_slot", type=SLOT, help="From this slot on; default: as soon as may be.")
 @signing_options
 @json_option
 @refusals_to_exit_codes
@@ -81,7 +81,7 @@ def tariff_publish(
     file: Path | None,
     rows: tuple[tuple[str, Decimal, Decimal], ...],
     voted: bool,
-    from_slot: str | None,
+    from_slot: Slot | None,
     nodes: tuple[str, ...],
     key_file: Path,
     passphrase_file: Path | None,
@@ -103,7 +103,7 @@ def tariff_publish(
         if from_slot is None:
             slot = cast("int", await client.query("tariffs", "earliest", {}))
         else:
-            slot = parse_slot(from_slot, await slot_seconds_of(client.query))
+            slot = await from_slot.by(client.query)
         typed = tuple(_typed(*row, decimals) for row in rows)
         return {"from_slot": slot, "rows": typed if file is None else read_tariffs(file, decimals)}
 

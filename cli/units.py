@@ -10,7 +10,6 @@ from typing import Any
 import click
 
 from chaincode.market_trading import MAX_REFERENCE
-from node.errors import RefusedError
 
 MAX_DIGITS = 28
 """As many as a Decimal computes with: what is typed is never rounded."""
@@ -217,22 +216,3 @@ def per_kwh(base_units_per_wh: int, decimals: int = 9) -> str:
 def clock(seconds: int) -> str:
     """A block time as `2017-06-16 12:30:00` (UTC)."""
     return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%d %H:%M:%S")
-
-
-def parse_slot(text: str, slot_seconds: int) -> int:
-    """A slot's number, or the slot in which a UTC time such as `2017-06-16T12:30` lies.
-
-    Raises click.BadParameter, and RefusedError("no-product") for a time before 1970.
-    """
-    if text.isascii() and text.isdecimal() and len(text) <= 15:
-        return int(text)
-    try:
-        moment = datetime.datetime.fromisoformat(text)
-    except ValueError:
-        raise click.BadParameter(f"{text[:40]!r} is neither a slot's number nor a time like 2017-06-16T12:30") from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=datetime.UTC)
-    slot = int(moment.timestamp()) // slot_seconds
-    if slot < 0:
-        raise RefusedError("no-product", f"{text[:40]} is before the time of any chain")
-    return slot

@@ -15,7 +15,7 @@ That the orders are those that were placed is what `watt node verify` proves, by
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -27,6 +27,7 @@ from chaincode.market_certificate import Auction, OrderRow, check
 from chaincode.pruned import Part
 from chaincode.tree import Tree
 from cli.answers import PRODUCT, Reader, as_rows, grid_line, record
+from cli.slots import slot_seconds_of
 from node.errors import RefusedError
 from node.model.codec import encode
 
@@ -71,11 +72,6 @@ class Outcome(NamedTuple):
     checked: Checked
     faults: tuple[Fault, ...]
     details: tuple[Part, ...]
-
-
-async def slot_seconds_of(read: Reader) -> int:
-    """The length of a slot, from the market's settings."""
-    return cast("int", as_rows(await read("market", "settings", {}))[0])
 
 
 async def verify_products(read: Reader, slot: int | None) -> AsyncIterator[Outcome]:

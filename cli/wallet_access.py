@@ -12,8 +12,8 @@ from chaincode.subjects import BUDGET, CLASSES, DEVICE, HOLDERS, MARKET, NETWORK
 from cli.answers import GRANT, records
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
 from cli.session import ask, node_option, signing_options, transact
-from cli.units import PUBLIC_KEY, Count, clock, parse_slot
-from cli.verify import slot_seconds_of
+from cli.slots import SAID, SLOT, Slot, slot_seconds_of
+from cli.units import PUBLIC_KEY, Count, clock
 from node.gateway.client import Client
 
 C = TypeVar("C", bound=Callable[..., Any])
@@ -140,13 +140,11 @@ def list_grants(name: str, kind: str | None, nodes: tuple[str, ...], as_json: bo
 
 @click.command()
 @click.argument("device")
-@click.option(
-    "--slot", help="In this slot's period: its number, or a UTC time such as 2017-06-16T12:30. By default now."
-)
+@click.option("--slot", type=SLOT, help=f"In this slot's period: {SAID}. By default now.")
 @node_option
 @json_option
 @refusals_to_exit_codes
-def pseudonym(device: str, slot: str | None, nodes: tuple[str, ...], as_json: bool) -> None:
+def pseudonym(device: str, slot: Slot | None, nodes: tuple[str, ...], as_json: bool) -> None:
     """Show the name under which DEVICE's orders and fills are public in a billing period: another one in the next.
 
     Example: watt wallet pseudonym home-03/ev --key owner.key
@@ -154,7 +152,7 @@ def pseudonym(device: str, slot: str | None, nodes: tuple[str, ...], as_json: bo
 
     async def read(client: Client) -> Any:
         seconds = await slot_seconds_of(client.query)
-        number = (await client.node_info()).now // seconds if slot is None else parse_slot(slot, seconds)
+        number = (await client.node_info()).now // seconds if slot is None else slot.at(seconds)
         return await client.query("privacy", "pseudonym", {"device": device, "slot": number})
 
     period, name = ask(nodes, read)

@@ -1,6 +1,7 @@
 """`watt wallet balance`: what a device may spend."""
 
-from typing import Any, cast
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, cast
 
 import click
 
@@ -15,9 +16,15 @@ from cli.wallet_home import Trust, trust_options
 from node.errors import RefusedError
 from node.gateway.client import Client
 
-_IF_ANY = NETWORK_BUDGET[8:]
-"""What a network has with other periods and networks is shown if there was any."""
-_FIRST_FIGURES = ("available", "reserved", "spent", "owed", "pool")
+_NETWORK_IN: Final = ("carried_in", "issued", "received", "earned")
+_NETWORK_OUT: Final = (
+    "pool", "available", "reserved", "spent", "sent", "sold", "returned", "redeemed", "carried_out",
+)  # fmt: skip
+_DEVICE_IN: Final = ("allocated", "earned", "borrowed")
+_DEVICE_OUT: Final = ("available", "reserved", "spent", "lent", "taken_back")
+"""What came in is what is there and what went: both books add up, which the reader can see."""
+_ALWAYS: Final = ("issued", "allocated", "pool", "available", "reserved", "spent")
+"""The other figures are shown if there are any."""
 
 
 @click.command()
@@ -31,7 +38,8 @@ def balance(name: str, period: int | None, nodes: tuple[str, ...], trust: Trust,
     """Show a billing period's budget of NAME: a device (home-03/ev), a network with all its devices (home-03), or a
     company (coop).
 
-    Every figure is proven, as of the block that is named.
+    Every figure is proven, as of the block that is named. Taken back: by the owner, into the network's pool. Figures
+    that are 0 everywhere are left out.
 
     Example: watt wallet balance home-03
     """
@@ -64,28 +72,44 @@ def balance(name: str, period: int | None, nodes: tuple[str, ...], trust: Trust,
         if not is_unseen or not is_member(nodes, name):
             raise
         return show_company(name, period, nodes, trust, as_json)
+    for book in books.values():
+        book["taken_back"] = sum([book[name] for name in _DEVICE_IN]) - sum([book[name] for name in _DEVICE_OUT[:-1]])
     if as_json:
         found = {"period": number, "network": network, "devices": books}
         return print_json(found if proven is None else {**found, "proven": proven})
     if network is not None:
-        columns = [column for column in NETWORK_BUDGET[1:] if column not in _IF_ANY or network[column]]
+        came, went = _shown(_NETWORK_IN, [network]), _shown(_NETWORK_OUT, [network])
+        columns = (*went, *came, *(("owed",) if network["owed"] else ()))
         print_table(
             f"{name}, period {number} ({network['status']}), tokens",
-            tuple(_column(column) for column in columns),
+            tuple(f">{_words(column)}" for column in columns),
             [[tokens(network[column], decimals) for column in columns]],
         )
+        click.echo(f"{_sum(went)} = {_sum(came)}; available and reserved are the devices'")
+    came, went = _shown(_DEVICE_IN, books.values()), _shown(_DEVICE_OUT, books.values())
+    columns = (*went, *came, *(("owed",) if any(book["owed"] for book in books.values()) else ()))
     print_table(
         f"Devices, period {number}, tokens",
-        ("Device", "State", *(_column(column) for column in BUDGET[1:9]), ">kWh used"),
+        ("Device", "State", *(f">{_words(column)}" for column in columns), "?>kWh used"),
         (
-            (device, book["state"], *(tokens(book[column], decimals) for column in BUDGET[1:9]), kwh(book["used_wh"]))
+            (device, book["state"], *(tokens(book[column], decimals) for column in columns), kwh(book["used_wh"]))
             for device, book in books.items()
         ),
     )
+    click.echo(f"{_sum(went)} = {_sum(came)}")
     if proven is not None:
         click.echo(f"proven {proven}")
 
 
-def _column(field: str) -> str:
-    """The heading of a budget's figure; what a narrow terminal can do without comes with ``?``."""
-    return f"{'' if field in _FIRST_FIGURES else '?'}>{field.capitalize().replace('_', ' ')}"
+def _shown(columns: tuple[str, ...], books: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """The figures that every book is shown with, and those that one of these has."""
+    rows = tuple(books)
+    return tuple([name for name in columns if name in _ALWAYS or any(row[name] for row in rows)])
+
+
+def _sum(columns: tuple[str, ...]) -> str:
+    return " + ".join(name.replace("_", " ") for name in columns)
+
+
+def _words(column: str) -> str:
+    return column.capitalize().replace("_", " ")

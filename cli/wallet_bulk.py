@@ -14,8 +14,8 @@ from chaincode.market_orders import REJECTED
 from cli.answers import ORDER, record
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
 from cli.session import ask, signing_options, transact
-from cli.units import ENERGY, REFERENCE, TOKENS, base_units_per_wh, kwh, parse_slot
-from cli.verify import slot_seconds_of
+from cli.slots import SLOT, TITLE, Slot, slot_seconds_of, slot_shown
+from cli.units import ENERGY, REFERENCE, TOKENS, base_units_per_wh, kwh
 from node.errors import RefusedError
 from node.files import read_given
 from node.gateway.client import Client
@@ -27,11 +27,11 @@ MAX_FILE_BYTES = 1 << 20
 
 
 class Wanted(NamedTuple):
-    """An order as people write it: ``energy`` in Wh, ``slot`` a number or a time, ``price`` in tokens per kWh."""
+    """An order as people write it: ``energy`` in Wh, ``price`` in tokens per kWh."""
 
     side: str
     energy: int
-    slot: str
+    slot: Slot
     price: Decimal
     until: str
     renewable: bool
@@ -47,7 +47,7 @@ def order_args(wanted: Wanted, decimals: int, slot_seconds: int) -> dict[str, An
     """The same in the ledger's units: side, slot, energy_wh, price, until, renewable, reference."""
     return {
         "side": wanted.side,
-        "slot": parse_slot(wanted.slot, slot_seconds),
+        "slot": wanted.slot.at(slot_seconds),
         "energy_wh": wanted.energy,
         "price": base_units_per_wh(wanted.price, decimals),
         "until": wanted.until,
@@ -86,10 +86,12 @@ def bulk(
     Example: watt wallet bulk home-03/ev tonight.csv --reference tonight --key ev.key
     """
     rows = list(read_orders(file, reference))
+    slot_seconds = 0
 
     async def args(client: Client) -> dict[str, Any]:
-        units = await units_of(client)
-        return {"device": device, "orders": [tuple(order_args(row, *units).values()) for row in rows]}
+        nonlocal slot_seconds
+        decimals, slot_seconds = await units_of(client)
+        return {"device": device, "orders": [tuple(order_args(row, decimals, slot_seconds).values()) for row in rows]}
 
     status = transact(nodes, key_file, passphrase_file, "market", "place_many", args)
     if not isinstance(status.result, tuple) or len(status.result) != len(rows):
@@ -99,9 +101,9 @@ def bulk(
         return require_not_rejected(nodes, cast("bytes", status.result[0]))
     print_table(
         f"Orders of {device}, placed in block {status.height}",
-        ("Order", "Slot", "Side", ">kWh", ">Limit"),
+        ("Order", TITLE, "Side", ">kWh", ">Limit"),
         (
-            (order_id, row.slot, row.side, kwh(row.energy), str(row.price))
+            (order_id, slot_shown(row.slot.at(slot_seconds), slot_seconds), row.side, kwh(row.energy), str(row.price))
             for order_id, row in zip(status.result, rows, strict=True)
         ),
     )
@@ -176,7 +178,7 @@ def _wanted(row: Mapping[str, Any]) -> Wanted:
     return Wanted(
         side,
         ENERGY.convert(_text(row, "energy"), None, None),
-        _text(row, "slot"),
+        SLOT.convert(_text(row, "slot"), None, None),
         TOKENS.convert(_text(row, "price"), None, None),
         until,
         renewable,

@@ -8,10 +8,10 @@ import click
 from chaincode.pruned import Erased
 from cli.answers import as_rows
 from cli.asking import believed
+from cli.confirm import confirm, yes_option
 from cli.output import json_option, print_json, refusals_to_exit_codes
 from cli.session import ask, done, node_option, proven_at, signing_options, transact
-from cli.units import clock, parse_slot
-from cli.verify import slot_seconds_of
+from cli.slots import SAID, SLOT, Slot, slot_seconds_of, slot_words
 from cli.wallet_home import Trust, trust_options
 from node.gateway.client import Client
 
@@ -20,30 +20,36 @@ _device_option = click.option("--device", default="", help="Of this device of th
 
 @click.command()
 @click.argument("network")
-@click.option("--up-to", "last", required=True, metavar="SLOT", help="The last slot: its number, or a UTC time in it.")
+@click.option("--up-to", "last", required=True, type=SLOT, help=f"The last slot: {SAID}.")
 @_device_option
+@yes_option
 @signing_options
 @json_option
 @refusals_to_exit_codes
 def erase(
     network: str,
-    last: str,
+    last: Slot,
     device: str,
+    yes: bool,
     nodes: tuple[str, ...],
     key_file: Path,
     passphrase_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Erase what was measured of NETWORK, from the beginning up to a slot that is FINAL: this cannot be undone.
+    """Erase what was measured of NETWORK, from the beginning up to a slot that is FINAL. It cannot be undone: you are
+    asked.
 
     The owner's key signs, or the member's. Nodes take the readings out of their blocks, and the state lets them go when
     no rule needs them any more; digests stay. Backups and snapshots that others hold are not reached.
 
     Example: watt wallet erase home-03 --up-to 2017-06-16T12:30 --key home-03.key
     """
+    slot_seconds = ask(nodes, lambda client: slot_seconds_of(client.query))
+    slot = last.at(slot_seconds)
+    until = slot_words(slot, slot_seconds)
+    confirm(f"Erase all that was measured of {device or network} up to {until}, for good?", yes=yes)
 
-    async def args(client: Client) -> dict[str, Any]:
-        slot = parse_slot(last, await slot_seconds_of(client.query))
+    async def args(_: Client) -> dict[str, Any]:
         return {"network": network, "last_slot": slot, **({"device": device} if device else {})}
 
     done(transact(nodes, key_file, passphrase_file, "erasure", "erase", args), as_json)
@@ -75,8 +81,8 @@ def erased(network: str, device: str, nodes: tuple[str, ...], trust: Trust, as_j
         return print_json({"erased": None if found is None else found._asdict(), "proven": proven})
     if found is None:
         return click.echo("Nobody has asked for anything to be erased.")
-    end = clock((found.asked + 1) * slot_seconds)[:16]
-    click.echo(f"Asked for: all up to {end} UTC (slot {found.asked}).")
-    state = "done" if not found.due else f"done up to slot {found.first_kept - 1}; the rest when no rule needs it"
+    click.echo(f"Asked for: all up to {slot_words(found.asked, slot_seconds)}.")
+    done_to = slot_words(found.first_kept - 1, slot_seconds)
+    state = "done" if not found.due else f"done up to {done_to}; the rest when no rule needs it"
     click.echo(f"In the state: {state}. {found.entries} entries are gone, digest {found.digest.hex()}.")
     return click.echo("As a node says." if proven is None else f"Proven {proven}.")

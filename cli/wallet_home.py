@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import click
 import msgpack
+from click.core import ParameterSource
 
 from cli.informed import InformedClient
 from cli.output import plain, refusals_to_exit_codes
@@ -24,9 +25,9 @@ from cli.session import use_client
 from node.errors import RefusedError, WattError
 from node.files import read_given
 from node.gateway.client import Client, addresses_in
-from node.gateway.proven import KnownEpochs, ProvenReader
+from node.gateway.proven import Keep, KnownEpochs, ProvenReader
 from node.light import LightChain, LightError, read_header
-from node.model.genesis import Genesis, load_document, parse_genesis
+from node.model.genesis import Genesis, load_document, load_genesis, parse_genesis
 from node.model.keys import Signer
 from node.pki.trust import load_roots
 from node.upgrades.library import client_registry
@@ -140,20 +141,35 @@ class Home:
 
 class Trust:
     """What a command was told to believe in: a wallet's home, a genesis document, or the node. Nothing is read before
-    ``reader`` asks for it."""
+    ``reader`` or ``genesis`` asks for it."""
 
-    def __init__(self, genesis_file: Path | None, home: Path, trusts_node: bool, any_age: bool) -> None:
+    def __init__(
+        self, genesis_file: Path | None, home: Path, trusts_node: bool, any_age: bool, *, is_told: bool = False
+    ) -> None:
+        """``is_told``: somebody typed what to believe in, so that it contradicts whatever else is said."""
         self.home = None if trusts_node or genesis_file is not None else Home(home)
+        self.trusts_node = trusts_node
+        self.is_told = is_told
         self._genesis_file = genesis_file
-        self._trusts_node = trusts_node
         self._any_age = any_age
         self._light: LightChain | None = None
         self._kept: tuple[int, bytes] | None = None
 
-    def reader(self, client: Client) -> tuple[ProvenReader, Genesis] | None:
-        """What asks a node and checks what it says; None if the node is to be believed. Raises RefusedError:
-        "no-wallet", "bad-wallet", and ConfigError of a genesis file."""
-        if self._trusts_node:
+    def genesis(self) -> Genesis | None:
+        """The network's document; None if the node is to be believed. Raises as ``reader`` does."""
+        if self.trusts_node:
+            return None
+        if self.home is None:
+            assert self._genesis_file is not None
+            return load_genesis(self._genesis_file)
+        if not self.home.exists():
+            raise no_wallet(self.home)
+        return self.home.genesis()
+
+    def reader(self, client: Client, keep: Keep | None = None) -> tuple[ProvenReader, Genesis] | None:
+        """What asks a node and checks what it says; None if the node is to be believed. ``keep``: as in
+        ``node.gateway.proven``. Raises RefusedError: "no-wallet", "bad-wallet", and ConfigError of a genesis file."""
+        if self.trusts_node:
             return None
         if self.home is not None:
             if not self.home.exists():
@@ -166,7 +182,7 @@ class Trust:
         self._light, self._kept = light, (len(light.boundaries), light.header)
         oldest = None if self._any_age else oldest_accepted(genesis, time.time_ns() // 1_000_000)
         known = KnownEpochs(client, genesis, light, oldest)
-        return ProvenReader(client, genesis, client_registry(), known=known, tell=warn), genesis
+        return ProvenReader(client, genesis, client_registry(), keep, known, warn), genesis
 
     def save(self) -> None:
         """Keep what was learnt. That it cannot be kept is said, and no reason to refuse an answer."""
@@ -182,14 +198,25 @@ class Trust:
 def trust_options(command: Callable[..., None]) -> Callable[..., None]:
     """A command that reads, and believes proofs: --genesis, --wallet, --trust-node and --any-age come to it as
     ``trust``. Of a wallet's home it takes the nodes and the CA, too, if it is not told others."""
+    return _trusting(command, must_prove=True)
 
+
+def proof_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The same for a command that has proofs wherever there is a genesis document or a wallet's home, and without
+    either believes the node, or says itself what it needs."""
+    return _trusting(command, must_prove=False)
+
+
+def _trusting(command: Callable[..., None], *, must_prove: bool) -> Callable[..., None]:
     @refusals_to_exit_codes
     @wraps(command)
     def gathered(
         genesis_file: Path | None, wallet_home: Path | None, trusts_node: bool, any_age: bool, **options: Any
     ) -> None:
-        home = (wallet_home or Path(DEFAULT_HOME)).expanduser()
-        trust = Trust(None if wallet_home_is_named() else genesis_file, home, trusts_node, any_age)
+        genesis_file, home = _told(genesis_file, wallet_home)
+        has_nothing = genesis_file is None and wallet_home is None and not Home(home).exists()
+        is_told = trusts_node or _is_typed("genesis_file") or _is_typed("wallet_home")
+        trust = Trust(genesis_file, home, trusts_node or (has_nothing and not must_prove), any_age, is_told=is_told)
         use_client(None if trust.home is None else clients_of(trust.home))
         try:
             command(trust=trust, **options)
@@ -203,16 +230,49 @@ def trust_options(command: Callable[..., None]) -> Callable[..., None]:
             "--trust-node", "trusts_node", is_flag=True, help="Believe the node: nothing that it says is checked."
         ),
         wallet_option,
-        click.option(
-            "--genesis",
-            "genesis_file",
-            type=click.Path(path_type=Path),
-            envvar="WATT_GENESIS",
-            help="Your own copy of the network's genesis.json, instead of a wallet's home. Also WATT_GENESIS.",
-        ),
+        _genesis_option,
     ):
         described = option(described)
     return described
+
+
+def own_genesis(command: Callable[..., None]) -> Callable[..., None]:
+    """A command that asks no node and needs the network's document, which comes to it as ``genesis``: --genesis, or
+    --wallet."""
+
+    @refusals_to_exit_codes
+    @wraps(command)
+    def gathered(genesis_file: Path | None, wallet_home: Path | None, **options: Any) -> None:
+        trust = Trust(*_told(genesis_file, wallet_home), trusts_node=False, any_age=True)
+        command(genesis=trust.genesis(), **options)
+
+    described: Callable[..., None] = wallet_option(gathered)
+    return _genesis_option(described)
+
+
+_genesis_option = click.option(
+    "--genesis",
+    "genesis_file",
+    type=click.Path(path_type=Path),
+    envvar="WATT_GENESIS",
+    help="Your own copy of the network's genesis.json, instead of a wallet's home. Also WATT_GENESIS.",
+)
+
+
+def genesis_for(trust: Trust, config_file: Path | None) -> Genesis | None:
+    """The network's document for a command that asks for proofs, or reads a stopped node's data, which name their own:
+    None then. Raises click.UsageError for both, and for neither."""
+    if config_file is not None:
+        if trust.is_told:
+            raise click.UsageError("--config names its own genesis and data: say no --genesis and no --wallet with it")
+        return None
+    genesis = trust.genesis()
+    if genesis is None:
+        raise click.UsageError(
+            "this has proofs: say --genesis FILE, or have a wallet's home (`watt wallet init`), and ask --node; or say "
+            "--config FILE for a stopped node's data"
+        )
+    return genesis
 
 
 wallet_option = click.option(
@@ -224,10 +284,15 @@ wallet_option = click.option(
 )
 
 
-def wallet_home_is_named() -> bool:
-    """Whether --wallet was typed: that is meant, whatever the environment says of a genesis document."""
-    source = click.get_current_context().get_parameter_source("wallet_home")
-    return source is click.core.ParameterSource.COMMANDLINE
+def _told(genesis_file: Path | None, wallet_home: Path | None) -> tuple[Path | None, Path]:
+    """The genesis document, if that is meant, and the home. If --wallet was typed that is meant, whatever the
+    environment says of a genesis document."""
+    home = (wallet_home or Path(DEFAULT_HOME)).expanduser()
+    return None if _is_typed("wallet_home") else genesis_file, home
+
+
+def _is_typed(option: str) -> bool:
+    return click.get_current_context().get_parameter_source(option) is ParameterSource.COMMANDLINE
 
 
 def use_home(path: Path) -> None:
@@ -242,7 +307,7 @@ def clients_of(home: Home) -> Callable[..., Client] | None:
         return None
 
     def make(nodes: Sequence[str], key: Signer | None, roots: bytes | None) -> Client:
-        is_default = click.get_current_context().get_parameter_source("nodes") is click.core.ParameterSource.DEFAULT
+        is_default = click.get_current_context().get_parameter_source("nodes") is ParameterSource.DEFAULT
         if roots is None and (home.path / CA).exists():
             roots = load_roots(home.path / CA)
         genesis, light = home.genesis(), home.light()

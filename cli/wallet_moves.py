@@ -7,13 +7,10 @@ import click
 
 from cli.output import json_option, print_json, refusals_to_exit_codes
 from cli.session import signing_options, transact
-from cli.units import parse_slot
-from cli.verify import slot_seconds_of
+from cli.slots import SAID, SLOT, Slot, slot_seconds_of, slot_words
 from node.gateway.client import Client
 
-_slot_option = click.option(
-    "--slot", required=True, help="From which slot on: its number, or a UTC time in it such as 2017-06-16T12:30."
-)
+_slot_option = click.option("--slot", type=SLOT, required=True, help=f"From which slot on: {SAID}.")
 
 
 @click.command()
@@ -26,7 +23,7 @@ _slot_option = click.option(
 def connect(
     device: str,
     bus: str,
-    slot: str,
+    slot: Slot,
     nodes: tuple[str, ...],
     key_file: Path,
     passphrase_file: Path | None,
@@ -48,7 +45,7 @@ def connect(
 @json_option
 @refusals_to_exit_codes
 def disconnect(
-    device: str, slot: str, nodes: tuple[str, ...], key_file: Path, passphrase_file: Path | None, as_json: bool
+    device: str, slot: Slot, nodes: tuple[str, ...], key_file: Path, passphrase_file: Path | None, as_json: bool
 ) -> None:
     """DEVICE hangs nowhere from a slot on, until it is connected again.
 
@@ -60,17 +57,21 @@ def disconnect(
 def _move(
     method: str,
     args: dict[str, Any],
-    slot: str,
+    slot: Slot,
     nodes: tuple[str, ...],
     key_file: Path,
     passphrase_file: Path | None,
     as_json: bool,
 ) -> None:
+    slot_seconds = 0
+
     async def with_slot(client: Client) -> dict[str, Any]:
-        args["slot"] = parse_slot(slot, await slot_seconds_of(client.query))
+        nonlocal slot_seconds
+        slot_seconds = await slot_seconds_of(client.query)
+        args["slot"] = slot.at(slot_seconds)
         return args
 
     status = transact(nodes, key_file, passphrase_file, "identity", method, with_slot)
     if as_json:
         return print_json({"slot": args["slot"], "height": status.height})
-    click.echo(f"{method}ed from slot {args['slot']} on, by block {status.height}")
+    click.echo(f"{method}ed from {slot_words(args['slot'], slot_seconds)} on, by block {status.height}")

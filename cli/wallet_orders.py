@@ -8,23 +8,22 @@ from typing import Any, Final, cast
 import click
 
 from chaincode.market_orders import OPEN_STATES
-from cli.answers import DEVICE_TRADE, ORDER, as_rows, record, records
-from cli.asking import Source, believed, show_proven
-from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
+from cli.answers import DEVICE_TRADE, ORDER, Reader, as_rows, record, records
+from cli.asking import Source, believed, show_proven, time_of
+from cli.output import SHORT_ID, json_option, print_json, print_table, refusals_to_exit_codes
 from cli.periods import require_device
 from cli.session import ask, node_option, signing_options, transact
-from cli.units import ENERGY, REFERENCE, TOKENS, clock, hex_id, kwh, parse_slot, per_kwh
-from cli.verify import slot_seconds_of
+from cli.slots import DAY_S, SAID, SLOT, TITLE, Slot, slot_seconds_of, slot_shown
+from cli.units import ENERGY, REFERENCE, TOKENS, clock, hex_id, kwh, per_kwh
 from cli.wallet_bulk import Wanted, order_args, require_not_rejected, units_of
 from cli.wallet_home import Trust, trust_options
 from node.errors import RefusedError
 from node.gateway.client import Client, TxStatus
 from node.model.codec import Value
 
-_SLOT_HELP = "A slot's number, or a UTC time in it such as 2017-06-16T12:30."
 PAGE: Final = 500
 """Orders asked for at once: each is an entry to be proven."""
-_slot_option = click.option("--slot", help=_SLOT_HELP)
+PRUNED: Final = "pruned"
 
 
 def _order_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -42,7 +41,7 @@ def _order_options(command: Callable[..., None]) -> Callable[..., None]:
             click.argument("device"),
             click.argument("side", type=click.Choice(["buy", "sell"])),
             click.argument("energy", type=ENERGY),
-            click.option("--slot", required=True, help=_SLOT_HELP),
+            click.option("--slot", type=SLOT, required=True, help=f"The delivery slot: {SAID}."),
             click.option(
                 "--price", type=TOKENS, required=True, help="The limit in tokens per kWh, distance charges included."
             ),
@@ -181,7 +180,7 @@ def _open_order(device: str, start: str) -> Callable[[Client], Awaitable[bytes]]
 @click.command()
 @click.argument("device", required=False)
 @click.option("--order", "order_id", metavar="ORDER", help="Instead of a DEVICE's orders, the one with this id.")
-@_slot_option
+@click.option("--slot", type=SLOT, help=f"Only of this slot: {SAID}.")
 @node_option
 @trust_options
 @json_option
@@ -189,7 +188,7 @@ def _open_order(device: str, start: str) -> Callable[[Client], Awaitable[bytes]]
 def orders(
     device: str | None,
     order_id: str | None,
-    slot: str | None,
+    slot: Slot | None,
     nodes: tuple[str, ...],
     trust: Trust,
     as_json: bool,
@@ -204,33 +203,34 @@ def orders(
         raise click.UsageError("say DEVICE, with --slot or without, or --order ORDER")
     wanted = None if order_id is None else hex_id(order_id, "ORDER")
 
-    async def read(client: Client) -> tuple[Value, Source]:
+    async def read(client: Client) -> tuple[Value, Source, int]:
         source = await believed(client, trust)
+        slot_seconds = await slot_seconds_of(source.read)
         if wanted is not None:
-            return (await source.read("market", "order", {"order": wanted}),), source
+            return (await source.read("market", "order", {"order": wanted}),), source, slot_seconds
         assert device is not None
         await require_device(source.read, device)
         args: dict[str, Any] = {"device": device}
         if slot is None:
-            return await source.read("market", "orders", args), source
-        args |= {"slot": parse_slot(slot, await slot_seconds_of(source.read)), "most": PAGE}
+            return await source.read("market", "orders", args), source, slot_seconds
+        args |= {"slot": slot.at(slot_seconds), "most": PAGE}
         found = page = as_rows(await source.read("market", "orders", args))
         while len(page) == PAGE:
             args["before"] = record(page[-1], ORDER)["id"]
             found += (page := as_rows(await source.read("market", "orders", args)))
-        return found, source
+        return found, source, slot_seconds
 
-    answer, source = ask(nodes, read)
+    answer, source, slot_seconds = ask(nodes, read)
     rows, decimals = records(answer, ORDER), source.decimals
     if as_json:
         return print_json(rows)
     print_table(
-        f"Orders of {device or rows[0]['device']}",
-        ("Order", "Slot", "Side", ">kWh", ">Filled", ">Limit", "State", "?Placed"),
+        f"Orders of {device or rows[0]['device']}, limits in {source.symbol} per kWh",
+        ("Order", TITLE, "Side", ">kWh", ">Filled", ">Limit", "State", "?Placed (UTC)"),
         (
             (
                 row["id"],
-                row["slot"],
+                slot_shown(row["slot"], slot_seconds),
                 row["side"],
                 kwh(row["energy_wh"]),
                 kwh(row["filled_wh"]),
@@ -246,42 +246,68 @@ def orders(
 
 @click.command()
 @click.argument("device")
-@click.option("--slot", required=True, help=_SLOT_HELP)
+@click.option("--slot", type=SLOT, help=f"Only of this slot: {SAID}. By default of the last day and all open slots.")
 @node_option
 @trust_options
 @json_option
 @refusals_to_exit_codes
-def trades(device: str, slot: str, nodes: tuple[str, ...], trust: Trust, as_json: bool) -> None:
-    """List what DEVICE has traded in a slot, auction by auction: all of it, as is proven. Prices in tokens per kWh.
+def trades(device: str, slot: Slot | None, nodes: tuple[str, ...], trust: Trust, as_json: bool) -> None:
+    """List what DEVICE has traded, slot by slot and auction by auction: all of it, as is proven.
+
+    Example: watt wallet trades home-03/pv
 
     Example: watt wallet trades home-03/pv --slot 2017-06-16T14:00
     """
 
-    async def read(client: Client) -> tuple[Value, Source]:
+    async def read(client: Client) -> tuple[list[dict[str, Any]], Source, int]:
         source = await believed(client, trust)
-        args = {"device": device, "slot": parse_slot(slot, await slot_seconds_of(source.read))}
         await require_device(source.read, device)
-        return await source.read("market", "device_trades", args), source
+        slot_seconds = await slot_seconds_of(source.read)
+        if slot is not None:
+            return await _traded(source.read, device, slot.at(slot_seconds)), source, slot_seconds
+        rows: list[dict[str, Any]] = []
+        for each in await _recent(source.read, await time_of(client, source), slot_seconds):
+            try:
+                rows += await _traded(source.read, device, each)
+            except RefusedError as error:
+                if error.code != PRUNED:  # its details have been deleted already
+                    raise
+        return rows, source, slot_seconds
 
-    answer, source = ask(nodes, read)
-    rows, decimals = records(answer, DEVICE_TRADE), source.decimals
+    rows, source, slot_seconds = ask(nodes, read)
+    decimals = source.decimals
     if as_json:
         return print_json(rows)
     print_table(
-        f"Trades of {device} in slot {slot}",
-        (">Auction", "Side", ">kWh", ">Price", ">Other's price", ">Toll", "Order", "With order"),
+        f"Trades of {device}, prices in {source.symbol} per kWh",
+        (TITLE, ">Auction", "Side", ">kWh", ">Price", ">Other's", ">Toll", "?Order", "?With order"),
         (
             (
+                slot_shown(row["slot"], slot_seconds),
                 row["auction"],
                 row["side"],
                 kwh(row["energy_wh"]),
                 per_kwh(row["price"], decimals),
                 per_kwh(row["other_price"], decimals),
                 per_kwh(row["toll"], decimals),
-                row["order"].hex()[:12],
-                row["other_order"].hex()[:12],
+                row["order"].hex()[:SHORT_ID],
+                row["other_order"].hex()[:SHORT_ID],
             )
             for row in rows
         ),
     )
     show_proven(source)
+
+
+async def _traded(read: Reader, device: str, slot: int) -> list[dict[str, Any]]:
+    rows = records(await read("market", "device_trades", {"device": device, "slot": slot}), DEVICE_TRADE)
+    return [{"slot": slot, **row} for row in rows]
+
+
+async def _recent(read: Reader, now: int, slot_seconds: int) -> range:
+    """The slots of the last day, and all that are open."""
+    match await read("market", "span", {}):
+        case (int(first), int(end)):
+            return range(max(first, (now - DAY_S) // slot_seconds), end)
+        case _:
+            return range(0)

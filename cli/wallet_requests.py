@@ -15,8 +15,8 @@ from cli.asking import Source, believed, show_proven
 from cli.output import json_option, plain, print_json, print_table, refusals_to_exit_codes, tokens
 from cli.periods import period_option, period_or_current
 from cli.session import ask, done, node_option, signing_options, transact
-from cli.units import TOKENS, Count, base_units, clock
-from cli.verify import slot_seconds_of
+from cli.slots import slot_seconds_of, slot_shown
+from cli.units import TOKENS, Count, base_units
 from cli.wallet_home import Trust, trust_options
 from node.gateway.client import Client
 from node.model.codec import Value
@@ -117,7 +117,7 @@ def requests(network: str, everything: bool, nodes: tuple[str, ...], trust: Trus
         return print_json(rows)
     print_table(
         f"Requests of {network} and to it, tokens",
-        ("Number", "Device", ">Amount", "Of", "?Period", "Reason", "State", ">Granted", "?Since"),
+        ("Number", "Device", ">Amount", "Of", "?Period", "Reason", "State", ">Granted", "?Since slot (UTC)"),
         (
             (
                 row["number"],
@@ -128,7 +128,7 @@ def requests(network: str, everything: bool, nodes: tuple[str, ...], trust: Trus
                 plain(row["reason"]),
                 row["state"],
                 tokens(row["granted"], decimals) if row["granted"] else "",
-                clock(row["slot"] * slot_seconds)[:16],
+                slot_shown(row["slot"], slot_seconds),
             )
             for row in rows
         ),

@@ -14,8 +14,8 @@ from cli.asking import Source, believed, show_proven
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes, tokens
 from cli.periods import period_asked, period_option, period_or_current
 from cli.session import ask, may_sign_options, transact
-from cli.units import TOKENS, base_units, clock
-from cli.verify import slot_seconds_of
+from cli.slots import slot_seconds_of, slot_shown, slot_words
+from cli.units import TOKENS, base_units
 from cli.wallet_home import Trust, trust_options
 from node.gateway.client import Client
 
@@ -97,7 +97,7 @@ def _list_shares(network: str, period: int | None, nodes: tuple[str, ...], trust
         return print_json([row | {"order": of[0], "settled_slot": of[1]} for row, of in zip(rows, orders, strict=True)])
     print_table(
         f"Shares within {network}, period {number}, tokens",
-        ("Giver", "Receiver", ">Amount", ">Returned", "Why", "?Rule", "?Given in"),
+        ("Giver", "Receiver", ">Amount", ">Returned", "Why", "?Rule", "?Given in slot (UTC)"),
         (
             (
                 giver_name(row["giver"]),
@@ -106,7 +106,7 @@ def _list_shares(network: str, period: int | None, nodes: tuple[str, ...], trust
                 tokens(row["returned"], decimals),
                 _why(row, slot_seconds),
                 _rule(row),
-                clock(row["slot"] * slot_seconds)[:16],
+                slot_shown(row["slot"], slot_seconds),
             )
             for row in rows
         ),
@@ -119,7 +119,7 @@ def _why(row: Mapping[str, Any], slot_seconds: int) -> str:
     if order is not None:
         return f"for order {order[:12]}"
     if slot is not None:
-        return f"{why_words(row['why'])}, slot {clock(slot * slot_seconds)[:16]}"
+        return f"{why_words(row['why'])}, {slot_words(slot, slot_seconds)}"
     return why_words(row["why"])
 
 

@@ -32,12 +32,12 @@ def test_figures_of_another_shape_are_refused(figures: object) -> None:
 
 def test_proofs_lead_to_a_block_and_a_transaction() -> None:
     proof = {"kind": "slot", "number": 2, "height": 7, "reference": bytes(range(32)), "amount": 5}
-    assert proof_line(proof, 1800) == "reading of 1970-01-01 01:00: block 7, 000102030405"
+    assert proof_line(proof, 1800) == "reading of slot 2 (1970-01-01 01:00 UTC): block 7, 000102030405"
     assert proof_line({**proof, "kind": "estimate"}, 1800).startswith("estimate of ")
     assert proof_line({**proof, "kind": "share"}, 1800) == "share 2: block 7, 000102030405"
     for what, words in ((b"settle ", "settlement"), (b"correct ", "correction")):
         served = {**proof, "kind": "share", "reference": what + (3).to_bytes(8, "big")}
-        assert proof_line(served, 1800) == f"share 2: block 7, {words} of 1970-01-01 01:30"
+        assert proof_line(served, 1800) == f"share 2: block 7, {words} of slot 3 (1970-01-01 01:30 UTC)"
 
 
 def test_givers_and_reasons() -> None:

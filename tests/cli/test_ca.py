@@ -69,7 +69,7 @@ def test_a_gateway_from_request_to_renewal_and_revocation(at: Path) -> None:
 
     renewed = said("ca", "renew", serial[:8], "--dir", at / "ca", "--out", at / "renewed.crt")
     assert said("node", "install-certificate", at / "renewed.crt", *config)["serial"] == renewed["serial"] != serial
-    said("ca", "revoke", serial[:8], "--dir", at / "ca", "--reason", "superseded")
+    said("ca", "revoke", "--yes", serial[:8], "--dir", at / "ca", "--reason", "superseded")
     states = {row["serial"]: row["state"] for row in said("ca", "list", "--dir", at / "ca")}
     assert states == {serial: "revoked", renewed["serial"]: "good"}
     assert [row["serial"] for row in said("ca", "list", "--dir", at / "ca", "--ending", "31")] == [renewed["serial"]]
@@ -77,7 +77,7 @@ def test_a_gateway_from_request_to_renewal_and_revocation(at: Path) -> None:
     assert said("ca", "show", at / "ca" / "ca.crl")[1]["revoked"] == [serial]
     assert "until" in said("ca", "crl", "--dir", at / "ca")
     assert refused("ca", "renew", serial[:8], "--dir", at / "ca", "--out", at / "x.crt") == "certificate-revoked"
-    assert refused("ca", "revoke", "ffffffffff", "--dir", at / "ca") == "unknown-certificate"
+    assert refused("ca", "revoke", "--yes", "ffffffffff", "--dir", at / "ca") == "unknown-certificate"
     assert not (at / "x.crt").exists()
 
 
@@ -89,7 +89,7 @@ def test_a_stolen_key_takes_its_renewals_with_it_and_the_next_request_asks_for_t
     serial = said(*issue, "--out", at / "gateway.crt")["serial"]
     renewed = said("ca", "renew", serial, "--dir", at / "ca", "--out", at / "renewed.crt")["serial"]
     said("node", "install-certificate", at / "renewed.crt", *config)
-    ended = said("ca", "revoke", serial, "--dir", at / "ca", "--reason", "key-compromise")["serials"]
+    ended = said("ca", "revoke", "--yes", serial, "--dir", at / "ca", "--reason", "key-compromise")["serials"]
     assert ended == [serial, renewed]
     assert said("node", "csr", *config, "--new-key")["names"] == asked["names"]
     said("node", "install-certificate", _issued(issue, at / "next.crt"), *config)

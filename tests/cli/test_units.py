@@ -5,8 +5,8 @@ from decimal import Decimal
 import click
 import pytest
 
-from cli.units import ENERGY, TOKENS, Count, base_units, base_units_per_wh, clock, kwh, parse_slot, per_kwh
-from node.errors import RefusedError
+from cli.slots import SLOT, slot_shown, slot_words
+from cli.units import ENERGY, TOKENS, Count, base_units, base_units_per_wh, clock, kwh, per_kwh
 
 
 @pytest.mark.parametrize(("text", "wh"), [("1.5kWh", 1500), ("1500Wh", 1500), ("1500", 1500), ("0.001KWH", 1)])
@@ -34,12 +34,19 @@ def test_money() -> None:
 
 
 def test_slots() -> None:
-    assert parse_slot("832032", 1800) == 832032
-    assert parse_slot("2017-06-16T12:30", 1800) * 1800 == 1497616200
-    assert parse_slot("2017-06-16T14:30+02:00", 1800) == parse_slot("2017-06-16T12:59", 1800)
+    assert slot_at("832032") == 832032
+    assert slot_at("2017-06-16T12:30") * 1800 == 1497616200
+    assert slot_at("2017-06-16T14:30+02:00") == slot_at("2017-06-16 12:59")
     assert clock(1497616200) == "2017-06-16 12:30:00"
-    with pytest.raises(click.BadParameter):
-        parse_slot("noon", 1800)
+    assert slot_shown(832009, 1800) == "832009 2017-06-16 12:30"
+    assert slot_words(832009, 1800) == "slot 832009 (2017-06-16 12:30 UTC)"
+    for text in ("noon", "٣", "-1", "1" * 16, "0001-01-01", "0001-01-01T00:00+23:59", "1969-12-31T23:59"):
+        with pytest.raises(click.BadParameter):
+            slot_at(text)
+
+
+def slot_at(text: str) -> int:
+    return SLOT.convert(text, None, None).at(1800)
 
 
 @pytest.mark.parametrize(
@@ -66,8 +73,3 @@ def test_amounts_out_of_range_in_base_units() -> None:
     with pytest.raises(click.BadParameter):
         ENERGY.convert("1e-999999999kWh", None, None)
     assert Count().convert("9223372036854775807", None, None) == 2**63 - 1
-
-
-def test_a_time_before_any_chain_has_no_product() -> None:
-    with pytest.raises(RefusedError, match="no-product"):
-        parse_slot("0001-01-01", 1800)

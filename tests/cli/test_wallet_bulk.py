@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from chaincode.market_bulk import MAX_BULK
+from cli.slots import Slot
 from cli.wallet_bulk import Wanted, order_args, read_orders
 from node.errors import RefusedError
 
@@ -27,8 +28,8 @@ JSON = """[
   {"side": "buy", "energy": 200, "slot": 830901, "price": "0.6", "until": "auction"}
 ]"""
 ROWS = [
-    Wanted("buy", 1_500, "2017-06-16T14:00", Decimal("0.65"), "gate", True, b"tonight"),
-    Wanted("buy", 200, "830901", Decimal("0.6"), "auction", False, b""),
+    Wanted("buy", 1_500, Slot(None, 1_497_621_600), Decimal("0.65"), "gate", True, b"tonight"),
+    Wanted("buy", 200, Slot(830_901, 0), Decimal("0.6"), "auction", False, b""),
 ]
 
 

@@ -190,7 +190,7 @@ def test_an_alert_adds_up_to_the_readings_of_the_period(street: Cluster, alerted
 
     words = ["wallet", "alerts", "home-1", "--trust-node", "--node", " ".join(street.network.gateways[2:])]
     table = CliRunner().invoke(main, words).stdout
-    assert "used 0.000 WATT of 0.001 WATT when" in table and "reading of 1970-01-01 " in table
+    assert "used 0.000 WATT of 0.001 WATT when" in table and "reading of slot " in table and " (1970-01-01 " in table
     text = CliRunner().invoke(main, [*words, "--explain", str(ahead["number"])]).stdout
     assert "it rests on:" in text and "together 0.000" in text and read["reference"] in text
     silent = alerts_of(street)["home-1/battery", "estimated"]
@@ -216,7 +216,7 @@ def test_who_uses_too_much_and_who_paid(street: Cluster, alerted: tuple[int, str
     ranked = watt(street, "admin", "devices", "--over", "--member", "club", *proof)["devices"]
     assert ranked and [row["over"] for row in ranked] == sorted([row["over"] for row in ranked], reverse=True)
     assert all(row["over"] > 0 for row in ranked)
-    every = {row["device"]: row for row in watt(street, "admin", "devices")}
+    every = {row["device"]: row for row in watt(street, "admin", "devices")["devices"]}
     assert len(every) == 6 and every["home-1/load"]["alerts"]
     assert every["home-1/battery"]["borrowed"] == every["home-1/load"]["lent"] > 0
     assert every["home-1/battery"]["givers"][0] == {"giver": "home-1/load", "amount": every["home-1/load"]["lent"]}

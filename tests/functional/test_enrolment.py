@@ -97,7 +97,7 @@ def test_a_lost_car_is_enrolled_again_and_trades_on(street: Street, tmp_path: Pa
     code_file = tmp_path / "code"
     home, genesis = tmp_path / "wallet", street.cluster.network.directory / "genesis.json"
     street.done("wallet", "init", "--wallet", str(home), "--genesis", str(genesis))
-    told = street.done("wallet", "reset-key", EV, "--code-file", str(code_file), key="home-3", home=home)
+    told = street.done("wallet", "reset-key", EV, "--yes", "--code-file", str(code_file), key="home-3", home=home)
     assert read_code(code_file.read_text()).gateways == tuple(street.cluster.network.gateways), "those of the home"
     assert "code" not in told and (code_file.stat().st_mode & 0o777) == 0o600
     assert street.order(EV, old)[:2] in {("refused", "unknown-sender"), ("committed", "wrong-key")}

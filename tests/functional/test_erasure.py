@@ -55,11 +55,14 @@ def test_what_an_owner_has_erased_is_in_no_file_and_the_chain_still_holds(street
         rows = [(slot, 400, 0, register, 0)]
         name = street.file(f"{device[:6]}.csv", rows)
         assert street.run("meter", "day", device, name, by=f"{device}.meter").exit_code == 0
-    early = street.run("wallet", "erase", "home-1", "--up-to", str(slot + 2), by="home-1")
+    erase = ("wallet", "erase", "home-1", "--up-to")
+    unsure = street.run(*erase, str(slot), by="home-1")
+    assert unsure.exit_code == 1 and unsure.stderr.startswith("watt: not-confirmed: ")
+    early = street.run(*erase, str(slot + 2), "--yes", by="home-1")
     assert early.exit_code == 1 and early.stderr.startswith("watt: not-final: ")
-    stranger = street.run("wallet", "erase", "home-1", "--up-to", str(slot), by="home-2")
+    stranger = street.run(*erase, str(slot), "--yes", by="home-2")
     assert stranger.exit_code == 1 and stranger.stderr.startswith("watt: wrong-key: ")
-    street.until(lambda: street.run("wallet", "erase", "home-1", "--up-to", str(slot), by="home-1").exit_code == 0)
+    street.until(lambda: street.run(*erase, str(slot), "--yes", by="home-1").exit_code == 0)
     asked = json.loads(street.run("wallet", "erased", "home-1", "--json", by="home-1").stdout)
     assert asked["erased"]["asked"] == slot
 

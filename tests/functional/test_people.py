@@ -97,6 +97,7 @@ def test_an_order_from_placing_to_trading_and_its_proof(watt: Watt, network: Clu
     genesis = ["--genesis", str(network.network.directory / GENESIS_NAME)]
     proven = watt.json("market", "verify", slot, *genesis)
     assert {**proven, "read": ""} == {**checked, "read": ""} and "under certificates" in proven["read"]
+    assert "as the node shows them" in watt.json("market", "verify", slot, "--trust-node")["read"]
     assert watt.json("market", "verify", "--product", slot)["trades"] == 1
     everything = watt.json("market", "verify", "--all", *genesis)
     assert everything["auctions"] >= 1 and everything["faults"] == []
@@ -132,9 +133,10 @@ def test_products_are_taken_along_and_checked_without_a_node(watt: Watt, network
         assert refused.exit_code == 1 and refused.stderr.startswith(f"watt: {code}: "), refused.output
     missing = nowhere.run("market", "verify", "--file", str(tmp_path / "none"), *genesis)
     assert missing.exit_code == 1 and missing.stderr.startswith("watt: no-export: ")
-    for words in (["--file", str(whole)], ["--compare"], ["1", "--all"], ["--config", "x", "--file", "y"]):
+    wrong = (["--trust-node", "--file", str(whole)], ["--compare"], ["1", "--all"], ["--config", "x", "--file", "y"])
+    for words in wrong:
         assert nowhere.run("market", "verify", *words).exit_code == 2
-    for words in (["--all"], genesis, ["--product", "1", "--all"]):
+    for words in (["--all", "--trust-node"], genesis, ["--product", "1", "--all"]):
         assert nowhere.run("market", "export", "--out", str(tmp_path / "never"), *words).exit_code == 2
 
 

@@ -103,7 +103,7 @@ def test_an_owner_plans_months_and_a_company_weeks(street: Settling) -> None:
     found = street.json("admin", "period", "show", "home-1", "--period", str(number + 2))
     assert (found["status"], found["end_slot"] - found["first_slot"]) == ("planned", 29 * 1_440), "2024 is a leap year"
     shown = street.run("admin", "period", "show", "home-1", "--period", str(number)).stdout
-    assert f"period {number} is planned: slots " in shown and "2023-12-01 00:00" in shown
+    assert f"period {number} is planned: from slot " in shown and "(2023-12-01 00:00 UTC)" in shown
     assert "by the calendar of the network" in shown
     week = ("--first", "2024-01-01", "--days", "7")
     assert "begins with period" in street.run("admin", "period", "plan", "club", "--company", *week, by="club").stdout

@@ -110,9 +110,9 @@ def test_tokens_from_the_utility_to_a_network_and_back(office: Office) -> None:
     assert office.json("admin", "redemption", "list") == []
     assert "2017-06/7" in office.run("admin", "redemption", "list", "home-2").stdout
 
-    office.json("admin", "return", "home-2", "5", "--reference", "spare", key="home-2")
-    office.json("admin", "return", "utility", "30", "--company", "--reference", "spare", key="utility")
-    office.json("admin", "redemption", "burn", "35", "--reference", "june", key="utility")
+    office.json("admin", "return", "--yes", "home-2", "5", "--reference", "spare", key="home-2")
+    office.json("admin", "return", "--yes", "utility", "30", "--company", "--reference", "spare", key="utility")
+    office.json("admin", "redemption", "burn", "--yes", "35", "--reference", "june", key="utility")
     after = office.json("admin", "supply")
     assert (after["issued"] - before["issued"], after["redeemed"]) == (550 * TOKEN, 55 * TOKEN)
     assert "500.000" in office.run("admin", "cap", "show", "utility", "--company").stdout
@@ -139,7 +139,7 @@ def test_a_published_tariff_is_what_a_product_opens_under(office: Office, tmp_pa
     assert shown["voted"][0] == {"from_second": 0, "retail": 700_000, "feed_in": 200_000}
     assert (shown["slot"], shown["retail"], shown["feed_in"]) == (night, 600_000, 250_000)
     text = office.run("admin", "tariff", "show").stdout
-    assert "Voted tariff" in text and f"Published from slot {slot} on (2017-06-17 " in text
+    assert "Voted tariff" in text and f"Published from slot {slot} (2017-06-17 " in text
     expected = (900_000, 350_000) if 7 <= slot % DAY_SLOTS // 2 < 21 else (600_000, 250_000)
     opened = office.until(lambda: [row for row in office.json("market", "products") if row["slot"] == slot])
     assert (opened[0]["retail"], opened[0]["feed_in"]) == expected
