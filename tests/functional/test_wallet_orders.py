@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from testnet.cluster import Cluster
+from testnet.neighbourhood import PERIOD_SLOTS
 from tests.functional.test_people import Watt
 
 CAR, KEY = "home-3/ev", "home-3.ev"
@@ -65,20 +66,29 @@ def states(watt: Watt, slot: str) -> dict[str, str]:
 
 def test_an_order_that_nobody_can_pay_for_is_refused_in_words(watt: Watt, tmp_path: Path) -> None:
     """Its transaction is well, and the block that it is in rejects it. A list is rejected as a whole."""
-    home = "home-3"
-    devices = watt.json("admin", "devices", home)["devices"]
-    have = {row["device"]: Decimal(row["available"]).scaleb(-9) for row in devices}
-    device, *others = [name for name in have if not name.endswith("/pv")]
-    taken = [f"{name}={amount}" for name, amount in have.items() if amount]
-    assert watt.run("admin", "take-back", home, *taken, key=home).exit_code == 0
-    slot, order = watt.slot(15), ["buy", "1kWh", "--price", "0.5"]
+    home, slots = "home-3", [watt.slot(15), watt.slot(16)]
+    periods = sorted({str(int(slot) // PERIOD_SLOTS) for slot in slots})  # two, on the last day of one
+    taken = {period: held(watt, home, period) for period in periods}
+    device, *others = [name for name in taken[periods[0]] if not name.endswith("/pv")]
+    for period, books in taken.items():
+        amounts = [f"{name}={amount}" for name, amount in books.items() if amount]
+        assert watt.run("admin", "take-back", home, *amounts, "--period", period, key=home).exit_code == 0
+    order = ["buy", "1kWh", "--price", "0.5"]
     file = tmp_path / "one.csv"
-    file.write_text(f"{HEADER}\nbuy,1kWh,{slot},0.5,gate,no\nbuy,1kWh,{watt.slot(16)},0.5,gate,no")
-    for words in (["order", device, *order, "--slot", slot], ["bulk", others[0], str(file)]):
+    file.write_text("\n".join([HEADER, *(f"buy,1kWh,{slot},0.5,gate,no" for slot in slots)]))
+    for words in (["order", device, *order, "--slot", slots[0]], ["bulk", others[0], str(file)]):
         refused = watt.run("wallet", *words, key=words[1].replace("/", "."))
         assert refused.exit_code == 1 and "watt: over-budget: the device's tokens do not" in refused.stderr, (
             refused.output
         )
         assert "REJECTED" in refused.stderr and refused.stdout
-    assert watt.json("wallet", "orders", device, "--slot", slot)[0]["state"] == "REJECTED"
-    assert watt.run("admin", "allocate", home, *taken, key=home).exit_code == 0
+    assert watt.json("wallet", "orders", device, "--slot", slots[0])[0]["state"] == "REJECTED"
+    for period, books in taken.items():
+        amounts = [f"{name}={amount}" for name, amount in books.items() if amount]
+        assert watt.run("admin", "allocate", home, *amounts, "--period", period, key=home).exit_code == 0
+
+
+def held(watt: Watt, home: str, period: str) -> dict[str, Decimal]:
+    """Device -> tokens that it may spend in a billing period."""
+    rows = watt.json("admin", "devices", home, "--period", period)["devices"]
+    return {row["device"]: Decimal(row["available"]).scaleb(-9) for row in rows}
