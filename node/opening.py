@@ -56,10 +56,10 @@ def open_node(config: Config, passphrase: str) -> Opened:
     certificate = open_gateway_certificate(config, passphrase)
     operators = open_operators(config, certificate)
     data = config.path(config.data_dir)
-    registry = node_registry(data)
     require_joined(data)
     store = _open_store(data)
     try:
+        registry = node_registry(data)  # not before: it takes a while, and what is refused is refused at once
         ledger = Ledger.open(store, identity.genesis, registry)
         check_membership(config, identity, ledger.epochs(), ledger.head.height + 1)
         require_upgrades(ledger, registry, identity.genesis)
