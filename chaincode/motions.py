@@ -22,7 +22,8 @@ Without ``governance.admins`` in the genesis document nobody decides about anyth
 keep.
 """
 
-from typing import Any, Final, TypeAlias, cast
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 from chaincode import auditors, ballot, grid, key_changes, motion_record, upgrades
 from chaincode.ballot import MAX_AHEAD, NOTICE, Ballot, Proposal
@@ -49,15 +50,6 @@ MAX_STEPS: Final = 400
 """Of lines in one motion: it is one value of the state."""
 DIGEST_BYTES: Final = 32
 
-_CLASSES: Final[dict[str, str]] = {
-    TOLLS: "tolls",
-    AUDITOR: "auditors",
-    NO_AUDITOR: "auditors",
-    MEMBER_KEY: "keys",
-    ADMIN_KEY: "keys",
-}
-"""What is scheduled here, by what of it there is one at a time."""
-_ONE_AT_A_TIME: Final = ("auditors", "keys", "tolls")
 _SCHEDULED: Final = b"motion-scheduled/"
 _BALLOT: Final = Ballot(b"motion-proposal/", b"motion-open/", b"watt/motion/1\0")
 
@@ -231,7 +223,7 @@ def _approve(ctx: Context, force: EpochRow, proposal: Proposal) -> int:
         _require_free(upgrades.scheduled(ctx.get))
         upgrades.schedule(ctx, Scheduled(proposal.first_height, proposal.number, *subject))
     else:
-        place = _SCHEDULED + _CLASSES[kind].encode()
+        place = _SCHEDULED + _KINDS[kind].of.encode()
         _require_free(ctx.get(place))
         ctx.put(place, (proposal.first_height, proposal.number, kind, subject))
     ctx.emit("motion-scheduled", (), (proposal.number, kind, proposal.first_height))
@@ -246,25 +238,23 @@ def _require_free(pending: Any) -> None:
 def _check(ctx: Context, kind: str, subject: Subject) -> None:
     """Whether it could come into force now. Raises ContractError, see the proposals."""
     if kind == UPGRADE:
-        name, digest = subject
-        check_id(name)
-        if len(digest) != DIGEST_BYTES:
-            raise ContractError("bad-digest", f"a bundle's digest is {DIGEST_BYTES} bytes, not {len(digest)}")
-        if any(row.digest == digest for row in upgrades.active(ctx.get)):
-            raise ContractError("no-change", "this upgrade is in force")
-    elif kind == TOLLS:
-        rate, steps = subject
-        if len(steps) > MAX_STEPS:
-            raise ContractError("too-many", f"{len(steps)} lines, at most {MAX_STEPS} in one motion")
-        grid.with_tolls(ctx, rate, steps)
-    elif kind == AUDITOR:
-        auditors.check_new(ctx, *subject)
-    elif kind == NO_AUDITOR:
-        auditors.require(ctx, *subject)
-    elif kind == MEMBER_KEY:
-        key_changes.check_member_key(ctx, *subject)
-    elif kind == ADMIN_KEY:
-        key_changes.check_admin_key(ctx, *subject)
+        _check_upgrade(ctx, *subject)
+    elif kind != CANCEL:
+        _KINDS[kind].check(ctx, *subject)
+
+
+def _check_upgrade(ctx: Context, name: str, digest: bytes) -> None:
+    check_id(name)
+    if len(digest) != DIGEST_BYTES:
+        raise ContractError("bad-digest", f"a bundle's digest is {DIGEST_BYTES} bytes, not {len(digest)}")
+    if any(row.digest == digest for row in upgrades.active(ctx.get)):
+        raise ContractError("no-change", "this upgrade is in force")
+
+
+def _check_tolls(ctx: Context, rate: int | None, steps: Steps) -> None:
+    if len(steps) > MAX_STEPS:
+        raise ContractError("too-many", f"{len(steps)} lines, at most {MAX_STEPS} in one motion")
+    grid.with_tolls(ctx, rate, steps)
 
 
 def _coming(ctx: Context, name: str) -> tuple[int, int, str, Subject] | None:
@@ -272,21 +262,27 @@ def _coming(ctx: Context, name: str) -> tuple[int, int, str, Subject] | None:
 
 
 def _come_into_force(ctx: Context, name: str, first_height: int, number: int, kind: str, subject: Subject) -> None:
-    failure = ctx.attempt(lambda: _do(ctx, kind, subject))
+    failure = ctx.attempt(lambda: _KINDS[kind].do(ctx, *subject))
     outcome = motion_record.DONE if failure is None else failure.code
     ctx.delete(_SCHEDULED + name.encode())
     motion_record.ended(ctx, number, outcome)
     ctx.emit("motion-in-force" if failure is None else "motion-failed", (), (number, kind, first_height, outcome))
 
 
-def _do(ctx: Context, kind: str, subject: Subject) -> None:
-    if kind == TOLLS:
-        grid.set_tolls(ctx, *subject)
-    elif kind == AUDITOR:
-        auditors.appoint(ctx, *subject)
-    elif kind == NO_AUDITOR:
-        auditors.dismiss(ctx, *subject)
-    elif kind == MEMBER_KEY:
-        key_changes.set_member_key(ctx, *subject)
-    else:
-        key_changes.set_admin_key(ctx, *subject)
+class _Kind(NamedTuple):
+    """What is scheduled here: ``of``, of which one is at a time; how its subject is looked at, and what it does."""
+
+    of: str
+    check: Callable[..., object]
+    do: Callable[..., object]
+
+
+_KINDS: Final[dict[str, _Kind]] = {
+    TOLLS: _Kind("tolls", _check_tolls, grid.set_tolls),
+    AUDITOR: _Kind("auditors", auditors.check_new, auditors.appoint),
+    NO_AUDITOR: _Kind("auditors", auditors.require, auditors.dismiss),
+    MEMBER_KEY: _Kind("keys", key_changes.check_member_key, key_changes.set_member_key),
+    ADMIN_KEY: _Kind("keys", key_changes.check_admin_key, key_changes.set_admin_key),
+}
+_ONE_AT_A_TIME: Final = ("auditors", "keys", "tolls")
+"""In the order in which they come into force at one height."""
