@@ -129,72 +129,73 @@ def report_of(tables: Tables, genesis: Genesis, oldest: Header, newest: Header) 
 
 def lines_of(page: Report) -> list[tuple[str, list[tuple[str, str]]]]:
     """The page in words: (heading, [(what, how much), ...]), for text and PDF alike."""
-
-    def money(amount: int) -> str:
-        return f"{tokens(amount, page.decimals)} {page.symbol}"
-
-    def energy(wh: int) -> str:
-        return f"{kwh(wh)} kWh"
-
-    mean = "-" if not page.traded_wh else f"{money(page.paid * 1000 // page.traded_wh)} a kWh"
-    verdict = (
-        "paid = received + tolls + rent in every slot" if not page.unbalanced else f"wrong in {page.unbalanced} slots"
-    )
-    added = f"{count(page.budgets, 'budget')} added up, " + (
-        "all conserved" if not page.budgets_unbalanced else f"{page.budgets_unbalanced} not conserved"
-    )
-    alerts = ", ".join(f"{number} {cause}" for cause, number in page.alerts.items()) or "none"
     return [
-        (
-            "The exchange",
-            [
-                ("Energy traded", energy(page.traded_wh)),
-                ("Trades, in auctions", f"{page.trades:,} in {page.auctions:,}"),
-                ("Buyers paid, on average", f"{money(page.paid)}, {mean}"),
-                ("Sellers received", money(page.received)),
-                ("Tolls, and rent of full lines", f"{money(page.tolls)}, {money(page.rent)}"),
-                ("Check", verdict),
-            ],
-        ),
-        (
-            "Metered, and imbalance",
-            [
-                ("Taken from the grid, fed into it", f"{energy(page.imported_wh)}, {energy(page.exported_wh)}"),
-                ("Own sun within networks", energy(page.own_wh)),
-                ("Bought from the utility", f"{energy(page.retail_wh)}, {money(page.retail)}"),
-                ("Sold to the utility", f"{energy(page.feed_in_wh)}, {money(page.feed_in)}"),
-                ("Estimated readings", f"{page.estimated:,}"),
-                ("Not in these", f"{count(page.unknown, 'slot')} of networks: not settled yet, or deleted"),
-                ("Owed when booked", money(page.owed)),
-                ("Settlement parked", f"{page.parked:,}"),
-            ],
-        ),
-        (
-            "Money",
-            [
-                ("Issued, redeemed (ever)", f"{money(page.issued)}, {money(page.redeemed)}"),
-                ("In circulation", money(page.issued - page.redeemed)),
-                ("Budgets of networks", added),
-            ],
-        ),
-        (
-            "Alerts, members, rules",
-            [
-                ("Alerts", alerts),
-                ("Validators", "; ".join((str(page.validators), *page.members[-3:]))),
-                ("Rules changed", "; ".join(page.rules[-3:]) or "no"),
-                ("Details deleted", f"{count(page.deleted_slots, 'slot')}; {count(page.erased, 'network')} by request"),
-            ],
-        ),
-        (
-            "Proofs",
-            [
-                ("Chain", page.chain[:32]),
-                *[(f"Block {height}", f"{clock(at)} UTC, {name[:32]}") for height, at, name in page.proofs],
-                ("Not shown to the reader", ", ".join(page.unseen[:6]) or "nothing"),
-            ],
-        ),
+        ("The exchange", _exchange(page)),
+        ("Metered, and imbalance", _metered(page)),
+        ("Money", _money(page)),
+        ("Alerts, members, rules", _events(page)),
+        ("Proofs", _proofs(page)),
     ]
+
+
+def _exchange(page: Report) -> list[tuple[str, str]]:
+    mean = "-" if not page.traded_wh else f"{_amount(page, page.paid * 1000 // page.traded_wh)} a kWh"
+    holds, fails = "paid = received + tolls + rent in every slot", f"wrong in {page.unbalanced} slots"
+    return [
+        ("Energy traded", _energy(page.traded_wh)),
+        ("Trades, in auctions", f"{page.trades:,} in {page.auctions:,}"),
+        ("Buyers paid, on average", f"{_amount(page, page.paid)}, {mean}"),
+        ("Sellers received", _amount(page, page.received)),
+        ("Tolls, and rent of full lines", f"{_amount(page, page.tolls)}, {_amount(page, page.rent)}"),
+        ("Check", fails if page.unbalanced else holds),
+    ]
+
+
+def _metered(page: Report) -> list[tuple[str, str]]:
+    return [
+        ("Taken from the grid, fed into it", f"{_energy(page.imported_wh)}, {_energy(page.exported_wh)}"),
+        ("Own sun within networks", _energy(page.own_wh)),
+        ("Bought from the utility", f"{_energy(page.retail_wh)}, {_amount(page, page.retail)}"),
+        ("Sold to the utility", f"{_energy(page.feed_in_wh)}, {_amount(page, page.feed_in)}"),
+        ("Estimated readings", f"{page.estimated:,}"),
+        ("Not in these", f"{count(page.unknown, 'slot')} of networks: not settled yet, or deleted"),
+        ("Owed when booked", _amount(page, page.owed)),
+        ("Settlement parked", f"{page.parked:,}"),
+    ]
+
+
+def _money(page: Report) -> list[tuple[str, str]]:
+    verdict = f"{page.budgets_unbalanced} not conserved" if page.budgets_unbalanced else "all conserved"
+    return [
+        ("Issued, redeemed (ever)", f"{_amount(page, page.issued)}, {_amount(page, page.redeemed)}"),
+        ("In circulation", _amount(page, page.issued - page.redeemed)),
+        ("Budgets of networks", f"{count(page.budgets, 'budget')} added up, {verdict}"),
+    ]
+
+
+def _events(page: Report) -> list[tuple[str, str]]:
+    return [
+        ("Alerts", ", ".join(f"{number} {cause}" for cause, number in page.alerts.items()) or "none"),
+        ("Validators", "; ".join((str(page.validators), *page.members[-3:]))),
+        ("Rules changed", "; ".join(page.rules[-3:]) or "no"),
+        ("Details deleted", f"{count(page.deleted_slots, 'slot')}; {count(page.erased, 'network')} by request"),
+    ]
+
+
+def _proofs(page: Report) -> list[tuple[str, str]]:
+    return [
+        ("Chain", page.chain[:32]),
+        *[(f"Block {height}", f"{clock(at)} UTC, {name[:32]}") for height, at, name in page.proofs],
+        ("Not shown to the reader", ", ".join(page.unseen[:6]) or "nothing"),
+    ]
+
+
+def _amount(page: Report, amount: int) -> str:
+    return f"{tokens(amount, page.decimals)} {page.symbol}"
+
+
+def _energy(wh: int) -> str:
+    return f"{kwh(wh)} kWh"
 
 
 def title_of(page: Report) -> str:
