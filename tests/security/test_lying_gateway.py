@@ -6,7 +6,7 @@ wallet answers what the honest node says, or names the liar; it never believes a
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 from google.protobuf.message import Message
 
+from chaincode.contract import Value
 from chaincode.registry import default_registry
 from cli.main import main
 from node.errors import RefusedError
@@ -28,20 +29,35 @@ from protos import gateway_pb2 as pb
 from testnet.cluster import Cluster
 from testnet.genesis import GENESIS_NAME, PASSPHRASE_NAME
 from testnet.neighbourhood import KEYS_NAME
+from tests.functional.trading import FIRST_SLOT, PRICE, SLOT_SECONDS, SLOTS, device
 from tests.security.liar import Liar, Lie, honest, lie_in, lying, mutations
 
 T = TypeVar("T")
 
 NAMED: Final = {"lying-node", "truncating-node", "stale-node", "other-chain", "forked-chain"}
 HOME: Final = "home-3"
-QUESTIONS: Final[tuple[tuple[str, str, dict[str, Any]], ...]] = (
-    ("identity", "devices", {"network": HOME}),
-    ("budget", "budget", {"device": f"{HOME}/load"}),
-    ("market", "orders", {"device": f"{HOME}/load"}),
-    ("market", "order", {"order": b"no such order".ljust(32, b".")}),
-    ("budget", "alerts", {"network": HOME}),
-    ("requests", "of_network", {"network": HOME}),
-)
+LOAD: Final = f"{HOME}/load"
+MARGIN: Final = 100_000
+"""Between two orders that are to meet there is room for tolls."""
+Question = tuple[str, str, dict[str, Any]]
+
+
+def questions(order: bytes, slot: int, period: int) -> tuple[Question, ...]:
+    """What a wallet asks for its balances, orders, trades, alerts, requests and statements; and where there is none."""
+    slots = {"first_slot": slot - 1, "end_slot": slot + 1}
+    return (
+        ("identity", "devices", {"network": HOME}),
+        ("budget", "budget", {"device": LOAD, "period": period}),
+        ("market", "orders", {"device": LOAD, "slot": slot}),
+        ("market", "order", {"order": order}),
+        ("market", "device_trades", {"device": LOAD, "slot": slot}),
+        ("market", "device_trades", {"device": LOAD, "slot": slot + 1}),
+        ("budget", "alerts", {"network": HOME}),
+        ("requests", "of_network", {"network": HOME}),
+        ("statements", "period", {"network": HOME, "period": period}),
+        ("statements", "slots", {"network": HOME, **slots}),
+        ("statements", "contracts", {"device": LOAD, **slots}),
+    )
 
 
 class Wallet:
@@ -78,46 +94,71 @@ def with_liar(cluster: Cluster, wallet: Wallet, use: Callable[[Liar, Client], Aw
     return asyncio.run(run())
 
 
-async def outcome(read: ProvenReader, question: tuple[str, str, Mapping[str, Any]], period: int) -> Any:
+async def outcome(read: ProvenReader, question: Question) -> Any:
     """The answer, or the code of the refusal."""
-    contract, method, args = question
-    if method == "budget":
-        args = {**args, "period": period}
     try:
-        return await read(contract, method, args)
+        return await read(*question)
     except RefusedError as error:
         return error.code
 
 
-async def period_of(read: ProvenReader) -> int:
-    settings: Any = await read("market", "settings", {})
-    assert read.oldest is not None
-    found: Any = await read("budget", "period", {"network": HOME, "slot": read.oldest.time // settings[0]})
+async def placed(cluster: Cluster, name: str, side: str, slot: int) -> bytes:
+    """The id of an order for a little energy, as good for the other side as can be."""
+    who = device(cluster, name)
+    async with Client(cluster.network.gateways[1], who.key) as client:
+        price = PRICE + (MARGIN if side == "buy" else -MARGIN)
+        order = {"slot": slot, "side": side, "energy_wh": 100, "price": price, "until": "gate", "renewable": False}
+        raw = await who.sign(client, "market", "place", {"device": name, **order})
+        status = await client.wait(await client.submit(raw))
+        assert status.code == "ok" and isinstance(status.result, bytes), status
+        return status.result
+
+
+async def traded(cluster: Cluster, wallet: Wallet) -> tuple[Question, ...]:
+    """Let the home buy something of its neighbour, so that there is something to lie about; what it then asks."""
+    async with Client(cluster.network.gateways[1], wallet.key) as client:
+        slot = (await client.node_info()).now // SLOT_SECONDS + FIRST_SLOT + SLOTS
+        _, order = await placed(cluster, "home-1/pv", "sell", slot), await placed(cluster, LOAD, "buy", slot)
+        async with asyncio.timeout(30):
+            while not await client.query("market", "device_trades", {"device": LOAD, "slot": slot}):
+                await asyncio.sleep(0.2)
+        return questions(order, slot, await period_of(client.query, slot))
+
+
+async def period_of(read: Callable[[str, str, dict[str, Any]], Awaitable[Value]], slot: int) -> int:
+    found: Any = await read("budget", "period", {"network": HOME, "slot": slot})
     return int(found[0])
 
 
 def test_no_changed_field_of_any_reply_is_believed(network: Cluster, wallet: Wallet) -> None:
     """A wallet's questions, each answered with one field changed: the truth, or a refusal that names what it is."""
+    asked = asyncio.run(traded(network, wallet))
+
+    async def truly(liar: Liar, client: Client, question: Question) -> Any:
+        liar.lie = honest
+        found = await outcome(wallet.reader(client), question)
+        assert found not in NAMED
+        return found
 
     async def use(liar: Liar, client: Client) -> dict[str, int]:
-        period = await period_of(wallet.reader(client))
         counts = {"the truth": 0}
         light = LightChain(wallet.document.read_bytes())
-        for question in QUESTIONS:
-            liar.lie, liar.seen = honest, []
-            truth = await outcome(wallet.reader(client), question, period)
-            assert truth not in NAMED
+        for question in asked:
+            liar.seen = []
+            truth = await truly(liar, client, question)
             for call, reply in dict(liar.seen).items():
                 for name, change in list(mutations(reply)):
                     liar.lie = lie_in(call, change)
-                    found = await outcome(wallet.reader(client, light), question, period)
+                    found = await outcome(wallet.reader(client, light), question)
+                    if found != truth and found not in NAMED | WITHHELD:
+                        truth = await truly(liar, client, question)  # a slot may have begun meanwhile
                     assert found == truth or found in NAMED | WITHHELD, (question, call, name, found)
                     key = "the truth" if found == truth else found
                     counts[key] = counts.get(key, 0) + 1
         return counts
 
     counts = with_liar(network, wallet, use)
-    assert counts["lying-node"] > 300 and counts["truncating-node"] >= len(QUESTIONS), counts
+    assert counts["lying-node"] > 300 and counts["truncating-node"] >= len(asked), counts
     assert counts["the truth"] < sum(counts.values()) // 3, "what is not looked at: the answer that the node claims"
 
 
@@ -152,7 +193,7 @@ async def real(client: Client, height: int) -> bytes:
 def test_a_refusal_that_nothing_proves_is_a_lie(network: Cluster, wallet: Wallet) -> None:
     async def use(liar: Liar, client: Client) -> Any:
         liar.lie = lambda name, reply: None if name == "Query" else reply
-        return await outcome(wallet.reader(client), QUESTIONS[0], 0)
+        return await outcome(wallet.reader(client), ("identity", "devices", {"network": HOME}))
 
     assert with_liar(network, wallet, use) == "lying-node"
 
@@ -260,7 +301,8 @@ def test_nothing_is_signed_on_a_liars_word(network: Cluster, wallet: Wallet, tmp
             assert done.exit_code == 0, done.output
         async with Client(node, wallet.key) as client:
             read = wallet.reader(client)
-            args = {"network": HOME, "period": await period_of(read)}
+            slot = (await client.node_info()).now // SLOT_SECONDS
+            args = {"network": HOME, "period": await period_of(read, slot)}
             rows: Any = await read("budget", "shares", args)
             assert rows[-1][2] == 10 ** (wallet.genesis.token.decimals - 3), "a thousandth, by the genesis document"
 
