@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from itertools import cycle
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import grpc
 import grpc.aio
@@ -33,6 +33,10 @@ CALL_S: Final = 20.0
 EACH: Final = 256
 """Transactions of a key: as many as its nonces allow before a block has any."""
 BULK: Final = 20
+ORDERS, FORGED, LISTS, QUESTIONS = "orders", "forged", "lists", "questions"
+LIST_ORDERS: Final = 96
+"""As many as the market takes in one transaction."""
+SLOTS: Final = 24
 CONNECTIONS: Final = 4
 OUTSTANDING: Final = 2
 NICE: Final = 10
@@ -40,13 +44,14 @@ PAUSE_S: Final = 0.01
 
 
 class Flood(msgspec.Struct, frozen=True):
-    """``forged``: the signatures are wrong. ``outstanding``: calls at a time over each of ``connections`` to each
-    gateway, ``bulk`` transactions in each; ``cpu_share``: at most so much of a core."""
+    """``what``: orders, forged ones (the signatures are wrong), lists of orders, or questions: for the orders that rest
+    in a product, with proofs, which is the dearest that anybody may ask. ``outstanding``: calls at a time over each of
+    ``connections`` to each gateway, ``bulk`` transactions in each; ``cpu_share``: at most so much of a core."""
 
     gateways: tuple[str, ...]
     chain: str
     devices: tuple[str, ...]
-    forged: bool
+    what: str
     connections: int
     outstanding: int
     bulk: int
@@ -69,10 +74,34 @@ class Result(msgspec.Struct, frozen=True):
 
 
 def sign(flood: Flood, key: SigningKey, device: str, nonce: int) -> bytes:
-    """An order that the market takes; forged: with a signature that is none."""
-    args = {"device": device, "energy_wh": 100, "price": FEED_IN, "side": "sell", "slot": flood.slot + nonce % 24}
-    raw = sign_transaction(key, bytes.fromhex(flood.chain), nonce, "market", "place", args, flood.not_after).raw
-    return bytes(SIGNATURE_BYTES) + raw[SIGNATURE_BYTES:] if flood.forged else raw
+    """A transaction that the market takes; forged: with a signature that is none."""
+    chain, slot = bytes.fromhex(flood.chain), flood.slot + nonce % SLOTS
+    if flood.what == LISTS:
+        row = ("sell", slot, 100, FEED_IN, "gate", False, b"")
+        called: tuple[str, dict[str, Any]] = ("place_many", {"device": device, "orders": (row,) * LIST_ORDERS})
+    else:
+        order = {"device": device, "energy_wh": 100, "price": FEED_IN, "side": "sell", "slot": slot}
+        called = ("place", order)
+    raw = sign_transaction(key, chain, nonce, "market", *called, flood.not_after).raw
+    return bytes(SIGNATURE_BYTES) + raw[SIGNATURE_BYTES:] if flood.what == FORGED else raw
+
+
+async def ask(stub: "pb_grpc.GatewayAsyncStub", slot: int) -> Counter[str]:
+    """A question that costs much."""
+    question = pb.QueryRequest(
+        contract="market", method="depth", args=msgspec.msgpack.encode({"slot": slot}), proven=True
+    )
+    await stub.Query(question, timeout=CALL_S)
+    return Counter(ok=1)
+
+
+async def hand_in(stub: "pb_grpc.GatewayAsyncStub", raws: list[bytes]) -> tuple[Counter[str], bool]:
+    """What became of each by code; and whether one has to come again, and nobody said when."""
+    reply = await stub.SubmitMany(pb.SubmitManyRequest(transactions=raws), timeout=CALL_S)
+    codes = Counter(refusal.code for refusal in reply.refused)
+    untold = not reply.retry_ms and any(code in RETRY_MS for code in codes)
+    codes["ok"] += len(raws) - len(reply.refused)
+    return codes, untold
 
 
 async def run(flood: Flood, raws: list[bytes]) -> Result:
@@ -80,7 +109,7 @@ async def run(flood: Flood, raws: list[bytes]) -> Result:
     codes: Counter[str] = Counter()
     calls = untold = 0
     began, cpu = time.monotonic(), time.process_time()
-    source = cycle(raws)
+    source, slots = cycle(raws or [b""]), cycle(range(flood.slot, flood.slot + SLOTS))
 
     async def caller(stub: "pb_grpc.GatewayAsyncStub") -> None:
         nonlocal calls, untold
@@ -88,12 +117,13 @@ async def run(flood: Flood, raws: list[bytes]) -> Result:
             if time.process_time() - cpu > flood.cpu_share * (elapsed + PAUSE_S):
                 await asyncio.sleep(PAUSE_S)
                 continue
-            chunk = [next(source) for _ in range(flood.bulk)]
             try:
-                reply = await stub.SubmitMany(pb.SubmitManyRequest(transactions=chunk), timeout=CALL_S)
-                codes["ok"] += len(chunk) - len(reply.refused)
-                codes.update(refusal.code for refusal in reply.refused)
-                untold += not reply.retry_ms and any(refusal.code in RETRY_MS for refusal in reply.refused)
+                if flood.what == QUESTIONS:
+                    codes.update(await ask(stub, next(slots)))
+                else:
+                    answers, is_untold = await hand_in(stub, [next(source) for _ in range(flood.bulk)])
+                    codes.update(answers)
+                    untold += is_untold
             except grpc.aio.AioRpcError as failure:
                 error = error_from(failure)
                 codes[f"call {error.code}"] += 1
@@ -128,7 +158,7 @@ class Attacker:
         network: Network,
         devices: Sequence[str],
         *,
-        forged: bool,
+        what: str = ORDERS,
         first_nonce: int,
         seconds: float,
         cpu_share: float,
@@ -138,10 +168,10 @@ class Attacker:
             gateways=tuple(network.gateways[:2]),
             chain=network.genesis.chain.hex(),
             devices=tuple(devices),
-            forged=forged,
+            what=what,
             connections=CONNECTIONS,
             outstanding=OUTSTANDING,
-            bulk=BULK,
+            bulk=1 if what == LISTS else BULK,
             slot=now // SLOT_SECONDS + 10,
             not_after=now + VALID_S,
             seconds=seconds,
@@ -186,7 +216,7 @@ def main() -> None:
     flood = msgspec.json.decode(sys.stdin.readline(), type=Flood)
     keys = [(key_of(device), device) for device in flood.devices]
     first = flood.first_nonce
-    each = EACH if len(keys) == 1 else EACH // 16
+    each = 0 if flood.what == QUESTIONS else EACH if len(keys) == 1 else EACH // 16
     raws = [sign(flood, key, device, nonce) for nonce in range(first, first + each) for key, device in keys]
     print("ready", flush=True)
     sys.stdin.readline()

@@ -1,10 +1,10 @@
 """What does one member's flood cost all others? Their latencies while it floods, against quiet times.
 
-Three floods, each as fast as one process can over several connections, never waiting when it is told to: valid
-transactions of one key, forged ones that name another member's device, and valid ones of two hundred keys of one
-member. Homes of two other members place orders at an even pace all the time. Quiet and flooded windows alternate on the
-same network, so that what the machine does besides falls on both, and the latencies of all windows of a kind are taken
-together:
+Five floods, each as fast as one process can over several connections, never waiting when it is told to: valid
+transactions of one key, forged ones that name another member's device, valid ones of two hundred keys of one member,
+lists of as many orders as the market takes, and questions with proofs by nobody that anybody knows. Homes of two other
+members place orders at an even pace all the time. Quiet and flooded windows alternate on the same network, so that what
+the machine does besides falls on both, and the latencies of all windows of a kind are taken together:
 
     ratio = the worst flood's 99th percentile / the 99th percentile in quiet times
 
@@ -26,7 +26,7 @@ from typing import Any, Final, NamedTuple
 import click
 
 from bench.crowd import SWARM, Homes, Placed, build_crowd, devices_of
-from bench.flooder import BULK, CONNECTIONS, OUTSTANDING, Attacker, Result
+from bench.flooder import BULK, CONNECTIONS, FORGED, LISTS, ORDERS, OUTSTANDING, QUESTIONS, Attacker, Result
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
 from testnet.cluster import Cluster
 
@@ -37,7 +37,7 @@ PAUSE_S: Final = 0.5
 BEGINNING_S: Final = 1.0
 """What is told apart of a window: at first a flood has everything that it was allowed to save up."""
 MOST_ROUNDS: Final = 10
-KINDS: Final = ("one-sender", "forged", "many-keys")
+KINDS: Final = ("one-sender", "forged", "many-keys", "lists", "questions")
 QUIET: Final = "quiet"
 
 
@@ -92,15 +92,16 @@ def _round(cluster: Cluster, homes: Homes, number: int, seconds: int, cpu_share:
     swarm = devices_of("swarm")
     # A key for each round: its nonces begin at 1. The other keys have an order or two of theirs in a round.
     whose = {
-        "one-sender": ([swarm[number]], 1),
-        "forged": ([victim], homes.nonce(victim) + 1),
-        "many-keys": (swarm[MOST_ROUNDS:], 1 + 16 * number),
+        "one-sender": ([swarm[number]], 1, ORDERS),
+        "forged": ([victim], homes.nonce(victim) + 1, FORGED),
+        "many-keys": (swarm[2 * MOST_ROUNDS :], 1 + 16 * number, ORDERS),
+        "lists": ([swarm[MOST_ROUNDS + number]], 1, LISTS),
+        "questions": (swarm[:1], 1, QUESTIONS),
     }
     for kind in KINDS:
-        devices, first = whose[kind]
-        forged = kind == "forged"
+        devices, first, what = whose[kind]
         with Attacker(
-            cluster.network, devices, forged=forged, first_nonce=first, seconds=seconds, cpu_share=cpu_share
+            cluster.network, devices, what=what, first_nonce=first, seconds=seconds, cpu_share=cpu_share
         ) as attacker:
             time.sleep(PAUSE_S)
             yield Window(QUIET, asyncio.run(homes.trade(seconds, PER_SECOND)), None, os.getloadavg()[0])
@@ -127,7 +128,7 @@ def _report(windows: list[Window]) -> dict[str, Any]:
         "cores": os.cpu_count() or 1,
         "orders_per_second": PER_SECOND,
         "flood": {"gateways": 2, "connections": CONNECTIONS, "calls_at_a_time": OUTSTANDING, "bulk": BULK},
-        "keys": SWARM - MOST_ROUNDS,
+        "keys": SWARM - 2 * MOST_ROUNDS,
     }
 
 

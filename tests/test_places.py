@@ -1,7 +1,7 @@
 """Places for calls: an address holds its share, and a request that does not come keeps nobody out."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import gc
 
 import grpc
 import grpc.aio
@@ -13,7 +13,7 @@ from node.errors import RefusedError
 from node.gateway.codes import NotNowError, error_from
 from node.gateway.guard import Guard
 from node.gateway.places import Place, Places
-from node.limits import MAX_CLIENT_CALLS, REQUEST_GRACE_SECONDS
+from node.limits import MAX_CALLS_OF_A_CONNECTION, MAX_CLIENT_CALLS, REQUEST_GRACE_SECONDS
 from tests.ledger.chains import make_genesis
 
 TOTAL = 30
@@ -36,20 +36,14 @@ def taken(places: Places, address: int) -> list[Place]:
             return held
 
 
-class Never:
+async def never() -> bytes:
     """A request that does not come."""
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
-        await asyncio.Event().wait()
-        raise AssertionError
+    await asyncio.Event().wait()
+    raise AssertionError
 
 
-async def _now(*requests: bytes) -> AsyncIterator[bytes]:
-    for request in requests:
-        yield request
+async def now_it_is() -> bytes:
+    return b"it"
 
 
 def test_an_address_holds_twice_what_is_free_and_leaves_others_room() -> None:
@@ -72,7 +66,7 @@ def test_those_who_take_and_leave_come_to_even_shares_and_one_more_is_let_in() -
     for _ in range(MAX_CLIENT_CALLS):
         for address, of_it in held.items():
             places.leave(of_it.pop())
-            of_it += taken(places, address)
+            of_it.extend(taken(places, address))
     assert [len(of_it) // 10 for of_it in held.values()] == [9] * 5
     assert len(taken(places, 6)) >= 20
 
@@ -83,9 +77,8 @@ def test_a_request_that_does_not_come_ends_in_time() -> None:
     async def scenario() -> None:
         place = places.take(peer(1))
         with pytest.raises(RefusedError, match="slow-request"):
-            await places.request(place, Never())
-        assert await places.request(place, _now(b"it")) == b"it"
-        assert await places.request(place, _now()) is None
+            await places.request(place, never)
+        assert await places.request(place, now_it_is) == b"it"
 
     asyncio.run(scenario())
 
@@ -97,7 +90,7 @@ def test_who_finds_no_place_takes_that_of_a_call_that_was_only_begun() -> None:
 
     async def scenario() -> None:
         held = taken(places, 1)
-        begun = [asyncio.create_task(places.request(place, Never())) for place in held[:2]]
+        begun = [asyncio.create_task(places.request(place, never)) for place in held[:2]]
         await asyncio.sleep(0)
         with pytest.raises(NotNowError, match="busy"):
             places.take(peer(1, 99))
@@ -121,7 +114,7 @@ def test_nobody_who_holds_more_takes_the_place_of_one_who_holds_less() -> None:
 
     async def scenario() -> None:
         slow = places.take(peer(2))
-        awaited = asyncio.create_task(places.request(slow, Never()))
+        awaited = asyncio.create_task(places.request(slow, never))
         await asyncio.sleep(0)
         taken(places, 1)
         now[0] += REQUEST_GRACE_SECONDS
@@ -129,6 +122,36 @@ def test_nobody_who_holds_more_takes_the_place_of_one_who_holds_less() -> None:
         awaited.cancel()
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("service", ["", "no such"])
+def test_calls_that_have_ended_leave_nothing_behind_on_their_connection(service: str) -> None:
+    """Not even until the garbage is collected: a connection has so many streams, and no more."""
+
+    async def scenario() -> None:
+        options = [("grpc.max_concurrent_streams", MAX_CALLS_OF_A_CONNECTION)]
+        guard = Guard(lambda _: None, make_genesis().chain)
+        server = grpc.aio.server(interceptors=(guard,), options=options)
+        health_pb2_grpc.add_HealthServicer_to_server(HealthServicer(), server)
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel, asyncio.timeout(20):
+            stub = health_pb2_grpc.HealthStub(channel)
+            for _ in range(2 * MAX_CALLS_OF_A_CONNECTION):
+                try:
+                    await stub.Check(health_pb2.HealthCheckRequest(service=service))
+                except grpc.aio.AioRpcError as error:
+                    assert error.code() == grpc.StatusCode.NOT_FOUND
+        await asyncio.sleep(0)
+        assert guard.calls == 0
+        await server.stop(None)
+
+    gc.collect()
+    gc.disable()
+    try:
+        asyncio.run(scenario())
+    finally:
+        gc.enable()
 
 
 def test_calls_of_health_take_places_and_refuse_by_themselves() -> None:

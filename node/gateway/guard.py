@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from contextvars import ContextVar
-from typing import Any, Final, NamedTuple, NoReturn, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import grpc
 import grpc.aio
@@ -112,10 +112,10 @@ class Guard(grpc.aio.ServerInterceptor):
         return grpc.stream_stream_rpc_method_handler(self._streaming(behaviour, method, many=many), parse, writer)
 
     def _unary(self, behaviour: Callable[..., Any], method: str) -> Callable[..., Any]:
-        async def call(requests: AsyncIterator[Any], context: Context) -> Any:
+        async def call(_: object, context: Context) -> Any:
             try:
                 place = await self._place(method, context)
-                request = await self._places.request(place, requests)
+                request = await self._places.request(place, context.read)
                 return await behaviour(_checked(self._heard(request, method, context)), context)
             except Exception as error:  # noqa: BLE001  # the edge: nothing that a client does may pass it
                 await self._refuse(error, context)
@@ -131,7 +131,9 @@ class Guard(grpc.aio.ServerInterceptor):
         if name in HANDING_IN:
             await self._enter(peer)
         place = self._places.take(peer)
-        context.add_done_callback(lambda _: self._places.leave(place))  # type: ignore[arg-type]  # the stub has no protocol
+        task = asyncio.current_task()
+        assert task is not None
+        task.add_done_callback(lambda _: self._places.leave(place))
         return place
 
     def _keep_pace(self, peer: str) -> None:
@@ -156,14 +158,14 @@ class Guard(grpc.aio.ServerInterceptor):
     def _streaming(self, behaviour: Callable[..., Any], method: str, *, many: bool) -> Callable[..., Any]:
         """``many``: requests are a stream for the method itself, too."""
 
-        async def call(requests: AsyncIterator[Any], context: Context) -> None:
+        async def call(_: object, context: Context) -> None:
             try:
                 place = await self._place(method, context)
-                request = await self._places.request(place, requests)
-                if many and request is None:
+                request = await self._places.request(place, context.read)
+                if many and request is grpc.aio.EOF:
                     return
                 request = _checked(self._heard(request, method, context))
-                replies = behaviour(_checked_all(request, requests) if many else request, context)
+                replies = behaviour(_checked_all(request, context) if many else request, context)
                 if not isinstance(replies, AsyncIterable):
                     await replies
                     return
@@ -181,16 +183,24 @@ class Guard(grpc.aio.ServerInterceptor):
         except TimeoutError as error:
             raise RefusedError("slow-subscriber", "answers were not taken in time; resume where you are") from error
 
-    async def _refuse(self, error: Exception, context: Context) -> NoReturn:
-        if isinstance(error, grpc.aio.AbortError):
-            raise error  # the health service refuses by itself
+    async def _refuse(self, error: Exception, context: Context) -> None:
+        """End the call. gRPC keeps what it raises for that, and raises it again after the handler: with the frames that
+        it came through, it would keep the call, and its stream on the connection, until garbage is collected."""
+        try:
+            if isinstance(error, grpc.aio.AbortError):
+                raise error  # the health service refuses by itself
+            await abort(context, self._refusal(error))
+        except grpc.aio.AbortError as ended:
+            ended.__traceback__ = ended.__context__ = None
+
+    def _refusal(self, error: Exception) -> RefusedError:
         if isinstance(error, RefusedError):
-            await abort(context, error)
+            return error
         if isinstance(error, NodeFault):
             self._failed(error)
-            await abort(context, RefusedError("stopping", "this node has failed and stops"))
+            return RefusedError("stopping", "this node has failed and stops")
         log.error("internal: a call failed", exc_info=error)
-        await abort(context, RefusedError("internal", "the node could not answer; its log says why"))
+        return RefusedError("internal", "the node could not answer; its log says why")
 
 
 def _tolerant(parse: Callable[[bytes], Any] | None, *, keep: bool) -> Callable[[bytes], Any]:
@@ -250,7 +260,7 @@ def _encoded_or(serialize: Callable[[Any], bytes] | None) -> Callable[[Any], byt
 
 
 def _checked(request: Any) -> Any:
-    if request is None:
+    if request is grpc.aio.EOF:
         raise RefusedError("malformed", "the call has no request")
     if request is _MALFORMED:
         raise RefusedError("malformed", "the request does not decode")
@@ -259,7 +269,7 @@ def _checked(request: Any) -> Any:
     return request
 
 
-async def _checked_all(first: Any, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+async def _checked_all(first: Any, context: Context) -> AsyncIterator[Any]:
     yield first
-    async for request in requests:
+    while (request := await context.read()) is not grpc.aio.EOF:
         yield _checked(request)

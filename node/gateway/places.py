@@ -10,7 +10,7 @@ while already: calls that were only begun keep nobody out.
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from node.errors import RefusedError
@@ -65,14 +65,14 @@ class Places:
         self._used += 1
         return Place(address, self._clock())
 
-    async def request(self, place: Place, requests: AsyncIterator[Any]) -> Any:
-        """The call's first request; None if it has none. Raises RefusedError("slow-request") if it does not come in
+    async def request(self, place: Place, read: Callable[[], Awaitable[Any]]) -> Any:
+        """The call's first request, as ``read`` gives it. Raises RefusedError("slow-request") if it does not come in
         time, or is slow while others need the place."""
         try:
             async with asyncio.timeout(self._seconds) as place.deadline:
                 self._awaited[place] = None
                 try:
-                    return await anext(requests, None)
+                    return await read()
                 finally:
                     del self._awaited[place]
         except TimeoutError as error:

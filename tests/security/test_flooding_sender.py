@@ -16,7 +16,7 @@ from typing import NamedTuple
 import pytest
 
 from bench.crowd import MEMBER_PER_SECOND, SENDER_PER_SECOND, Homes, Placed, build_crowd, devices_of
-from bench.flooder import Attacker, Result
+from bench.flooder import FORGED, ORDERS, Attacker, Result
 from node.limits import MEMBER_BURST_SECONDS, SENDER_BURST_SECONDS
 from testnet.cluster import Cluster, last_line
 
@@ -79,9 +79,9 @@ async def _watched(crowd: Cluster, homes: Homes) -> tuple[list[Placed], int]:
     return placed, len(included - ours)
 
 
-def _flooded(crowd: Cluster, homes: Homes, devices: list[str], *, first_nonce: int, forged: bool = False) -> Seen:
+def _flooded(crowd: Cluster, homes: Homes, devices: list[str], *, first_nonce: int, what: str = ORDERS) -> Seen:
     with Attacker(
-        crowd.network, devices, forged=forged, first_nonce=first_nonce, seconds=SECONDS, cpu_share=CPU_SHARE
+        crowd.network, devices, what=what, first_nonce=first_nonce, seconds=SECONDS, cpu_share=CPU_SHARE
     ) as attacker:
         began = time.monotonic()
         attacker.begin()
@@ -122,7 +122,7 @@ def test_a_flood_of_one_key_gets_no_more_than_its_share_and_others_all(crowd: Cl
 def test_a_flood_of_forgeries_gets_nothing_and_leaves_its_victim_all(crowd: Cluster, homes: Homes) -> None:
     """Checklist 6: forged ones that name a device which trades meanwhile."""
     victim = devices_of("north")[0]
-    seen = _flooded(crowd, homes, [victim], first_nonce=homes.nonce(victim) + 1, forged=True)
+    seen = _flooded(crowd, homes, [victim], first_nonce=homes.nonce(victim) + 1, what=FORGED)
     _require_others_served(seen)
     _require_refused_and_told(seen.result)
     assert seen.result.codes["bad-signature"] > 0
