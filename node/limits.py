@@ -1,7 +1,7 @@
 """Every bound of a node's buffers, here and nowhere else, with its unit in its name.
 
 A bound is what keeps a flood from becoming a memory leak: at the bound, input is refused or dropped with a
-reason, and a correct peer retries. ``docs/architecture.md`` says who holds which buffer. The bounds that are rules
+reason, and a correct peer retries. ``docs/admission.md`` says which of them clients meet. The bounds that are rules
 of the format (``MAX_BATCH_BYTES``, ``MAX_TRANSACTION_BYTES``) stand in ``node/model``: changing them is a fork.
 """
 
