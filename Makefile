@@ -81,9 +81,12 @@ experiment: $(VENV)/.demo $(VENV)/.simbench
 
 test: check unit
 
-# Tests start hundreds of processes: where Python is told to keep no bytecode, each would compile every module again.
+# Tests start hundreds of processes: where Python is told to keep no bytecode, each would compile every
+# module again, and each node check the contracts.
 compiled: $(VENV)/.ready
 	$(BIN)/python -m compileall -q protos chaincode node cli broker testnet bench tests
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -c \
+		"import pathlib; from node.upgrades.library import node_registry; node_registry(pathlib.Path())"
 
 # Whatever runs in one process fills every core; networks of real nodes wait half of the time, and run three at a time,
 # those that take long first (tests/conftest.py).
@@ -129,6 +132,7 @@ bench: $(VENV)/.ready $(VENV)/.simbench
 	$(BIN)/watt bench retention --json > bench/results/retention.json
 	$(BIN)/watt bench scale --json > bench/results/scale.json
 	$(BIN)/watt bench plan --json > bench/results/plan.json
+	$(BIN)/watt bench proofs --json > bench/results/proofs.json
 	$(BIN)/watt bench tls --json > bench/results/tls.json
 	$(BIN)/watt bench statement --json > bench/results/statement.json
 	$(BIN)/watt bench verify --json > bench/results/verify.json

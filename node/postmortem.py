@@ -20,6 +20,8 @@ from node.votelog import LOG_NAME, VoteLog
 from node.watch import damaged_files
 
 LOG_TAIL_BYTES: Final = 64 * 1024
+MAX_LINE: Final = 500
+"""So much of a log's line is repeated to people."""
 _FAULT = re.compile(r"node-fault code=([a-z-]+): (.*)|^watt: ([a-z-]+): (.*)")
 _PROBE_S = 1.0
 _ANY_EPOCH = 1 << 62
@@ -84,7 +86,7 @@ def _last_words(path: Path | None) -> Iterator[Finding]:
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - LOG_TAIL_BYTES))
-            lines = file.read().decode("utf-8", "replace").splitlines()
+            lines = [line[:MAX_LINE] for line in file.read(LOG_TAIL_BYTES).decode("utf-8", "replace").splitlines()]
     except OSError as error:
         yield Finding(NOTE, "no-log", f"{path}: {error.strerror}")
         return

@@ -16,9 +16,12 @@ import pytest
 from click.testing import CliRunner
 
 from cli.main import main
+from node.backup import MANIFEST_NAME, install_bundles, read_manifest
+from node.errors import ConfigError
 from node.keyfile import TESTNET, save_key
 from node.model.genesis import dump_genesis
 from node.model.keys import generate_key
+from node.upgrades.library import Library
 from tests.ledger.chains import make_genesis
 
 MEMORY_BYTES = 3 * 1024**3
@@ -39,7 +42,15 @@ COMMANDS: dict[str, list[str]] = {
     "site": ["broker", "run", "--config", "FILE"],
     "homes": ["broker", "backtest", "--homes", "FILE"],
     "certificates": ["node", "status", "--ca", "FILE", "--node", "127.0.0.1:9"],
+    "request for a certificate": ["ca", "show", "FILE"],
 }
+DIRECTORIES: dict[str, tuple[str, list[str]]] = {
+    "bundle": ("upgrade.json", ["node", "upgrade", "install", "FILE", "--client"]),
+    "bundle's modules": ("upgrade.py", ["node", "upgrade", "install", "FILE", "--client"]),
+    "audit": ("manifest.json", ["audit", "check", "FILE", "--genesis", "GENESIS"]),
+    "wallet's home": ("genesis.json", ["wallet", "trust", "--wallet", "FILE"]),
+}
+"""Commands that are given a directory, and the file in it that is read first."""
 CONTENTS: dict[str, bytes] = {
     "nothing": b"",
     "zeros": bytes(1000),
@@ -64,7 +75,8 @@ def placed(directory: Path, file: Path) -> dict[str, str]:
 
 def ran(name: str, file: Path, tmp_path: Path) -> tuple[int, str]:
     """The exit status of a command that is given ``file``, and all that it says."""
-    words = [placed(tmp_path, file).get(word, word) for word in COMMANDS[name]]
+    commands = COMMANDS | {directory: words for directory, (_, words) in DIRECTORIES.items()}
+    words = [placed(tmp_path, file).get(word, word) for word in commands[name]]
     result = CliRunner().invoke(
         main, words, env={"WATT_PASSPHRASE": PASSPHRASE, "WATT_KEY": None, "HOME": str(tmp_path)}
     )
@@ -84,6 +96,45 @@ def test_a_file_of_anything_ends_in_one_line(name: str, content: str, tmp_path: 
     assert "\x1b" not in said and "\x07" not in said
     assert len(said) < 4000
     assert sorted(path.name for path in tmp_path.iterdir()) == ["given", "good.json", "good.key"]
+
+
+@pytest.mark.parametrize("content", CONTENTS)
+@pytest.mark.parametrize("name", DIRECTORIES)
+def test_a_directory_of_anything_ends_in_one_line(name: str, content: str, tmp_path: Path) -> None:
+    directory = tmp_path / "given"
+    directory.mkdir(mode=0o700)
+    (directory / DIRECTORIES[name][0]).write_bytes(CONTENTS[content])
+    (directory / DIRECTORIES[name][0]).chmod(0o600)
+    status, said = ran(name, directory, tmp_path)
+    assert status == 1 and "Traceback" not in said and len(said) < 4000, said
+    assert "\x1b" not in said and "\x07" not in said
+
+
+NAMES = ("../../given", "/etc/passwd", "..", "", "a\0b", "00" * 32, "00 " * 32)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_a_backup_or_an_audit_names_is_no_path(name: str, tmp_path: Path) -> None:
+    """A manifest's names become paths within its directory, and nothing is read or installed that is elsewhere."""
+    (tmp_path / "given").mkdir()
+    manifest = {"format": 2, "chain": "00" * 32, "member": "ann", "height": 1, "block_hash": "00" * 32, "entries": 1}
+    written = json.dumps({**manifest, "bytes": 1, "digest": "00" * 32, "made": 1, "upgrades": [name]})
+    (tmp_path / "given" / MANIFEST_NAME).write_text(written)
+    library = Library(tmp_path / "upgrades")
+    with pytest.raises(ConfigError, match="bad-backup"):
+        install_bundles(tmp_path / "given", read_manifest(tmp_path / "given"), library)
+    assert not library.directory.exists()
+    scope = {"first_slot": 0, "end_slot": 1, "network": None}
+    audit = {
+        "format": 1,
+        "kind": "csv",
+        "chain": "00" * 32,
+        "scope": scope,
+        "tables": {name: {"rows": 1, "columns": []}},
+    }
+    (tmp_path / "given" / "manifest.json").write_text(json.dumps(audit))
+    status, said = ran("audit", tmp_path / "given", tmp_path)
+    assert status == 1 and said.startswith("watt: bad-audit:"), said
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, lambda path: path.symlink_to(path)], ids=["directory", "link to itself"])
