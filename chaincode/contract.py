@@ -241,16 +241,16 @@ def _step_limit() -> ContractError:
 
 def _require_storable(value: Value) -> None:
     """Raises OverflowError or TypeError for data of an event that has no encoding."""
-    waiting = [value]
+    waiting: list[tuple[Value, ...]] = [(value,)]
     while waiting:
-        item = waiting.pop()
-        if isinstance(item, tuple):
-            waiting += item
-        elif isinstance(item, int):
-            if not -(2**63) <= item < 2**64:
-                raise OverflowError("an integer beyond 64 bits")
-        elif item is not None and not isinstance(item, str | bytes):
-            raise TypeError(f"a {type(item).__name__} in an event")
+        for item in waiting.pop():
+            if isinstance(item, int):
+                if not -(2**63) <= item < 2**64:
+                    raise OverflowError("an integer beyond 64 bits")
+            elif isinstance(item, tuple):
+                waiting.append(item)
+            elif item is not None and not isinstance(item, (str, bytes)):  # a union is made anew each time
+                raise TypeError(f"a {type(item).__name__} in an event")
 
 
 def _after_prefix(prefix: bytes) -> bytes:

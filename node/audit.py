@@ -78,9 +78,16 @@ class AuditReport(NamedTuple):
 
 
 class _ReplayStore(MemoryStore):
-    """Keeps of the replay what is compared in the end: not the blocks behind it, which would fill the memory."""
+    """Keeps of the replay what it reads again, and what is compared in the end: not the blocks behind it, which would
+    fill the memory."""
 
-    _dropped = frozenset(family[0] for family in (layout.BODY, layout.CERTIFICATE, layout.RESULTS))
+    _dropped = frozenset(
+        family[0]
+        for family in (
+            *(layout.HEADER, layout.BODY, layout.CERTIFICATE, layout.RESULTS),
+            *(layout.CHANGED, layout.READINGS),
+        )
+    )
     _first = (0).to_bytes(8, "big")
 
     def write(self, puts: Mapping[bytes, bytes | None]) -> None:
@@ -141,7 +148,7 @@ class Replay:
 
     def __init__(self, stored: Store, store: Store, ledger: Ledger, genesis: Genesis, registry: Registry) -> None:
         self._stored = stored
-        self._genesis = genesis
+        self._chain = genesis.chain
         self._executor = Executor(ledger, registry, genesis)
         self._keeper: TreeKeeper | None = None
         self.store = store
@@ -220,7 +227,7 @@ class Replay:
             self._keeper.tell(height, header.state_root, execution.changes)
         if stored != encode_header(header):
             raise wrong_header(height, header.state_root)
-        certificate = check_certificate(self._stored, self._genesis, self.ledger.epochs(), header, pending.known)
+        certificate = check_certificate(self._stored, self._chain, self.ledger.epochs(), header, pending.known)
         if self._stored.get(at_height(layout.RESULTS, height)) != encode_results(execution.results):
             raise bad(height, "its receipts or events are not what execution gives")
         self.ledger.commit(execution, certificate)
@@ -235,7 +242,7 @@ def _root_in(header: bytes | None) -> bytes:
 
 
 def check_certificate(
-    store: Store, genesis: Genesis, epochs: Sequence[Epoch], header: Header, verify: Verify
+    store: Store, chain: bytes, epochs: Sequence[Epoch], header: Header, verify: Verify
 ) -> Certificate:
     """The block's certificate, which members of the block's epoch, by the replay's state, have to have signed."""
     height = header.height
@@ -246,7 +253,7 @@ def check_certificate(
         certificate = decode_certificate(data)
     except CodecError as error:
         raise bad(height, f"its certificate cannot be read: {error}") from error
-    fault = header_fault(genesis.chain, epochs, header, certificate, verify)
+    fault = header_fault(chain, epochs, header, certificate, verify)
     if fault is not None:
         raise bad(height, f"its certificate does not hold: {fault}")
     return certificate

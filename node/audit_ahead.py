@@ -100,6 +100,7 @@ class Ahead:
     def __init__(self, store: Store, genesis: Genesis, pool: ProcessPoolExecutor | None, jobs: int) -> None:
         self._store = store
         self._genesis = genesis
+        self._chain = genesis.chain
         self._pool = pool
         self._room = SIGNATURES_PER_TASK * TASKS_AHEAD * max(1, jobs)
         self._members = self._guessed_members()
@@ -188,7 +189,7 @@ class Ahead:
             return []  # the audit will say so, and where
         keys = self._members.get(epoch, ())
         signed = commit_bytes(
-            self._genesis.chain, certificate.epoch, certificate.view, certificate.height, certificate.block_hash
+            self._chain, certificate.epoch, certificate.view, certificate.height, certificate.block_hash
         )
         return [(keys[index], signed, vote) for index, vote in certificate.votes if 0 <= index < len(keys)]
 

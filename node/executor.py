@@ -369,7 +369,8 @@ def _failed_contracts(events: Sequence[Event]) -> frozenset[str]:
 
 
 def _encoded(event: Event) -> bytes:
-    require_value((event.topic, event.keys, event.data))
+    for part in (event.topic, event.keys, event.data):
+        require_value(part)
     return encode_event(event)
 
 

@@ -46,9 +46,8 @@ def updated(root_node: bytes, node: Callable[[str], bytes], changes: Mapping[byt
     """The tree with ``changes`` (key to encoded value, None to delete) made. ``node``: the node at a path."""
     entries = []
     for key, value in changes.items():
-        digest = sha256(key)
-        entry = b"" if value is None else digest.digest() + sha256(value).digest()
-        entries.append((digest.hexdigest(), entry))
+        digest = sha256(key).digest()
+        entries.append((digest.hex(), b"" if value is None else digest + sha256(value).digest()))
     if not entries:
         return TreeUpdate(sha256(root_node).digest(), {})
     entries.sort()

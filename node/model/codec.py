@@ -25,10 +25,7 @@ pack = msgpack.Packer(use_bin_type=True, strict_types=False).pack
 
 def sha256(*parts: bytes) -> bytes:
     """SHA-256 over the concatenation of ``parts``; 32 bytes."""
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part)
-    return digest.digest()
+    return hashlib.sha256(b"".join(parts)).digest()
 
 
 def encode(value: Value) -> bytes:

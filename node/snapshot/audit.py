@@ -80,6 +80,7 @@ class _Audit:
     def __init__(self, store: Store, genesis: Genesis, registry: Registry, ledger: Ledger) -> None:
         self._store = store
         self._genesis = genesis
+        self._chain = genesis.chain
         self._registry = registry
         self._base = ledger.base
         self._head = ledger.head
@@ -100,7 +101,7 @@ class _Audit:
         began, head, parent = time.perf_counter(), self._head.height, self._stored_header(self._base)
         early = None if self._base else Replay.from_genesis(self._store, self._genesis, self._registry)
         if self._base:
-            check_certificate(self._store, self._genesis, self._epochs, parent, verify)
+            check_certificate(self._store, self._chain, self._epochs, parent, verify)
         first_erased = oldest_erased(self._store) or head + 1
         replayed_to = 0 if early is None else min(head, first_erased - 1)
         late = self._replay_from(shelf)
@@ -177,7 +178,7 @@ class _Audit:
             (NULL_DIGEST, EMPTY_ROOT) if stored is None else (stored.digest, stored.tx_root)
         ):
             raise bad(height, "its body is not the one that its header names")
-        check_certificate(self._store, self._genesis, self._epochs, header, pending.known)
+        check_certificate(self._store, self._chain, self._epochs, header, pending.known)
         data = self._store.get(at_height(layout.RESULTS, height))
         try:
             results = None if data is None else decode_results(data)
