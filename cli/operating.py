@@ -57,10 +57,23 @@ def systemd(config_path: Path, user: str | None) -> None:
     values = {
         "@MEMBER@": config.member,
         "@USER@": user or getpass.getuser(),
-        "@WATT@": str(Path(sys.executable).with_name("watt")),
-        "@CONFIG@": str(config_path.resolve()),
-        "@DIRECTORY@": config.directory,
+        "@WATT@": _word(str(Path(sys.executable).with_name("watt"))),
+        "@CONFIG@": _word(str(config_path.resolve())),
+        "@DIRECTORY@": _line(config.directory),
+        "@WRITTEN@": _word(config.directory),
     }
     for name, value in values.items():
         text = text.replace(name, value)
     click.echo(text, nl=False)
+
+
+def _line(text: str) -> str:
+    """A value of a unit that is a whole line: a percent sign would begin a specifier."""
+    return text.replace("%", "%%")
+
+
+def _word(text: str) -> str:
+    """One word of a value that has several."""
+    if not any(each in " \t\"'\\;" for each in text):
+        return _line(text)
+    return '"' + _line(text).replace("\\", "\\\\").replace('"', '\\"') + '"'
