@@ -91,6 +91,16 @@ def check_modules(names: Sequence[str]) -> None:
     _passed.update(reached)
 
 
+def passed() -> frozenset[str]:
+    """The program's own modules that were checked, with all that they import, and passed."""
+    return frozenset(name for name in _passed if name.startswith("chaincode.") and not name.startswith(BUNDLES))
+
+
+def take_as_passed(names: Iterable[str]) -> None:
+    """Do not check these again: ``passed`` gave them where the same rules had read the same sources."""
+    _passed.update(names)
+
+
 def check_bundle(sources: Mapping[str, tuple[str, str]]) -> None:
     """Check the modules of an upgrade, before any of them is run: name to (path, text). They may import one another
     (``from . import rates``), and of ``chaincode`` what contracts may. Raises CheckError.

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 from chaincode.registry import Registry, registry_with
 from chaincode.upgrades import Bundle
+from node.checked import noted
 from node.errors import ConfigError, RefusedError
 from node.files import sync_directory
 from node.upgrades.bundle import DIGEST_BYTES, Files, Manifest, load, read_bundle
@@ -139,7 +140,8 @@ class Library:
 
 def node_registry(data: Path) -> Registry:
     """The program's contracts, with the upgrades that are installed in a node's data directory."""
-    return registry_with(Library(data / UPGRADES_NAME).find)
+    with noted():
+        return registry_with(Library(data / UPGRADES_NAME).find)
 
 
 @functools.cache
