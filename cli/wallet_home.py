@@ -307,15 +307,19 @@ def clients_of(home: Home) -> Callable[..., Client] | None:
         return None
 
     def make(nodes: Sequence[str], key: Signer | None, roots: bytes | None) -> Client:
-        is_default = click.get_current_context().get_parameter_source("nodes") is ParameterSource.DEFAULT
         if roots is None and (home.path / CA).exists():
             roots = load_roots(home.path / CA)
         genesis, light = home.genesis(), home.light()
-        client = InformedClient(home.nodes() if is_default else nodes, key, roots, light.chain)
+        client = InformedClient(home.nodes() if is_default_nodes() else nodes, key, roots, light.chain)
         client.inform(genesis, light)
         return client
 
     return make
+
+
+def is_default_nodes() -> bool:
+    """Whether the running command was told no nodes to ask."""
+    return click.get_current_context().get_parameter_source("nodes") is ParameterSource.DEFAULT
 
 
 def oldest_accepted(genesis: Genesis, clock_ms: int) -> int | None:

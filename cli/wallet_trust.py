@@ -8,7 +8,7 @@ import click
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
 from cli.session import ask, node_option, trusted_roots, use_client
 from cli.units import clock
-from cli.wallet_home import CA, DEFAULT_HOME, Home, no_wallet, wallet_option, warn
+from cli.wallet_home import CA, DEFAULT_HOME, Home, is_default_nodes, no_wallet, wallet_option, warn
 from node.gateway.client import Client
 from node.gateway.proven import KnownEpochs, ProvenReader
 from node.light import LightChain
@@ -33,15 +33,16 @@ def init(genesis_file: Path, wallet_home: Path | None, nodes: tuple[str, ...], a
     """Make a wallet's home: the genesis document, the nodes to ask, and with --ca who vouches for them.
 
     A node shows every change of members and its newest block; all of it is checked, from the genesis document on. With
-    this home no node need be trusted any more.
+    this home no node need be trusted any more. Name several nodes: when one is down, the next one is asked.
 
-    Example: watt wallet init --genesis genesis.json --node node-1.example:7401 --ca ca.pem
+    Example: watt wallet init --genesis genesis.json --node node-1.example:7401 --node node-2.example:7401 --ca ca.pem
     """
     genesis, document = load_document(genesis_file)
     light = LightChain(document)
     home = Home((wallet_home or Path(DEFAULT_HOME)).expanduser())
     if home.exists() and home.genesis().chain == light.chain:
         light = home.light()  # what it knows is not forgotten
+        nodes = home.nodes() if is_default_nodes() else nodes
     use_client(None)  # what another home says of its network does not matter here
     ask(nodes, lambda client: _learn(client, genesis, light))
     home.create(document, trusted_roots(), nodes, light)
@@ -85,11 +86,12 @@ def _show(home: Home, genesis: Genesis, light: LightChain, as_json: bool) -> Non
     }
     if as_json:
         return print_json(facts)
+    alone = "" if len(facts["nodes"]) > 1 else "; no other when that is down: name more with `watt wallet init --node`"
     seen = "no block yet" if newest is None else f"block {newest.height} of {clock(newest.time)}"
     shown = (
         ("wallet", facts["wallet"]),
         ("network", f"{genesis.name}, chain {light.chain.hex()}"),
-        ("asks", ", ".join(facts["nodes"]) + (", closed by TLS" if facts["ca"] else "")),
+        ("asks", ", ".join(facts["nodes"]) + (", closed by TLS" if facts["ca"] else "") + alone),
         ("members", f"{', '.join(facts['members'])} (epoch {epoch.number}, from block {epoch.first_height} on)"),
         ("newest", f"{seen}; nothing older is believed"),
     )
