@@ -34,6 +34,7 @@ from node.errors import CodecError, NodeFault
 from node.ledger import blinding, nonces
 from node.ledger.chain import Ledger
 from node.ledger.execution import Execution, Position, finish
+from node.ledger.reading import LOCAL_STEPS, ReadOnlyState, head_context
 from node.ledger.state import Overlay, require_value
 from node.model.block import NULL_BATCH, NULL_DIGEST, DecodedBatch, decode_batch
 from node.model.codec import sha256
@@ -42,7 +43,7 @@ from node.model.keys import SIGNATURE_BYTES, TAG_HOOK, verify
 from node.model.merkle_list import EMPTY_ROOT
 from node.model.receipt import OK, Receipt, encode_event, encode_receipt
 from node.model.transaction import Transaction
-from node.witness import LOCAL_STEPS, UNPROVEN_REFUSALS, ReadOnlyState, RecordingState, query_context, run_query
+from node.witness import UNPROVEN_REFUSALS, RecordingState, run_query
 
 # What one call may do. These are rules: nodes that differ in them compute different states.
 TRANSACTION_STEPS = 20_000
@@ -167,7 +168,7 @@ class Executor:
         for contract in self.registry.contracts:
             if contract.name in failed or type(contract).next_event is Contract.next_event:
                 continue
-            ctx = query_context(self._ledger.head, ReadOnlyState(self._ledger.state), b"")
+            ctx = head_context(self._ledger)
             try:
                 due.append(contract.next_event(ctx))
             except (NodeFault, OSError, MemoryError):

@@ -33,6 +33,7 @@ from node.executor import HOOK_STEPS, Executor
 from node.ledger import layout
 from node.ledger.chain import Ledger
 from node.ledger.execution import Execution
+from node.ledger.reading import head_context
 from node.ledger.state import Overlay
 from node.ledger.store import LevelStore
 from node.model.block import NULL_BATCH, DecodedBatch, decode_batch, encode_header, is_erased
@@ -40,7 +41,6 @@ from node.model.certificate import Certificate, decode_certificate
 from node.model.genesis import Genesis
 from node.model.keys import verify
 from node.tally import Comparison, Tally, compare
-from node.witness import ReadOnlyState, query_context
 
 GridLines: TypeAlias = tuple[str, int, tuple[LineSettings, ...]]
 """(root, rate, lines) as the ledger has them."""
@@ -95,7 +95,7 @@ class Run:
 
     def count(self, execution: Execution) -> None:
         """Take the block that is the head now into account."""
-        self.tally.take(execution, query_context(self.ledger.head, ReadOnlyState(self.ledger.state), b""))
+        self.tally.take(execution, head_context(self.ledger))
 
     def write(self, overlay: Overlay) -> None:
         """Change the state after the head, by no block: only a copy that nobody certifies can."""
@@ -203,7 +203,7 @@ class WhatIf:
             raise RefusedError("cannot-write", f"{copied}: {why}; TMPDIR says where else there is room") from error
         self._real = Run(self._real.directory, self._genesis, self._registry)
         run = self._changed = Run(copied, self._genesis, self._registry)
-        self._kept = _open_products(query_context(run.ledger.head, ReadOnlyState(run.ledger.state), b""))
+        self._kept = _open_products(head_context(run.ledger))
         overlay = run.ledger.state.overlay()
         overlay.begin()
         try:

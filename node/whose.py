@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterable
 
 from chaincode.registry import Registry
 from node.ledger.chain import Ledger
+from node.ledger.reading import head_context
 from node.limits import KEYS_REMEMBERED
 from node.model.keys import PUBLIC_KEY_BYTES
-from node.witness import ReadOnlyState, query_context
 
 
 class Whose:
@@ -23,7 +23,7 @@ class Whose:
         knows: a nonce entry for a stranger would be in the state for ever, for nothing."""
         found = self._known.get(key)
         if found is None:
-            ctx = query_context(self._ledger.head, ReadOnlyState(self._ledger.state), key)
+            ctx = head_context(self._ledger, key)
             registry = self._registry()
             self._asked = self._asked or registry
             found = registry.whose(ctx, key)

@@ -11,20 +11,19 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
-from chaincode.contract import Context, ContractError, State, Value
+from chaincode.contract import ContractError, State, Value
 from chaincode.registry import Registry
 from node.epochs import header_fault
 from node.errors import CodecError, RefusedError, WattError
+from node.ledger.reading import LOCAL_STEPS, ReadOnlyState, query_context
 from node.ledger.state import WorldState
 from node.light import BLIND_BYTES, verify_proof
 from node.model.block import Header
 from node.model.certificate import Certificate
-from node.model.codec import decode, encode
+from node.model.codec import decode
 from node.model.epoch import Epoch
 from node.model.keys import Verify, verify
 
-LOCAL_STEPS = 200_000
-"""Of a query on a program's own: nobody else waits. What a gateway's may do stands in ``node/limits.py``."""
 MAX_PROVEN_READS = 1024
 
 UNPROVEN_REFUSALS = frozenset(
@@ -53,51 +52,6 @@ _logger = logging.getLogger(__name__)
 
 class LeftOutError(RefusedError):
     """Something that an answer needs is missing from what the node sends: it is no answer, and not a wrong one."""
-
-
-class ReadOnlyState:
-    """The state after the head, for a query: its writes are refused with "read-only".
-
-    ``rows``: how many entries of tuples it may read, None for any number; above that "too-much". One read may bring a
-    whole page of an auction, so reads alone do not say what a query costs.
-    """
-
-    def __init__(self, state: WorldState, rows: int | None = None) -> None:
-        self._state = state
-        self._rows_left = rows
-
-    def get(self, key: bytes) -> Value:
-        return self._counted(self._state.get(key))
-
-    def encoded(self, key: bytes) -> bytes | None:
-        value = self.get(key)
-        return None if value is None else encode(value)
-
-    def put(self, key: bytes, value: Value) -> None:
-        raise ContractError("read-only", "a query writes")
-
-    def delete(self, key: bytes) -> None:
-        raise ContractError("read-only", "a query writes")
-
-    def scan(self, start: bytes, end: bytes, reverse: bool = False) -> Iterator[tuple[bytes, Value]]:
-        for key, value in self._state.scan(start, end, reverse):
-            yield key, self._counted(value)
-
-    def _counted(self, value: Value) -> Value:
-        if self._rows_left is not None and isinstance(value, tuple):
-            self._rows_left -= len(value)
-            if self._rows_left < 0:
-                raise ContractError("too-much", "the query reads too many rows")
-        return value
-
-    def mark(self) -> int:
-        return 0
-
-    def check(self, mark: int) -> None:
-        """Nothing is ever written."""
-
-    def rollback(self, mark: int) -> None:
-        """Nothing is ever written."""
 
 
 class RecordingState(ReadOnlyState):
@@ -143,21 +97,6 @@ class _ProvenState(ReadOnlyState):
 
     def scan(self, start: bytes, end: bytes, reverse: bool = False) -> Iterator[tuple[bytes, Value]]:
         raise ContractError("not-provable", "the query scans the state")
-
-
-def query_context(head: Header, state: State, sender: bytes, steps: int = LOCAL_STEPS) -> Context:
-    """What a query sees: the state after the block ``head``, at its time."""
-    return Context(
-        state,
-        chain=head.chain,
-        height=head.height,
-        time=head.time,
-        previous_time=head.time,
-        sender=sender,
-        tx_id=b"",
-        step_limit=steps,
-        verifier=verify,
-    )
 
 
 def run_query(

@@ -19,10 +19,10 @@ from chaincode.subjects import BUDGET, DEVICE, MARKET, READINGS
 from node.errors import RefusedError
 from node.executor import Executor
 from node.ledger.chain import Ledger
+from node.ledger.reading import head_context
 from node.limits import QUERY_STEPS
 from node.model.block import transaction_in
 from node.model.transaction import Transaction
-from node.witness import ReadOnlyState, query_context
 
 _ACTIVITY: Final = (MARKET, BUDGET, READINGS)
 """What a key's activity tells of."""
@@ -131,7 +131,7 @@ class Access:
 
     def context(self) -> Context:
         """The state after the head, for a question of its own."""
-        return query_context(self._ledger.head, ReadOnlyState(self._ledger.state), b"", QUERY_STEPS)
+        return head_context(self._ledger, steps=QUERY_STEPS)
 
     def _reads_all_of(self, reader: bytes, key: bytes, classes: tuple[str, ...]) -> bool:
         """Whether ``reader`` holds ``key``, sees everything, or may read data of all ``classes`` of all that ``key``

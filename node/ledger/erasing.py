@@ -15,7 +15,6 @@ What was overwritten lies in LevelDB's files until they are compacted; ``UNCOMPA
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from chaincode.contract import Context
 from chaincode.erasable import in_call, in_event, may_go
 from chaincode.erasure import NETWORK_TABLES
 from chaincode.pruned import is_gone, newest_asked
@@ -24,11 +23,11 @@ from node.errors import CodecError, StoreFault
 from node.ledger import layout
 from node.ledger.chain import Ledger
 from node.ledger.layout import after_prefix, at_height
+from node.ledger.reading import head_context
 from node.ledger.store import Store
 from node.model.block import NULL_BATCH, decode_stored_batch, without_transactions
 from node.model.codec import decode, encode
 from node.model.receipt import decode_event, decode_results, encode_results, split_events
-from node.witness import ReadOnlyState, query_context
 
 _STATE_TABLES = (*READING_TABLES, *NETWORK_TABLES)
 """Where the state held what goes with the blocks' part."""
@@ -77,11 +76,11 @@ def erase_all(store: Store, ledger: Ledger, horizon: int, *, asked: bool) -> Ite
     ``asked``: also for what owners have asked for; otherwise for slots alone whose retention is over. Blocks may be
     stored between the steps. Raises StoreFault.
     """
-    newest = newest_asked(_context(ledger)) if asked else -1
+    newest = newest_asked(head_context(ledger)) if asked else -1
     start = layout.READINGS
     while (found := next(store.scan(start, after_prefix(layout.READINGS)), None)) is not None:
         slot, height = _place(found[0])
-        if height > horizon or not (slot <= newest or is_gone(_context(ledger), slot)):
+        if height > horizon or not (slot <= newest or is_gone(head_context(ledger), slot)):
             start = _mark(slot + 1, 0)
             yield Erased()
         else:
@@ -106,7 +105,7 @@ def erase_block(store: Store, ledger: Ledger, height: int, slot: int) -> Erased:
             held = in_call(tx.payload.contract, tx.payload.method, tx.payload.args)
             if not any(each.slot == slot for each in held):
                 continue
-            if may_go(_context(ledger), held):
+            if may_go(head_context(ledger), held):
                 digests[place] = tx.digest
                 place_of = store.get(layout.TRANSACTION + tx.id)
                 if place_of is not None and place_of[:8] == height.to_bytes(8, "big"):
@@ -117,7 +116,7 @@ def erase_block(store: Store, ledger: Ledger, height: int, slot: int) -> Erased:
             event = decode_event(encoded)
             held = () if event is None else in_event(event)
             if held and held[0].slot == slot:
-                if may_go(_context(ledger), held):
+                if may_go(head_context(ledger), held):
                     places.add(place)
                 else:
                     left = True
@@ -157,10 +156,6 @@ def compacted(store: Store) -> None:
 def _widened(data: bytes | None, height: int) -> bytes:
     here = height.to_bytes(8, "big")
     return here + here if data is None else min(data[:8], here) + max(data[8:], here)
-
-
-def _context(ledger: Ledger) -> Context:
-    return query_context(ledger.head, ReadOnlyState(ledger.state), b"")
 
 
 def _mark(slot: int, height: int) -> bytes:

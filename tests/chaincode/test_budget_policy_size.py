@@ -10,9 +10,9 @@ from chaincode.budget_policy import Row
 from chaincode.identity import MAX_DEVICES
 from chaincode.registry import default_registry
 from cli.refusals import explain
+from node.ledger.reading import head_context
 from node.model.genesis import Genesis, Member
 from node.model.genesis import Token as GenesisToken
-from node.witness import ReadOnlyState, query_context
 
 NETWORK: Final = "shop".ljust(48, "-")
 DEVICES: Final = tuple(f"device-{number:03}".ljust(48, "-") for number in range(MAX_DEVICES))
@@ -39,7 +39,7 @@ def shop() -> LocalChain:
 
 
 def ask(chain: LocalChain, method: str, **args: Any) -> Any:
-    ctx = query_context(chain.ledger.head, ReadOnlyState(chain.ledger.state), b"")
+    ctx = head_context(chain.ledger)
     return default_registry().call(ctx, "budget", method, args, "query")
 
 
