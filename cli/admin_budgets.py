@@ -1,7 +1,6 @@
 """`watt admin issue | allocate | take-back`, `watt wallet forecast`: a network's budget of a billing period."""
 
 from decimal import Decimal
-from pathlib import Path
 from typing import Any, cast
 
 import click
@@ -9,9 +8,9 @@ import click
 from chaincode.budget_allocation import MAX_GIVEN
 from chaincode.identity import MAX_DEVICES
 from cli.answers import as_rows
-from cli.output import json_option, print_json, refusals_to_exit_codes, tokens
+from cli.output import print_json, tokens
 from cli.periods import period_option, period_or_current
-from cli.session import Account, ask, done, open_key, signing_options, transact
+from cli.session import Account, Signing, ask, done, signed, transact
 from cli.supply import company_option, holder_period
 from cli.units import TOKENS, base_units
 from node.gateway.client import Client
@@ -41,18 +40,14 @@ DEVICE_AMOUNT = DeviceAmount()
 @company_option
 @click.option("--reference", required=True, help="The bill or contract that it rests on; each is used once.")
 @period_option
-@signing_options
-@json_option
-@refusals_to_exit_codes
+@signed
 def issue(
     name: str,
     amount: Decimal,
     of_company: bool,
     reference: str,
     period: int | None,
-    nodes: tuple[str, ...],
-    key_file: Path,
-    passphrase_file: Path | None,
+    signing: Signing,
     as_json: bool,
 ) -> None:
     """Issue AMOUNT tokens to the pool of NAME, a network or with --company a company, for a billing period. The
@@ -72,7 +67,7 @@ def issue(
         }
 
     call = ("supply", "issue_company") if of_company else ("budget", "issue")
-    done(transact(nodes, key_file, passphrase_file, *call, args), as_json)
+    done(transact(*signing, *call, args), as_json)
 
 
 @click.command()
@@ -83,9 +78,7 @@ def issue(
 @click.option("--by-policy", is_flag=True, help="Instead: what the rule of the network's policy gives.")
 @click.option("--device", "devices", multiple=True, help="One that gets a part, by history or forecast; default: all.")
 @period_option
-@signing_options
-@json_option
-@refusals_to_exit_codes
+@signed
 def allocate(
     network_name: str,
     amounts: tuple[tuple[str, Decimal], ...],
@@ -94,9 +87,7 @@ def allocate(
     by_policy: bool,
     devices: tuple[str, ...],
     period: int | None,
-    nodes: tuple[str, ...],
-    key_file: Path,
-    passphrase_file: Path | None,
+    signing: Signing,
     as_json: bool,
 ) -> None:
     """Give tokens of NETWORK's pool to its devices. The owner signs.
@@ -115,7 +106,7 @@ def allocate(
     _require_once(amounts)
 
     if by_policy:
-        return _by_policy(network_name, period, nodes, open_key(key_file, passphrase_file), as_json)
+        return _by_policy(network_name, period, signing.nodes, signing.open(), as_json)
 
     async def args(client: Client) -> dict[str, Any]:
         decimals = (await client.node_info()).token_decimals
@@ -127,23 +118,19 @@ def allocate(
 
     rule = "forecast" if by_forecast is not None else "history"
     method = "allocate" if amounts else f"allocate_by_{rule}"
-    done(transact(nodes, key_file, passphrase_file, "budget", method, args), as_json)
+    done(transact(*signing, "budget", method, args), as_json)
 
 
 @click.command("take-back")
 @click.argument("network_name", metavar="NETWORK")
 @click.argument("amounts", metavar="DEVICE=TOKENS...", type=DEVICE_AMOUNT, nargs=-1, required=True)
 @period_option
-@signing_options
-@json_option
-@refusals_to_exit_codes
+@signed
 def take_back(
     network_name: str,
     amounts: tuple[tuple[str, Decimal], ...],
     period: int | None,
-    nodes: tuple[str, ...],
-    key_file: Path,
-    passphrase_file: Path | None,
+    signing: Signing,
     as_json: bool,
 ) -> None:
     """Take tokens that devices of NETWORK have not spent back into its pool, to be allocated anew. The owner signs.
@@ -157,23 +144,19 @@ def take_back(
         number = await period_or_current(client, period, network_name)
         return {"network": network_name, "period": number, "amounts": _in_base_units(amounts, decimals)}
 
-    done(transact(nodes, key_file, passphrase_file, "budget", "withdraw", args), as_json)
+    done(transact(*signing, "budget", "withdraw", args), as_json)
 
 
 @click.command()
 @click.argument("device")
 @click.argument("amount", type=TOKENS)
 @period_option
-@signing_options
-@json_option
-@refusals_to_exit_codes
+@signed
 def forecast(
     device: str,
     amount: Decimal,
     period: int | None,
-    nodes: tuple[str, ...],
-    key_file: Path,
-    passphrase_file: Path | None,
+    signing: Signing,
     as_json: bool,
 ) -> None:
     """Say that DEVICE is expected to spend AMOUNT tokens in a billing period; 0: no forecast. Its owner signs: budgets
@@ -187,7 +170,7 @@ def forecast(
         decimals = (await client.node_info()).token_decimals
         return {"device": device, "period": number, "amount": base_units(amount, decimals)}
 
-    done(transact(nodes, key_file, passphrase_file, "budget", "set_forecast", args), as_json)
+    done(transact(*signing, "budget", "set_forecast", args), as_json)
 
 
 def _by_policy(network: str, period: int | None, nodes: tuple[str, ...], key: Signer, as_json: bool) -> None:

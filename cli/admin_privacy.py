@@ -1,22 +1,18 @@
 """`watt admin add-entropy`: what the names hang on under which devices trade in public."""
 
 import secrets
-from pathlib import Path
 from typing import Any
 
 import click
 
 from chaincode.pseudonyms import ENTROPY_BYTES
-from cli.output import json_option, refusals_to_exit_codes
-from cli.session import done, signing_options, transact
+from cli.session import Signing, done, signed, transact
 from node.gateway.client import Client
 
 
 @click.command()
-@signing_options
-@json_option
-@refusals_to_exit_codes
-def add_entropy(nodes: tuple[str, ...], key_file: Path, passphrase_file: Path | None, as_json: bool) -> None:
+@signed
+def add_entropy(signing: Signing, as_json: bool) -> None:
     """Throw 32 random bytes into the secret that pseudonyms are made of. A member's key signs, or an admin's of a
     validator.
 
@@ -29,4 +25,4 @@ def add_entropy(nodes: tuple[str, ...], key_file: Path, passphrase_file: Path | 
     async def args(_: Client) -> dict[str, Any]:
         return {"entropy": secrets.token_bytes(ENTROPY_BYTES)}
 
-    done(transact(nodes, key_file, passphrase_file, "privacy", "add_entropy", args), as_json)
+    done(transact(*signing, "privacy", "add_entropy", args), as_json)

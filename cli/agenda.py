@@ -5,15 +5,14 @@ There are three ballots, each of which counts its proposals by itself, so a prop
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from pathlib import Path
 from typing import Any, Final, NamedTuple, cast
 
 import click
 
 from cli import governance, motions, rules
-from cli.ballots import Signing, approve_one, approving_options, picked, votes, withdraw_one
+from cli.ballots import approve_one, approving_options, picked, votes, withdraw_one
 from cli.output import json_option, plain, print_json, print_table, refusals_to_exit_codes
-from cli.session import ask, node_option, signing_options
+from cli.session import Signing, ask, node_option, signed
 from cli.units import clock
 from node.errors import CodecError, RefusedError
 from node.gateway.client import Client, NodeInfo
@@ -112,16 +111,12 @@ def proposals(proposal: tuple[str, int] | None, nodes: tuple[str, ...], as_json:
 @click.command()
 @_id_argument
 @approving_options
-@signing_options
-@json_option
-@refusals_to_exit_codes
+@signed
 def approve(
     proposal: tuple[str, int],
     digest: str | None,
     yes: bool,
-    nodes: tuple[str, ...],
-    key_file: Path,
-    passphrase_file: Path | None,
+    signing: Signing,
     as_json: bool,
 ) -> None:
     """Approve PROPOSAL for the validators that you are the admin of.
@@ -129,7 +124,6 @@ def approve(
     Example: watt admin approve members/3 --digest 5c0e... --key admin.key
     """
     ballot, number = proposal
-    signing: Signing = (nodes, key_file, passphrase_file)
 
     async def find(client: Client, number: int) -> dict[str, Any]:
         return await _found(client, ballot, number)
@@ -142,18 +136,14 @@ def approve(
 
 @click.command()
 @_id_argument
-@signing_options
-@json_option
-@refusals_to_exit_codes
-def withdraw(
-    proposal: tuple[str, int], nodes: tuple[str, ...], key_file: Path, passphrase_file: Path | None, as_json: bool
-) -> None:
+@signed
+def withdraw(proposal: tuple[str, int], signing: Signing, as_json: bool) -> None:
     """Take back PROPOSAL, or your approval if it is another's.
 
     Example: watt admin withdraw motions/3 --key admin.key
     """
     ballot, number = proposal
-    withdraw_one(_BALLOTS[ballot].contract, number, (nodes, key_file, passphrase_file), as_json)
+    withdraw_one(_BALLOTS[ballot].contract, number, signing, as_json)
 
 
 async def _found(client: Client, ballot: str, number: int) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """`watt admin agreement`: help between networks, and sales, as their owners agree on them. docs/agreements.md."""
 
 from decimal import Decimal
-from pathlib import Path
 from typing import Any, Final, cast
 
 import click
@@ -11,7 +10,7 @@ from cli.answers import Reader, all_records, as_rows, record, records
 from cli.lazy import Commands, LazyGroup
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes, tokens
 from cli.periods import period_option, period_or_current
-from cli.session import ask, done, node_option, signing_options, transact
+from cli.session import Signing, ask, done, node_option, signed, transact
 from cli.slots import SLOT, TITLE, Slot, slot_seconds_of, slot_shown, slot_words
 from cli.units import TOKENS, Count, Percent, base_units, percent
 from node.gateway.client import Client
@@ -55,9 +54,7 @@ def agreement() -> None:
 @click.option("--rank", type=Count(), default=100, show_default=True, help="Whom TAKER asks first: the smaller.")
 @click.option("--from", "first", type=SLOT, help="From this slot on; by default at once.")
 @click.option("--until", "end", type=SLOT, help="Before this slot; by default until one of them ends it.")
-@signing_options
-@json_option
-@refusals_to_exit_codes
+@signed
 def propose(
     giver: str,
     taker: str,
@@ -68,9 +65,7 @@ def propose(
     rank: int,
     first: Slot | None,
     end: Slot | None,
-    nodes: tuple[str, ...],
-    key_file: Path,
-    passphrase_file: Path | None,
+    signing: Signing,
     as_json: bool,
 ) -> None:
     """Propose that GIVER gives tokens to TAKER. One owner signs; the other accepts. The member of both decides alone.
@@ -95,7 +90,7 @@ def propose(
             "end_slot": FOR_EVER if end is None else end.at(slot_seconds),
         }
 
-    status = transact(nodes, key_file, passphrase_file, "agreements", "propose", args)
+    status = transact(*signing, "agreements", "propose", args)
     if as_json:
         return print_json({"height": status.height, "agreement": status.result})
     number = cast("int", status.result)
@@ -107,16 +102,12 @@ def _answer(name: str, text: str) -> click.Command:
 
     @click.command(name, help=text)
     @click.argument("number", type=Count())
-    @signing_options
-    @json_option
-    @refusals_to_exit_codes
-    def command(
-        number: int, nodes: tuple[str, ...], key_file: Path, passphrase_file: Path | None, as_json: bool
-    ) -> None:
+    @signed
+    def command(number: int, signing: Signing, as_json: bool) -> None:
         async def args(_: Client) -> dict[str, Any]:
             return {"agreement": number}
 
-        done(transact(nodes, key_file, passphrase_file, "agreements", name, args), as_json)
+        done(transact(*signing, "agreements", name, args), as_json)
 
     return command
 
@@ -213,16 +204,12 @@ def show(number: int, nodes: tuple[str, ...], as_json: bool) -> None:
 @click.argument("number", type=Count())
 @click.argument("amount", type=TOKENS)
 @period_option
-@signing_options
-@json_option
-@refusals_to_exit_codes
+@signed
 def share(
     number: int,
     amount: Decimal,
     period: int | None,
-    nodes: tuple[str, ...],
-    key_file: Path,
-    passphrase_file: Path | None,
+    signing: Signing,
     as_json: bool,
 ) -> None:
     """Give AMOUNT tokens from pool to pool under the agreement NUMBER, for good. The giver's owner signs.
@@ -240,7 +227,7 @@ def share(
             "amount": base_units(amount, (await client.node_info()).token_decimals),
         }
 
-    done(transact(nodes, key_file, passphrase_file, "agreements", "share", args), as_json)
+    done(transact(*signing, "agreements", "share", args), as_json)
 
 
 async def of_network(read: Reader, network: str) -> list[dict[str, Any]]:

@@ -5,16 +5,15 @@ shows one thing cannot have another approved.
 """
 
 from collections.abc import Awaitable, Callable
-from pathlib import Path
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
 from chaincode.ballot import MAX_AHEAD, NOTICE
 from chaincode.contract import ContractError
 from cli.confirm import confirm
-from cli.output import count, json_option, print_json, refusals_to_exit_codes
-from cli.session import ask, signing_options, transact
+from cli.output import count, print_json
+from cli.session import Signing, ask, signed, transact
 from cli.units import Count, hex_id
 from node.errors import RefusedError
 from node.gateway.client import Client, TxStatus
@@ -23,9 +22,6 @@ DEFAULT_AHEAD: Final = 1000
 """Heights until a change takes effect, if nobody says: more than an hour of an idle network, minutes of a busy one."""
 
 C = TypeVar("C", bound=Callable[..., Any])
-
-Signing: TypeAlias = tuple[tuple[str, ...], Path, Path | None]
-"""Gateways, the key's file, the file of its passphrase."""
 
 
 class Height(click.ParamType[tuple[int, bool]]):
@@ -98,19 +94,15 @@ def approve_command(
     @click.command("approve", help=text)
     @click.argument("number", type=Count())
     @approving_options
-    @signing_options
-    @json_option
-    @refusals_to_exit_codes
+    @signed
     def approve(
         number: int,
         digest: str | None,
         yes: bool,
-        nodes: tuple[str, ...],
-        key_file: Path,
-        passphrase_file: Path | None,
+        signing: Signing,
         as_json: bool,
     ) -> None:
-        approve_one(contract, number, find, show, digest, yes, (nodes, key_file, passphrase_file), as_json)
+        approve_one(contract, number, find, show, digest, yes, signing, as_json)
 
     return approve
 
@@ -154,13 +146,9 @@ def withdraw_command(contract: str, text: str) -> click.Command:
 
     @click.command("withdraw", help=text)
     @click.argument("number", type=Count())
-    @signing_options
-    @json_option
-    @refusals_to_exit_codes
-    def withdraw(
-        number: int, nodes: tuple[str, ...], key_file: Path, passphrase_file: Path | None, as_json: bool
-    ) -> None:
-        withdraw_one(contract, number, (nodes, key_file, passphrase_file), as_json)
+    @signed
+    def withdraw(number: int, signing: Signing, as_json: bool) -> None:
+        withdraw_one(contract, number, signing, as_json)
 
     return withdraw
 

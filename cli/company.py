@@ -1,7 +1,6 @@
 """`watt admin company`: what a company holds, and what it gives to its networks."""
 
 from decimal import Decimal
-from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -11,7 +10,7 @@ from cli.answers import Reader, all_records, as_rows, record
 from cli.asking import believed
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes, tokens
 from cli.periods import company_period, period_option
-from cli.session import ask, done, node_option, proven_at, signing_options, transact
+from cli.session import Signing, ask, done, node_option, proven_at, signed, transact
 from cli.slots import slot_seconds_of
 from cli.units import MAX_PERIOD, TOKENS, Count, base_units
 from cli.wallet_home import Trust
@@ -42,24 +41,20 @@ def company() -> None:
 @click.argument("amount", type=TOKENS)
 @network_period_option
 @period_option
-@signing_options
-@json_option
-@refusals_to_exit_codes
+@signed
 def assign(
     network: str,
     amount: Decimal,
     network_period: int | None,
     period: int | None,
-    nodes: tuple[str, ...],
-    key_file: Path,
-    passphrase_file: Path | None,
+    signing: Signing,
     as_json: bool,
 ) -> None:
     """Give AMOUNT tokens of the company to the pool of NETWORK, one of its own. The company signs.
 
     Example: watt admin company assign shop-07 120 --key coop.key
     """
-    _move("assign", network, amount, network_period, period, nodes, key_file, passphrase_file, as_json)
+    _move("assign", network, amount, network_period, period, signing, as_json)
 
 
 @company.command("take-back")
@@ -67,40 +62,32 @@ def assign(
 @click.argument("amount", type=TOKENS)
 @network_period_option
 @period_option
-@signing_options
-@json_option
-@refusals_to_exit_codes
+@signed
 def take_back(
     network: str,
     amount: Decimal,
     network_period: int | None,
     period: int | None,
-    nodes: tuple[str, ...],
-    key_file: Path,
-    passphrase_file: Path | None,
+    signing: Signing,
     as_json: bool,
 ) -> None:
     """Take AMOUNT tokens that NETWORK's pool still has of the company back. The company signs.
 
     Example: watt admin company take-back shop-07 30 --key coop.key
     """
-    _move("take_back", network, amount, network_period, period, nodes, key_file, passphrase_file, as_json)
+    _move("take_back", network, amount, network_period, period, signing, as_json)
 
 
 @company.command()
 @click.argument("network")
 @click.argument("amount", type=TOKENS, required=False)
 @click.option("--none", "lift", is_flag=True, help="No limit any more.")
-@signing_options
-@json_option
-@refusals_to_exit_codes
+@signed
 def limit(
     network: str,
     amount: Decimal | None,
     lift: bool,
-    nodes: tuple[str, ...],
-    key_file: Path,
-    passphrase_file: Path | None,
+    signing: Signing,
     as_json: bool,
 ) -> None:
     """Let NETWORK have at most AMOUNT tokens of the company in each billing period. The company signs.
@@ -116,23 +103,19 @@ def limit(
         units = None if amount is None else base_units(amount, (await client.node_info()).token_decimals)
         return {"network": network, "amount": units}
 
-    done(transact(nodes, key_file, passphrase_file, "companies", "limit_network", args), as_json)
+    done(transact(*signing, "companies", "limit_network", args), as_json)
 
 
 @company.command()
 @click.argument("network")
 @click.argument("class_name", metavar="CLASS", required=False)
 @click.option("--none", "lift", is_flag=True, help="No class any more.")
-@signing_options
-@json_option
-@refusals_to_exit_codes
+@signed
 def classify(
     network: str,
     class_name: str | None,
     lift: bool,
-    nodes: tuple[str, ...],
-    key_file: Path,
-    passphrase_file: Path | None,
+    signing: Signing,
     as_json: bool,
 ) -> None:
     """Say that NETWORK is a CLASS, such as cooling: agreements may be for networks of one class only. The company
@@ -146,7 +129,7 @@ def classify(
     async def args(_: Client) -> dict[str, Any]:
         return {"network": network, "class_name": class_name or ""}
 
-    done(transact(nodes, key_file, passphrase_file, "companies", "classify", args), as_json)
+    done(transact(*signing, "companies", "classify", args), as_json)
 
 
 @company.command()
@@ -238,9 +221,7 @@ def _move(
     amount: Decimal,
     network_period: int | None,
     period: int | None,
-    nodes: tuple[str, ...],
-    key_file: Path,
-    passphrase_file: Path | None,
+    signing: Signing,
     as_json: bool,
 ) -> None:
     async def args(client: Client) -> dict[str, Any]:
@@ -252,4 +233,4 @@ def _move(
             "network_period": network_period,
         }
 
-    done(transact(nodes, key_file, passphrase_file, "companies", method, args), as_json)
+    done(transact(*signing, "companies", method, args), as_json)

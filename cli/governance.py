@@ -9,9 +9,9 @@ import msgspec
 from chaincode.governance import digest_of
 from cli import ballots
 from cli.answers import EPOCH, PROPOSAL, SEAT, as_rows, record, records
-from cli.ballots import Signing, at_option, checked
+from cli.ballots import at_option, checked
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
-from cli.session import ask, node_option, signing_options
+from cli.session import Signing, ask, node_option, signed
 from cli.units import ID_BYTES, PUBLIC_KEY, Count
 from node.errors import RefusedError
 from node.files import read_given
@@ -42,17 +42,13 @@ def propose() -> None:
 @click.option("--admin-key", type=PUBLIC_KEY, required=True, help="The public key that will decide for it.")
 @click.option("--address", required=True, metavar="HOST:PORT", help="Where its node listens for the others.")
 @at_option
-@signing_options
-@json_option
-@refusals_to_exit_codes
+@signed
 def propose_add(
     entry_file: Path,
     admin_key: bytes,
     address: str,
     height: tuple[int, bool],
-    nodes: tuple[str, ...],
-    key_file: Path,
-    passphrase_file: Path | None,
+    signing: Signing,
     as_json: bool,
 ) -> None:
     """Propose a new validator. An admin of a validator signs.
@@ -61,28 +57,24 @@ def propose_add(
     """
     entry = _entry(entry_file)
     change = {**_keys_of(entry), "admin_key": admin_key, "address": address}
-    _propose("add", entry.name, height, change, (nodes, key_file, passphrase_file), as_json)
+    _propose("add", entry.name, height, change, signing, as_json)
 
 
 @propose.command("remove")
 @click.argument("name")
 @at_option
-@signing_options
-@json_option
-@refusals_to_exit_codes
+@signed
 def propose_remove(
     name: str,
     height: tuple[int, bool],
-    nodes: tuple[str, ...],
-    key_file: Path,
-    passphrase_file: Path | None,
+    signing: Signing,
     as_json: bool,
 ) -> None:
     """Propose that the validator NAME leaves. An admin of a validator signs.
 
     Example: watt admin propose remove node-3 --at +500 --key admin.key
     """
-    _propose("remove", name, height, {}, (nodes, key_file, passphrase_file), as_json)
+    _propose("remove", name, height, {}, signing, as_json)
 
 
 @propose.command("rotate")
@@ -90,17 +82,13 @@ def propose_remove(
 @click.option("--address", default="", metavar="HOST:PORT", help="Where its node listens from then on, if elsewhere.")
 @click.option("--admin-key", type=PUBLIC_KEY, help="Who decides for it from then on, if another key.")
 @at_option
-@signing_options
-@json_option
-@refusals_to_exit_codes
+@signed
 def propose_rotate(
     entry_file: Path,
     address: str,
     admin_key: bytes | None,
     height: tuple[int, bool],
-    nodes: tuple[str, ...],
-    key_file: Path,
-    passphrase_file: Path | None,
+    signing: Signing,
     as_json: bool,
 ) -> None:
     """Propose a new key and TLS certificate for a validator. An admin of a validator signs.
@@ -112,7 +100,7 @@ def propose_rotate(
     """
     entry = _entry(entry_file)
     change = {**_keys_of(entry), "address": address, "admin_key": admin_key or b""}
-    _propose("rotate", entry.name, height, change, (nodes, key_file, passphrase_file), as_json)
+    _propose("rotate", entry.name, height, change, signing, as_json)
 
 
 @click.command()

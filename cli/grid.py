@@ -12,7 +12,7 @@ from chaincode.grid import LineSettings
 from cli.answers import grid_line
 from cli.grid_file import DEFAULT_DECIMALS, GridVersion, format_grid, read_grid
 from cli.output import count, json_option, print_json, print_table, refusals_to_exit_codes
-from cli.session import Account, ask, node_option, open_key, signing_options, transact
+from cli.session import Account, Signing, ask, node_option, signed, transact
 from cli.units import PUBLIC_KEY, Count, per_kwh
 from node.errors import RefusedError
 from node.gateway.client import Client, TxStatus
@@ -58,15 +58,13 @@ def check(file: Path, decimals: int, as_json: bool) -> None:
 
 @commands.command()
 @_file
-@signing_options
-@json_option
-@refusals_to_exit_codes
-def publish(file: Path, nodes: tuple[str, ...], key_file: Path, passphrase_file: Path | None, as_json: bool) -> None:
+@signed
+def publish(file: Path, signing: Signing, as_json: bool) -> None:
     """Publish the grid of a CSV FILE for products that open from now on. The grid operator signs.
 
     Example: watt admin grid publish street.csv --key grid-operator.key
     """
-    key = open_key(key_file, passphrase_file)
+    key = signing.open()
 
     async def use(client: Client) -> TxStatus:
         info = await client.node_info()
@@ -86,7 +84,7 @@ def publish(file: Path, nodes: tuple[str, ...], key_file: Path, passphrase_file:
         args = {"root": version.root, "rate": version.rate, "lines": last, "drafted": drafted}
         return await account.settle("grid", "publish", args)
 
-    status = ask(nodes, use)
+    status = ask(signing.nodes, use)
     if as_json:
         return print_json({"version": status.result, "height": status.height})
     click.echo(f"version {status.result!r} in block {status.height}, for products that open from now on")
@@ -123,12 +121,8 @@ def show(version: int | None, as_csv: bool, nodes: tuple[str, ...], as_json: boo
 
 @commands.command("feeder-meter")
 @click.argument("public_key", type=PUBLIC_KEY)
-@signing_options
-@json_option
-@refusals_to_exit_codes
-def feeder_meter(
-    public_key: bytes, nodes: tuple[str, ...], key_file: Path, passphrase_file: Path | None, as_json: bool
-) -> None:
+@signed
+def feeder_meter(public_key: bytes, signing: Signing, as_json: bool) -> None:
     """Name the meter at the root by its PUBLIC_KEY. The grid operator signs.
 
     Example: watt admin grid feeder-meter 9e0a... --key grid-operator.key
@@ -137,7 +131,7 @@ def feeder_meter(
     async def args(_: Client) -> dict[str, Any]:
         return {"key": public_key}
 
-    status = transact(nodes, key_file, passphrase_file, "grid", "set_feeder_meter", args)
+    status = transact(*signing, "grid", "set_feeder_meter", args)
     if as_json:
         return print_json({"height": status.height})
     click.echo(f"done in block {status.height}")

@@ -12,7 +12,7 @@ from cli import ballots
 from cli.ballots import at_option
 from cli.enrol import KINDS, SUBJECT
 from cli.output import json_option, print_json, refusals_to_exit_codes
-from cli.session import done, open_key, read_passphrase_or_ask, signing_options, transact
+from cli.session import Signing, done, open_key, read_passphrase_or_ask, signing_options, transact
 from cli.units import PUBLIC_KEY
 from node.enrolment import possession
 from node.errors import RefusedError
@@ -96,7 +96,7 @@ def lost_key(
         return {"name": name, "key": public_key} if old is None else {"old": old, "key": public_key}
 
     method = "propose_member_key" if old is None else "propose_admin_key"
-    ballots.propose("motions", height, args, (nodes, key_file, passphrase_file), as_json, method)
+    ballots.propose("motions", height, args, Signing(nodes, key_file, passphrase_file), as_json, method)
 
 
 @click.command()

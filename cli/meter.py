@@ -10,9 +10,9 @@ from chaincode.settlement_metering import MAX_COLLECTED_ROWS, MAX_DAY_ROWS, ROW_
 from cli.answers import HIDDEN, as_rows
 from cli.meter_file import Collected, Row, read_signed, read_table, runs, sign_row
 from cli.meter_readings import readings
-from cli.output import EXIT_REFUSED, count, json_option, print_json, print_table, refusals_to_exit_codes
+from cli.output import EXIT_REFUSED, count, print_json, print_table, refusals_to_exit_codes
 from cli.refusals import explain
-from cli.session import Account, ask, open_key, passphrase_option, signing_options, transact
+from cli.session import Account, Signing, ask, open_key, passphrase_option, signed, transact
 from cli.slots import SLOT, TITLE, Slot, slot_seconds_of, slot_shown
 from cli.units import ENERGY
 from cli.wallet_home import own_genesis
@@ -62,9 +62,7 @@ meter.add_command(readings)
 @click.option("--export", "export_wh", type=ENERGY, required=True, help="What went out.")
 @click.option("--import-register", type=ENERGY, required=True, help="The import register at the slot's end.")
 @click.option("--export-register", type=ENERGY, required=True, help="The export register at the slot's end.")
-@signing_options
-@json_option
-@refusals_to_exit_codes
+@signed
 def report(
     device: str,
     slot: Slot,
@@ -72,9 +70,7 @@ def report(
     export_wh: int,
     import_register: int,
     export_register: int,
-    nodes: tuple[str, ...],
-    key_file: Path,
-    passphrase_file: Path | None,
+    signing: Signing,
     as_json: bool,
 ) -> None:
     """Report what DEVICE drew and fed in during SLOT. The meter's key signs.
@@ -93,7 +89,7 @@ def report(
             "export_register": export_register,
         }
 
-    status = transact(nodes, key_file, passphrase_file, "settlement", "report", args)
+    status = transact(*signing, "settlement", "report", args)
     if as_json:
         return print_json({"height": status.height})
     click.echo(f"taken in block {status.height}")
@@ -102,12 +98,8 @@ def report(
 @meter.command()
 @click.argument("device")
 @click.argument("file", type=_FILE)
-@signing_options
-@json_option
-@refusals_to_exit_codes
-def day(
-    device: str, file: Path, nodes: tuple[str, ...], key_file: Path, passphrase_file: Path | None, as_json: bool
-) -> None:
+@signed
+def day(device: str, file: Path, signing: Signing, as_json: bool) -> None:
     """Report what FILE says of DEVICE's slots, a day or so in one transaction. The meter's key signs.
 
     FILE is CSV with the columns slot, import, export, import_register, export_register. Each slot counts by itself:
@@ -115,7 +107,7 @@ def day(
 
     Example: watt meter day home-3/ev 2017-06-16.csv --key home-3.meter.key
     """
-    key = open_key(key_file, passphrase_file)
+    key = signing.open()
 
     async def send(client: Client) -> Brought:
         account = Account(client, key, (await client.node_info()).chain)
@@ -128,7 +120,7 @@ def day(
             taken, refused = taken + len(rows) - len(here), refused + here
         return Brought(taken, refused, slot_seconds)
 
-    _told(ask(nodes, send), as_json, "settlement.report_day")
+    _told(ask(signing.nodes, send), as_json, "settlement.report_day")
 
 
 @meter.command()
@@ -155,12 +147,8 @@ def sign(device: str, file: Path, genesis: Genesis, key_file: Path, passphrase_f
 
 @meter.command()
 @click.argument("files", nargs=-1, required=True, type=_FILE)
-@signing_options
-@json_option
-@refusals_to_exit_codes
-def collect(
-    files: tuple[Path, ...], nodes: tuple[str, ...], key_file: Path, passphrase_file: Path | None, as_json: bool
-) -> None:
+@signed
+def collect(files: tuple[Path, ...], signing: Signing, as_json: bool) -> None:
     """Bring readings that meters have signed (FILES as `sign` prints them). An aggregator's key signs.
 
     Signatures are checked here first. Each row counts by itself: those that are refused are listed, the others are
@@ -173,8 +161,8 @@ def collect(
     )
     if not rows:
         raise RefusedError("bad-row", f"no readings in {', '.join(str(file) for file in files[:3])}")
-    key = open_key(key_file, passphrase_file)
-    _told(ask(nodes, lambda client: _collect(client, key, rows)), as_json, "settlement.collect")
+    key = signing.open()
+    _told(ask(signing.nodes, lambda client: _collect(client, key, rows)), as_json, "settlement.collect")
 
 
 async def _collect(client: Client, key: Signer, rows: Sequence[Collected]) -> Brought:
@@ -220,12 +208,8 @@ async def _meter_key(client: Client, device: str) -> bytes | None:
 @meter.command()
 @click.argument("device")
 @click.argument("file", type=_FILE)
-@signing_options
-@json_option
-@refusals_to_exit_codes
-def correct(
-    device: str, file: Path, nodes: tuple[str, ...], key_file: Path, passphrase_file: Path | None, as_json: bool
-) -> None:
+@signed
+def correct(device: str, file: Path, signing: Signing, as_json: bool) -> None:
     """Correct what is known of DEVICE's slots by what FILE (CSV as for `day`) says, until they are FINAL.
 
     Slots that follow one another are corrected together or not at all: their registers join one another, and those
@@ -233,21 +217,17 @@ def correct(
 
     Example: watt meter correct home-3/ev corrected.csv --key home-3.meter.key
     """
-    _correct(file, {"device": device}, "correct", nodes, open_key(key_file, passphrase_file), as_json)
+    _correct(file, {"device": device}, "correct", signing.nodes, signing.open(), as_json)
 
 
 @meter.command()
 @click.argument("file", type=_FILE)
 @click.option("--correct", "is_correction", is_flag=True, help="Replace what is known of these slots.")
-@signing_options
-@json_option
-@refusals_to_exit_codes
+@signed
 def feeder(
     file: Path,
     is_correction: bool,
-    nodes: tuple[str, ...],
-    key_file: Path,
-    passphrase_file: Path | None,
+    signing: Signing,
     as_json: bool,
 ) -> None:
     """Report what passed the transformer (FILE: CSV as for `day`). The feeder meter's key signs.
@@ -256,9 +236,9 @@ def feeder(
 
     Example: watt meter feeder 2017-06-16.csv --key feeder.key
     """
-    key = open_key(key_file, passphrase_file)
+    key = signing.open()
     if is_correction:
-        return _correct(file, {}, "correct_feeder", nodes, key, as_json)
+        return _correct(file, {}, "correct_feeder", signing.nodes, key, as_json)
 
     async def send(client: Client) -> Brought:
         account = Account(client, key, (await client.node_info()).chain)
@@ -274,7 +254,7 @@ def feeder(
                 raise RefusedError(status.code, explain("settlement.report_feeder", status.code, status.details, 0))
         return Brought(len(rows) - len(refused), refused, slot_seconds)
 
-    _told(ask(nodes, send), as_json, "settlement.report_feeder")
+    _told(ask(signing.nodes, send), as_json, "settlement.report_feeder")
 
 
 def _correct(

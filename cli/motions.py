@@ -12,7 +12,7 @@ from cli.answers import as_rows, records
 from cli.ballots import at_option, checked
 from cli.output import count, json_option, print_json, print_table, refusals_to_exit_codes
 from cli.rule_values import number, read_csv
-from cli.session import ask, node_option, signing_options
+from cli.session import Signing, ask, node_option, signed
 from cli.units import PUBLIC_KEY, base_units_per_wh, per_kwh
 from node.errors import RefusedError
 from node.gateway.client import Client
@@ -48,16 +48,12 @@ def tolls() -> None:
 @click.option("--rate", type=Price(), help="Tokens per kWh and metre, of all lines.")
 @click.option("--steps", "steps_file", type=_PATH, help="A CSV of lines: from, to, step (tokens per kWh).")
 @at_option
-@signing_options
-@json_option
-@refusals_to_exit_codes
+@signed
 def propose_tolls(
     rate: Decimal | None,
     steps_file: Path | None,
     height: tuple[int, bool],
-    nodes: tuple[str, ...],
-    key_file: Path,
-    passphrase_file: Path | None,
+    signing: Signing,
     as_json: bool,
 ) -> None:
     """Propose another rate, other steps of lines, or both; it counts as your approval. An admin of a validator signs.
@@ -75,7 +71,7 @@ def propose_tolls(
             raise RefusedError("bad-rate", str(error)) from error
         return {"rate": found, "steps": [] if steps_file is None else _steps(steps_file, decimals)}
 
-    ballots.propose("motions", height, args, (nodes, key_file, passphrase_file), as_json, "propose_tolls")
+    ballots.propose("motions", height, args, signing, as_json, "propose_tolls")
 
 
 def _steps(path: Path, decimals: int) -> list[list[str | int]]:
@@ -97,16 +93,12 @@ def auditor() -> None:
 @click.argument("name")
 @click.option("--public-key", type=PUBLIC_KEY, required=True, help="The key that it reads with.")
 @at_option
-@signing_options
-@json_option
-@refusals_to_exit_codes
+@signed
 def propose_auditor(
     name: str,
     public_key: bytes,
     height: tuple[int, bool],
-    nodes: tuple[str, ...],
-    key_file: Path,
-    passphrase_file: Path | None,
+    signing: Signing,
     as_json: bool,
 ) -> None:
     """Propose that NAME, which becomes a member if it is none, may read everything. An admin of a validator signs.
@@ -117,21 +109,17 @@ def propose_auditor(
     async def args(_: Client) -> dict[str, Any]:
         return {"name": name, "key": public_key}
 
-    ballots.propose("motions", height, args, (nodes, key_file, passphrase_file), as_json, "propose_auditor")
+    ballots.propose("motions", height, args, signing, as_json, "propose_auditor")
 
 
 @auditor.command("dismiss")
 @click.argument("name")
 @at_option
-@signing_options
-@json_option
-@refusals_to_exit_codes
+@signed
 def dismiss_auditor(
     name: str,
     height: tuple[int, bool],
-    nodes: tuple[str, ...],
-    key_file: Path,
-    passphrase_file: Path | None,
+    signing: Signing,
     as_json: bool,
 ) -> None:
     """Propose that NAME may read everything no longer. An admin of a validator signs.
@@ -142,7 +130,7 @@ def dismiss_auditor(
     async def args(_: Client) -> dict[str, Any]:
         return {"name": name}
 
-    ballots.propose("motions", height, args, (nodes, key_file, passphrase_file), as_json, "dismiss_auditor")
+    ballots.propose("motions", height, args, signing, as_json, "dismiss_auditor")
 
 
 @auditor.command("list")

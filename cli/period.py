@@ -2,7 +2,6 @@
 
 import calendar
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final, cast
 
 import click
@@ -15,7 +14,7 @@ from chaincode.periods import MAX_DAYS, MAX_LENGTHS
 from cli.answers import as_rows, record, records
 from cli.output import count, json_option, print_json, print_table, refusals_to_exit_codes, tokens
 from cli.periods import company_period, period_option, period_or_current
-from cli.session import ask, node_option, signing_options, transact
+from cli.session import Signing, ask, node_option, signed, transact
 from cli.slots import slot_seconds_of, slot_shown, slot_words
 from cli.units import Count
 from node.gateway.client import Client
@@ -45,9 +44,7 @@ def period() -> None:
     "--count", "how_many", type=Count(least=1, most=MAX_LENGTHS),
     help="With --months: so many, by default 1; those that follow are as long as the last, until others are planned.",
 )  # fmt: skip
-@signing_options
-@json_option
-@refusals_to_exit_codes
+@signed
 def plan(
     name: str,
     of_company: bool,
@@ -55,9 +52,7 @@ def plan(
     day: datetime | None,
     days: int | None,
     how_many: int | None,
-    nodes: tuple[str, ...],
-    key_file: Path,
-    passphrase_file: Path | None,
+    signing: Signing,
     as_json: bool,
 ) -> None:
     """Plan the billing periods of the network NAME: months, or periods of some days, from a day on at which a period
@@ -82,7 +77,7 @@ def plan(
         lengths = [cast("int", length) * DAY_S // slot_seconds for length in lengths_days]
         return {"member" if of_company else "network": name, "first_slot": first, "lengths": lengths}
 
-    status = transact(nodes, key_file, passphrase_file, "periods", "plan_company" if of_company else "plan", args)
+    status = transact(*signing, "periods", "plan_company" if of_company else "plan", args)
     if as_json:
         return print_json({"height": status.height, "period": status.result})
     click.echo(f"planned in block {status.height}: it begins with period {cast('int', status.result)}")

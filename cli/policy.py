@@ -12,7 +12,7 @@ from cli.output import EXIT_REFUSED, count, json_option, plain, print_json, refu
 from cli.policy_check import Change, changes, policy_on_chain, problems_on_chain
 from cli.policy_file import PolicyFile, Problem, format_policy, read_policy
 from cli.policy_try import try_policy
-from cli.session import Account, ask, node_option, open_key, signing_options
+from cli.session import Account, Signing, ask, node_option, signed
 from node.gateway.client import Client
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -94,16 +94,14 @@ def diff(file: Path, nodes: tuple[str, ...], as_json: bool) -> None:
 
 @policy.command("apply")
 @click.argument("file", type=_FILE)
-@signing_options
-@json_option
-@refusals_to_exit_codes
-def apply(file: Path, nodes: tuple[str, ...], key_file: Path, passphrase_file: Path | None, as_json: bool) -> None:
+@signed
+def apply(file: Path, signing: Signing, as_json: bool) -> None:
     """Let FILE be the policy of its network, in place of the one on the ledger. It is checked first; if nothing would
     change, nothing is sent. The owner signs.
 
     Example: watt admin policy apply home-03.toml --key owner.key
     """
-    key = open_key(key_file, passphrase_file)
+    key = signing.open()
 
     async def use(client: Client) -> tuple[_Looked | None, list[Problem], int]:
         looked, problems = await _looked(client, file)
@@ -114,7 +112,7 @@ def apply(file: Path, nodes: tuple[str, ...], key_file: Path, passphrase_file: P
         status = await account.settle("budget", "set_policy", {**args, "devices": looked.file.rows})
         return looked, problems, status.height
 
-    looked, problems, height = ask(nodes, use)
+    looked, problems, height = ask(signing.nodes, use)
     if looked is None:
         return _tell(problems, False)
     if as_json:

@@ -1,7 +1,6 @@
 """`watt admin redeem | return | redemption`: what comes back to the utility, at which price, and on which bill."""
 
 from decimal import Decimal
-from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -11,7 +10,7 @@ from cli.answers import all_records, as_rows, records
 from cli.confirm import confirm, yes_option
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes, tokens
 from cli.periods import period_option
-from cli.session import ask, done, node_option, signing_options, transact
+from cli.session import Signing, ask, done, node_option, signed, transact
 from cli.slots import SLOT, Slot, slot_seconds_of, slot_shown
 from cli.supply import company_option, decimals_of, holder_period, kind_of
 from cli.units import TOKENS, Count, Percent, base_units, clock, percent
@@ -35,9 +34,7 @@ reference_option = click.option(
 @reference_option
 @click.option("--least", type=PRICE_OF_PAR, help="The least price that you accept, in percent of par; else today's.")
 @period_option
-@signing_options
-@json_option
-@refusals_to_exit_codes
+@signed
 def redeem(
     name: str,
     amount: Decimal,
@@ -45,9 +42,7 @@ def redeem(
     reference: str,
     least: int | None,
     period: int | None,
-    nodes: tuple[str, ...],
-    key_file: Path,
-    passphrase_file: Path | None,
+    signing: Signing,
     as_json: bool,
 ) -> None:
     """Give AMOUNT tokens of NAME's pool to the utility for a credit on its bill, at the price of the moment; they are
@@ -60,11 +55,11 @@ def redeem(
         asked = await _price_now(client) if least is None else least
         return {**await _holding(client, name, amount, of_company, reference, period), "least": asked}
 
-    status = transact(nodes, key_file, passphrase_file, "supply", "redeem", args)
+    status = transact(*signing, "supply", "redeem", args)
     number, permille, credit = (int(str(each)) for each in as_rows(status.result))
     if as_json:
         return print_json({"height": status.height, "redemption": number, "permille": permille, "credit": credit})
-    decimals = ask(nodes, decimals_of)
+    decimals = ask(signing.nodes, decimals_of)
     click.echo(
         f"redemption {number} in block {status.height}: {tokens(credit, decimals)} tokens of credit at "
         f"{percent(permille)} of par"
@@ -78,9 +73,7 @@ def redeem(
 @reference_option
 @period_option
 @yes_option
-@signing_options
-@json_option
-@refusals_to_exit_codes
+@signed
 def return_tokens(
     name: str,
     amount: Decimal,
@@ -88,9 +81,7 @@ def return_tokens(
     reference: str,
     period: int | None,
     yes: bool,
-    nodes: tuple[str, ...],
-    key_file: Path,
-    passphrase_file: Path | None,
+    signing: Signing,
     as_json: bool,
 ) -> None:
     """Give AMOUNT tokens of NAME's pool back to the utility, for nothing. The owner signs, or the company.
@@ -102,7 +93,7 @@ def return_tokens(
     async def args(client: Client) -> dict[str, Any]:
         return await _holding(client, name, amount, of_company, reference, period)
 
-    done(transact(nodes, key_file, passphrase_file, "supply", "return_tokens", args), as_json)
+    done(transact(*signing, "supply", "return_tokens", args), as_json)
 
 
 @click.group()
@@ -113,15 +104,11 @@ def redemption() -> None:
 @redemption.command("price")
 @click.argument("price", type=PRICE_OF_PAR)
 @click.option("--from", "from_slot", type=SLOT, help="From this slot on; default: the next one.")
-@signing_options
-@json_option
-@refusals_to_exit_codes
+@signed
 def redemption_price(
     price: int,
     from_slot: Slot | None,
-    nodes: tuple[str, ...],
-    key_file: Path,
-    passphrase_file: Path | None,
+    signing: Signing,
     as_json: bool,
 ) -> None:
     """Redeem tokens at PRICE, a percentage of par; 0%: not at all. In place of what was to hold later. The utility
@@ -135,7 +122,7 @@ def redemption_price(
         slot = (await client.node_info()).now // seconds + 1 if from_slot is None else from_slot.at(seconds)
         return {"permille": price, "from_slot": slot}
 
-    done(transact(nodes, key_file, passphrase_file, "supply", "publish_price", args), as_json)
+    done(transact(*signing, "supply", "publish_price", args), as_json)
 
 
 @redemption.command("prices")
@@ -216,16 +203,12 @@ def redemption_list(name: str | None, of_company: bool, nodes: tuple[str, ...], 
 @click.argument("amount", type=TOKENS)
 @reference_option
 @yes_option
-@signing_options
-@json_option
-@refusals_to_exit_codes
+@signed
 def redemption_burn(
     amount: Decimal,
     reference: str,
     yes: bool,
-    nodes: tuple[str, ...],
-    key_file: Path,
-    passphrase_file: Path | None,
+    signing: Signing,
     as_json: bool,
 ) -> None:
     """Take AMOUNT tokens of the utility's own account, such as returned ones, out of the world. The utility signs.
@@ -237,18 +220,14 @@ def redemption_burn(
     async def args(client: Client) -> dict[str, Any]:
         return {"amount": base_units(amount, await decimals_of(client)), "reference": reference.encode()}
 
-    done(transact(nodes, key_file, passphrase_file, "budget", "redeem", args), as_json)
+    done(transact(*signing, "budget", "redeem", args), as_json)
 
 
 @redemption.command("credit")
 @click.argument("number", type=Count())
 @click.option("--bill", required=True, help="The bill on which it is credited.")
-@signing_options
-@json_option
-@refusals_to_exit_codes
-def redemption_credit(
-    number: int, bill: str, nodes: tuple[str, ...], key_file: Path, passphrase_file: Path | None, as_json: bool
-) -> None:
+@signed
+def redemption_credit(number: int, bill: str, signing: Signing, as_json: bool) -> None:
     """Note that redemption NUMBER is credited on a bill. Once. The utility signs.
 
     Example: watt admin redemption credit 7 --bill 2017-06/0113 --key utility.key
@@ -257,7 +236,7 @@ def redemption_credit(
     async def args(_: Client) -> dict[str, Any]:
         return {"redemption": number, "bill": bill.encode()}
 
-    done(transact(nodes, key_file, passphrase_file, "supply", "credit", args), as_json)
+    done(transact(*signing, "supply", "credit", args), as_json)
 
 
 async def _holding(

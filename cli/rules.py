@@ -22,7 +22,7 @@ from cli.rule_values import (
     shown,
     tariff_rows,
 )
-from cli.session import ask, node_option, signing_options
+from cli.session import Signing, ask, node_option, signed
 from cli.units import clock
 from node.errors import RefusedError
 from node.gateway.client import Client
@@ -77,16 +77,12 @@ def show(history: bool, nodes: tuple[str, ...], as_json: bool) -> None:
 @click.argument("changes", nargs=-1, type=CHANGE, metavar="[NAME=VALUE]...")
 @click.option("--tariffs", "tariffs_file", type=_PATH, help="A CSV of all tariffs: from (HH:MM UTC), retail, feed_in.")
 @at_option
-@signing_options
-@json_option
-@refusals_to_exit_codes
+@signed
 def propose(
     changes: tuple[Change, ...],
     tariffs_file: Path | None,
     height: tuple[int, bool],
-    nodes: tuple[str, ...],
-    key_file: Path,
-    passphrase_file: Path | None,
+    signing: Signing,
     as_json: bool,
 ) -> None:
     """Propose new values for some rules; it counts as your approval. An admin of a validator signs.
@@ -105,7 +101,7 @@ def propose(
         changed_settings(now if coming is None else coming["settings"], changes, tariffs)
         return {"settings": [list(each) for each in changes], "tariffs": [list(each) for each in tariffs]}
 
-    ballots.propose("rules", height, args, (nodes, key_file, passphrase_file), as_json)
+    ballots.propose("rules", height, args, signing, as_json)
 
 
 @rules.command("proposals")

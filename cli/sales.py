@@ -1,7 +1,6 @@
 """`watt admin sale`: tokens sold from one network to another under an agreement. docs/agreements.md."""
 
 from decimal import Decimal
-from pathlib import Path
 from typing import Any, Final, cast
 
 import click
@@ -12,7 +11,7 @@ from cli.answers import Reader, as_rows, record, records
 from cli.lazy import Commands, LazyGroup
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes, tokens
 from cli.periods import period_option, period_or_current
-from cli.session import ask, done, node_option, signing_options, transact
+from cli.session import Signing, ask, done, node_option, signed, transact
 from cli.units import TOKENS, Count, base_units, percent
 from node.gateway.client import Client
 
@@ -40,16 +39,12 @@ def sale() -> None:
 @click.argument("agreement", type=Count())
 @click.argument("amount", type=TOKENS)
 @period_option
-@signing_options
-@json_option
-@refusals_to_exit_codes
+@signed
 def offer(
     agreement: int,
     amount: Decimal,
     period: int | None,
-    nodes: tuple[str, ...],
-    key_file: Path,
-    passphrase_file: Path | None,
+    signing: Signing,
     as_json: bool,
 ) -> None:
     """Offer AMOUNT tokens under the AGREEMENT with this number, at its price. The seller's owner signs.
@@ -65,7 +60,7 @@ def offer(
             "amount": base_units(amount, (await client.node_info()).token_decimals),
         }
 
-    status = transact(nodes, key_file, passphrase_file, "sales", "offer", args)
+    status = transact(*signing, "sales", "offer", args)
     if as_json:
         return print_json({"height": status.height, "sale": status.result})
     click.echo(f"sale {cast('int', status.result)} is offered, in block {status.height}")
@@ -74,15 +69,11 @@ def offer(
 @click.command()
 @click.argument("number", type=Count())
 @click.option("--payment", required=True, help="What the payment is known by outside: a bank's reference.")
-@signing_options
-@json_option
-@refusals_to_exit_codes
+@signed
 def accept(
     number: int,
     payment: str,
-    nodes: tuple[str, ...],
-    key_file: Path,
-    passphrase_file: Path | None,
+    signing: Signing,
     as_json: bool,
 ) -> None:
     """Buy what is offered as sale NUMBER; or say how a sale at the close of a period was paid. The buyer's owner signs.
@@ -93,7 +84,7 @@ def accept(
     async def args(_: Client) -> dict[str, Any]:
         return {"sale": number, "payment": payment.encode()}
 
-    done(transact(nodes, key_file, passphrase_file, "sales", "accept", args), as_json)
+    done(transact(*signing, "sales", "accept", args), as_json)
 
 
 def _answer(name: str, method: str, text: str) -> click.Command:
@@ -101,16 +92,12 @@ def _answer(name: str, method: str, text: str) -> click.Command:
 
     @click.command(name, help=text)
     @click.argument("number", type=Count())
-    @signing_options
-    @json_option
-    @refusals_to_exit_codes
-    def command(
-        number: int, nodes: tuple[str, ...], key_file: Path, passphrase_file: Path | None, as_json: bool
-    ) -> None:
+    @signed
+    def command(number: int, signing: Signing, as_json: bool) -> None:
         async def args(_: Client) -> dict[str, Any]:
             return {"sale": number}
 
-        done(transact(nodes, key_file, passphrase_file, "sales", method, args), as_json)
+        done(transact(*signing, "sales", method, args), as_json)
 
     return command
 

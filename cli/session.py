@@ -3,12 +3,13 @@
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import click
 
-from cli.output import print_json
+from cli.output import json_option, print_json, refusals_to_exit_codes
 from cli.receipts import keep_receipt, receipt_option
 from cli.refusals import explain
 from cli.units import clock
@@ -125,6 +126,29 @@ def word_options(command: C) -> C:
     return _nodes_option(ca_option(key_option(passphrase_option(command))))
 
 
+class Signing(NamedTuple):
+    """Whom a command hands what it signs, and with what: gateways, the key's file, the file of its passphrase."""
+
+    nodes: tuple[str, ...]
+    key_file: Path
+    passphrase_file: Path | None
+
+    def open(self) -> Signer:
+        """The key, as ``open_key`` opens it."""
+        return open_key(self.key_file, self.passphrase_file)
+
+
+def signed(command: Callable[..., None]) -> Callable[..., None]:
+    """A command that signs and says what came of it: --node, --ca, --key, --passphrase-file and --receipt come to it as
+    ``signing``, --json as ``as_json``; what is refused ends it with a line and an exit code."""
+
+    @wraps(command)
+    def gathered(nodes: tuple[str, ...], key_file: Path, passphrase_file: Path | None, **options: Any) -> None:
+        command(signing=Signing(nodes, key_file, passphrase_file), **options)
+
+    return signing_options(json_option(refusals_to_exit_codes(gathered)))
+
+
 def may_sign_options(command: C) -> C:
     """A command that reads, or signs if it is told to do something: the same, and --key may be left out."""
     key = _key_option("The key file to read with, or to sign with.")
@@ -141,14 +165,28 @@ def ask(nodes: Sequence[str], use: Callable[[Client], Awaitable[T]]) -> T:
 
     async def main() -> T:
         async with make(nodes, key, roots) as client:
-            return await use(client)
+            try:
+                return await use(client)
+            except RefusedError as error:
+                if key is None or error.code != "not-allowed" or not await _is_nobody(client):
+                    raise
+                raise RefusedError("unknown-sender", "this key acts for nobody here, and may read nothing") from error
 
     try:
         return asyncio.run(main())
     except RefusedError as error:
-        if error.code not in _READ_ADVICE:
+        if error.code not in _ADVICE:
             raise
-        raise RefusedError(error.code, f"{error.message}; {_READ_ADVICE[error.code]}") from error
+        raise RefusedError(error.code, f"{error.message}; {_ADVICE[error.code]}") from error
+
+
+async def _is_nobody(client: Client) -> bool:
+    """Whether the command's key may not even have a proof of what is public: that is for all who act for somebody."""
+    try:
+        await client.query_evidence("market", "settings", {})
+    except RefusedError as error:
+        return error.code == "not-allowed"
+    return False
 
 
 def reader() -> Signer | None:
@@ -317,9 +355,11 @@ class Account:
 
 
 _NONCE_CODES = ("nonce-used", "nonce-out-of-window")
-_READ_ADVICE = {
+_ADVICE = {
     "sign-first": "name a key that may see it with --key FILE or WATT_KEY",
     "not-allowed": "read with its own, its owner's, its member's or an auditor's key (--key FILE or WATT_KEY), or have "
     "one of these let yours see it: `watt wallet access grant --help`",
+    "unknown-sender": "it was never registered, or another one is in its place, or it was reset: name the one in "
+    "use with --key FILE, or have a new one made by a code (`watt wallet reset-key`, `watt wallet enrol`)",
 }
-"""What whoever may not read can do about it."""
+"""What can be done about it."""

@@ -1,6 +1,5 @@
 """`watt admin settlement`: what could not be settled and its release, rent that came back, losses at the feeder."""
 
-from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -9,7 +8,7 @@ from chaincode.settlement_losses import Check
 from cli.answers import as_rows, record, records
 from cli.output import count, json_option, print_json, print_table, refusals_to_exit_codes, tokens
 from cli.periods import period_option, period_or_current
-from cli.session import ask, node_option, signing_options, transact
+from cli.session import Signing, ask, node_option, signed, transact
 from cli.slots import SLOT, TITLE, Slot, slot_seconds_of, slot_shown, slot_words
 from cli.units import Count, clock, kwh
 from node.gateway.client import Client
@@ -59,10 +58,8 @@ def parked(everything: bool, nodes: tuple[str, ...], as_json: bool) -> None:
 
 @settlement.command()
 @click.argument("number", type=Count())
-@signing_options
-@json_option
-@refusals_to_exit_codes
-def release(number: int, nodes: tuple[str, ...], key_file: Path, passphrase_file: Path | None, as_json: bool) -> None:
+@signed
+def release(number: int, signing: Signing, as_json: bool) -> None:
     """Have the unit with this NUMBER done again in the next block, once its reason is gone. An admin signs.
 
     If it fails again it stays parked: see `watt admin settlement parked`.
@@ -73,7 +70,7 @@ def release(number: int, nodes: tuple[str, ...], key_file: Path, passphrase_file
     async def args(_: Client) -> dict[str, Any]:
         return {"index": number}
 
-    status = transact(nodes, key_file, passphrase_file, "settlement", "release", args)
+    status = transact(*signing, "settlement", "release", args)
     if as_json:
         return print_json({"height": status.height})
     click.echo(f"queued in block {status.height}; it is tried in the next one")

@@ -1,7 +1,6 @@
 """`watt admin cap | supply`: what the utility issues at most, and what there is."""
 
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import click
@@ -10,7 +9,7 @@ from chaincode.budget_supply import COMPANY, NETWORK
 from cli.answers import as_rows
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes, tokens
 from cli.periods import company_period, period_option, period_or_current
-from cli.session import ask, done, node_option, signing_options, transact
+from cli.session import Signing, ask, done, node_option, signed, transact
 from cli.units import TOKENS, base_units
 from node.gateway.client import Client
 
@@ -38,18 +37,14 @@ def cap() -> None:
 @company_option
 @click.option("--every", is_flag=True, help="For every period that has no cap of its own.")
 @period_option
-@signing_options
-@json_option
-@refusals_to_exit_codes
+@signed
 def cap_set(
     name: str,
     amount: Decimal,
     of_company: bool,
     every: bool,
     period: int | None,
-    nodes: tuple[str, ...],
-    key_file: Path,
-    passphrase_file: Path | None,
+    signing: Signing,
     as_json: bool,
 ) -> None:
     """Issue at most AMOUNT tokens to NAME in a billing period. Less than is issued already: nothing more. The utility
@@ -59,7 +54,7 @@ def cap_set(
 
     Example: watt admin cap set coop 900 --company --period 12 --key utility.key
     """
-    _set_cap(name, amount, of_company, every, period, nodes, key_file, passphrase_file, as_json)
+    _set_cap(name, amount, of_company, every, period, signing, as_json)
 
 
 @cap.command("lift")
@@ -67,24 +62,20 @@ def cap_set(
 @company_option
 @click.option("--every", is_flag=True, help="The cap for every period.")
 @period_option
-@signing_options
-@json_option
-@refusals_to_exit_codes
+@signed
 def cap_lift(
     name: str,
     of_company: bool,
     every: bool,
     period: int | None,
-    nodes: tuple[str, ...],
-    key_file: Path,
-    passphrase_file: Path | None,
+    signing: Signing,
     as_json: bool,
 ) -> None:
     """Take away the cap of a billing period of NAME; that for every period may hold then. The utility signs.
 
     Example: watt admin cap lift home-03 --period 12 --key utility.key
     """
-    _set_cap(name, None, of_company, every, period, nodes, key_file, passphrase_file, as_json)
+    _set_cap(name, None, of_company, every, period, signing, as_json)
 
 
 @cap.command("show")
@@ -145,9 +136,7 @@ def _set_cap(
     of_company: bool,
     every: bool,
     period: int | None,
-    nodes: tuple[str, ...],
-    key_file: Path,
-    passphrase_file: Path | None,
+    signing: Signing,
     as_json: bool,
 ) -> None:
     if every and period is not None:
@@ -158,7 +147,7 @@ def _set_cap(
         units = None if amount is None else base_units(amount, await decimals_of(client))
         return {"kind": kind_of(of_company), "name": name, "period": number, "amount": units}
 
-    done(transact(nodes, key_file, passphrase_file, "supply", "set_cap", args), as_json)
+    done(transact(*signing, "supply", "set_cap", args), as_json)
 
 
 async def decimals_of(client: Client) -> int:

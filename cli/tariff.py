@@ -10,7 +10,7 @@ from cli.answers import as_rows, record, records
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
 from cli.rule_values import TARIFF_COLUMNS, read_tariffs, second_of_day, tariff_rows
 from cli.rules import settings_of
-from cli.session import ask, done, node_option, signing_options, transact
+from cli.session import Signing, ask, done, node_option, signed, transact
 from cli.slots import SLOT, Slot, slot_words
 from cli.units import TOKENS, base_units_per_wh, per_kwh
 from node.gateway.client import Client
@@ -74,17 +74,13 @@ def tariff_show(slot: Slot | None, nodes: tuple[str, ...], as_json: bool) -> Non
 )  # fmt: skip
 @click.option("--voted", is_flag=True, help="Instead: the voted tariff again.")
 @click.option("--from", "from_slot", type=SLOT, help="From this slot on; default: as soon as may be.")
-@signing_options
-@json_option
-@refusals_to_exit_codes
+@signed
 def tariff_publish(
     file: Path | None,
     rows: tuple[tuple[str, Decimal, Decimal], ...],
     voted: bool,
     from_slot: Slot | None,
-    nodes: tuple[str, ...],
-    key_file: Path,
-    passphrase_file: Path | None,
+    signing: Signing,
     as_json: bool,
 ) -> None:
     """Publish a better tariff than the voted one: retail at most, feed-in at least as was voted, at every time of day.
@@ -107,7 +103,7 @@ def tariff_publish(
         typed = tuple(_typed(*row, decimals) for row in rows)
         return {"from_slot": slot, "rows": typed if file is None else read_tariffs(file, decimals)}
 
-    done(transact(nodes, key_file, passphrase_file, "tariffs", "publish", args), as_json)
+    done(transact(*signing, "tariffs", "publish", args), as_json)
 
 
 def _typed(begins: str, retail: Decimal, feed_in: Decimal, decimals: int) -> tuple[int, int, int]:

@@ -17,10 +17,10 @@ from chaincode.ballot import NOTICE
 from chaincode.motions import UPGRADE
 from cli import ballots
 from cli.answers import records
-from cli.ballots import Signing, approve_one, at_option, picked, votes, withdraw_command
+from cli.ballots import approve_one, at_option, picked, votes, withdraw_command
 from cli.motions import lines_of, read_motions, read_scheduled
 from cli.output import count, json_option, plain, print_json, print_table, refusals_to_exit_codes
-from cli.session import ask, node_option, signing_options, transact
+from cli.session import Signing, ask, node_option, signed, transact
 from cli.units import Count
 from node.config import load_config
 from node.errors import RefusedError
@@ -46,15 +46,11 @@ def upgrade() -> None:
 @upgrade.command("propose")
 @_bundle_argument
 @at_option
-@signing_options
-@json_option
-@refusals_to_exit_codes
+@signed
 def propose(
     bundle: Path,
     height: tuple[int, bool],
-    nodes: tuple[str, ...],
-    key_file: Path,
-    passphrase_file: Path | None,
+    signing: Signing,
     as_json: bool,
 ) -> None:
     """Propose that the bundle in DIR takes effect; it counts as your approval. An admin of a validator signs.
@@ -71,18 +67,14 @@ def propose(
     async def args(_: Client) -> dict[str, Any]:
         return {"name": files.manifest.name, "digest": files.digest}
 
-    ballots.propose("motions", height, args, (nodes, key_file, passphrase_file), as_json, "propose_upgrade")
+    ballots.propose("motions", height, args, signing, as_json, "propose_upgrade")
 
 
 @upgrade.command("approve")
 @click.argument("number", type=Count())
 @click.option("--bundle", type=_PATH, required=True, help="The bundle that you have read: approve this, and no other.")
-@signing_options
-@json_option
-@refusals_to_exit_codes
-def approve(
-    number: int, bundle: Path, nodes: tuple[str, ...], key_file: Path, passphrase_file: Path | None, as_json: bool
-) -> None:
+@signed
+def approve(number: int, bundle: Path, signing: Signing, as_json: bool) -> None:
     """Approve motion NUMBER if it is about the bundle that you have.
 
     Example: watt admin upgrade approve 3 --bundle night-rates --key admin.key
@@ -100,7 +92,6 @@ def approve(
     def show(found: dict[str, Any]) -> None:
         click.echo("\n".join(plain(line) for line in (*lines_of(found, 0), *votes(found))), err=True)
 
-    signing: Signing = (nodes, key_file, passphrase_file)
     approve_one("motions", number, find, show, None, True, signing, as_json)
 
 
@@ -116,10 +107,8 @@ upgrade.add_command(
 
 
 @upgrade.command("cancel")
-@signing_options
-@json_option
-@refusals_to_exit_codes
-def cancel(nodes: tuple[str, ...], key_file: Path, passphrase_file: Path | None, as_json: bool) -> None:
+@signed
+def cancel(signing: Signing, as_json: bool) -> None:
     """Propose that the upgrade which is scheduled is not to be. It is decided up to the last block before.
 
     Example: watt admin upgrade cancel --key admin.key
@@ -134,7 +123,7 @@ def cancel(nodes: tuple[str, ...], key_file: Path, passphrase_file: Path | None,
         first = found[0]["first_height"] - 1 + NOTICE
         return {"digest": found[0]["subject"][1]}
 
-    status = transact(nodes, key_file, passphrase_file, "motions", "cancel_upgrade", args)
+    status = transact(*signing, "motions", "cancel_upgrade", args)
     ballots.proposed("motions", status, first, as_json)
 
 

@@ -1,7 +1,6 @@
 """`watt wallet access` and `watt wallet pseudonym`: who may read what is yours, and under which name you trade."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
@@ -11,7 +10,7 @@ from chaincode.market_products import DAY_S
 from chaincode.subjects import BUDGET, CLASSES, DEVICE, HOLDERS, MARKET, NETWORK, READINGS, REGISTRY
 from cli.answers import GRANT, records
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
-from cli.session import ask, node_option, signing_options, transact
+from cli.session import Signing, ask, node_option, signed, transact
 from cli.slots import SAID, SLOT, Slot, slot_seconds_of
 from cli.units import PUBLIC_KEY, Count, clock
 from node.gateway.client import Client
@@ -47,18 +46,14 @@ def access() -> None:
 @click.argument("classes", metavar="CLASS...", nargs=-1, required=True, type=click.Choice(CLASSES))
 @click.option("--days", required=True, type=Count(1, MAX_SECONDS // DAY_S), help="For how long, in days of block time.")
 @_kind_option
-@signing_options
-@json_option
-@refusals_to_exit_codes
+@signed
 def grant(
     name: str,
     reader: bytes,
     classes: tuple[str, ...],
     days: int,
     kind: str | None,
-    nodes: tuple[str, ...],
-    key_file: Path,
-    passphrase_file: Path | None,
+    signing: Signing,
     as_json: bool,
 ) -> None:
     """Let KEY, a public key in hex, read some classes of NAME's data; what it was granted before is replaced.
@@ -80,7 +75,7 @@ def grant(
         given.update(classes=tuple(dict.fromkeys(classes)), until=until)
         return given
 
-    status = transact(nodes, key_file, passphrase_file, "grants", "grant", args)
+    status = transact(*signing, "grants", "grant", args)
     if as_json:
         return print_json({**given, "height": status.height})
     until = clock(given["until"])
@@ -93,16 +88,12 @@ def grant(
 @click.argument("name")
 @click.argument("reader", type=PUBLIC_KEY, metavar="KEY")
 @_kind_option
-@signing_options
-@json_option
-@refusals_to_exit_codes
+@signed
 def revoke(
     name: str,
     reader: bytes,
     kind: str | None,
-    nodes: tuple[str, ...],
-    key_file: Path,
-    passphrase_file: Path | None,
+    signing: Signing,
     as_json: bool,
 ) -> None:
     """Take back what was granted to KEY of NAME's data, at once.
@@ -113,7 +104,7 @@ def revoke(
     async def args(_: Client) -> dict[str, Any]:
         return {"kind": _kind_of(name, kind), "name": name, "reader": reader}
 
-    status = transact(nodes, key_file, passphrase_file, "grants", "revoke", args)
+    status = transact(*signing, "grants", "revoke", args)
     if as_json:
         return print_json({"name": name, "reader": reader, "height": status.height})
     click.echo(f"{reader.hex()[:16]} may not read of {name} any more, from block {status.height} on")

@@ -12,8 +12,8 @@ import click
 from chaincode.market_bulk import MAX_BULK
 from chaincode.market_orders import REJECTED
 from cli.answers import ORDER, record
-from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
-from cli.session import ask, signing_options, transact
+from cli.output import print_json, print_table
+from cli.session import Signing, ask, signed, transact
 from cli.slots import SLOT, TITLE, Slot, slot_seconds_of, slot_shown
 from cli.units import ENERGY, REFERENCE, TOKENS, base_units_per_wh, kwh
 from node.errors import RefusedError
@@ -66,16 +66,12 @@ def order_args(wanted: Wanted, decimals: int, slot_seconds: int) -> dict[str, An
     help="Your name for this list: each order gets it with its number, so that sending the file again places nothing "
     "twice.",
 )
-@signing_options
-@json_option
-@refusals_to_exit_codes
+@signed
 def bulk(
     device: str,
     file: Path,
     reference: bytes,
-    nodes: tuple[str, ...],
-    key_file: Path,
-    passphrase_file: Path | None,
+    signing: Signing,
     as_json: bool,
 ) -> None:
     """Place all orders of FILE for DEVICE in one transaction: all of them, or none. Prints their ids.
@@ -93,12 +89,12 @@ def bulk(
         decimals, slot_seconds = await units_of(client)
         return {"device": device, "orders": [tuple(order_args(row, decimals, slot_seconds).values()) for row in rows]}
 
-    status = transact(nodes, key_file, passphrase_file, "market", "place_many", args)
+    status = transact(*signing, "market", "place_many", args)
     if not isinstance(status.result, tuple) or len(status.result) != len(rows):
         raise RefusedError("bad-answer", "the receipt does not name the orders: another version?")
     if as_json:
         print_json({"orders": status.result, "height": status.height})
-        return require_not_rejected(nodes, cast("bytes", status.result[0]))
+        return require_not_rejected(signing.nodes, cast("bytes", status.result[0]))
     print_table(
         f"Orders of {device}, placed in block {status.height}",
         ("Order", TITLE, "Side", ">kWh", ">Limit"),
@@ -107,7 +103,7 @@ def bulk(
             for order_id, row in zip(status.result, rows, strict=True)
         ),
     )
-    require_not_rejected(nodes, cast("bytes", status.result[0]))
+    require_not_rejected(signing.nodes, cast("bytes", status.result[0]))
 
 
 def require_not_rejected(nodes: tuple[str, ...], order: bytes) -> None:

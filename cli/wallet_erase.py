@@ -1,6 +1,5 @@
 """`watt wallet erase | erased`: what was measured of a network leaves the ledger (docs/retention.md)."""
 
-from pathlib import Path
 from typing import Any, cast
 
 import click
@@ -10,7 +9,7 @@ from cli.answers import as_rows
 from cli.asking import believed
 from cli.confirm import confirm, yes_option
 from cli.output import json_option, print_json, refusals_to_exit_codes
-from cli.session import ask, done, node_option, proven_at, signing_options, transact
+from cli.session import Signing, ask, done, node_option, proven_at, signed, transact
 from cli.slots import SAID, SLOT, Slot, slot_seconds_of, slot_words
 from cli.wallet_home import Trust, trust_options
 from node.gateway.client import Client
@@ -23,17 +22,13 @@ _device_option = click.option("--device", default="", help="Of this device of th
 @click.option("--up-to", "last", required=True, type=SLOT, help=f"The last slot: {SAID}.")
 @_device_option
 @yes_option
-@signing_options
-@json_option
-@refusals_to_exit_codes
+@signed
 def erase(
     network: str,
     last: Slot,
     device: str,
     yes: bool,
-    nodes: tuple[str, ...],
-    key_file: Path,
-    passphrase_file: Path | None,
+    signing: Signing,
     as_json: bool,
 ) -> None:
     """Erase what was measured of NETWORK, from the beginning up to a slot that is FINAL. It cannot be undone: you are
@@ -44,7 +39,7 @@ def erase(
 
     Example: watt wallet erase home-03 --up-to 2017-06-16T12:30 --key home-03.key
     """
-    slot_seconds = ask(nodes, lambda client: slot_seconds_of(client.query))
+    slot_seconds = ask(signing.nodes, lambda client: slot_seconds_of(client.query))
     slot = last.at(slot_seconds)
     until = slot_words(slot, slot_seconds)
     confirm(f"Erase all that was measured of {device or network} up to {until}, for good?", yes=yes)
@@ -52,7 +47,7 @@ def erase(
     async def args(_: Client) -> dict[str, Any]:
         return {"network": network, "last_slot": slot, **({"device": device} if device else {})}
 
-    done(transact(nodes, key_file, passphrase_file, "erasure", "erase", args), as_json)
+    done(transact(*signing, "erasure", "erase", args), as_json)
 
 
 @click.command()

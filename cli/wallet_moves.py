@@ -1,12 +1,11 @@
 """`watt wallet connect | disconnect`: where a device that moves hangs on the grid."""
 
-from pathlib import Path
 from typing import Any
 
 import click
 
-from cli.output import json_option, print_json, refusals_to_exit_codes
-from cli.session import signing_options, transact
+from cli.output import print_json
+from cli.session import Signing, signed, transact
 from cli.slots import SAID, SLOT, Slot, slot_seconds_of, slot_words
 from node.gateway.client import Client
 
@@ -17,16 +16,12 @@ _slot_option = click.option("--slot", type=SLOT, required=True, help=f"From whic
 @click.argument("device")
 @click.option("--bus", required=True, help="The bus of the grid on which it hangs.")
 @_slot_option
-@signing_options
-@json_option
-@refusals_to_exit_codes
+@signed
 def connect(
     device: str,
     bus: str,
     slot: Slot,
-    nodes: tuple[str, ...],
-    key_file: Path,
-    passphrase_file: Path | None,
+    signing: Signing,
     as_json: bool,
 ) -> None:
     """DEVICE, such as a car, hangs on another bus from a slot on: it trades there, at that bus's prices.
@@ -35,32 +30,26 @@ def connect(
 
     Example: watt wallet connect home-03/ev --bus b17 --slot 2017-06-16T14:00 --key ev.key
     """
-    _move("connect", {"device": device, "bus": bus}, slot, nodes, key_file, passphrase_file, as_json)
+    _move("connect", {"device": device, "bus": bus}, slot, signing, as_json)
 
 
 @click.command()
 @click.argument("device")
 @_slot_option
-@signing_options
-@json_option
-@refusals_to_exit_codes
-def disconnect(
-    device: str, slot: Slot, nodes: tuple[str, ...], key_file: Path, passphrase_file: Path | None, as_json: bool
-) -> None:
+@signed
+def disconnect(device: str, slot: Slot, signing: Signing, as_json: bool) -> None:
     """DEVICE hangs nowhere from a slot on, until it is connected again.
 
     Example: watt wallet disconnect home-03/ev --slot 2017-06-16T08:00 --key ev.key
     """
-    _move("disconnect", {"device": device}, slot, nodes, key_file, passphrase_file, as_json)
+    _move("disconnect", {"device": device}, slot, signing, as_json)
 
 
 def _move(
     method: str,
     args: dict[str, Any],
     slot: Slot,
-    nodes: tuple[str, ...],
-    key_file: Path,
-    passphrase_file: Path | None,
+    signing: Signing,
     as_json: bool,
 ) -> None:
     slot_seconds = 0
@@ -71,7 +60,7 @@ def _move(
         args["slot"] = slot.at(slot_seconds)
         return args
 
-    status = transact(nodes, key_file, passphrase_file, "identity", method, with_slot)
+    status = transact(*signing, "identity", method, with_slot)
     if as_json:
         return print_json({"slot": args["slot"], "height": status.height})
     click.echo(f"{method}ed from {slot_words(args['slot'], slot_seconds)} on, by block {status.height}")

@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable
 from functools import wraps
-from pathlib import Path
 from typing import Any, Final, cast
 
 import click
@@ -12,7 +11,7 @@ from cli.answers import DEVICE_TRADE, ORDER, Reader, as_rows, record, records
 from cli.asking import Source, believed, show_proven, time_of
 from cli.output import SHORT_ID, json_option, print_json, print_table, refusals_to_exit_codes
 from cli.periods import require_device
-from cli.session import ask, node_option, signing_options, transact
+from cli.session import Signing, ask, node_option, signed, transact
 from cli.slots import DAY_S, SAID, SLOT, TITLE, Slot, slot_seconds_of, slot_shown
 from cli.units import ENERGY, REFERENCE, TOKENS, clock, hex_id, kwh, per_kwh
 from cli.wallet_bulk import Wanted, order_args, require_not_rejected, units_of
@@ -68,15 +67,11 @@ def _order_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.command()
 @_order_options
-@signing_options
-@json_option
-@refusals_to_exit_codes
+@signed
 def order(
     device: str,
     wanted: Wanted,
-    nodes: tuple[str, ...],
-    key_file: Path,
-    passphrase_file: Path | None,
+    signing: Signing,
     as_json: bool,
 ) -> None:
     """Place an order for DEVICE: buy or sell ENERGY (1.5kWh, 1500Wh) in a delivery slot. Prints the order's id.
@@ -87,23 +82,19 @@ def order(
     async def args(client: Client) -> dict[str, Any]:
         return {"device": device, **order_args(wanted, *await units_of(client))}
 
-    status = transact(nodes, key_file, passphrase_file, "market", "place", args)
-    _print_id(nodes, status, as_json)
+    status = transact(*signing, "market", "place", args)
+    _print_id(signing.nodes, status, as_json)
 
 
 @click.command()
 @click.argument("order_id", metavar="ORDER")
 @_order_options
-@signing_options
-@json_option
-@refusals_to_exit_codes
+@signed
 def replace(
     order_id: str,
     device: str,
     wanted: Wanted,
-    nodes: tuple[str, ...],
-    key_file: Path,
-    passphrase_file: Path | None,
+    signing: Signing,
     as_json: bool,
 ) -> None:
     """Take back what is open of ORDER and place another one instead, in one transaction: both happen, or neither.
@@ -117,8 +108,8 @@ def replace(
     async def args(client: Client) -> dict[str, Any]:
         return {"order": old, "device": device, **order_args(wanted, *await units_of(client))}
 
-    status = transact(nodes, key_file, passphrase_file, "market", "replace", args)
-    _print_id(nodes, status, as_json)
+    status = transact(*signing, "market", "replace", args)
+    _print_id(signing.nodes, status, as_json)
 
 
 def _print_id(nodes: tuple[str, ...], status: TxStatus, as_json: bool) -> None:
@@ -135,15 +126,11 @@ def _print_id(nodes: tuple[str, ...], status: TxStatus, as_json: bool) -> None:
 @click.command()
 @click.argument("order_id", metavar="ORDER")
 @click.option("--device", help="Whose open order it is: then the first digits of the id are enough.")
-@signing_options
-@json_option
-@refusals_to_exit_codes
+@signed
 def cancel(
     order_id: str,
     device: str | None,
-    nodes: tuple[str, ...],
-    key_file: Path,
-    passphrase_file: Path | None,
+    signing: Signing,
     as_json: bool,
 ) -> None:
     """Take back what is still open of ORDER (the id that `order` printed).
@@ -152,12 +139,12 @@ def cancel(
 
     Example: watt wallet cancel 5f2c77 --device home-03/ev --key ev.key
     """
-    raw = hex_id(order_id, "ORDER") if device is None else ask(nodes, _open_order(device, order_id.lower()))
+    raw = hex_id(order_id, "ORDER") if device is None else ask(signing.nodes, _open_order(device, order_id.lower()))
 
     async def args(_: Client) -> dict[str, Any]:
         return {"order": raw}
 
-    status = transact(nodes, key_file, passphrase_file, "market", "cancel", args)
+    status = transact(*signing, "market", "cancel", args)
     if as_json:
         return print_json({"order": raw, "height": status.height})
     click.echo(f"cancelled in block {status.height}")

@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from decimal import Decimal
-from pathlib import Path
 from typing import Any, Final, cast
 
 import click
@@ -14,7 +13,7 @@ from cli.answers import Reader, record, records
 from cli.asking import Source, believed, show_proven
 from cli.output import json_option, plain, print_json, print_table, refusals_to_exit_codes, tokens
 from cli.periods import period_option, period_or_current
-from cli.session import ask, done, node_option, signing_options, transact
+from cli.session import Signing, ask, done, node_option, signed, transact
 from cli.slots import slot_seconds_of, slot_shown
 from cli.units import TOKENS, Count, base_units
 from cli.wallet_home import Trust, trust_options
@@ -38,9 +37,7 @@ REQUEST: Final = (
 @click.option("--reason", default="", help="Why, in at most 64 bytes.")
 @click.option("--withdraw", "number", type=Count(), metavar="NUMBER", help="Instead, take back a request that waits.")
 @period_option
-@signing_options
-@json_option
-@refusals_to_exit_codes
+@signed
 def request(
     device: str | None,
     amount: Decimal | None,
@@ -49,9 +46,7 @@ def request(
     reason: str,
     number: int | None,
     period: int | None,
-    nodes: tuple[str, ...],
-    key_file: Path,
-    passphrase_file: Path | None,
+    signing: Signing,
     as_json: bool,
 ) -> None:
     """Ask for AMOUNT tokens for DEVICE; the device's key or its owner's signs. Who is asked may grant it or not.
@@ -63,7 +58,7 @@ def request(
     if number is not None:
         if device is not None:
             raise click.UsageError("either DEVICE AMOUNT, or --withdraw NUMBER")
-        return done(transact(nodes, key_file, passphrase_file, "requests", "withdraw", _numbered(number)), as_json)
+        return done(transact(*signing, "requests", "withdraw", _numbered(number)), as_json)
     if device is None or amount is None:
         raise click.UsageError("say DEVICE AMOUNT, or --withdraw NUMBER")
 
@@ -83,7 +78,7 @@ def request(
             "reason": reason,
         }
 
-    status = transact(nodes, key_file, passphrase_file, "requests", "ask", args)
+    status = transact(*signing, "requests", "ask", args)
     if as_json:
         return print_json({"height": status.height, "request": status.result})
     asked = cast("int", status.result)
@@ -139,15 +134,11 @@ def requests(network: str, everything: bool, nodes: tuple[str, ...], trust: Trus
 @click.command()
 @click.argument("number", type=Count())
 @click.argument("amount", type=TOKENS, required=False)
-@signing_options
-@json_option
-@refusals_to_exit_codes
+@signed
 def grant(
     number: int,
     amount: Decimal | None,
-    nodes: tuple[str, ...],
-    key_file: Path,
-    passphrase_file: Path | None,
+    signing: Signing,
     as_json: bool,
 ) -> None:
     """Give what request NUMBER asks for, or only AMOUNT tokens of it. The owner of who is asked signs.
@@ -162,20 +153,18 @@ def grant(
             units = record(await client.query("requests", "request", {"request": number}), REQUEST)["amount"]
         return {"request": number, "amount": units}
 
-    done(transact(nodes, key_file, passphrase_file, "requests", "grant", args), as_json)
+    done(transact(*signing, "requests", "grant", args), as_json)
 
 
 @click.command()
 @click.argument("number", type=Count())
-@signing_options
-@json_option
-@refusals_to_exit_codes
-def decline(number: int, nodes: tuple[str, ...], key_file: Path, passphrase_file: Path | None, as_json: bool) -> None:
+@signed
+def decline(number: int, signing: Signing, as_json: bool) -> None:
     """Give nothing for request NUMBER. The owner of who is asked signs.
 
     Example: watt wallet decline 4 --key owner.key
     """
-    done(transact(nodes, key_file, passphrase_file, "requests", "decline", _numbered(number)), as_json)
+    done(transact(*signing, "requests", "decline", _numbered(number)), as_json)
 
 
 async def _page(read: Reader, network: str, before: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

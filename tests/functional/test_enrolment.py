@@ -101,6 +101,8 @@ def test_a_lost_car_is_enrolled_again_and_trades_on(street: Street, tmp_path: Pa
     assert read_code(code_file.read_text()).gateways == tuple(street.cluster.network.gateways), "those of the home"
     assert "code" not in told and (code_file.stat().st_mode & 0o777) == 0o600
     assert street.order(EV, old)[:2] in {("refused", "unknown-sender"), ("committed", "wrong-key")}
+    lost = street.run("wallet", "orders", EV, key="home-3.ev", home=home)
+    assert lost.stderr.startswith("watt: unknown-sender: ") and "reset" in lost.stderr
 
     out = tmp_path / "ev.key"
     words = ("wallet", "enrol", "--out", str(out), "--code-file", str(code_file))
