@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from chaincode.contract import Event
 from chaincode.registry import default_registry
 from node.audit import AuditReport
+from node.backup import Backup
 from node.eraser import Eraser, horizon
 from node.errors import RefusedError, StoreFault
 from node.executor import Executor
@@ -38,6 +39,7 @@ from node.snapshot.audit import verify_data
 from node.snapshot.maker import make_now
 from node.snapshot.shelf import Shelf
 from node.supply import block_reply
+from node.upgrades.library import Library
 from tests.chaincode.market_chain import MarketChain
 from tests.chaincode.marketplace import DEVICES, SLOT_S
 
@@ -327,7 +329,7 @@ def test_a_running_node_erases_at_its_start_and_compacts_when_no_snapshot_is_mad
 
 
 def test_killed_in_the_middle_and_gone_from_the_files(tmp_path: Path) -> None:
-    """With LevelDB: kill -9 while it erases; afterwards no file has a byte of what was erased."""
+    """With LevelDB: kill -9 while it erases; afterwards no file has a byte of what was erased, and no backup."""
     store = LevelStore(tmp_path / "db", create=True)
     shelf = Shelf(tmp_path / "shelf")
     street_here = Street(store, shelf)
@@ -366,9 +368,12 @@ time.sleep(60)
         assert newest_erased(store) > 0
         erase_now(store, ledger, shelf)
         assert verify_data(store, street_here.chain.genesis, default_registry(), shelf, jobs=0).erased == 9
+        bundles = Library(tmp_path / "none")
+        Backup(store, ledger, bundles, street_here.chain.genesis, "ann", tmp_path / "backup").run()
     finally:
         store.close()
-    files = b"".join([path.read_bytes() for path in (tmp_path / "db").iterdir() if path.is_file()])
-    for tx in street_here.readings:
-        is_gone = tx.payload.args["device"].startswith("home-2") and tx.payload.args["slot"] <= 2
-        assert (tx.raw[:64] in files) is not is_gone
+    for place in (tmp_path / "db", tmp_path / "backup" / "db"):
+        files = b"".join([path.read_bytes() for path in place.iterdir() if path.is_file()])
+        for tx in street_here.readings:
+            is_gone = tx.payload.args["device"].startswith("home-2") and tx.payload.args["slot"] <= 2
+            assert (tx.raw[:64] in files) is not is_gone
