@@ -147,7 +147,8 @@ class GatewayServicer(object):
 
     def Subscribe(self, request, context):
         """Every committed block from a height on: its transactions' results and events. Never skips one. Who does not
-        read is cut off with the code `slow-subscriber` and may resume at the next height.
+        read is cut off with the code `slow-subscriber` and may resume at the next height. One that is signed ends after ten
+        minutes, to be signed again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

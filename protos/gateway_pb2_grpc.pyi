@@ -58,7 +58,8 @@ class GatewayStub:
     """What proves who the members of an epoch are to those who know the members of the one before."""
     Subscribe: _grpc.UnaryStreamMultiCallable[_gateway_pb2.SubscribeRequest, _gateway_pb2.BlockEvents]
     """Every committed block from a height on: its transactions' results and events. Never skips one. Who does not
-    read is cut off with the code `slow-subscriber` and may resume at the next height.
+    read is cut off with the code `slow-subscriber` and may resume at the next height. One that is signed ends after ten
+    minutes, to be signed again.
     """
     NodeInfo: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.NodeInfoRequest, _gateway_pb2.NodeInfoReply]
 
@@ -85,7 +86,8 @@ class GatewayAsyncStub(GatewayStub):
     """What proves who the members of an epoch are to those who know the members of the one before."""
     Subscribe: _aio.UnaryStreamMultiCallable[_gateway_pb2.SubscribeRequest, _gateway_pb2.BlockEvents]  # type: ignore[assignment]
     """Every committed block from a height on: its transactions' results and events. Never skips one. Who does not
-    read is cut off with the code `slow-subscriber` and may resume at the next height.
+    read is cut off with the code `slow-subscriber` and may resume at the next height. One that is signed ends after ten
+    minutes, to be signed again.
     """
     NodeInfo: _aio.UnaryUnaryMultiCallable[_gateway_pb2.NodeInfoRequest, _gateway_pb2.NodeInfoReply]  # type: ignore[assignment]
 
@@ -163,7 +165,8 @@ class GatewayServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_gateway_pb2.BlockEvents], _abc.AsyncIterator[_gateway_pb2.BlockEvents]]:
         """Every committed block from a height on: its transactions' results and events. Never skips one. Who does not
-        read is cut off with the code `slow-subscriber` and may resume at the next height.
+        read is cut off with the code `slow-subscriber` and may resume at the next height. One that is signed ends after ten
+        minutes, to be signed again.
         """
 
     @_abc_1.abstractmethod

@@ -1,5 +1,7 @@
 """What a gateway tells whom of a busy day: no query, no proof and no event gives anybody what is another's."""
 
+import asyncio
+import contextlib
 import functools
 import inspect
 import itertools
@@ -20,6 +22,7 @@ from node.enrolment import possession
 from node.errors import RefusedError
 from node.gateway.access import Access
 from node.gateway.answers import BlockEvents, block_events
+from node.gateway.feed import Feed
 from node.gateway.telling import Told
 from node.limits import QUERY_ROWS, QUERY_STEPS
 from node.model.codec import encode
@@ -385,6 +388,24 @@ def test_who_registers_anothers_key_does_not_see_what_comes_of_its_transactions(
     assert [receipt.code for receipt in chain.ledger.receipts(1)] == ["bad-signature", "ok"]
     assert not access.may_see_result(PUBLIC_KEYS["utility"], tx)
     assert access.may_see_result(PUBLIC_KEYS["home-1"], tx)
+
+
+def test_who_has_seen_a_signed_subscription_does_not_hear_for_ever_what_is_still_to_come() -> None:
+    """Checklist 4."""
+    chain, access = day()
+    last = chain.ledger.head.height
+
+    async def heard(reader: bytes) -> int:
+        feed, count = Feed(chain.ledger, access), 0
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                async for _ in feed.blocks(last - 1, reader, 0.1):
+                    count += 1
+                return -count
+        return count
+
+    assert asyncio.run(heard(PUBLIC_KEYS["home-1"])) == -2, "all there was, then the end"
+    assert asyncio.run(heard(b"")) == 2, "what is public goes on"
 
 
 def test_an_order_has_an_id_that_cannot_be_worked_out_from_what_is_public() -> None:

@@ -35,6 +35,8 @@ class Telling(GatewayService):
 
     def __init__(self) -> None:
         self.asked = 0
+        self.blocks_told = 1000
+        self.subscribed: list[int] = []
 
     async def Query(self, request: pb.QueryRequest, context: object) -> pb.QueryReply:
         return pb.QueryReply(value=encode(reader.get()))
@@ -42,8 +44,9 @@ class Telling(GatewayService):
     async def Subscribe(  # type: ignore[override]
         self, request: pb.SubscribeRequest, context: object
     ) -> AsyncIterator[pb.BlockEvents]:
-        while True:
-            yield pb.BlockEvents(height=request.from_height, hash=reader.get())
+        self.subscribed.append(request.from_height)
+        for height in range(request.from_height, request.from_height + self.blocks_told):
+            yield pb.BlockEvents(height=height, hash=reader.get())
             await asyncio.sleep(0.01)
 
     async def NodeInfo(self, request: pb.NodeInfoRequest, context: object) -> pb.NodeInfoReply:
@@ -93,6 +96,19 @@ def test_a_client_with_a_key_signs_its_reads_and_asks_once_for_the_chain() -> No
             blocks = client.subscribe(7)
             assert (await anext(blocks)).hash == READER.public_key
             assert service.asked == 1
+
+    served(use)
+
+
+def test_a_subscription_that_a_node_ends_goes_on_signed_anew() -> None:
+    """Checklist 4."""
+
+    async def use(address: str, service: Telling) -> None:
+        service.blocks_told = 2
+        async with Client(address, READER) as client:
+            blocks = client.subscribe(7)
+            assert [(await anext(blocks)).height for _ in range(5)] == [7, 8, 9, 10, 11]
+        assert service.subscribed == [7, 9, 11]
 
     served(use)
 

@@ -235,17 +235,20 @@ class Client:
                 await self._find_another(error)
 
     async def _blocks(self, first: int | None) -> AsyncIterator[BlockEvents]:
+        """Until the node ends it, so that it is asked anew, and signed anew."""
         request = pb.SubscribeRequest(from_height=first)
-        target = self._nodes.current
+        target, told = self._nodes.current, 0
         call = (await target.stub()).Subscribe(request)
         try:
             async for block in call:
+                told += 1
                 yield block_events(block)
         except grpc.aio.AioRpcError as error:
             raise target.failed(error) from error
         finally:
             call.cancel()
-        raise RefusedError(UNREACHABLE, "the node ended the subscription")
+        if not told:
+            raise RefusedError(UNREACHABLE, "the node ended the subscription")
 
     async def _find_another(self, error: RefusedError) -> None:
         """After a subscription broke: make sure that some node answers, or raise."""

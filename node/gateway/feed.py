@@ -6,6 +6,9 @@ nothing and costs no memory however slow it is. Newest blocks are encoded once f
 """
 
 import asyncio
+import contextlib
+import math
+import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 
@@ -15,6 +18,7 @@ from node.gateway.telling import Told
 from node.ledger.chain import Ledger
 from node.ledger.execution import Execution
 from node.limits import MAX_STATUS_WAITERS, MAX_SUBSCRIBERS
+from node.model.read import FOLLOWED_S
 
 TOLD_BLOCKS = 64
 """How many of the newest blocks are kept as they are told to subscribers."""
@@ -62,20 +66,26 @@ class Feed:
                 if not others:
                     del self._waiters[tx_id]
 
-    async def blocks(self, first: int, reader: bytes) -> AsyncIterator[bytes]:
-        """Encoded BlockEvents from height ``first`` on, without end: of each as much as ``reader``, the key that signed
-        or b"", may see when it is told. Raises RefusedError("too-many-subscribers")."""
+    async def blocks(self, first: int, reader: bytes, signed_for_s: float = FOLLOWED_S) -> AsyncIterator[bytes]:
+        """Encoded BlockEvents from height ``first`` on: of each as much as ``reader``, the key that signed or b"", may
+        see when it is told. Without end if nobody signed, else for so long. Raises
+        RefusedError("too-many-subscribers")."""
         if self._subscribers >= MAX_SUBSCRIBERS:
             raise RefusedError("too-many-subscribers", f"this node serves {MAX_SUBSCRIBERS} at most")
         self._subscribers += 1
+        ends = time.monotonic() + signed_for_s if reader else math.inf
         try:
             height = first
-            while True:
+            while time.monotonic() < ends:
                 news = self._news
-                while height <= self._ledger.head.height:
+                if height <= self._ledger.head.height:
                     yield self._block(height).to(reader, self._access)
                     height += 1
-                await news.wait()
+                elif reader:
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(news.wait(), ends - time.monotonic())
+                else:
+                    await news.wait()
         finally:
             self._subscribers -= 1
 

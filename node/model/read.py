@@ -6,7 +6,8 @@ A client sends ``sign_read``'s bytes in the metadata of a call, under ``READ_KEY
 ``time_ms``: the reader's clock, milliseconds since 1970; a node takes what is at most ``MAX_SKEW_MS`` from its own.
 
 Whoever sees a read may ask the same again for as long, and learns what the one who answered has told already: the
-time bounds that. It is no login, and a reader has no session with a node.
+time bounds that. It is no login, and a reader has no session with a node. A subscription, which goes on telling, is
+told ``FOLLOWED_S`` to who signed, and then signed again: or whoever has seen one would hear all that is still to come.
 """
 
 from typing import Final
@@ -18,6 +19,8 @@ from node.model.keys import TAG_SIGNED_READ, Signer, Verify
 READ_KEY: Final = "watt-read-bin"
 MAX_SKEW_MS: Final = 300_000
 MAX_READ_BYTES: Final = 256
+FOLLOWED_S: Final = 600
+"""For how long a subscription that is signed goes on."""
 SIGNED_CALLS: Final = frozenset(
     [f"/watt.gateway.v1.Gateway/{call}" for call in ("Query", "Status", "Nonce", "Block", "Subscribe")]
     + [f"/watt.gateway.v1.Snapshots/{call}" for call in ("List", "Chunk", "Blocks")]
