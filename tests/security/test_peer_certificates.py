@@ -8,13 +8,20 @@ import datetime
 import socket
 import ssl
 
+import msgspec
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from node.config import split_address
 from node.gateway.client import Client
 from node.keyfile import KIND_TLS_KEY, unseal
+from node.light import LightChain, LightError
 from node.limits import FAREWELL_BLOCKS
+from node.model.block import decode_batch, decode_header, encode_header
+from node.model.certificate import decode_certificate, encode_certificate
+from node.model.epoch import decode_boundary
+from node.model.genesis import dump_genesis
 from node.pki.profile import (
     Kind,
     Subject,
@@ -127,3 +134,29 @@ def test_keys_of_peers_rotate_and_certificates_of_gateways_renew_without_a_lost_
     assert not is_let_in(network.nodes[0], old)
     assert is_let_in(network.nodes[0], peer_identity(node))
     assert closed.cluster.agreement().root is not None
+    asyncio.run(_epochs_are_apart(closed))
+
+
+async def _epochs_are_apart(closed: Closed) -> None:
+    """What proves a block in one epoch proves none in the other, though three of four members are the same; and the
+    votes that ended the one cannot be cast again in the other."""
+    network = closed.cluster.network
+    async with network.client() as client:
+        boundaries = await client.boundaries(1)
+        first = decode_header(decode_boundary(boundaries[-1]).header).height + 1
+        blocks = [await client.block(height) for height in (first - 1, first)]
+        cast = [
+            tx.raw for height in range(1, first) for tx in decode_batch((await client.block(height)).body).transactions
+        ]
+        again = {code for _, code in await client.submit_many(cast)}
+        assert len(cast) >= 3 and again <= {"nonce-used", "expired"}, again
+    light = LightChain(dump_genesis(network.genesis))
+    for boundary in boundaries:
+        light.add_epoch(boundary)
+    for block, other in zip(blocks, (len(boundaries), len(boundaries) - 1), strict=True):
+        header = encode_header(msgspec.structs.replace(decode_header(block.header), epoch=other))
+        votes = encode_certificate(msgspec.structs.replace(decode_certificate(block.certificate), epoch=other))
+        for forged in ((header, votes), (header, block.certificate), (block.header, votes)):
+            with pytest.raises(LightError):
+                light.accept(*forged)
+        light.accept(block.header, block.certificate)
