@@ -44,8 +44,8 @@ PAUSE_S: Final = 0.01
 
 
 class Flood(msgspec.Struct, frozen=True):
-    """``what``: orders, forged ones (the signatures are wrong), lists of orders, or questions: for the orders that rest
-    in a product, with proofs, which is the dearest that anybody may ask. ``outstanding``: calls at a time over each of
+    """``what``: orders, forged ones (the signatures are wrong), lists of orders, or questions, as
+    anybody may ask them without a key: for all that rests in a product. ``outstanding``: calls at a time over each of
     ``connections`` to each gateway, ``bulk`` transactions in each; ``cpu_share``: at most so much of a core."""
 
     gateways: tuple[str, ...]

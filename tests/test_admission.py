@@ -232,6 +232,14 @@ def test_the_same_again_and_again_earns_no_trust() -> None:
     assert not gate.admission.knows("ipv4:10.0.0.2:1")
 
 
+def test_long_transactions_that_are_refused_use_a_connection_up_sooner() -> None:
+    gate = Gate()
+    long = sign_transaction(VICTIM, GENESIS.chain, 1, "any", "thing", {"text": b"x" * 30_000}, 1000).raw
+    assert gate.bring([long]) == {}
+    assert len(gate.bring([long])) == 1 and gate.admission.delay_s(PEER) == 0
+    assert len(gate.bring([long])) == 1 and gate.admission.delay_s(PEER) > 0
+
+
 def test_who_is_refused_and_goes_on_is_not_read_any_more() -> None:
     gate = Gate()
     assert gate.bring([order(VICTIM, 1)]) == {}
@@ -259,7 +267,7 @@ def test_large_transactions_count_for_more() -> None:
     many = sign_transaction(VICTIM, GENESIS.chain, 1, "a", "b", {"rows": [0] * 200}, 1000)
     long = sign_transaction(VICTIM, GENESIS.chain, 1, "a", "b", {"text": b"x" * 40_000}, 1000)
     assert units(decode_transaction(order(VICTIM, 1))) == 1
-    assert units(many) == many.items // 10 >= 20 and units(long) == len(long.raw) // 4096 >= 9
+    assert units(many) == many.items // 4 >= 50 and units(long) == len(long.raw) // 4096 >= 9
 
 
 def test_an_address_opens_so_many_connections_a_second() -> None:

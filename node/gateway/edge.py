@@ -88,7 +88,7 @@ class Edge:
         signed = [candidate for candidate in right if candidate[0] not in kept_back]
         # Others of the same sender or member may have been taken while signatures were checked.
         within = self._within_share(signed, Counter(), refused)
-        self._admission.refuse(peer, [refused[index] for index, _ in signed if index in refused])
+        self._admission.refuse(peer, [(raws[index], refused[index]) for index, _ in signed if index in refused])
         answers = self._driver.submit_all([tx for _, tx in within]) if within else []
         accepted: list[Transaction] = []
         for (index, tx), refusal in zip(within, answers, strict=True):
@@ -122,8 +122,8 @@ class Edge:
             within += [candidate for candidate in in_form if candidate[0] in kept_back]
             fresh = [candidate for candidate in in_form if candidate[0] not in kept_back]
             within += self._within_share(fresh, claimed, refused)
-            faults = [refused.get(index) or kept_back.get(index) for index in some]
-            self._admission.refuse(peer, [error for error in faults if error is not None])
+            faults = [(raws[index], refused.get(index) or kept_back.get(index)) for index in some]
+            self._admission.refuse(peer, [(raw, error) for raw, error in faults if error is not None])
         return within
 
     def _in_form(self, raws: Sequence[bytes], some: range, refused: Refusals, kept_back: Refusals) -> list[Candidate]:

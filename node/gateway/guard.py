@@ -20,7 +20,7 @@ from google.protobuf.message import DecodeError
 
 from node.errors import NodeFault, RefusedError
 from node.gateway.codes import NotNowError, abort
-from node.gateway.pace import Connections, Pace, retry_ms_of
+from node.gateway.pace import Connections, Pace, Tarpit, retry_ms_of
 from node.gateway.places import Place, Places
 from node.limits import (
     CALLS_BURST,
@@ -38,6 +38,9 @@ PACED = ("Query", "Nonce", "Block", "Status", "List", "Chunk", "Blocks")
 """Calls that read the database: a connection makes so many of them a second."""
 HANDING_IN = ("Submit", "SubmitMany")
 """Calls with transactions: ``enter`` says whether a connection may bring any now."""
+UNASKED: Final = frozenset({"sign-first", "not-allowed", "bad-read-signature", "stale-read", "malformed", "oversize"})
+"""Refusals of questions that nobody asks again and again who means well: such a one counts for so many more."""
+UNASKED_CALLS: Final = 9
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
@@ -81,6 +84,7 @@ class Guard(grpc.aio.ServerInterceptor):
         self._pace: Pace[str] = Pace(CALLS_PER_SECOND, CALLS_BURST, PACED_CONNECTIONS)
         self._connections = Connections()
         self._places = Places()
+        self._tarpit = Tarpit()
 
     @property
     def calls(self) -> int:
@@ -127,7 +131,7 @@ class Guard(grpc.aio.ServerInterceptor):
         peer, name = context.peer(), method.rpartition("/")[2]
         self._connections.meet(peer)
         if name in PACED:
-            self._keep_pace(peer)
+            await self._keep_pace(peer)
         if name in HANDING_IN:
             await self._enter(peer)
         place = self._places.take(peer)
@@ -136,11 +140,12 @@ class Guard(grpc.aio.ServerInterceptor):
         task.add_done_callback(lambda _: self._places.leave(place))
         return place
 
-    def _keep_pace(self, peer: str) -> None:
+    async def _keep_pace(self, peer: str) -> None:
         delay_s = self._pace.delay_s(peer)
         if delay_s:
+            await self._tarpit.hold(delay_s)
             text = f"more than {CALLS_PER_SECOND} questions a second over one connection"
-            raise NotNowError("too-fast", text, retry_ms_of(delay_s))
+            raise NotNowError("too-fast", text, retry_ms_of(self._pace.delay_s(peer)))
         self._pace.spend(peer, 1)
 
     def _heard(self, request: Any, method: str, context: Context) -> Any:
@@ -189,12 +194,14 @@ class Guard(grpc.aio.ServerInterceptor):
         try:
             if isinstance(error, grpc.aio.AbortError):
                 raise error  # the health service refuses by itself
-            await abort(context, self._refusal(error))
+            await abort(context, self._refusal(error, context.peer()))
         except grpc.aio.AbortError as ended:
             ended.__traceback__ = ended.__context__ = None
 
-    def _refusal(self, error: Exception) -> RefusedError:
+    def _refusal(self, error: Exception, peer: str) -> RefusedError:
         if isinstance(error, RefusedError):
+            if error.code in UNASKED:
+                self._pace.spend(peer, UNASKED_CALLS)
             return error
         if isinstance(error, NodeFault):
             self._failed(error)

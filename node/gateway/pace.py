@@ -1,5 +1,6 @@
 """How much may be asked for at once: buckets that fill with time and are emptied by use."""
 
+import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -8,7 +9,14 @@ from typing import Generic, TypeVar
 from urllib.parse import unquote
 
 from node.gateway.codes import NotNowError
-from node.limits import CONNECTIONS_BURST, CONNECTIONS_PER_SECOND, PACED_ADDRESSES, PACED_CONNECTIONS
+from node.limits import (
+    CONNECTIONS_BURST,
+    CONNECTIONS_PER_SECOND,
+    PACED_ADDRESSES,
+    PACED_CONNECTIONS,
+    TARPIT_CALLS,
+    TARPIT_SECONDS,
+)
 
 Who = TypeVar("Who", bound=Hashable)
 
@@ -65,6 +73,22 @@ class Pace(Generic[Who]):
 
     def __len__(self) -> int:
         return len(self._buckets)
+
+
+class Tarpit:
+    """Holds refusals back for a while, as long as there are not too many: who asks at once again costs less so."""
+
+    def __init__(self) -> None:
+        self._held = 0
+
+    async def hold(self, delay_s: float) -> None:
+        """Return when the delay is over, or sooner."""
+        if self._held < TARPIT_CALLS:
+            self._held += 1
+            try:
+                await asyncio.sleep(min(delay_s, TARPIT_SECONDS))
+            finally:
+                self._held -= 1
 
 
 class Connections:
