@@ -19,7 +19,7 @@ FUZZ_SECONDS ?= 60
 SIM_DRAWN ?= 20000
 RANDOM_TIMES ?= 20
 
-.PHONY: compiled soak help demo company experiment simbench test check unit sim random mutants fuzz proto proto-check lock bench security clean
+.PHONY: compiled types style soak help demo company experiment simbench test check unit sim random mutants fuzz proto proto-check lock bench security clean
 
 help:
 	@echo "make demo    a day of trade between 17 real homes on four nodes (about 4 minutes)"
@@ -96,10 +96,16 @@ unit: compiled $(VENV)/.demo $(VENV)/.simbench $(if $(OTHER_PYTHON),$(OTHER_VENV
 	$(TEST) -n auto --maxprocesses 8 --dist loadfile --ignore tests/functional --ignore tests/security
 	$(TEST) -n 3 --dist loadfile --no-loadscope-reorder tests/functional tests/security
 
+# The types take one core as long as all the rest takes another.
 check: $(VENV)/.ready proto-check
+	@$(MAKE) --no-print-directory -j 2 -O types style
+
+types: $(VENV)/.ready
+	$(BIN)/mypy
+
+style: $(VENV)/.ready
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/bandit -q -r -c pyproject.toml protos chaincode node cli
 	$(BIN)/bandit -q -r -s B101,B105,B311,B404,B603,B607 broker testnet bench
