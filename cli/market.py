@@ -1,15 +1,13 @@
 """`watt market`: products, books and prices; clear a file of orders; verify and export past auctions."""
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import click
 
 from cli.answers import BOOK_LEVEL, DEPTH_LEVEL, PRODUCT, records
-from cli.clearing_file import clear_file
-from cli.market_verify import export, verify
+from cli.lazy import Commands, LazyGroup
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
-from cli.replay import replay
 from cli.session import ask, node_option
 from cli.slots import SLOT, TITLE, Slot, slot_seconds_of, slot_shown, slot_words
 from cli.units import clock, kwh, per_kwh
@@ -21,12 +19,23 @@ from node.model.codec import Value
 _PATH = click.Path(path_type=Path)
 
 
-@click.group()
+COMMANDS: Final[Commands] = {
+    "book": ("cli.market:book", "Show the orders that rest in a slot, by price."),
+    "clear": ("cli.market:clear", "Clear a file of orders with the chain's own auction. Needs no node."),
+    "export": ("cli.market_verify:export", "Write auctions to a file that proves itself."),
+    "prices": ("cli.market:prices", "Show the price at every bus in the last auction of a slot."),
+    "products": ("cli.market:products", "List the delivery slots that are open, or not yet final."),
+    "replay": ("cli.replay:replay", "Execute past blocks again under changed rules: what would it have cost whom?"),
+    "verify": ("cli.market_verify:verify", "Check past auctions: that each is what the rules demand of its orders."),
+}
+
+
+@click.group(cls=LazyGroup, table=COMMANDS)
 def market() -> None:
     """Products, books, prices; clear, verify and export auctions."""
 
 
-@market.command()
+@click.command()
 @node_option
 @json_option
 @refusals_to_exit_codes
@@ -62,7 +71,7 @@ def products(nodes: tuple[str, ...], as_json: bool) -> None:
     )
 
 
-@market.command()
+@click.command()
 @click.argument("slot", type=SLOT)
 @click.option("--buses", is_flag=True, help="By bus, too: for validators and auditors, a bus may be one household's.")
 @node_option
@@ -101,7 +110,7 @@ def book(slot: Slot, buses: bool, nodes: tuple[str, ...], as_json: bool) -> None
     )
 
 
-@market.command()
+@click.command()
 @click.argument("slot", type=SLOT)
 @node_option
 @json_option
@@ -135,7 +144,7 @@ def prices(slot: Slot, nodes: tuple[str, ...], as_json: bool) -> None:
     )
 
 
-@market.command()
+@click.command()
 @click.option("--input", "input_file", type=_PATH, required=True, help="A JSON file of grid and orders.")
 @json_option
 @refusals_to_exit_codes
@@ -148,6 +157,8 @@ def clear(input_file: Path, as_json: bool) -> None:
 
     Example: watt market clear --input orders.json --json
     """
+    from cli.clearing_file import clear_file  # noqa: PLC0415 - the auction, which none of the others needs
+
     try:
         data = read_given(input_file)
     except OSError as error:
@@ -166,8 +177,3 @@ def clear(input_file: Path, as_json: bool) -> None:
             for trade in trades
         ),
     )
-
-
-market.add_command(verify)
-market.add_command(export)
-market.add_command(replay)

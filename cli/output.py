@@ -8,10 +8,6 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 import click
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from node.errors import WattError
 
@@ -61,24 +57,9 @@ def print_table(
     columns whose name begins with ``?`` are left out, the last ones first, and named below; then cells are folded.
     ``width``: the columns of the terminal, by default what it says, or PIPE_WIDTH if there is none.
     """
-    console = Console(width=width or (None if sys.stdout.isatty() else PIPE_WIDTH), highlight=False)
-    cells = [tuple(row) for row in rows]
-    shown = list(range(len(columns)))
-    left_out: list[str] = []
-    table = _table(columns, cells, shown, None)
-    if not _fits(console, table):
-        table = _table(columns, cells, shown, SHORT_ID)
-    while not _fits(console, table) and (spare := [index for index in shown if columns[index].startswith("?")]):
-        shown.remove(spare[-1])
-        left_out.insert(0, columns[spare[-1]].lstrip("?>"))
-        table = _table(columns, cells, shown, SHORT_ID)
-    if not _fits(console, table):
-        for column in table.columns:
-            column.no_wrap = False
-    console.print(Text(plain(title), style="italic"), soft_wrap=True)
-    console.print(table)
-    if left_out:
-        console.print(Text(f"without {', '.join(left_out)}: a wider terminal or --json shows all"), soft_wrap=True)
+    from cli.tables import show_table  # noqa: PLC0415 - brings rich along, which help and refusals can do without
+
+    show_table(plain(title), columns, rows, width or (None if sys.stdout.isatty() else PIPE_WIDTH))
 
 
 def print_trace(line: str, *, err: bool) -> None:
@@ -113,29 +94,6 @@ def _require_text(values: Iterable[object]) -> None:
             _require_text(value)
         elif isinstance(value, str) and any("\ud800" <= each <= "\udfff" for each in value):
             raise click.UsageError(f"{value[:40]!r} is not UTF-8 text")
-
-
-def _table(
-    columns: Sequence[str], rows: Sequence[Sequence[object]], shown: Sequence[int], id_digits: int | None
-) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for index in shown:
-        name = columns[index].lstrip("?")
-        table.add_column(
-            Text(name.lstrip(">")), justify="right" if name.startswith(">") else "left", overflow="fold", no_wrap=True
-        )
-    for row in rows:
-        table.add_row(*(_cell(row[index], id_digits) for index in shown))
-    return table
-
-
-def _cell(value: object, id_digits: int | None) -> Text:
-    return Text(value.hex()[:id_digits] if isinstance(value, bytes) else plain(str(value)))
-
-
-def _fits(console: Console, table: Table) -> bool:
-    unbounded = console.options.update(width=100_000)
-    return console.measure(table, options=unbounded).maximum <= console.width
 
 
 def _jsonable(value: Any) -> Any:

@@ -7,7 +7,6 @@ import click
 from node.gateway.client import Client, Receipt
 from node.light import MAX_EPOCHS
 from node.model.transaction import decode_transaction
-from node.received import make_receipt, write_receipt
 
 _KEY = "watt.receipts"
 
@@ -25,6 +24,8 @@ class Receipts:
         if receipt is None:
             click.echo(f"no receipt of {tx.id.hex()}: an answer was lost, or the node is no member", err=True)
             return
+        from node.received import make_receipt, write_receipt  # noqa: PLC0415 - a node's ledger, and few ask for one
+
         path = self._path / f"{tx.id.hex()}.receipt.json" if self._path.is_dir() else self._path
         document = make_receipt(chain, [tx], 0, receipt.member, receipt.height, receipt.signature, boundaries)
         # A transaction that is signed anew, since its nonce was taken, is the same command's: it takes the place.

@@ -19,7 +19,6 @@ from node.gateway.proven import ProvenReader
 from node.keyfile import read_passphrase
 from node.model.keys import Signer
 from node.model.transaction import sign_transaction
-from node.pki.trust import load_roots
 from node.signer import is_external, open_signer
 
 DEFAULT_NODE = "127.0.0.1:7401"
@@ -198,7 +197,11 @@ def reader() -> Signer | None:
 def trusted_roots() -> bytes | None:
     """The certificates that the running command is to trust."""
     path = _told().get(_ROOTS)
-    return None if path is None else load_roots(path)
+    if path is None:
+        return None
+    from node.pki.trust import load_roots  # noqa: PLC0415 - certificates are much to load, and TLS is not everywhere
+
+    return load_roots(path)
 
 
 def use_client(make: Callable[..., Client] | None) -> None:

@@ -29,7 +29,6 @@ from node.gateway.proven import Keep, KnownEpochs, ProvenReader
 from node.light import LightChain, LightError, read_header
 from node.model.genesis import Genesis, load_document, load_genesis, parse_genesis
 from node.model.keys import Signer
-from node.pki.trust import load_roots
 from node.upgrades.library import client_registry
 
 DEFAULT_HOME: Final = "~/.watt"
@@ -308,6 +307,8 @@ def clients_of(home: Home) -> Callable[..., Client] | None:
 
     def make(nodes: Sequence[str], key: Signer | None, roots: bytes | None) -> Client:
         if roots is None and (home.path / CA).exists():
+            from node.pki.trust import load_roots  # noqa: PLC0415 - as in cli/session.py
+
             roots = load_roots(home.path / CA)
         genesis, light = home.genesis(), home.light()
         client = InformedClient(home.nodes() if is_default_nodes() else nodes, key, roots, light.chain)

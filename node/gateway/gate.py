@@ -6,14 +6,15 @@ A plain one is a channel. One closed by TLS is a channel that believes the one c
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc.aio
 
 from node.gateway.channel import open_channel
-from node.gateway.vetting import vet
 from node.model.keys import Signer
-from node.pki.trust import Trust, read_trust
+
+if TYPE_CHECKING:
+    from node.pki.trust import Trust
 
 
 class Gate:
@@ -34,7 +35,7 @@ class Gate:
         self._options = options
         self._reader = reader
         self._chain = chain
-        self._trust: Trust | None = None if roots is None else read_trust(roots)
+        self._trust = None if roots is None else _trust_in(roots)
         self._vetted: bytes | None = None
         self._channel: grpc.aio.Channel | None = None
         self._is_doubted = False
@@ -47,7 +48,7 @@ class Gate:
         async with self._opening:
             if self._channel is not None and not self._is_doubted:
                 return self._channel
-            shown = None if self._trust is None else (await vet(self.address, self._trust)).certificate
+            shown = None if self._trust is None else await self._certificate(self._trust)
             if self._channel is None or shown != self._vetted:
                 await self.close()
                 self._channel = open_channel(self.address, self._options, self._reader, self._chain, shown)
@@ -64,3 +65,14 @@ class Gate:
         channel, self._channel = self._channel, None
         if channel is not None:
             await channel.close()
+
+    async def _certificate(self, trust: "Trust") -> bytes:
+        from node.gateway.vetting import vet  # noqa: PLC0415 - as below
+
+        return (await vet(self.address, trust)).certificate
+
+
+def _trust_in(roots: bytes) -> "Trust":
+    from node.pki.trust import read_trust  # noqa: PLC0415 - certificates are much to load for whoever has a plain way
+
+    return read_trust(roots)
