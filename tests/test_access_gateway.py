@@ -1,7 +1,5 @@
 """What a gateway tells whom of a busy day: no query, no proof and no event gives anybody what is another's."""
 
-import asyncio
-import contextlib
 import functools
 import inspect
 import itertools
@@ -18,11 +16,9 @@ from chaincode.contract import ContractError, Event
 from chaincode.events import CLOSED, EVENTS, PUBLIC
 from chaincode.pseudonyms import SECRETS
 from chaincode.registry import default_registry
-from node.enrolment import possession
 from node.errors import RefusedError
 from node.gateway.access import Access
 from node.gateway.answers import BlockEvents, block_events
-from node.gateway.feed import Feed
 from node.gateway.telling import Told
 from node.limits import QUERY_ROWS, QUERY_STEPS
 from node.model.codec import encode
@@ -357,55 +353,6 @@ def test_what_does_not_exist_is_refused_like_what_is_anothers(data: st.DataObjec
 
     for reader in (b"", STRANGER):
         assert answer(args, reader) == answer(guessed, reader)
-
-
-def test_results_are_for_the_sender_and_those_who_may_read_what_it_acts_for() -> None:
-    chain, access = day()
-    may = {PUBLIC_KEYS[name] for name in ("home-1/load", "home-1", "club", *ADMINS)}
-    load = {order for device, order in chain.orders if device == "home-1/load"}
-    found = 0
-    for height in range(1, chain.ledger.head.height + 1):
-        for place, receipt in enumerate(chain.ledger.receipts(height)):
-            if receipt.result in load:
-                found += 1
-                everybody = (*PUBLIC_KEYS.values(), STRANGER, FRIEND, b"")
-                tx = access.stored(height, place)
-                assert tx is not None
-                assert {key for key in everybody if access.may_see_result(key, tx)} == may | {FRIEND}
-    assert found
-
-
-def test_who_registers_anothers_key_does_not_see_what_comes_of_its_transactions() -> None:
-    """Not without its holder's word, and not with it."""
-    chain = BusyChain()
-    access = Access(chain.ledger, chain.executor)
-    tx = chain.tx("home-1", "budget", "set_policy", network="home-1", devices=[])
-    assert not access.may_see_result(PUBLIC_KEYS["utility"], tx) and access.may_see_result(PUBLIC_KEYS["club"], tx)
-    trap = {"network": "trap", "member": "utility", "owner_key": PUBLIC_KEYS["home-1"], "bus": "t"}
-    word = possession(chain.chain, "network", "trap", PUBLIC_KEYS["utility"], KEYS["home-1"])
-    calls = [chain.tx("utility", "identity", "register_network", **trap, proof=proof) for proof in (bytes(64), word)]
-    chain.commit(chain.execute(0, calls))
-    assert [receipt.code for receipt in chain.ledger.receipts(1)] == ["bad-signature", "ok"]
-    assert not access.may_see_result(PUBLIC_KEYS["utility"], tx)
-    assert access.may_see_result(PUBLIC_KEYS["home-1"], tx)
-
-
-def test_who_has_seen_a_signed_subscription_does_not_hear_for_ever_what_is_still_to_come() -> None:
-    """Checklist 4."""
-    chain, access = day()
-    last = chain.ledger.head.height
-
-    async def heard(reader: bytes) -> int:
-        feed, count = Feed(chain.ledger, access), 0
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(1):
-                async for _ in feed.blocks(last - 1, reader, 0.1):
-                    count += 1
-                return -count
-        return count
-
-    assert asyncio.run(heard(PUBLIC_KEYS["home-1"])) == -2, "all there was, then the end"
-    assert asyncio.run(heard(b"")) == 2, "what is public goes on"
 
 
 def test_an_order_has_an_id_that_cannot_be_worked_out_from_what_is_public() -> None:
