@@ -124,6 +124,11 @@ def test_what_is_installed_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyP
     made = run("install", str(source))
     assert made["replaces"] == [] and made["adds"] == ["tally", "echo"]
     (row,) = run("list")
-    assert (row["name"], row["version"], row["fault"], row["bundle_digest"]) == ("tally-2", "2", "", made["bundle_digest"])
+    assert (row["name"], row["version"], row["fault"], row["bundle_digest"]) == (
+        "tally-2",
+        "2",
+        "",
+        made["bundle_digest"],
+    )
     refused = CliRunner().invoke(main, ["node", "upgrade", "install", str(tmp_path), "--client"])
     assert refused.exit_code == 1 and "bad-bundle" in refused.stderr
