@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import msgpack
+import nacl.signing
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,6 +25,7 @@ from node.model.codec import decode
 from node.model.epoch import decode_boundary
 from node.model.genesis import parse_genesis
 from node.model.keys import verify
+from node.model.read import check_read
 from tests.vectors.make import HERE, made
 
 CHAIN: dict[str, Any] = json.loads((HERE / "chain.json").read_text())
@@ -178,6 +180,23 @@ def test_freshness(case: dict[str, Any]) -> None:
         with pytest.raises(LightError, match=f"^{step['expect']}: "):
             chain.accept(header, certificate, step["not_before"])
         assert chain.newest == newest
+
+
+@pytest.mark.parametrize("case", cases("reads.json"))
+def test_signed_questions(case: dict[str, Any]) -> None:
+    """Signed by nothing but PyNaCl and MessagePack, as the page says; and looked at as a gateway does."""
+    signed, request = raw(case, "watt-read-bin"), raw(case, "request")
+    if case["expect"] == "ok":
+        key, time_ms = nacl.signing.SigningKey(raw(case, "seed")), msgpack.unpackb(signed)[1]
+        content = msgpack.packb([raw(case, "chain"), case["call"], sha256(request).digest(), time_ms])
+        signature = key.sign(b"watt/signed-read/1\0" + content).signature
+        assert msgpack.packb([bytes(key.verify_key), time_ms, signature]) == signed
+    try:
+        found = check_read(signed, raw(case, "chain"), case["call"], request, case["now_ms"], verify)
+    except RefusedError as error:
+        assert error.code == case["expect"]
+    else:
+        assert case["expect"] == "ok" and found == bytes(nacl.signing.SigningKey(raw(case, "seed")).verify_key)
 
 
 def test_what_an_epoch_leaves_behind_cannot_be_denied() -> None:

@@ -24,6 +24,7 @@ from tests.chaincode.town import pem
 from tests.ledger.epoch_chains import EpochChain, joining, key_of, make_genesis
 from tests.vectors.book import VECTOR, Book
 from tests.vectors.certified import OK, Case, case, certificate_cases, certified, epoch_cases, header_cases
+from tests.vectors.reads import read_cases
 
 HERE: Final = Path(__file__).parent
 ENTRIES: Final = 300
@@ -238,6 +239,7 @@ def made() -> dict[str, str]:
         "proofs.json": proof_cases(chain),
         "values.json": value_cases(),
         "freshness.json": freshness_cases(chain),
+        "reads.json": read_cases(chain.genesis.chain),
     }
     return {name: json.dumps(content, indent=1, ensure_ascii=True) + "\n" for name, content in files.items()}
 
