@@ -29,7 +29,8 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--jobs",
     type=click.IntRange(0, MAX_JOBS),
-    help="Processes that check signatures ahead; 0 for none but this one.  [default: one less than there are cores]",
+    help="Processes that check signatures ahead, and one more that keeps the tree; 0 for none but this one."
+    "  [default: one less than there are cores]",
 )
 @json_option
 @refusals_to_exit_codes
@@ -108,4 +109,5 @@ def speed_of(report: AuditReport) -> dict[str, float]:
         "bound_s": round(speed.bound_s, 2),
         "bound_transactions_per_s": round(report.transactions / bound_s),
         "replay_percent": round(100 * speed.replay_s / seconds),
+        "own_s": round(speed.own_s, 2),
     }

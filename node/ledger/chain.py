@@ -4,7 +4,7 @@ One database, one atomic synchronous write a block: header, body, certificate, r
 transaction, changed state and changed tree nodes are there together or not at all. ``docs/ledger.md`` has the layout.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import cast
@@ -91,7 +91,7 @@ class Ledger:
         if next(store.scan(b"", b"\xff"), None) is not None:
             raise ConfigError("db-corrupt", "there are entries in the database, but no mark of whose they are")
         execution = first_block(genesis, registry, WorldState(store, registry.indexed), tree := Tree(store))
-        puts = _block_puts(execution, None, tree)
+        puts = _state_puts(execution, tree) | _block_puts(execution, None)
         puts[layout.FORMAT] = encode((layout.DATABASE_FORMAT, genesis.chain))
         store.write(puts)
 
@@ -187,15 +187,19 @@ class Ledger:
         proven = (certificate.epoch, certificate.height, certificate.block_hash)
         if proven != (header.epoch, header.height, execution.block_hash):
             raise NodeFault("wrong-block", f"the certificate is not that of block {header.height}")
-        puts = _block_puts(execution, certificate, self.tree)
+        puts = _state_puts(execution, self.tree)
         self._index_transactions(execution, puts)
         self._note_boundary(header, certificate, puts)
-        puts.update(reading_puts(header.height, execution))
+        puts.update(self.record(execution, certificate))
         self._store.write(puts)
         self.state.apply(execution.values)
         self.tree.apply(header.height, execution.tree)
         self.head, self.head_hash, self.head_certificate = header, execution.block_hash, certificate
         self._learn_epochs()
+
+    def record(self, execution: Execution, certificate: Certificate) -> Mapping[bytes, bytes | None]:
+        """What is stored of the block itself; what follows from it is stored besides."""
+        return _block_puts(execution, certificate) | reading_puts(execution.block.header.height, execution)
 
     def _learn_epochs(self) -> None:
         """The contract of governance decides who the members are: take over what the state knows beyond epoch 0."""
@@ -226,24 +230,29 @@ class Ledger:
         return self._store.get(layout.at_height(layout.RESULTS, height)) if height >= 0 else None
 
 
-def _block_puts(execution: Execution, certificate: Certificate | None, tree: Tree) -> dict[bytes, bytes | None]:
-    header = execution.block.header
-    height = header.height
-    puts: dict[bytes, bytes | None] = {
-        layout.HEAD: height.to_bytes(8, "big"),
-        layout.at_height(layout.HEADER, height): encode_header(header),
-        layout.at_height(layout.BODY, height): execution.block.body,
-        layout.at_height(layout.RESULTS, height): encode_results(execution.results),
-    }
-    if certificate is not None:
-        puts[layout.at_height(layout.CERTIFICATE, height)] = encode_certificate(certificate)
+def _state_puts(execution: Execution, tree: Tree) -> dict[bytes, bytes | None]:
+    height = execution.block.header.height
+    puts: dict[bytes, bytes | None] = {layout.HEAD: height.to_bytes(8, "big")}
     for key, value in execution.changes.items():
         puts[layout.STATE + key] = value
     puts.update(tree.puts(height, execution.changes))
     return puts
 
 
-def reading_puts(height: int, execution: Execution) -> dict[bytes, bytes]:
+def _block_puts(execution: Execution, certificate: Certificate | None) -> dict[bytes, bytes | None]:
+    header = execution.block.header
+    height = header.height
+    puts: dict[bytes, bytes | None] = {
+        layout.at_height(layout.HEADER, height): encode_header(header),
+        layout.at_height(layout.BODY, height): execution.block.body,
+        layout.at_height(layout.RESULTS, height): encode_results(execution.results),
+    }
+    if certificate is not None:
+        puts[layout.at_height(layout.CERTIFICATE, height)] = encode_certificate(certificate)
+    return puts
+
+
+def reading_puts(height: int, execution: Execution) -> dict[bytes, bytes | None]:
     """The marks by which a block is found again when readings in it are to be erased: one for each of their slots."""
     held = [in_call(tx.payload.contract, tx.payload.method, tx.payload.args) for tx in execution.transactions]
     held += [in_event(event) for event in execution.events]

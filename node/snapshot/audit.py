@@ -23,6 +23,7 @@ from chaincode.registry import Registry
 from node.audit import (
     AuditReport,
     Replay,
+    ReplayLedger,
     Speed,
     check_certificate,
     check_end,
@@ -98,7 +99,8 @@ class _Audit:
 
     def run(self, shelf: Shelf, progress: Callable[[int, int], None], jobs: int) -> AuditReport:
         """Check everything."""
-        began, head, parent = time.perf_counter(), self._head.height, self._stored_header(self._base)
+        began, own = time.perf_counter(), time.process_time()
+        head, parent = self._head.height, self._stored_header(self._base)
         early = None if self._base else Replay.from_genesis(self._store, self._genesis, self._registry)
         if self._base:
             check_certificate(self._store, self._chain, self._epochs, parent, verify)
@@ -124,7 +126,8 @@ class _Audit:
         self._check_places()
         self._check_state()
         replay_s = sum([replay.seconds for replay in (early, late) if replay is not None])
-        speed = Speed(time.perf_counter() - began, replay_s, ahead.signatures, ahead.seconds, jobs)
+        own_s = time.process_time() - own
+        speed = Speed(time.perf_counter() - began, replay_s, ahead.signatures, ahead.seconds, jobs, own_s)
         gone = self._erased_blocks, self._erased.transactions
         return AuditReport(
             head, self._head.state_root, self._transactions, self._base, start + 1, replayed_to, *gone, speed
@@ -165,7 +168,7 @@ class _Audit:
                 )
             except RefusedError:
                 continue
-            ledger = Ledger.open(replay_store, self._genesis, self._registry)
+            ledger = ReplayLedger.open(replay_store, self._genesis, self._registry)
             return Replay(self._store, replay_store, ledger, self._genesis, self._registry)
         return None
 
