@@ -22,6 +22,7 @@ import grpc.aio
 import msgspec
 
 from bench.crowd import FEED_IN, SLOT_SECONDS, VALID_S, key_of
+from node.gateway.channel import open_channel
 from node.gateway.codes import RETRY_KEY, RETRY_MS, error_from
 from node.model.keys import SIGNATURE_BYTES, SigningKey
 from node.model.transaction import sign_transaction
@@ -44,8 +45,8 @@ PAUSE_S: Final = 0.01
 
 
 class Flood(msgspec.Struct, frozen=True):
-    """``what``: orders, forged ones (the signatures are wrong), lists of orders, or questions, as
-    anybody may ask them without a key: for all that rests in a product. ``outstanding``: calls at a time over each of
+    """``what``: orders, forged ones (the signatures are wrong), lists of orders, or questions for
+    all that rests in a product. ``outstanding``: calls at a time over each of
     ``connections`` to each gateway, ``bulk`` transactions in each; ``cpu_share``: at most so much of a core."""
 
     gateways: tuple[str, ...]
@@ -88,9 +89,7 @@ def sign(flood: Flood, key: SigningKey, device: str, nonce: int) -> bytes:
 
 async def ask(stub: "pb_grpc.GatewayAsyncStub", slot: int) -> Counter[str]:
     """A question that costs much."""
-    question = pb.QueryRequest(
-        contract="market", method="depth", args=msgspec.msgpack.encode({"slot": slot}), proven=True
-    )
+    question = pb.QueryRequest(contract="market", method="depth", args=msgspec.msgpack.encode({"slot": slot}))
     await stub.Query(question, timeout=CALL_S)
     return Counter(ok=1)
 
@@ -133,8 +132,10 @@ async def run(flood: Flood, raws: list[bytes]) -> Result:
             calls += 1
 
     options = [("grpc.use_local_subchannel_pool", 1)]
+    # Who asks has a key, as a member's device has: strangers are not told what rests.
+    asks_with = key_of(flood.devices[0]) if flood.what == QUESTIONS else None
     channels = [
-        grpc.aio.insecure_channel(gateway, options=options)
+        open_channel(gateway, options, asks_with, bytes.fromhex(flood.chain))
         for gateway in flood.gateways
         for _ in range(flood.connections)
     ]

@@ -2,7 +2,7 @@
 
 Five floods, each as fast as one process can over several connections, never waiting when it is told to: valid
 transactions of one key, forged ones that name another member's device, valid ones of two hundred keys of one member,
-lists of as many orders as the market takes, and questions by nobody that anybody knows. Homes of two other
+lists of as many orders as the market takes, and a device's questions for all that rests. Homes of two other
 members place orders at an even pace all the time. Quiet and flooded windows alternate on the same network, so that what
 the machine does besides falls on both, and the latencies of all windows of a kind are taken together:
 

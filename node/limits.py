@@ -110,13 +110,16 @@ MAX_STATUS_WAITERS = 20_000
 VERIFY_QUEUE_TRANSACTIONS = 8192
 
 # Queries run between the messages of consensus. One reads so many keys and rows, a few tens of milliseconds; all
-# together take so many milliseconds of a second. A connection asks and submits so often.
+# together take so many milliseconds of a second. A connection asks and submits so often; over all connections, a key
+# asks so often, and an address without a key four times that.
 QUERY_STEPS = 10_000
 QUERY_ROWS = 40_000
 QUERY_MS_PER_SECOND = 400
 QUERY_MS_BURST = 500
 CALLS_PER_SECOND = 200
 CALLS_BURST = 400
+READER_CALLS_PER_SECOND = 100
+READER_CALLS_BURST = 400
 TRANSACTIONS_PER_SECOND = 10_000
 TRANSACTIONS_BURST = 20_000
 PACED_CONNECTIONS = 4096

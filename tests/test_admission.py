@@ -234,7 +234,7 @@ def test_the_same_again_and_again_earns_no_trust() -> None:
 
 def test_long_transactions_that_are_refused_use_a_connection_up_sooner() -> None:
     gate = Gate()
-    long = sign_transaction(VICTIM, GENESIS.chain, 1, "any", "thing", {"text": b"x" * 30_000}, 1000).raw
+    long = sign_transaction(VICTIM, GENESIS.chain, 1, "any", "thing", {"text": b"x" * 15_000}, 1000).raw
     assert gate.bring([long]) == {}
     assert len(gate.bring([long])) == 1 and gate.admission.delay_s(PEER) == 0
     assert len(gate.bring([long])) == 1 and gate.admission.delay_s(PEER) > 0

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextvars import copy_context
 
 import grpc
 import grpc.aio
@@ -9,9 +10,9 @@ import pytest
 
 from node.errors import NodeFault, RefusedError
 from node.gateway.codes import NotNowError, error_from
-from node.gateway.guard import Guard
+from node.gateway.guard import Guard, reader
 from node.gateway.service import GatewayService
-from node.limits import CALLS_BURST
+from node.limits import CALLS_BURST, READER_CALLS_BURST
 from protos import gateway_pb2 as pb
 from protos import gateway_pb2_grpc as pb_grpc
 
@@ -124,3 +125,25 @@ def test_one_connection_that_asks_too_fast_is_told_to_wait_and_others_are_not() 
         assert all(isinstance(error, NotNowError) and error.retry_ms > 0 for error in refused)
 
     served(use)
+
+
+def test_a_key_asks_no_more_over_many_connections_than_over_one() -> None:
+    """Checklist 52. Without a key, the address counts, for several."""
+    guard = Guard(lambda _: None, CHAIN)
+
+    def answered(key: bytes) -> int:
+        reader.set(key)
+        for number in range(10 * READER_CALLS_BURST):
+            try:
+                guard._keep_readers_pace(f"ipv4:10.0.0.1:{number % 50}")
+            except NotNowError as error:
+                assert error.code == "too-fast" and error.retry_ms > 0
+                return number
+        raise AssertionError
+
+    def ask() -> None:
+        assert READER_CALLS_BURST <= answered(b"k" * 32) < 1.2 * READER_CALLS_BURST
+        assert READER_CALLS_BURST <= answered(b"l" * 32) < 1.2 * READER_CALLS_BURST
+        assert 4 * READER_CALLS_BURST <= answered(b"") < 4.8 * READER_CALLS_BURST
+
+    copy_context().run(ask)

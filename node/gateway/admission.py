@@ -45,7 +45,7 @@ from node.model.transaction import Transaction
 
 BYTES_OF_A_UNIT: Final = 4096
 ITEMS_OF_A_UNIT: Final = 4
-BYTES_OF_A_FAULT: Final = 1024
+BYTES_OF_A_FAULT: Final = 512
 DRAIN_WINDOW_S: Final = 0.5
 NO_ROOM_FAULTS: Final = 0.1
 RETRY_S: Final = (0.05, 5.0)

@@ -20,13 +20,16 @@ from google.protobuf.message import DecodeError
 
 from node.errors import NodeFault, RefusedError
 from node.gateway.codes import NotNowError, abort
-from node.gateway.pace import Connections, Pace, Tarpit, retry_ms_of
+from node.gateway.pace import Connections, Pace, Tarpit, address_of, retry_ms_of
 from node.gateway.places import Place, Places
 from node.limits import (
     CALLS_BURST,
     CALLS_PER_SECOND,
     MAX_REQUEST_FIELDS,
     PACED_CONNECTIONS,
+    PACED_SENDERS,
+    READER_CALLS_BURST,
+    READER_CALLS_PER_SECOND,
     SUBSCRIBER_PATIENCE_SECONDS,
 )
 from node.model.keys import verify
@@ -41,6 +44,8 @@ HANDING_IN = ("Submit", "SubmitMany")
 UNASKED: Final = frozenset({"sign-first", "not-allowed", "bad-read-signature", "stale-read", "malformed", "oversize"})
 """Refusals of questions that nobody asks again and again who means well: such a one counts for so many more."""
 UNASKED_CALLS: Final = 9
+STRANGERS: Final = 4
+"""What asks without a key at an address counts as so many."""
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
@@ -82,6 +87,7 @@ class Guard(grpc.aio.ServerInterceptor):
         self._enter = enter
         self._wrapped: dict[str, Handler] = {}
         self._pace: Pace[str] = Pace(CALLS_PER_SECOND, CALLS_BURST, PACED_CONNECTIONS)
+        self._readers: Pace[str] = Pace(READER_CALLS_PER_SECOND, READER_CALLS_BURST, PACED_SENDERS)
         self._connections = Connections()
         self._places = Places()
         self._tarpit = Tarpit()
@@ -116,11 +122,16 @@ class Guard(grpc.aio.ServerInterceptor):
         return grpc.stream_stream_rpc_method_handler(self._streaming(behaviour, method, many=many), parse, writer)
 
     def _unary(self, behaviour: Callable[..., Any], method: str) -> Callable[..., Any]:
+        paced = method.rpartition("/")[2] in PACED
+
         async def call(_: object, context: Context) -> Any:
             try:
                 place = await self._place(method, context)
                 request = await self._places.request(place, context.read)
-                return await behaviour(_checked(self._heard(request, method, context)), context)
+                request = _checked(self._heard(request, method, context))
+                if paced:
+                    self._keep_readers_pace(context.peer())
+                return await behaviour(request, context)
             except Exception as error:  # noqa: BLE001  # the edge: nothing that a client does may pass it
                 await self._refuse(error, context)
 
@@ -147,6 +158,17 @@ class Guard(grpc.aio.ServerInterceptor):
             text = f"more than {CALLS_PER_SECOND} questions a second over one connection"
             raise NotNowError("too-fast", text, retry_ms_of(self._pace.delay_s(peer)))
         self._pace.spend(peer, 1)
+
+    def _keep_readers_pace(self, peer: str) -> None:
+        """A key's questions share what it may ask, over however many connections; those of nobody, their address's."""
+        key = reader.get()
+        who, share = (key.hex(), 1.0) if key else (address_of(peer), 1 / STRANGERS)
+        delay_s = self._readers.delay_s(who)
+        if delay_s:
+            self._pace.spend(peer, UNASKED_CALLS)
+            text = "more questions a second than a key, or an address without one, may ask"
+            raise NotNowError("too-fast", text, retry_ms_of(delay_s))
+        self._readers.spend(who, share)
 
     def _heard(self, request: Any, method: str, context: Context) -> Any:
         """The request alone, after its ``reader`` is known. Raises RefusedError: see ``check_read``."""
