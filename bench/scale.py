@@ -16,8 +16,9 @@ from cli.output import json_option, print_json, print_table, refusals_to_exit_co
 from node.consensus.messages import Message
 from node.consensus.quorum import max_faulty
 from testnet.sim_node import SimNode
+from testnet.sim_options import Options
 from testnet.sim_world import kind_of
-from testnet.simulator import Options, Simulation
+from testnet.simulator import Simulation
 
 SIZES: Final = (4, 7, 10, 13)
 LOW_RATE: Final = 10

@@ -10,6 +10,8 @@ Checked while it happens (``CheckFailed`` at once):
   left; a pre-prepare is the primary's prepare (checklist 2, 20);
 - no vote leaves before it is on the node's disk, synced, and a prepare not before the batch's body (checklist 35); the
   disks themselves are read too, by ``sim_audit``, at every start and at the end;
+- each block is executed by the code that the chain's own votes make it (``sim_upgrade_books``), by nodes that have it,
+  and of one prepared batch all make one block: who lacks the code stops right before, and has voted for no result;
 - nobody accuses a member that is not faulty; whoever was shown two proposals holds the proof (checklist 5).
 
 Of Byzantine members nothing is demanded. Members whose disks broke their promises must still store the one chain.
@@ -18,9 +20,9 @@ Checked at the end (``check_end``): all correct nodes stand at one height and ho
 it was acknowledged; every transaction took effect at most once; the workload's own bookkeeping agrees.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from node.consensus.messages import Evidence, Message, Proposal, Signed
 from node.consensus.quorum import primary_of, quorum
@@ -38,6 +40,7 @@ from node.model.receipt import Receipt
 from node.model.transaction import Transaction
 from testnet.sim_audit import logged_statements
 from testnet.sim_epochs import EpochBooks, member_name
+from testnet.sim_upgrade_books import UpgradeBooks
 from testnet.sim_world import value_of
 
 _VOTES = ("pre-prepare", "prepare", "commit")
@@ -58,6 +61,8 @@ class ChainBlock:
     is_null: bool
     transactions: tuple[Transaction, ...]
     receipts: tuple[Receipt, ...]
+    code: bytes = b""
+    """The digest of the upgrade whose code is in force in it, as the chain's votes say; empty for the first code."""
 
 
 class Books(Protocol):
@@ -80,16 +85,21 @@ class Checker:
         byzantine: frozenset[int] = frozenset(),
         forgetful: frozenset[int] = frozenset(),
         pardoned: frozenset[int] = frozenset(),
+        failing: frozenset[bytes] = frozenset(),
+        installed: Callable[[int], Collection[bytes]] = lambda node: (),
     ) -> None:
         """``byzantine``: members of whom nothing is demanded; ``forgetful``: those whose disks break their promises;
         ``pardoned``: those of them who may vote twice. The others may not, but which view they had left they may have
-        forgotten with everybody else: no barrier of heights can tell."""
+        forgotten with everybody else: no barrier of heights can tell. ``failing``: the upgrades whose migration fails;
+        ``installed``: the digests of those that a node has."""
         self._byzantine = byzantine
         self._forgetful = forgetful
         self._pardoned = pardoned
         self._genesis = genesis
         self._chain_id = genesis.chain
         self._epochs = EpochBooks(genesis)
+        self.upgrades = UpgradeBooks(self._epochs, failing)
+        self._installed = installed
         self._verify = verify
         self._genesis_hash = genesis_hash
         self.chain: list[ChainBlock] = []
@@ -101,6 +111,7 @@ class Checker:
         self._slots: dict[tuple[int, str, int, int, int], bytes] = {}
         self._sent: set[tuple[int, bytes]] = set()
         self._left_views: dict[tuple[int, int], int] = {}
+        self._results: dict[tuple[int, int, int], tuple[int, bytes]] = {}
         self._bodies: dict[bytes, bytes] = {}
 
     # While it happens.
@@ -135,6 +146,8 @@ class Checker:
         if kind in _VOTES:
             _, _, _, _, height, digest = value
             self._check_slot(node, kind, epoch, view, height, digest)
+            if kind == "commit":
+                self._check_result(node, epoch, view, height, digest)
             left = self._left_views.get((node, epoch), 0)
             self._expect(
                 view >= left or node in self._forgetful,
@@ -153,6 +166,26 @@ class Checker:
             if kind == "prepare":
                 body = self._bodies.get(value[5])
                 self._expect(body is None or body in log, f"n{node} prepared a batch that its disk does not hold")
+
+    def _check_result(self, node: int, epoch: int, view: int, height: int, block_hash: bytes) -> None:
+        """``node`` votes for what it got when it executed the batch that was prepared at a height."""
+        lacking = self._lacking(node, height)
+        self._expect(not lacking, f"n{node} votes for the result of block {height} without the upgrade {lacking}")
+        if node in self._pardoned:
+            return
+        other, theirs = self._results.setdefault((epoch, view, height), (node, block_hash))
+        self._expect(theirs == block_hash, f"n{other} and n{node} made two blocks of one batch at height {height}")
+
+    def _lacking(self, node: int, height: int) -> str:
+        """Without which upgrade's code ``node`` is that needs it to execute the block at ``height``."""
+        if height > len(self.chain) + 1:
+            raise CheckFailed(f"n{node} has a result for height {height}, and nobody has stored {height - 1}")
+        have = self._installed(node)
+        return " ".join(digest.hex()[:12] for digest in sorted(self.upgrades.needs(height)) if digest not in have)
+
+    def check_missing(self, node: int, height: int) -> None:
+        """``node``, whose newest block is at ``height``, says that it lacks the code of the next one."""
+        self._expect(self._lacking(node, height + 1) != "", f"n{node} stopped at {height} for want of what it has")
 
     def _is_signed(self, node: int, epoch: int, signed: Signed) -> bool:
         key = self._epochs.key(epoch, node)
@@ -269,6 +302,8 @@ class Checker:
         )
         if height > len(self.chain) + 1:
             raise CheckFailed(f"n{node} stored height {height}, and nobody has stored {height - 1}")
+        lacking = self._lacking(node, height)
+        self._expect(not lacking, f"n{node} executed block {height} without the upgrade {lacking}")
         epoch = self._epochs.at(height)
         needed = quorum(len(epoch.members))
         self._expect(certificate.epoch == epoch.number, f"n{node} stored height {height} of epoch {certificate.epoch}")
@@ -278,7 +313,9 @@ class Checker:
             parent = self.chain[-1].block_hash if self.chain else self._genesis_hash
             self._expect(header.parent_hash == parent, f"block {height} does not stand on block {height - 1}")
             said = (header.epoch, header.members_hash, header.next_members_hash)
-            broken = self._epochs.block(height, header.parent_hash, execution.transactions, execution.receipts)
+            content = (header.parent_hash, execution.transactions, execution.receipts)
+            broken = self._epochs.block(height, *content)
+            broken = broken or self.upgrades.block(height, not execution.block.body, *content, execution.events)
             self._expect(broken is None, str(broken))
             right = (epoch.number, self._epochs.hash_at(height), self._epochs.hash_at(height + 1))
             self._expect(said == right, f"block {height} names other members than the chain has")
@@ -290,6 +327,7 @@ class Checker:
                     not execution.block.body,
                     execution.transactions,
                     execution.receipts,
+                    self.upgrades.code,
                 )
             )
             return
@@ -325,6 +363,10 @@ class Checker:
                 self._expect(
                     found is not None and found[0] == height, f"n{number} lost acknowledged transaction {name}"
                 )
+        if self.upgrades.is_used:
+            told: Any = query("motions", "upgrades")
+            newest = self.upgrades.in_force[-1:]
+            self._expect([row[:3] for row in told] == newest, "the state names other upgrades than were decided")
         fault = books.check(self.chain, self._genesis.time_origin, query)
         self._expect(fault is None, f"the books do not agree: {fault}")
 

@@ -6,8 +6,9 @@ from dataclasses import asdict
 import click
 
 from cli.output import EXIT_REFUSED, json_option, print_json, print_table, print_trace
+from testnet.sim_options import FAULT_KINDS, WORKLOADS, Options
 from testnet.sim_result import SeedResult
-from testnet.simulator import FAULT_KINDS, WORKLOADS, Options, run_seed, run_seeds
+from testnet.sim_runs import run_seed, run_seeds
 from testnet.small_scope_commands import small_scope
 
 MAX_TRACEBACKS = 3

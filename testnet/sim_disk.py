@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from random import Random
 
+from chaincode.upgrades import Bundle
 from node.errors import StoreFault
 from node.ledger.store import MemoryStore
 
@@ -100,6 +101,7 @@ class Backup:
 
     files: dict[str, bytes]
     store: dict[bytes, bytes]
+    bundles: dict[bytes, Bundle]
 
 
 class SimDisk:
@@ -112,6 +114,8 @@ class SimDisk:
         self._names: dict[str, _Inode] = {}
         self._synced_names: dict[str, _Inode] = {}
         self.store = SimStore(fuse, self.ailment)
+        self.bundles: dict[bytes, Bundle] = {}
+        """The upgrades that the operator has installed, by digest: with the store and the files, all that there is."""
 
     def read(self, name: str) -> bytes | None:
         inode = self._names.get(name)
@@ -181,15 +185,19 @@ class SimDisk:
     # What happens to a disk while its node is down.
 
     def wipe(self, *, store: bool, files: bool) -> None:
-        """All of it is gone: the key-value store, the files, or both."""
+        """All of it is gone: the key-value store, the files, or both, and then what was installed, too."""
         if store:
             self.store.replace({})
         if files:
             self._names, self._synced_names = {}, {}
+        if store and files:
+            self.bundles = {}
 
     def backup(self) -> Backup:
         """A copy of what is on the platter."""
-        return Backup({name: inode.synced for name, inode in self._synced_names.items()}, self.store.items())
+        return Backup(
+            {name: inode.synced for name, inode in self._synced_names.items()}, self.store.items(), dict(self.bundles)
+        )
 
     def restore(self, backup: Backup, *, store: bool, files: bool) -> None:
         """Put an old copy back: of the key-value store, of the files, or of both."""
@@ -198,6 +206,8 @@ class SimDisk:
         if files:
             self._names = {name: _Inode(bytearray(data), data) for name, data in backup.files.items()}
             self._synced_names = dict(self._names)
+        if store and files:
+            self.bundles = dict(backup.bundles)
 
     def rot_file(self, name: str) -> None:
         """Some bits of a file turn over."""

@@ -95,15 +95,19 @@ class EpochBooks:
             number = args["proposal"]
         else:
             return f"governance was asked to {tx.payload.method}"
-        force, proposal = self.at(height), self._proposals[number]
-        seats = {(member.name, self._admins[member.name]) for member in force.members}
-        own = {seat for seat in seats if seat[1] == tx.payload.sender}
-        if not own:
+        proposal = self._proposals[number]
+        enough = self.approve(proposal.approvals, height, tx.payload.sender)
+        if enough is None:
             return "who is no admin of a validator decided about validators"
-        proposal.approvals |= own
-        if 3 * len(proposal.approvals & seats) <= 2 * len(seats):
-            return None
-        return self._schedule(height, force, proposal.change)
+        return self._schedule(height, self.at(height), proposal.change) if enough else None
+
+    def approve(self, approvals: set[tuple[str, bytes]], height: int, sender: bytes) -> bool | None:
+        """Add to the ``approvals``, each (validator, its admin), those of a sender at ``height``: whether they are
+        enough then; None if it decides for no validator."""
+        seats = {(member.name, self._admins[member.name]) for member in self.at(height).members}
+        own = {seat for seat in seats if seat[1] == sender}
+        approvals |= own
+        return 3 * len(approvals & seats) > 2 * len(seats) if own else None
 
     def _schedule(self, height: int, force: Epoch, change: dict[str, Any]) -> str | None:
         if self.epochs[-1] is not force:

@@ -9,9 +9,11 @@ from itertools import pairwise
 from random import Random
 from typing import Any, ClassVar
 
-from chaincode.registry import Registry, default_registry
+from chaincode.registry import Registry, default_registry, registry_with
+from chaincode.upgrades import Find
 from node.ledger.chain import UNUSED_CODES
 from testnet.checker import ChainBlock
+from testnet.sim_contract import Package
 
 SLOT_S = 1800
 TICK_S = 60
@@ -24,12 +26,13 @@ class Trading:
     """Clients issue, allocate, order and cancel."""
 
     time_scales: ClassVar[tuple[int, ...]] = (60, 200)
+    packages: ClassVar[tuple[Package, ...]] = ()
 
     def __init__(self) -> None:
         self._homes: list[str] = []
 
-    def registry(self) -> Registry:
-        return default_registry()
+    def registry(self, find: Find | None = None) -> Registry:
+        return default_registry() if find is None else registry_with(find)
 
     def contracts(self, clients: Sequence[bytes]) -> dict[str, dict[str, Any]]:
         utility, *owners = clients

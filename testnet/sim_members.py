@@ -19,11 +19,9 @@ from chaincode.validators import MIN_VALIDATORS
 from node.consensus.quorum import max_faulty
 from node.executor import Executor
 from node.ledger.chain import Ledger
-from node.model.genesis import Genesis
-from node.model.transaction import Transaction, sign_transaction
-from testnet.sim_clients import LIFETIME_S, Door
-from testnet.sim_epochs import NOTICE, member_name
-from testnet.sim_world import MS, SECOND, START_CLOCK_MS, Agenda, RememberedKey, Signatures
+from testnet.sim_admins import NO_PROPOSAL, Admins, admin_key
+from testnet.sim_epochs import member_name
+from testnet.sim_world import MS, SECOND, Agenda, RememberedKey, Signatures
 
 MEMBER_KINDS: Final = ("members",)
 """
@@ -33,7 +31,6 @@ members     validators are added, removed, given new keys
 MOST_ADDED: Final = 2
 GOVERNED_SHARE: Final = 0.3
 """In so many histories members change."""
-_NO_PROPOSAL: Final = 1 << 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +79,6 @@ def certificate(what: str) -> str:
     return ssl.DER_cert_to_PEM_cert(b"\x30\x82" + len(body).to_bytes(2, "big") + body)
 
 
-def admin_key(signatures: Signatures, machine: int) -> RememberedKey:
-    """The key of the admin of the member on this machine."""
-    return signatures.signer(bytes([3, machine]) * 16)
-
-
 class Machine(Protocol):
     """A node as admins and operators see it. ``keys``: what it signs with, the newest last; ``in_service``: whether it
     is to run at all."""
@@ -94,41 +86,31 @@ class Machine(Protocol):
     index: int
     keys: list[RememberedKey]
     in_service: bool
-    ledger: Ledger | None
-    executor: Executor | None
 
     def start(self) -> None: ...
 
-    def ask(self, question: Callable[[], None]) -> None: ...
-
 
 class Council:
-    """The admins of all members, and the operators of nodes that come."""
+    """The admins who decide about members, and the operators of nodes that come."""
 
     def __init__(
         self,
         plan: Sequence[Change],
         agenda: Agenda,
         dice: Random,
-        genesis: Genesis,
+        admins: Admins,
         signatures: Signatures,
         machines: Sequence[Machine],
-        correct: Sequence[Machine],
-        doors: Sequence[Door],
         say: Callable[[str], None],
     ) -> None:
-        """``machines``: all nodes; ``correct``: those that admins believe; ``doors``: where to submit."""
+        """``machines``: all nodes."""
         self._plan = plan
         self._agenda = agenda
         self._dice = dice
-        self._genesis = genesis
-        self._admins = {member_name(node.index): admin_key(signatures, node.index) for node in machines}
+        self._admins = admins
         self._next_keys = {node.index: signatures.signer(bytes([4, node.index]) * 16) for node in machines}
         self._machines = machines
-        self._correct = correct
-        self._doors = doors
         self._say = say
-        self._nonces = dict.fromkeys(self._admins, 0)
         self._begun = 0
         self._came: set[int] = set()
         self._wanted = len(plan)
@@ -136,7 +118,7 @@ class Council:
     def begin(self) -> None:
         """The admins meet, some time from now."""
         if self._plan:
-            self._agenda.after(int(self._dice.uniform(0.2, 2.0) * SECOND), self._act)
+            self._admins.convene(self._meet)
 
     def heal(self) -> None:
         """No more changes than the first, and the one that was begun; whoever was to come, comes."""
@@ -149,37 +131,19 @@ class Council:
         """Whether all changes that are wanted are in force."""
         if not self._plan:
             return True
-        node = self._best
+        node = self._admins.best
         if node is None or node.ledger is None:
             return False
         ledger = node.ledger
         epochs = ledger.epochs()
         return len(epochs) > self._wanted and epochs[-1].first_height <= ledger.head.height + 1
 
-    @property
-    def _best(self) -> Machine | None:
-        """The node that has got furthest, of those that are up."""
-        up = [node for node in self._correct if node.ledger is not None]
-        return max(up, key=lambda node: node.ledger.head.height if node.ledger is not None else 0, default=None)
-
-    def _act(self) -> None:
-        delay = SECOND
-        node = self._best
-
-        def ask() -> None:
-            nonlocal delay
-            if node is not None and node.ledger is not None and node.executor is not None:
-                delay = self._meet(node.ledger, node.executor)
-
-        if node is not None:
-            node.ask(ask)
-        self._agenda.after(delay, self._act)
-
     def _meet(self, ledger: Ledger, executor: Executor) -> int:
         """Do what is next; returns after how many microseconds to look again."""
         epochs = ledger.epochs()
         if epochs[-1].first_height > ledger.head.height + 1:  # scheduled: blocks are wanted, and this makes some
-            self._submit(self._dice.choice(epochs[-2].members).name, "approve", proposal=_NO_PROPOSAL, digest=b"")
+            name = self._dice.choice(epochs[-2].members).name
+            self._admins.submit(ledger, name, "governance", "approve", proposal=NO_PROPOSAL, digest=b"")
             return 60 * MS
         done = len(epochs) - 1
         if done >= self._wanted:
@@ -191,12 +155,12 @@ class Council:
         rows: Any = executor.query("governance", "proposals", {})
         mine = next((row for row in rows if row[2:4] == (change.kind, member_name(change.machine))), None)
         if mine is None:
-            first_height = ledger.head.height + NOTICE + self._dice.randint(4, 15)
-            self._submit(self._dice.choice(names), "propose", **self._arguments(change), first_height=first_height)
+            args = {"first_height": self._admins.first_height(ledger), **self._arguments(change)}
+            self._admins.submit(ledger, self._dice.choice(names), "governance", "propose", **args)
         else:
             for name in mine[12]:
                 if self._dice.random() < 0.8:
-                    self._submit(name, "approve", proposal=mine[0], digest=mine[1])
+                    self._admins.submit(ledger, name, "governance", "approve", proposal=mine[0], digest=mine[1])
         return 300 * MS
 
     def _prepare(self, change: Change) -> None:
@@ -225,17 +189,8 @@ class Council:
         label = name if change.kind == ADD else f"next {name}"
         base = {**base, "public_key": key.public_key, "tls_certificate": certificate(label).encode()}
         if change.kind == ADD:
-            base |= {"admin_key": self._admins[name].public_key, "address": f"{name}.example:7501"}
+            base |= {"admin_key": self._admins.key(name).public_key, "address": f"{name}.example:7501"}
         return base
-
-    def _submit(self, admin: str, method: str, **args: Any) -> None:
-        self._nonces[admin] += 1
-        not_after = self._genesis.block_time(START_CLOCK_MS + self._agenda.now // MS) + LIFETIME_S
-        tx: Transaction = sign_transaction(
-            self._admins[admin], self._genesis.chain, self._nonces[admin], "governance", method, args, not_after
-        )
-        for door in self._dice.sample(self._doors, 2):
-            door.submit(tx)
 
 
 def governance_settings(signatures: Signatures, count: int) -> dict[str, Any]:

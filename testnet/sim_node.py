@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from chaincode.governance import ADD
 from chaincode.registry import Registry
+from chaincode.upgrades import Find
 from node.consensus.messages import Evidence, Message
 from node.consensus.records import first_records
 from node.consensus.settings import Memory
@@ -42,7 +43,7 @@ class Surroundings:
     """What all nodes of one history share."""
 
     genesis: Genesis
-    registry: Registry
+    registry: Callable[[Find], Registry]
     signatures: Signatures
     agenda: Agenda
     dice: Random
@@ -123,6 +124,8 @@ class SimNode:
         self.driver: Driver | None = None
         self.ledger: Ledger | None = None
         self.executor: Executor | None = None
+        self.height = 0
+        """Of the newest block on its disk, as it last knew when it ran."""
         self.paused = False
         self.clock_skew_ms = 0
         self.restarts = 0
@@ -193,11 +196,15 @@ class SimNode:
 
     def _open(self) -> None:
         around = self.around
-        ledger = Ledger.open(self.disk.store, around.genesis, around.registry)
+        registry = around.registry(self.disk.bundles.get)
+        ledger = Ledger.open(self.disk.store, around.genesis, registry)
         gone_since = self._gone_since(ledger)
         if gone_since is not None:
             self.retire(gone_since)
             return
+        executor = Executor(ledger, registry, around.genesis)
+        self.ledger, self.executor = ledger, executor
+        executor.require_upgrades()
         self.link(ledger)
         vote_log, records = VoteLog.open(
             self.disk,
@@ -207,8 +214,6 @@ class SimNode:
             salt=around.dice.randbytes,
             rewrite_above_bytes=LOG_REWRITE_BYTES,
         )
-        executor = Executor(ledger, around.registry, around.genesis)
-        self.ledger, self.executor = ledger, executor
         self.driver = Driver(
             around.genesis,
             member_name(self.index),
@@ -268,6 +273,8 @@ class SimNode:
         self.around.observer.on_crash(self)
 
     def _end(self, *, power_loss: bool) -> None:
+        if self.ledger is not None:
+            self.height = self.ledger.head.height
         self.driver = self.ledger = self.executor = None
         self.incarnation += 1
         self.restarts += 1

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 class SeedResult:
     """What became of one history. ``failure`` is None if all was well; times in virtual milliseconds.
 
-    ``stops``: how often a node stopped by itself because of its disk; ``accusations``: findings of evidence;
-    ``inclusion_ms``: the longest that a transaction waited in fair weather with liars among the members, else 0;
-    ``lies``: messages that Byzantine members changed, kept or made up; ``epochs``: changes of the
-    membership in force at the end; ``faulty``: who was faulty, and how, and which members were to change.
+    ``stops``: how often a node stopped by itself because of its disk, or for want of an upgrade; ``accusations``:
+    findings of evidence; ``inclusion_ms``: the longest that a transaction waited in fair weather with liars among the
+    members, else 0; ``lies``: messages that Byzantine members changed, kept or made up; ``epochs``: changes of the
+    membership in force at the end; ``upgrades``: those of contracts that took effect; ``faulty``: who was faulty, and
+    how, and what was to change.
     """
 
     seed: int
@@ -28,6 +29,7 @@ class SeedResult:
     inclusion_ms: int = 0
     lies: int = 0
     epochs: int = 0
+    upgrades: int = 0
     faulty: str = ""
     detail: str = ""
 

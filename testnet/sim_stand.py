@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
+from node.audit import verify_chain
 from node.consensus.settings import most_held
 from node.limits import MEMPOOL_TRANSACTIONS, PEER_UNVERIFIED_UNITS
 from testnet.sim_node import LOG_REWRITE_BYTES, SimNode
@@ -25,6 +26,17 @@ def standing(nodes: Sequence[SimNode], byzantine: Collection[int]) -> str:
             era = f" epoch {node.driver.epoch.number}" if node.driver.epoch.number else ""
             stands.append(f"{node.name}{note}{era} height {status.height} view {status.view}{state}")
     return ", ".join(stands)
+
+
+def replay(node: SimNode) -> None:
+    """Execute the node's chain again from the genesis on, by contracts that were asked about its newest state before.
+
+    Raises RefusedError for the first block that does not come out as it is stored.
+    """
+    assert node.ledger is not None
+    registry = node.around.registry(node.disk.bundles.get)
+    registry.at(node.ledger.state.get)
+    verify_chain(node.disk.store, node.around.genesis, registry, jobs=0)
 
 
 def bounds_fault(node: SimNode, count: int) -> str | None:

@@ -7,17 +7,13 @@ The nodes are the production code, unchanged, down to the bytes of the vote log.
 ``watt sim run --seed S --trace`` replays it, event by event.
 """
 
-import functools
 import logging
-import multiprocessing
-import os
-import traceback
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from random import Random
 from typing import Final
 
-from chaincode.governance import ROTATE
+from chaincode.registry import Registry
+from chaincode.upgrades import Find
 from node.consensus.messages import Evidence, Message
 from node.errors import NodeFault
 from node.ledger.chain import UNUSED_CODES, Ledger
@@ -27,21 +23,19 @@ from node.model.certificate import Certificate
 from node.votelog import LOG_NAME
 from testnet.byzantine import BYZANTINE_KINDS, Byzantine, Stage, draw_lies
 from testnet.checker import Checker, CheckFailed
+from testnet.sim_admins import Admins
 from testnet.sim_clients import Clients
-from testnet.sim_disk_faults import DISK_KINDS, FORGETFUL, DiskFaults, draw_faulty
-from testnet.sim_faults import KINDS, Faults
-from testnet.sim_market import Trading
-from testnet.sim_members import GOVERNED_SHARE, MEMBER_KINDS, Council, draw_plan, governance_settings
+from testnet.sim_disk_faults import DiskFaults
+from testnet.sim_fates import Fates
+from testnet.sim_faults import Faults
+from testnet.sim_members import Council, governance_settings
 from testnet.sim_node import SimNode, Surroundings, newcomers, simulated_genesis
-from testnet.sim_result import SeedResult, Tally
-from testnet.sim_stand import bounds_fault, is_silent, standing
+from testnet.sim_options import WORKLOADS, Options
+from testnet.sim_result import Tally
+from testnet.sim_stand import bounds_fault, is_silent, replay, standing
 from testnet.sim_trace import describe, short
-from testnet.sim_workload import Payments, Workload
+from testnet.sim_upgrades import UPGRADE_TROUBLE, Upgrades
 from testnet.sim_world import MS, SECOND, Agenda, Network, Signatures
-
-FAULT_KINDS: Final = (*KINDS, *BYZANTINE_KINDS, *DISK_KINDS, *MEMBER_KINDS)
-ALL_FAULTS: Final = frozenset(FAULT_KINDS)
-WORKLOADS: Final[dict[str, Callable[[], Workload]]] = {"payments": Payments, "market": Trading}
 
 RECOVERY_LIMIT: Final = 60 * SECOND
 """After the last fault everything is done within this: the longest time-out (10 s), a few views, and catching up."""
@@ -50,7 +44,7 @@ VOTING_LIMIT: Final = 60 * SECOND
 """Who has forgotten its votes votes again after some two windows of blocks, which clients make meanwhile."""
 
 CHANGE_LIMIT: Final = 180 * SECOND
-"""Recovery with a change of the membership under way: some fifty blocks, each as late as a lying primary dares."""
+"""Recovery with a change of members or code under way: some fifty blocks, each as late as a lying primary dares."""
 
 INCLUSION_LIMIT: Final = 60 * SECOND
 """In fair weather, a transaction that a correct node took in may wait so long for its block, whoever is primary."""
@@ -60,15 +54,6 @@ MAX_EVENTS: Final = 2_000_000
 Trace = Callable[[str], None]
 
 logging.getLogger("node").addHandler(logging.NullHandler())  # what nodes log, they log in thousands of histories
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What to simulate. ``nodes``: 0 leaves it to the seed (4, or sometimes 7)."""
-
-    faults: frozenset[str] = ALL_FAULTS
-    nodes: int = 0
-    workload: str = "payments"
 
 
 class Simulation:
@@ -89,58 +74,59 @@ class Simulation:
         node_keys = [signatures.signer(bytes([1, index]) * 16) for index in range(self.count)]
         self.client_keys = [signatures.signer(bytes([2, index]) * 16) for index in range(self.dice.randint(2, 5))]
         contracts = workload.contracts([key.public_key for key in self.client_keys])
-        # Dice of its own, so that histories in which members stay are the same ones with and without this kind.
-        fate = Random(f"members of {seed}")
-        is_governed = "members" in options.faults and fate.random() < GOVERNED_SHARE
-        if is_governed:
+        fates = Fates(seed, options.faults, workload.packages)
+        if fates.has_votes:
             contracts["governance"] = governance_settings(signatures, self.count)
         genesis = simulated_genesis(
             [key.public_key for key in node_keys], contracts, self.dice.choice(workload.time_scales)
         )
-        registry = workload.registry()
-        first = Ledger.open(MemoryStore(), genesis, registry)
+
+        def registry(find: Find) -> Registry:
+            return workload.registry(find if fates.is_upgraded else None)
+
+        first = Ledger.open(MemoryStore(), genesis, registry(lambda digest: None))
         self.network = Network(self.agenda, self.dice, self._deliver)
         around = Surroundings(genesis, registry, signatures, self.agenda, self.dice, self._post, self, self.count)
         self.nodes = [SimNode(index, key, around) for index, key in enumerate(node_keys)]
-        faulty = draw_faulty(self.dice, options.faults, self.count)
-        self.plan = draw_plan(fate, self.count, faulty) if is_governed else []
+        fates.draw(self.dice, self.count)
+        self.plan = fates.members
         self.nodes += newcomers(self.plan, self.count, signatures, around)
         self.twins: list[SimNode] = []
-        self.byzantine = {
-            index: self._villain(kind, self.nodes[index], around)
-            for index, kind in faulty.items()
-            if kind in BYZANTINE_KINDS
-        }
+        self.byzantine = {index: self._villain(kind, self.nodes[index], around) for index, kind in fates.liars.items()}
         self.correct = [node for node in self.nodes if node.index not in self.byzantine]
-        bad_disks = {index: kind for index, kind in faulty.items() if kind not in BYZANTINE_KINDS}
-        forgetful = frozenset(index for index, kind in bad_disks.items() if kind in FORGETFUL)
-        # An old copy of a disk, or a log that lost its tail, cannot be told from the newest if nobody who answers has
-        # seen what is missing; a liar may deny it. Such a node may vote twice: with the liars, these are at most f.
-        pardoned = frozenset(index for index in forgetful if self.byzantine or bad_disks[index] != "wipe")
         self.checker = Checker(
-            genesis, first.head_hash, signatures.verify, frozenset(self.byzantine), forgetful, pardoned
+            genesis,
+            first.head_hash,
+            signatures.verify,
+            frozenset(self.byzantine),
+            fates.forgetful,
+            fates.pardoned,
+            frozenset(package.digest for package in workload.packages if package.fails),
+            lambda index: self.nodes[index].disk.bundles,
         )
         pace_s = self.dice.choice((0.1, 0.3, 1.0))
         doors = [self.byzantine.get(node.index, node) for node in self.nodes]
-        going = {change.machine for change in self.plan if change.kind != ROTATE}
-        homes = [node for node in self.correct if node.index not in going]
+        homes = [node for node in self.correct if node.index not in fates.going | fates.held]
         self.clients = Clients(self.agenda, self.dice, genesis, self.client_keys, doors, homes, workload, pace_s)
-        self.council = Council(
-            self.plan, self.agenda, fate, genesis, signatures, self.nodes, self.correct, doors, self._say
-        )
-        machines = [*self.nodes, *self.twins]
-        self.faults = Faults(options.faults, self.agenda, self.dice, self.network, list(machines), len(self.nodes))
-        self.disk_faults = DiskFaults(bad_disks, self.agenda, self.dice, list(self.nodes))
+        everyone = [*self.nodes, *self.twins]
+        those = (signatures, self.nodes, self.correct, doors)
+        admins = Admins(self.agenda, fates.dice, genesis, *those, is_joint=fates.upgrades.is_joint)
+        self.council = Council(self.plan, self.agenda, fates.dice, admins, signatures, self.nodes, self._say)
+        self.upgrades = Upgrades(fates.upgrades, self.agenda, fates.code_dice, admins, everyone)
+        self.faults = Faults(options.faults, self.agenda, self.dice, self.network, list(everyone), len(self.nodes))
+        self.disk_faults = DiskFaults(fates.bad_disks, self.agenda, self.dice, list(self.nodes))
         self._workload = workload
         self._is_fair = options.faults <= set(BYZANTINE_KINDS)
-        self.fault_time = max(int(self.dice.uniform(4, 26) * SECOND), 12 * SECOND if self.plan else 0)
+        self._has_votes = fates.has_votes
+        self.fault_time = max(int(self.dice.uniform(4, 26) * SECOND), 12 * SECOND if fates.has_votes else 0)
 
     @property
     def faulty(self) -> str:
-        """Who is faulty, and how; and which members are to change."""
+        """Who is faulty, and how; and which members and contracts are to change."""
         named = [str(villain) for villain in self.byzantine.values()]
         named += [f"n{index}: {kind}" for index, kind in self.disk_faults.kinds.items()]
         named += [str(change) for change in self.plan]
+        named += self.upgrades.plan.told()
         return "; ".join(named)
 
     def _villain(self, kind: str, node: SimNode, around: Surroundings) -> Byzantine:
@@ -166,17 +152,18 @@ class Simulation:
         """Live through it, from the start to the checks at the end."""
         self.start()
         self.clients.begin()
-        self.faults.begin()
-        self.disk_faults.begin()
         self.council.begin()
-        self.until(self.fault_time)
+        self.upgrades.begin()
+        self._suffer()
         self._say("healed")
         self.disk_faults.heal()
         self.council.heal()
+        self.upgrades.heal()
         self.faults.heal()
         self.tally.healed_at = self.agenda.now
-        self._settle(SECOND, CHANGE_LIMIT if self.plan else RECOVERY_LIMIT)
+        self._settle(SECOND, CHANGE_LIMIT if self._has_votes else RECOVERY_LIMIT)
         self.tally.recovered_at = self.agenda.now
+        self._live_upgraded()
         if self.byzantine:
             self._say("recovered")
             if not self._is_fair:
@@ -193,6 +180,8 @@ class Simulation:
         assert executor is not None
         query = lambda contract, method, **args: executor.query(contract, method, args)  # noqa: E731
         self.checker.check_end(ledgers, self.clients.owed, self._workload, query)
+        if self.checker.upgrades.is_used:
+            replay(self._lasting[0])
 
     def until(self, time: int) -> None:
         """Let everything happen up to this virtual time, in microseconds."""
@@ -224,8 +213,39 @@ class Simulation:
             self.until(self.agenda.now + 100 * MS)
         self._settle(SECOND, RECOVERY_LIMIT)
 
+    def _suffer(self) -> None:
+        """Trouble, for its time; where code is to change, close to that and until it has come to its height."""
+        plan, books = self.upgrades.plan, self.checker.upgrades
+        if plan.trouble_ahead is not None:
+            while not books.is_close(len(self.checker.chain), plan.trouble_ahead) and self.agenda.now < UPGRADE_TROUBLE:
+                self.until(self.agenda.now + 50 * MS)
+        began = self.agenda.now
+        self.faults.begin()
+        self.disk_faults.begin()
+        self.until(began + self.fault_time)
+        while plan.upgrades and not books.is_through and self.agenda.now < began + self.fault_time + UPGRADE_TROUBLE:
+            self.until(self.agenda.now + SECOND)
+        self.fault_time = self.agenda.now - began
+
+    def _live_upgraded(self) -> None:
+        """Whoever has not installed what the others have must have stopped for it, and goes on as soon as it has."""
+        if not self.checker.upgrades.is_used:
+            return
+        self.clients.begin()
+        self._settle(SECOND, RECOVERY_LIMIT)
+        if self.upgrades.holdout is None:
+            return
+        node, since = self.nodes[self.upgrades.holdout], self.agenda.now
+        while node.is_up and not self.checker.upgrades.ever_needed <= node.disk.bundles.keys():
+            if self.agenda.now > since + RECOVERY_LIMIT:
+                raise CheckFailed(f"{node.name} lacks the code of the chain, and does not stop: {self._standing()}")
+            self.until(self.agenda.now + 100 * MS)
+        self._say(f"{node.name} gets what it lacks")
+        self.upgrades.release()
+        self._settle(SECOND, RECOVERY_LIMIT)
+
     def _is_quiet(self) -> bool:
-        if self.clients.waiting or not self.council.is_done:
+        if self.clients.waiting or not self.council.is_done or not self.upgrades.is_done:
             return False
         lasting = self._lasting
         heights = {node.ledger.head.height if node.ledger is not None else -1 for node in lasting}
@@ -233,13 +253,15 @@ class Simulation:
 
     @property
     def _lasting(self) -> list[SimNode]:
-        """The correct ones among the members of the newest epoch."""
-        members = self.checker.members
-        return [node for node in self.correct if members.index_of(node.name) is not None]
+        """The correct ones among the members of the newest epoch, but whoever holds out."""
+        members, holdout = self.checker.members, self.upgrades.holdout
+        return [node for node in self.correct if members.index_of(node.name) is not None and node.index != holdout]
 
     def _standing(self) -> str:
-        return f"{standing(self.nodes, self.byzantine)}; {self.clients.waiting} transactions waiting" + (
-            "" if self.council.is_done else ", and members to change"
+        return (
+            f"{standing(self.nodes, self.byzantine)}; {self.clients.waiting} transactions waiting"
+            + ("" if self.council.is_done else ", and members to change")
+            + ("" if self.upgrades.is_done else ", and contracts")
         )
 
     def _check_bounds(self) -> None:
@@ -326,7 +348,11 @@ class Simulation:
         self._restart_later(node)
 
     def on_fault(self, node: SimNode, fault: NodeFault) -> None:
-        if node.index not in self.byzantine and not self.disk_faults.excuses(node.index, fault.code):
+        if fault.code == "upgrade-missing":
+            if node.index not in self.byzantine:
+                self.checker.check_missing(node.index, node.height)
+            self.upgrades.stopped(node)
+        elif node.index not in self.byzantine and not self.disk_faults.excuses(node.index, fault.code):
             raise CheckFailed(f"{node.name} stopped: {fault}") from fault
         self.tally.stops += 1
         self._say(f"{node.name} stops: {fault}")
@@ -353,46 +379,3 @@ class Simulation:
         self._say(f"{node.name} ends: it is no member from h{height} on")
         if node.index not in self.byzantine:
             self.checker.check_removed(node.index, height)
-
-
-def run_seed(seed: int, options: Options, trace: Trace | None = None) -> SeedResult:
-    """Simulate one history. Never raises for what goes wrong in it: that is the result's ``failure``."""
-    simulation = Simulation(seed, options, trace)
-    failure: str | None = None
-    detail = ""
-    try:
-        simulation.run()
-    except CheckFailed as error:
-        failure = str(error)
-    except Exception as error:  # noqa: BLE001 - any exception of the code under test is a finding, with its place
-        failure, detail = f"{type(error).__name__}: {error}", traceback.format_exc(limit=-5)
-    tally = simulation.tally
-    return SeedResult(
-        seed=seed,
-        failure=failure,
-        nodes=simulation.count,
-        height=len(simulation.checker.chain),
-        transactions=simulation.clients.submitted,
-        highest_view=tally.highest_view,
-        crashes=tally.crashes,
-        messages=simulation.network.sent,
-        fault_ms=simulation.fault_time // MS,
-        recovery_ms=((tally.recovered_at or simulation.agenda.now) - tally.healed_at) // MS if tally.healed_at else 0,
-        stops=tally.stops,
-        accusations=tally.accused,
-        inclusion_ms=simulation.clients.slowest_inclusion // MS if simulation.byzantine else 0,
-        lies=sum(villain.told for villain in simulation.byzantine.values()),
-        epochs=simulation.checker.members.number,
-        faulty=simulation.faulty,
-        detail=detail,
-    )
-
-
-def run_seeds(seeds: Sequence[int], options: Options, processes: int = 0) -> Iterator[SeedResult]:
-    """Simulate many histories, on all cores unless ``processes`` says how many; results as they come."""
-    workers = min(processes or os.cpu_count() or 1, len(seeds))
-    if workers <= 1:
-        yield from (run_seed(seed, options) for seed in seeds)
-        return
-    with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        yield from pool.imap_unordered(functools.partial(run_seed, options=options), seeds, chunksize=4)

@@ -26,7 +26,8 @@ Finding = tuple[int, str]
 
 def hunt_seeds(faults: str, _tests: list[str]) -> Finding | None:
     """The simulator."""
-    from testnet.simulator import ALL_FAULTS, Options, run_seed  # noqa: PLC0415 - a mutant may break the import
+    from testnet.sim_options import ALL_FAULTS, Options  # noqa: PLC0415 - a mutant may break the import
+    from testnet.sim_runs import run_seed  # noqa: PLC0415
 
     options = Options(ALL_FAULTS if faults == "all" else frozenset(faults.split(",")))
     failures = (run_seed(seed, options).failure for seed in range(SEEDS))

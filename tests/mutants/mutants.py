@@ -1,29 +1,11 @@
-"""The mutants: one small mistake each, of the kind that real implementations of this protocol have made.
+"""The mutants: mistakes about agreement, and with them those about code (``upgrade_mutants.py``)."""
 
-``caught_by``: "seeds" (the simulator), "small-scope", or "tests" (the unit tests that are named); what it was when the
-mutant was written down, and what ``run.py`` tries first.
-"""
-
-from dataclasses import dataclass
 from typing import Final
 
+from tests.mutants.mutant import Mutant
+from tests.mutants.upgrade_mutants import UPGRADE_MUTANTS
+
 CORE = "node/consensus"
-
-
-@dataclass(frozen=True, slots=True)
-class Mutant:
-    """``old`` stands in ``file`` exactly once; ``breaks``: what no longer holds; ``faults``: what strikes the
-    histories, for a mistake that shows only in a trouble that is rare among all kinds."""
-
-    name: str
-    breaks: str
-    file: str
-    old: str
-    new: str
-    caught_by: str = "seeds"
-    tests: tuple[str, ...] = ("tests/consensus",)
-    faults: str = "all"
-
 
 MUTANTS: Final = (
     # Changing the view.
@@ -361,4 +343,5 @@ MUTANTS: Final = (
         "for raws in self._forwarding.for_primary():",
         "for raws in ():",
     ),
+    *UPGRADE_MUTANTS,
 )

@@ -24,7 +24,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from tests.mutants.mutants import MUTANTS, Mutant
+from tests.mutants.mutant import Mutant
+from tests.mutants.mutants import MUTANTS
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 COPIED: Final = ("broker", "chaincode", "cli", "node", "protos", "testnet", "tests", "setup.cfg", "pyproject.toml")

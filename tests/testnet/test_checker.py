@@ -12,7 +12,8 @@ from node.ledger.execution import Execution
 from node.model.certificate import Certificate
 from testnet.checker import Checker, CheckFailed
 from testnet.sim_node import SimNode
-from testnet.simulator import Options, Simulation
+from testnet.sim_options import Options
+from testnet.simulator import Simulation
 
 
 class History:

@@ -14,8 +14,9 @@ import pytest
 from click.testing import CliRunner
 
 from cli.main import main
+from testnet.sim_options import FAULT_KINDS, Options
 from testnet.sim_result import SeedResult
-from testnet.simulator import FAULT_KINDS, Options, run_seed, run_seeds
+from testnet.sim_runs import run_seed, run_seeds
 
 SEEDS = 200
 
@@ -37,6 +38,7 @@ def test_two_hundred_histories_keep_every_promise() -> None:
     assert sum(result.lies for result in results) > 10 * SEEDS
     assert sum(result.accusations > 0 for result in results) > SEEDS // 20
     assert any(result.stops for result in results)
+    assert sum(result.upgrades > 0 for result in results) > SEEDS // 40
 
 
 def test_without_faults_nothing_is_ever_late() -> None:
@@ -57,7 +59,7 @@ def test_each_kind_of_fault_alone(kind: str) -> None:
 def test_the_same_seed_gives_the_same_history_whatever_the_hash_seed() -> None:
     """Byte for byte, in different processes: else a failing seed would be no report."""
     code = (
-        "import hashlib; from testnet.simulator import *; d = hashlib.sha256(); "
+        "import hashlib; from testnet.sim_runs import *; d = hashlib.sha256(); "
         "print(run_seed(7, Options(), trace=lambda line: d.update(line.encode())).messages, d.hexdigest())"
     )
     traces = {
@@ -98,7 +100,7 @@ def test_the_command_prints_json_and_says_how_to_replay(monkeypatch: pytest.Monk
         result = real(seed, options)
         return replace(result, failure="made up") if seed == 6 else result
 
-    monkeypatch.setattr("testnet.simulator.run_seed", fail)
+    monkeypatch.setattr("testnet.sim_runs.run_seed", fail)
     bad = runner.invoke(
         main, ["sim", "run", "--seed", "5", "--seeds", "2", "--processes", "1", "--faults", "loss,crash", "--json"]
     )

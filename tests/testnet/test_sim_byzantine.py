@@ -10,10 +10,12 @@ from testnet.byzantine import BYZANTINE_KINDS, LIES
 from testnet.sim_disk_faults import DISK_KINDS
 from testnet.sim_lies import Censorship, Lie
 from testnet.sim_node import SimNode
+from testnet.sim_options import Options
 from testnet.sim_result import SeedResult
+from testnet.sim_runs import run_seed
 from testnet.sim_vote_lies import BadProposals, Equivocation
 from testnet.sim_world import MS
-from testnet.simulator import INCLUSION_LIMIT, Options, Simulation, run_seed
+from testnet.simulator import INCLUSION_LIMIT, Simulation
 
 ONLY_LIARS = Options(faults=frozenset({"byzantine"}), nodes=4)
 LIARS_FIRST = (7, 8, 9)
