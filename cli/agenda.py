@@ -99,7 +99,7 @@ def proposals(proposal: tuple[str, int] | None, nodes: tuple[str, ...], as_json:
         [
             (
                 row["id"], row["state"], plain(row["what"]), row["first_height"],
-                "" if row["about"] is None else clock(row["about"]), ", ".join(row["approved_by"]),
+                "" if row["about"] is None else clock(row["about"])[:16], ", ".join(row["approved_by"]),
                 f"{row['missing']} of {', '.join(row['not_approved_by'])}" if row["missing"] else "",
                 row["digest"] or "",
             )

@@ -2,6 +2,7 @@
 ``cli/output.py`` says."""
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from rich import box
 from rich.console import Console
@@ -9,6 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.output import SHORT_ID, plain
+
+_LEAST_WORDS: Final = 8
+"""Characters that a column of words keeps beside figures."""
+_GAP: Final = 2
+"""Characters between two columns that stand close."""
 
 
 def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], width: int | None) -> None:
@@ -25,8 +31,7 @@ def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[objec
         left_out.insert(0, columns[spare[-1]].lstrip("?>"))
         table = _table(columns, cells, shown, SHORT_ID)
     if not _fits(console, table):
-        for column in table.columns:
-            column.no_wrap = False
+        _fold(console, table)
     console.print(Text(title, style="italic"), soft_wrap=True)
     console.print(table)
     if left_out:
@@ -36,7 +41,8 @@ def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[objec
 def _table(
     columns: Sequence[str], rows: Sequence[Sequence[object]], shown: Sequence[int], id_digits: int | None
 ) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    padding = (0, 1) if id_digits is None else (0, 1, 0, 0)  # where ids are short, columns stand closer, too
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=padding)
     for index in shown:
         name = columns[index].lstrip("?")
         table.add_column(
@@ -45,6 +51,21 @@ def _table(
     for row in rows:
         table.add_row(*(_cell(row[index], id_digits) for index in shown))
     return table
+
+
+def _fold(console: Console, table: Table) -> None:
+    """Words go into lines first, and figures stay whole as long as there is room for them beside a word."""
+    for column in table.columns:
+        if column.justify == "right":
+            column.header = Text("\n".join(str(column.header).split()))
+    numbers = [column for column in table.columns if column.justify == "right"]
+    for column in table.columns:
+        column.no_wrap = column in numbers
+    widths = [max(len(line) for cell in column.cells for line in str(cell).split("\n")) for column in numbers]
+    words = len(table.columns) - len(numbers)
+    if sum(widths) + _LEAST_WORDS * words + _GAP * (len(table.columns) - 1) > console.width:
+        for column in numbers:
+            column.no_wrap = False
 
 
 def _cell(value: object, id_digits: int | None) -> Text:

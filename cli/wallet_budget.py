@@ -90,7 +90,7 @@ def balance(name: str, period: int | None, nodes: tuple[str, ...], trust: Trust,
     columns = (*went, *came, *(("owed",) if any(book["owed"] for book in books.values()) else ()))
     print_table(
         f"Devices, period {number}, tokens",
-        ("Device", "State", *(f">{_words(column)}" for column in columns), "?>kWh used"),
+        ("Device", "?State", *(f">{_words(column)}" for column in columns), "?>kWh used"),
         (
             (device, book["state"], *(tokens(book[column], decimals) for column in columns), kwh(book["used_wh"]))
             for device, book in books.items()

@@ -282,8 +282,9 @@ def _print(cluster: Cluster, nodes: list[NodeStatus], as_json: bool) -> None:
         print_json({"nodes": rows, "agree": agree, **at})
         return
     parted = ["cut_off_from"] if any(row["cut_off_from"] for row in rows) else []
-    columns = ["node", ">pid", "gateway", ">height", ">age_s", ">view", ">pending", "root", *parted]
-    print_table(str(cluster.network.directory), columns, [[_cell(row[c.lstrip(">")]) for c in columns] for row in rows])
+    columns = ["node", ">pid", "gateway", ">height", ">age_s", "?>view", "?>pending", "root", *parted]
+    cells = [[_cell(row[column.lstrip("?>")]) for column in columns] for row in rows]
+    print_table(str(cluster.network.directory), columns, cells)
     for each in nodes:
         if each.fault is not None:
             click.echo(f"{each.node.name} is not believed: {each.fault.code}: {each.fault.message}", err=True)

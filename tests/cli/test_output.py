@@ -61,3 +61,12 @@ def test_a_trace_that_nobody_reads_on_is_no_failure() -> None:
     shell = ["bash", "-c", f"{command} | head -1"]
     done = subprocess.run(shell, capture_output=True, text=True, timeout=60, check=False)
     assert len(done.stdout.splitlines()) == 1 and done.stderr == ""
+
+
+def test_figures_stay_whole_beside_words_that_wrap(capsys: pytest.CaptureFixture[str]) -> None:
+    columns = ("Device", ">Taken back", ">Allocated for the period")
+    print_table("Devices", columns, [("home-1/battery of the cellar", "149.000", "150.000")], width=40)
+    shown = capsys.readouterr().out
+    assert "149.000" in shown and "150.000" in shown
+    assert "Taken back" not in shown and "Taken" in shown, "headings go into lines"
+    assert max(len(line) for line in shown.splitlines()) <= 40
