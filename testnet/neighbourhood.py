@@ -31,6 +31,8 @@ IMPORT_W: Final = {"load": 5_000, "pv": 0, "battery": 3_000, "ev": 7_000}
 EXPORT_W: Final = {"load": 0, "pv": 6_000, "battery": 3_000, "ev": 0}
 
 PAR: Final = 1_000_000
+RETENTION_S: Final = 90 * 86_400
+"""So long after a slot is final its readings stay: three months, for bills to be looked at."""
 TARIFFS: Final = ((0, 700_000, 200_000), (7 * 3600, 1_000_000, 300_000), (21 * 3600, 700_000, 200_000))
 """(second of the UTC day, retail, feed-in), base units per Wh."""
 PERIOD_SLOTS: Final = 30 * 48
@@ -161,6 +163,6 @@ def _settings(public: dict[str, str], place: Place) -> dict[str, dict[str, Any]]
             "devices": devices,
         },
         "grid": place.grid.settings(),
-        "market": {"tariffs": [list(row) for row in TARIFFS]},
+        "market": {"tariffs": [list(row) for row in TARIFFS], "retention_s": RETENTION_S},
         "budget": {"period_slots": PERIOD_SLOTS},
     }
