@@ -35,7 +35,7 @@ from protos import gateway_pb2_grpc as pb_grpc
 from tests.ledger.chains import make_genesis
 from tests.test_mempool import UsedNonces
 
-LIMITS = Limits(sender_transactions_per_second=5, member_transactions_per_second=100)
+LIMITS = Limits(sender_transactions_per_second=7, member_transactions_per_second=100)
 GENESIS = make_genesis()
 VICTIM, OTHER = SigningKey(b"v" * 32), SigningKey(b"o" * 32)
 PEER = "ipv4:10.0.0.1:5000"
