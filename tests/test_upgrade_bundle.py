@@ -146,9 +146,23 @@ def test_a_library_finds_what_is_installed_and_nothing_that_was_changed(tmp_path
     assert [path.name for path in library.directory.iterdir()] == [made.digest.hex()]
     assert other.copy_to(Library(tmp_path / "copy")) == (made.digest,)
     assert Library(tmp_path / "copy").find(made.digest) is not None, "what a backup brings along"
-    for place, digest in ((tmp_path, None), (source, bytes(32))):
+    with pytest.raises(RefusedError, match="bad-bundle"):
+        library.install(tmp_path)
+
+
+def test_what_a_backup_brings_along_is_checked_and_not_run(tmp_path: Path) -> None:
+    """A backup vouches for its bundles alone, and one that this program cannot use must not spoil the others."""
+    source = bundles.write(tmp_path / "source", upgrade__py="1 // 0\n")
+    with pytest.raises(RefusedError, match="does not load: ZeroDivisionError"):
+        Library(tmp_path / "upgrades").install(source)
+    digest = read_bundle(source).digest
+    library = Library(tmp_path / "upgrades")
+    library.take(source, digest)
+    assert [path.name for path in library.directory.iterdir()] == [digest.hex()] and library.find(digest) is None
+    assert library.copy_to(copied := Library(tmp_path / "copy")) == (digest,)
+    for place, asked in ((copied.directory, digest), (source, bytes(32))):
         with pytest.raises(RefusedError, match="bad-bundle"):
-            library.install(place, digest)
+            library.take(place, asked)
 
 
 def test_versions_of_a_module_never_meet(tmp_path: Path) -> None:

@@ -62,18 +62,26 @@ class Library:
             return None
         return self._found[digest]
 
-    def install(self, source: Path, digest: bytes | None = None) -> Installed:
-        """Check the bundle in ``source`` and copy it here, all or nothing; one that is here already stays. ``digest``:
-        take no other one.
+    def install(self, source: Path) -> Installed:
+        """Check the bundle in ``source`` and copy it here, all or nothing; one that is here already stays.
 
         Raises RefusedError("bad-bundle"); ConfigError("cannot-write").
         """
         files = read_bundle(source)
-        if digest not in (None, files.digest):
-            raise RefusedError("bad-bundle", f"{source}: its digest is {files.digest.hex()}")
         load(files)
         self._put(files)
         return Installed(files.digest, files.manifest, "")
+
+    def take(self, source: Path, digest: bytes) -> None:
+        """Copy the bundle with this digest here from ``source``, as ``copy_to`` has put it there. It is not run: who
+        vouches for it is known when the chain names it, and one that this program cannot use may be needed by nobody.
+
+        Raises RefusedError("bad-bundle"); ConfigError("cannot-write").
+        """
+        files = read_bundle(source)
+        if files.digest != digest:
+            raise RefusedError("bad-bundle", f"{source}: its digest is {files.digest.hex()}")
+        self._put(files)
 
     def copy_to(self, other: "Library") -> tuple[bytes, ...]:
         """Copy all bundles that are what their names say; none of them is run for it. Their digests, in order.
