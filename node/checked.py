@@ -60,7 +60,7 @@ def _read(note: Path) -> Note | None:
     try:
         with note.open("rb") as file:
             return msgspec.json.decode(file.read(MAX_BYTES), type=Note)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return None
 
 
