@@ -100,7 +100,8 @@ class LevelStore:
     an older one alone: for a database under construction, see ``sync_files``.
 
     Raises ConfigError: "db-missing" if there is none at ``path`` and ``create`` is false, "db-locked",
-    "db-corrupt", "cannot-write" (permissions, no space), "db-unusable" (not a directory, the disk does not answer).
+    "db-corrupt", "cannot-write" (permissions, no space), "db-unusable" (not a directory, something in it is no plain
+    file, the disk does not answer).
     """
 
     def __init__(self, path: Path, *, create: bool, synced: bool = True) -> None:
@@ -108,6 +109,7 @@ class LevelStore:
         self._synced = synced
         if not create and not (path / "CURRENT").exists():
             raise ConfigError("db-missing", f"there is no database in {path}")
+        _require_plain_files(path)
         try:
             self._db: Any = plyvel.DB(
                 str(path),
@@ -191,6 +193,18 @@ def sync_files(directory: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def _require_plain_files(directory: Path) -> None:
+    """LevelDB names the files that it writes by number. Who gave away a database, to be restored or audited, could have
+    left a link of that name in it: what it leads to would be written over. Raises ConfigError("db-unusable")."""
+    try:
+        with os.scandir(directory) as entries:
+            other = next((entry.name for entry in entries if not entry.is_file(follow_symlinks=False)), None)
+    except OSError:
+        return  # it is still to be made, or LevelDB says what is wrong with it
+    if other is not None:
+        raise ConfigError("db-unusable", f"{directory}: {other[:64]!r} is no plain file, as all of a database are")
 
 
 def _fault(error: Exception) -> StoreFault:

@@ -84,6 +84,19 @@ def no_room(file_bytes: int) -> Iterator[None]:
         signal.signal(signal.SIGXFSZ, handler)
 
 
+@pytest.mark.parametrize("name", ["MANIFEST-000004", "000005.log", "LOG", "CURRENT"])
+def test_a_link_in_a_database_leads_nowhere(tmp_path: Path, name: str) -> None:
+    """LevelDB would write over what it leads to, as soon as it opens the database."""
+    LevelStore(tmp_path / "db", create=True).close()
+    (tmp_path / "mine").write_bytes(b"precious")
+    (tmp_path / "db" / name).unlink(missing_ok=True)
+    (tmp_path / "db" / name).symlink_to(tmp_path / "mine")
+    with pytest.raises(ConfigError) as refusal:
+        LevelStore(tmp_path / "db", create=False)
+    assert refusal.value.code == "db-unusable" and "no plain file" in refusal.value.message
+    assert (tmp_path / "mine").read_bytes() == b"precious"
+
+
 @pytest.mark.parametrize("create", [True, False], ids=["new", "existing"])
 def test_no_room_to_open_it_is_no_damage(tmp_path: Path, create: bool) -> None:
     path = tmp_path / "db"
