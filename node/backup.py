@@ -233,8 +233,8 @@ def read_manifest(place: Path) -> Manifest:
 
 
 def install_bundles(place: Path, manifest: Manifest, upgrades: Library) -> None:
-    """Copy the bundles of a backup, each if it is the one that was copied; none of them is run for it, since nothing but
-    the backup vouches for them. Raises ConfigError("bad-backup"), ("cannot-write")."""
+    """Copy the bundles of a backup, each if it is the one that was copied; none of them is run for it, since nothing
+    but the backup vouches for them. Raises ConfigError("bad-backup"), ("cannot-write")."""
     for name in manifest.upgrades:
         try:
             upgrades.take(place / UPGRADES_NAME / name, bytes.fromhex(name))

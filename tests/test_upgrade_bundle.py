@@ -159,8 +159,8 @@ def test_what_a_backup_brings_along_is_checked_and_not_run(tmp_path: Path) -> No
     library = Library(tmp_path / "upgrades")
     library.take(source, digest)
     assert [path.name for path in library.directory.iterdir()] == [digest.hex()] and library.find(digest) is None
-    assert library.copy_to(copied := Library(tmp_path / "copy")) == (digest,)
-    for place, asked in ((copied.directory, digest), (source, bytes(32))):
+    assert library.copy_to(Library(tmp_path / "copy")) == (digest,)
+    for place, asked in ((tmp_path / "copy", digest), (source, bytes(32))):
         with pytest.raises(RefusedError, match="bad-bundle"):
             library.take(place, asked)
 
