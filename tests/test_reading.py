@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from node.errors import NodeFault, RefusedError
 from node.gateway.client import Client
+from node.gateway.codes import NotNowError
 from node.gateway.guard import Guard, reader
 from node.gateway.service import GatewayService
 from node.gateway.snapshots import SnapshotService
@@ -37,6 +38,8 @@ class Telling(GatewayService):
         self.asked = 0
         self.blocks_told = 1000
         self.subscribed: list[int] = []
+        self.refusals: list[RefusedError] = []
+        """With what subscriptions after the first are refused, one after the other."""
 
     async def Query(self, request: pb.QueryRequest, context: object) -> pb.QueryReply:
         return pb.QueryReply(value=encode(reader.get()))
@@ -45,6 +48,8 @@ class Telling(GatewayService):
         self, request: pb.SubscribeRequest, context: object
     ) -> AsyncIterator[pb.BlockEvents]:
         self.subscribed.append(request.from_height)
+        if len(self.subscribed) > 1 and self.refusals:
+            raise self.refusals.pop(0)
         for height in range(request.from_height, request.from_height + self.blocks_told):
             yield pb.BlockEvents(height=height, hash=reader.get())
             await asyncio.sleep(0.01)
@@ -109,6 +114,25 @@ def test_a_subscription_that_a_node_ends_goes_on_signed_anew() -> None:
             blocks = client.subscribe(7)
             assert [(await anext(blocks)).height for _ in range(5)] == [7, 8, 9, 10, 11]
         assert service.subscribed == [7, 9, 11]
+
+    served(use)
+
+
+@pytest.mark.parametrize("first", [7, None])
+def test_who_signs_a_subscription_again_waits_for_a_place_like_others(first: int | None) -> None:
+    """Once in ten minutes there may be none, or the next gateway may be a block behind."""
+
+    async def use(address: str, service: Telling) -> None:
+        service.blocks_told = 2
+        service.refusals = [
+            *(NotNowError(code, "not now", 20) for code in ("too-many-subscribers", "busy")),
+            RefusedError("no-block", "no block yet"),
+        ]
+        async with Client(address, READER) as client:
+            blocks = client.subscribe(first)
+            begin = first or 0
+            assert [(await anext(blocks)).height for _ in range(4)] == list(range(begin, begin + 4))
+        assert service.subscribed == [begin, *[begin + 2] * 4]
 
     served(use)
 

@@ -26,7 +26,7 @@ from node.gateway.answers import (
     node_info_of,
     tx_status,
 )
-from node.gateway.codes import UNREACHABLE, UNTRUSTED
+from node.gateway.codes import UNREACHABLE, UNTRUSTED, NotNowError
 from node.gateway.nodes import CALL_TIMEOUT_S, Nodes, addresses_in
 from node.gateway.patience import COME_AGAIN, Patience
 from node.model.codec import Value
@@ -221,18 +221,23 @@ class Client:
 
     async def subscribe(self, from_height: int | None = None) -> AsyncIterator[BlockEvents]:
         """Every committed block from a height on (None: the next one), none left out and none twice, also across a
-        change to another node. Ends only by an error: "unreachable" if no node answers."""
-        next_height = from_height
+        change to another node. Ends only by an error: "unreachable" if no node answers; what passes is waited for as
+        with every call, since the last block."""
+        next_height, patience = from_height, Patience(CALL_TIMEOUT_S)
         while True:
             try:
                 async for block in self._blocks(next_height):
-                    next_height = block.height + 1
+                    next_height, patience = block.height + 1, Patience(CALL_TIMEOUT_S)
                     yield block
             except RefusedError as error:
-                behind = error.code == "no-block" and from_height is not None and next_height != from_height
-                if error.code not in (UNREACHABLE, UNTRUSTED, "slow-subscriber", "stopping") and not behind:
+                behind = error.code == "no-block" and next_height != from_height
+                if isinstance(error, NotNowError) and error.code in COME_AGAIN:
+                    self.turn_away()
+                    await patience.wait(error)
+                elif behind or error.code in (UNREACHABLE, UNTRUSTED, "slow-subscriber", "slow-request", "stopping"):
+                    await self._find_another(error)
+                else:
                     raise
-                await self._find_another(error)
 
     async def _blocks(self, first: int | None) -> AsyncIterator[BlockEvents]:
         """Until the node ends it, so that it is asked anew, and signed anew."""
