@@ -37,7 +37,6 @@ ITERATORS = _words("enumerate filter iter map reversed zip")
 ORDER_BLIND_CALLS = _words("all any bool frozenset len max min set sorted sum")
 ORDERED_CALLS = _words("dict enumerate filter iter list map next reduce reversed tuple zip")
 SET_METHODS = _words("copy difference intersection symmetric_difference union")
-_FUNCTIONS = (ast.FunctionDef, ast.Lambda)
 _BARE = frozenset({ast.Load, ast.Store, ast.Name, ast.Constant})
 """Two of three nodes: with nothing in them, or nothing but whether a name is read or written."""
 _WRITERS = (ast.Subscript, ast.Attribute, ast.AugAssign, ast.Call)

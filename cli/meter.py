@@ -1,8 +1,8 @@
 """`watt meter`: readings, by the meter itself or by a collector, and what became of them."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple
 
 import click
 
@@ -42,9 +42,6 @@ class Refused(NamedTuple):
     device: str
     slot: int
     code: str
-
-
-_Send: TypeAlias = Callable[[Account, dict[str, Any]], Awaitable[TxStatus]]
 
 
 @click.group()
@@ -327,7 +324,3 @@ def _told(brought: Brought, as_json: bool, call: str) -> None:
             )
     if any(row.code != "duplicate" for row in refused):
         raise click.exceptions.Exit(EXIT_REFUSED)
-
-
-def _why(call: str, row: Refused) -> str:
-    return explain(call, row.code, (), 0)

@@ -41,7 +41,6 @@ FILES: Final = ("tariffs", "tolls", "limits", "grid")
 SHOWN_NETWORKS: Final = 20
 _MONEY: Final = {"bought": 1, "sold": -1, "tolls": 1, "retail": 1, "feed_in": -1}
 """The parts of what energy cost: their names, and 1 for what is paid, -1 for what is earned."""
-_PATH = click.Path(path_type=Path)
 
 
 class Setting(NamedTuple):

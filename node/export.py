@@ -58,7 +58,6 @@ _MOST: Final = {
     _ABSENT: 1024,
     _END: HASH_BYTES,
 }
-_FRAME: Final = 5
 _PART: Final = 64 * 1024
 
 Question: TypeAlias = tuple[str, str, Mapping[str, Any]]
