@@ -72,6 +72,11 @@ class Access:
             _remember(self._admins, reader, known)
         return known
 
+    def is_somebody(self, reader: bytes) -> bool:
+        """Whether ``reader`` acts for somebody here, sees everything, or was let in by somebody: who it is not may be
+        anyone, and any number of them, for keys cost nothing."""
+        return self.sees_all(reader) or (bool(reader) and self._is_somebody(self.context(), reader))
+
     def require_all(self, reader: bytes) -> None:
         """Raises RefusedError, "sign-first" or "not-allowed", unless ``reader`` may see everything."""
         if not self.sees_all(reader):

@@ -3,6 +3,9 @@
 A subscriber is a cursor, not a queue: it reads block after block from the ledger at its own pace, so it misses
 nothing and costs no memory however slow it is. Newest blocks are encoded once for all who see the same of them
 (``telling.py``).
+
+Who follows blocks holds a place until it ends. Those of whom nothing is known have half of the places, and share them
+by address; the others by their keys: strangers keep nobody out who is known here.
 """
 
 import asyncio
@@ -14,10 +17,11 @@ from collections.abc import AsyncIterator
 
 from node.errors import RefusedError
 from node.gateway.access import Access
+from node.gateway.places import Shares
 from node.gateway.telling import Told
 from node.ledger.chain import Ledger
 from node.ledger.execution import Execution
-from node.limits import MAX_STATUS_WAITERS, MAX_SUBSCRIBERS
+from node.limits import MAX_STATUS_WAITERS, MAX_STRANGERS_FOLLOWING, MAX_SUBSCRIBERS
 from node.model.read import FOLLOWED_S
 
 TOLD_BLOCKS = 64
@@ -32,14 +36,15 @@ class Feed:
         self._access = access
         self._told: OrderedDict[int, Told] = OrderedDict()
         self._news = asyncio.Event()
-        self._subscribers = 0
+        self._following = Shares(MAX_SUBSCRIBERS)
+        self._strangers = Shares(MAX_STRANGERS_FOLLOWING)
         self._waiters: dict[bytes, list[asyncio.Future[None]]] = {}
         self._waiting = 0
 
     def committed(self, execution: Execution) -> None:
         """A block is stored."""
         self._access.committed(execution.changes)
-        if self._subscribers:
+        if self._following.used:
             self._keep(Told(execution.block, execution.receipts, execution.events))
         if self._waiters:
             for receipt in execution.receipts:
@@ -66,13 +71,20 @@ class Feed:
                 if not others:
                     del self._waiters[tx_id]
 
-    async def blocks(self, first: int, reader: bytes, signed_for_s: float = FOLLOWED_S) -> AsyncIterator[bytes]:
+    async def blocks(
+        self, first: int, reader: bytes, address: str, signed_for_s: float = FOLLOWED_S
+    ) -> AsyncIterator[bytes]:
         """Encoded BlockEvents from height ``first`` on: of each as much as ``reader``, the key that signed or b"", may
-        see when it is told. Without end if nobody signed, else for so long. Raises
+        see when it is told; ``address``: where it is asked from. Without end if nobody signed, else for so long. Raises
         RefusedError("too-many-subscribers")."""
-        if self._subscribers >= MAX_SUBSCRIBERS:
-            raise RefusedError("too-many-subscribers", f"this node serves {MAX_SUBSCRIBERS} at most")
-        self._subscribers += 1
+        is_known = self._access.is_somebody(reader)
+        who = reader.hex() if is_known else address
+        shares = (self._following,) if is_known else (self._following, self._strangers)
+        if not all(share.has_room(who) for share in shares):
+            text = f"{self._following.used} follow this node's blocks, {self._following.of(who)} of them from here"
+            raise RefusedError("too-many-subscribers", text)
+        for share in shares:
+            share.take(who)
         ends = time.monotonic() + signed_for_s if reader else math.inf
         try:
             height = first
@@ -87,7 +99,8 @@ class Feed:
                 else:
                     await news.wait()
         finally:
-            self._subscribers -= 1
+            for share in shares:
+                share.leave(who)
 
     def _block(self, height: int) -> Told:
         told = self._told.get(height)

@@ -1,4 +1,4 @@
-"""Places for calls at a gateway: who holds them, and who leaves when somebody else needs one.
+"""Places at a gateway, for calls and for who follows blocks: who holds them, and who leaves when another needs one.
 
 gRPC begins a call when its head is there; the request may come later, slowly or never. So a call is given a place when
 it begins, and keeps it until its answer is taken, but its request has to come in time. An address (of IPv6, a network
@@ -17,6 +17,35 @@ from node.errors import RefusedError
 from node.gateway.codes import RETRY_MS, NotNowError
 from node.gateway.pace import address_of
 from node.limits import ADDRESS_SHARE_OF_FREE, MAX_CLIENT_CALLS, REQUEST_GRACE_SECONDS, REQUEST_SECONDS
+
+
+class Shares:
+    """So many places in all; who asks holds no more than twice as many as are free."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._held: Counter[str] = Counter()
+        self.used = 0
+
+    def of(self, who: str) -> int:
+        """How many ``who`` holds."""
+        return self._held[who]
+
+    def has_room(self, who: str) -> bool:
+        """Whether ``who`` may have one more."""
+        return self._held[who] < ADDRESS_SHARE_OF_FREE * (self._total - self.used)
+
+    def take(self, who: str) -> None:
+        """``who`` holds one more."""
+        self._held[who] += 1
+        self.used += 1
+
+    def leave(self, who: str) -> None:
+        """``who`` holds one less."""
+        self.used -= 1
+        self._held[who] -= 1
+        if not self._held[who]:
+            del self._held[who]
 
 
 class Place:
@@ -40,29 +69,26 @@ class Places:
         seconds: float = REQUEST_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._total = total
         self._seconds = seconds
         self._clock = clock
-        self._held: Counter[str] = Counter()
-        self._used = 0
+        self._shares = Shares(total)
         self._awaited: dict[Place, None] = {}
         """Those whose request is awaited, in the order in which they began."""
 
     @property
     def used(self) -> int:
         """How many are held."""
-        return self._used
+        return self._shares.used
 
     def take(self, peer: str) -> Place:
         """A place for a call over the connection ``peer``, as gRPC names it. Raises NotNowError("busy")."""
         address = address_of(peer)
-        if not self._has_room(address):
+        if not self._shares.has_room(address):
             self._end_a_slow_one(address)
-            if not self._has_room(address):
-                text = f"{self._used} calls are being answered, {self._held[address]} of them for this address"
+            if not self._shares.has_room(address):
+                text = f"{self.used} calls are being answered, {self._shares.of(address)} of them for this address"
                 raise NotNowError("busy", text, RETRY_MS["busy"])
-        self._held[address] += 1
-        self._used += 1
+        self._shares.take(address)
         return Place(address, self._clock())
 
     async def request(self, place: Place, read: Callable[[], Awaitable[Any]]) -> Any:
@@ -83,14 +109,7 @@ class Places:
         if not place.is_held:
             return
         place.is_held = False
-        self._used -= 1
-        self._held[place.address] -= 1
-        if not self._held[place.address]:
-            del self._held[place.address]
-
-    def _has_room(self, address: str) -> bool:
-        free = self._total - self._used
-        return self._held[address] < ADDRESS_SHARE_OF_FREE * free
+        self._shares.leave(place.address)
 
     def _end_a_slow_one(self, address: str) -> None:
         """The one that has been awaited for longest, of an address that holds no less than ``address`` does."""
@@ -98,7 +117,7 @@ class Places:
         for place in self._awaited:
             if place.since > latest:
                 return
-            if place.is_held and self._held[place.address] >= self._held[address]:
+            if place.is_held and self._shares.of(place.address) >= self._shares.of(address):
                 assert place.deadline is not None
                 if not place.deadline.expired():
                     place.deadline.reschedule(asyncio.get_running_loop().time())

@@ -31,7 +31,7 @@ from node.gateway.codes import NotNowError, retry_ms
 from node.gateway.edge import Accepted, Edge
 from node.gateway.feed import Feed
 from node.gateway.guard import Context, Guard, reader
-from node.gateway.pace import Pace, retry_ms_of
+from node.gateway.pace import Pace, address_of, retry_ms_of
 from node.gateway.snapshots import SERVICE as SNAPSHOTS
 from node.gateway.snapshots import SnapshotService, require_above_base
 from node.ledger.chain import Ledger
@@ -272,14 +272,14 @@ class GatewayService(pb_grpc.GatewayServicer):
 
     # Blocks come encoded, once for all subscribers; the guard sends them as they are.
     async def Subscribe(  # type: ignore[override]
-        self, request: pb.SubscribeRequest, context: object
+        self, request: pb.SubscribeRequest, context: Context
     ) -> AsyncIterator[bytes]:
         head = self._node.ledger.head.height
         first = request.from_height if request.HasField("from_height") else head + 1
         if first > head + 1:
             raise RefusedError("no-block", f"no block {first}; the head is {head}")
         require_above_base(self._node.ledger, first)
-        async for block in self._node.feed.blocks(first, reader.get()):
+        async for block in self._node.feed.blocks(first, reader.get(), address_of(context.peer())):
             yield block
 
     async def NodeInfo(self, request: pb.NodeInfoRequest, context: object) -> pb.NodeInfoReply:
