@@ -11,6 +11,7 @@ from rich.progress import DownloadColumn, Progress, TextColumn
 
 from chaincode.registry import default_registry
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
+from cli.units import clock
 from node.backup import DONE, FAILED, RUNNING, Backup, Manifest, Status, entries_of, install_bundles, read_manifest
 from node.config import Config, load_config
 from node.control import MakeBackup, ask
@@ -134,6 +135,8 @@ def restore(config_path: Path, place: Path, as_json: bool) -> None:
     finally:
         staging.close()
     _say(config.path(config.data_dir), manifest, as_json)
+    if not as_json:
+        click.echo("start it: `watt node run`; it follows, and votes again some twenty blocks later", err=True)
 
 
 def _progress(what: str) -> Progress:
@@ -146,5 +149,6 @@ def _say(place: Path, manifest: Manifest, as_json: bool) -> None:
     values = msgspec.to_builtins(manifest)
     if as_json:
         return print_json({"directory": str(place), **values})
+    values["made"] = clock(manifest.made)
     values["upgrades"] = " ".join(manifest.upgrades) or "none"
     print_table(f"{place} holds", ["what", "value"], list(values.items()))

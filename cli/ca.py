@@ -106,7 +106,7 @@ def member_ca(
     """
     authority = _open(directory, passphrase_file, out)
     chain = authority.issue_member(read_file(csr), name, dns, _now(), DAYS[Kind.MEMBER] if days is None else days)
-    _written(out, chain, f"watt ca accept {out}", as_json)
+    _written(out, chain, f"at the member: watt ca accept {out.name} --dir ITS-CA", as_json)
 
 
 @ca.command("accept")

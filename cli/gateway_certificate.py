@@ -9,7 +9,7 @@ from cli.ca_files import read_file
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
 from cli.session import passphrase_option, read_passphrase_or_ask
 from node.config import Config, load_config
-from node.pki.holder import gateway_files, install, request_for_gateway
+from node.pki.holder import NEXT, gateway_files, install, request_for_gateway
 from node.pki.profile import describe
 from node.pki.trust import read_chain
 from node.setup import CONFIG_NAME
@@ -55,6 +55,9 @@ def csr(config_path: Path, names: tuple[str, ...], new_key: bool, passphrase_fil
         passphrase_file = config.path(config.passphrase_file)
     passphrase = read_passphrase_or_ask(passphrase_file, str(config.path(config.key_file)))
     path = request_for_gateway(config, names, passphrase, another_key=new_key)
+    waiting = key_file.with_name(key_file.name + NEXT)
+    if new_key and waiting.exists():
+        key_file = waiting
     if as_json:
         return print_json({"request": str(path), "key": str(key_file), "names": list(names)})
     print_table(f"Gateway of {config.member}", ("what", "where"), [("key", key_file), ("request", path)])

@@ -175,7 +175,10 @@ def _passphrase(path: Path | None, question: str, *, is_new: bool) -> str:
     if passphrase is not None:
         return passphrase
     if not sys.stdin.isatty():
-        raise ConfigError("no-passphrase", "none is given, and there is no terminal to ask at")
+        raise ConfigError(
+            "no-passphrase",
+            "none is given, and there is no terminal to ask at: --passphrase-file FILE or WATT_PASSPHRASE",
+        )
     answer: str = click.prompt(question, hide_input=True, confirmation_prompt=is_new, err=True)
     return answer
 

@@ -22,10 +22,10 @@ _config_option = click.option(
 @click.command("log")
 @_config_option
 @click.option("--room", default="", metavar="ROOM", help="watt.tx, watt.peers, watt.gateway ...; without: everything.")
-@click.argument("level", required=False, default="", type=click.Choice(["", *LEVELS]), metavar="[LEVEL]")
+@click.argument("level", required=False, type=click.Choice([*LEVELS]), metavar="[LEVEL]")
 @json_option
 @refusals_to_exit_codes
-def log_level(config_path: Path, room: str, level: str, as_json: bool) -> None:
+def log_level(config_path: Path, room: str, level: str | None, as_json: bool) -> None:
     """Change what a running node logs, or show it: debug, info, warning or error, until the node ends.
 
     `--room watt.tx debug` logs what became of every transaction, by its id.
@@ -33,7 +33,7 @@ def log_level(config_path: Path, room: str, level: str, as_json: bool) -> None:
     Example: watt node log --config node.toml --room watt.tx debug
     """
     config = load_config(config_path)
-    levels: dict[str, str] = ask(config.path(config.data_dir), LogLevel(room, level))
+    levels: dict[str, str] = ask(config.path(config.data_dir), LogLevel(room, level or ""))
     if as_json:
         return print_json(levels)
     print_table(

@@ -275,7 +275,10 @@ def _read_or_prompt(passphrase_file: Path | None, question: str, *, is_new: bool
     if passphrase is not None:
         return passphrase
     if not sys.stdin.isatty():
-        raise RefusedError("no-passphrase", "none is given, and there is no terminal to ask at")
+        raise RefusedError(
+            "no-passphrase",
+            "none is given, and there is no terminal to ask at: --passphrase-file FILE or WATT_PASSPHRASE",
+        )
     answer: str = click.prompt(question, hide_input=True, confirmation_prompt=is_new, err=True)
     return answer
 

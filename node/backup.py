@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -66,7 +66,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     entries: int
     bytes: int
     digest: str
-    made: int
+    made: Annotated[int, msgspec.Meta(ge=0, lt=1 << 36)]
     upgrades: tuple[str, ...] = ()
 
 
@@ -245,10 +245,10 @@ def install_bundles(place: Path, manifest: Manifest, upgrades: Library) -> None:
 def entries_of(place: Path, manifest: Manifest) -> Iterator[dict[bytes, bytes | None]]:
     """The entries of a backup in batches, and at the end whether they are those that were copied.
 
-    Raises ConfigError: "bad-backup", and as ``LevelStore``; StoreFault.
+    Raises ConfigError: "bad-backup", and as ``LevelStore`` if nothing is wrong with the copy itself.
     """
     digest, entries = hashlib.sha256(), 0
-    source = LevelStore(place / DATABASE_NAME, create=False)
+    source = _opened(place / DATABASE_NAME)
     try:
         batch: dict[bytes, bytes | None] = {}
         waiting = 0
@@ -261,10 +261,22 @@ def entries_of(place: Path, manifest: Manifest) -> Iterator[dict[bytes, bytes | 
                 yield batch
                 batch, waiting = {}, 0
         yield batch
+    except StoreFault as fault:
+        raise ConfigError("bad-backup", f"{place}: {fault.message}") from fault
     finally:
         source.close()
     if (entries, digest.hexdigest()) != (manifest.entries, manifest.digest):
         raise ConfigError("bad-backup", f"{place}: its entries are not those that were copied")
+
+
+def _opened(path: Path) -> LevelStore:
+    """The copied database. One that is damaged is no node's, for which "db-corrupt" says what to do."""
+    try:
+        return LevelStore(path, create=False)
+    except ConfigError as error:
+        if error.code not in ("db-corrupt", "db-missing"):
+            raise
+        raise ConfigError("bad-backup", error.message) from error
 
 
 def _add(digest: "hashlib._Hash", key: bytes, value: bytes) -> None:

@@ -116,7 +116,10 @@ def _identity(config: Config, data: Path) -> Iterator[Finding]:
             return
         yield Finding(STALLED, "db-missing", f"{data / DATABASE_NAME} is gone: restore the data directory as a whole")
     if not (data / VOTES_NAME / LOG_NAME).exists():
-        text = f"{data / VOTES_NAME / LOG_NAME} is gone: this member does not know any more what it has voted for"
+        text = (
+            f"{data / VOTES_NAME / LOG_NAME} is gone, as after `watt node restore`: this member does not know any more "
+            "what it has voted for; started, it follows, and votes again some twenty blocks later"
+        )
         yield Finding(PROBLEM, "vote-log-missing", text)
     else:
         yield from _vote_log(data, genesis)

@@ -52,7 +52,10 @@ def test_no_passphrase_and_no_terminal(tmp_path: Path) -> None:
     ):
         result = CliRunner().invoke(main, words, env={"WATT_PASSPHRASE": None})
         assert result.exit_code == 1
-        assert result.stderr == "watt: no-passphrase: none is given, and there is no terminal to ask at\n"
+        assert result.stderr == (
+            "watt: no-passphrase: none is given, and there is no terminal to ask at: "
+            "--passphrase-file FILE or WATT_PASSPHRASE\n"
+        )
 
 
 @pytest.mark.parametrize(

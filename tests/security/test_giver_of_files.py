@@ -16,9 +16,10 @@ import pytest
 from click.testing import CliRunner
 
 from cli.main import main
-from node.backup import MANIFEST_NAME, install_bundles, read_manifest
+from node.backup import MANIFEST_NAME, Manifest, entries_of, install_bundles, read_manifest
 from node.errors import ConfigError
 from node.keyfile import TESTNET, save_key
+from node.ledger.store import LevelStore
 from node.model.genesis import dump_genesis
 from node.model.keys import generate_key
 from node.upgrades.library import Library
@@ -108,6 +109,23 @@ def test_a_directory_of_anything_ends_in_one_line(name: str, content: str, tmp_p
     status, said = ran(name, directory, tmp_path)
     assert status == 1 and "Traceback" not in said and len(said) < 4000, said
     assert "\x1b" not in said and "\x07" not in said
+
+
+def test_a_damaged_copy_is_a_bad_backup_and_no_damaged_node(tmp_path: Path) -> None:
+    """What the store says of a node's own data (`db-corrupt`) would send an operator to a sound disk."""
+    store = LevelStore(tmp_path / "db", create=True)
+    store.write({b"b%d" % number: bytes(1000) for number in range(100)})
+    store.close()
+    manifest = Manifest(2, "00" * 32, "ann", 1, "00" * 32, 100, 1, "00" * 32, 1)
+    (log,) = (tmp_path / "db").glob("*.log")
+    content = bytearray(log.read_bytes())
+    content[len(content) // 2] ^= 1
+    log.write_bytes(content)
+    for remove in (False, True):
+        if remove:
+            (tmp_path / "db" / "CURRENT").unlink()
+        with pytest.raises(ConfigError, match="bad-backup"):
+            list(entries_of(tmp_path, manifest))
 
 
 NAMES = ("../../given", "/etc/passwd", "..", "", "a\0b", "00" * 32, "00 " * 32)
