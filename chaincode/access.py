@@ -85,6 +85,11 @@ def may_read(ctx: Context, key: bytes, subjects: tuple[Subject, ...]) -> bool:
     return (of_registry and _asks_registries(ctx, key)) or is_auditor(ctx, key)
 
 
+def are_there(ctx: Context, subjects: tuple[Subject, ...]) -> bool:
+    """Whether all devices, networks and members among ``subjects`` exist: those have readers."""
+    return all(subject.kind not in HOLDERS or readers(ctx, subject) for subject in subjects)
+
+
 def is_auditor(ctx: Context, key: bytes) -> bool:
     """Whether ``key`` reads everything."""
     return key != roles.NO_KEY and roles.has_role(ctx, key, roles.AUDITOR)

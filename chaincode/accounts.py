@@ -20,8 +20,7 @@ back to the utility and *redeemed* out of the world; *withdrawn* came back from 
 a device lent, or a network sent, comes off again when it is given back unused.
 
 There is no journal in state: every movement emits the event ``transfer`` with the data (source, target, amount,
-reason, reference), which the block's events keep in order.
-This module does not ask who calls it; ``identity.py`` does that. It has no transactions of its own.
+reason, reference), which the block's events keep in order. Who calls is asked by ``identity.py``, not here.
 """
 
 from typing import Final
@@ -57,6 +56,7 @@ from chaincode.account_books import (
     supply,
     take_plain,
 )
+from chaincode.arguments import Account
 from chaincode.contract import Context, Contract, ContractError, Value, query
 from chaincode.subjects import public
 
@@ -348,7 +348,7 @@ class Accounts(Contract):
     name = "accounts"
 
     @query(of=of_account)
-    def account(self, ctx: Context, *, account: str) -> Value:
+    def account(self, ctx: Context, *, account: Account) -> Value:
         """The balance of one account, by name."""
         return balance(ctx, account)
 

@@ -23,6 +23,7 @@ from chaincode import (
     slots,
 )
 from chaincode.agreement_book import FOR_EVER, KINDS, OPEN, PROPOSED, SALE, SHARE, Agreement, Movement
+from chaincode.arguments import GiverPeriod
 from chaincode.budget_outside import rule_of
 from chaincode.budget_share import BY_HAND, MAX_BY_HAND, OTHER, POOL, Share
 from chaincode.contract import Context, Contract, ContractError, Subject, Value, query, transaction
@@ -202,7 +203,7 @@ class Agreements(Contract):
         return tuple(rows)
 
     @query(of=parties)
-    def left(self, ctx: Context, *, agreement: int, period: int) -> Value:
+    def left(self, ctx: Context, *, agreement: int, period: GiverPeriod) -> Value:
         """(what was given under the agreement in the giver's ``period``, what may still be given of it by hand)."""
         found = agreement_book.agreement_of(ctx, agreement)
         budget_state.require_period(ctx, found.giver, period)

@@ -28,6 +28,7 @@ from chaincode import (
     roles,
 )
 from chaincode.accounts import UTILITY
+from chaincode.arguments import DevicePeriod, NetworkPeriod
 from chaincode.budget_alerts import note_use
 from chaincode.budget_calendar import common_period, common_slots, period_of
 from chaincode.budget_charge import Charge, charge, charge_all, credit, refund
@@ -241,7 +242,7 @@ class Budget(Contract):
         return None
 
     @query(of=a_device(BUDGET))
-    def budget(self, ctx: Context, *, device: str, period: int) -> Value:
+    def budget(self, ctx: Context, *, device: str, period: DevicePeriod) -> Value:
         """(state, available, reserved, allocated, earned, spent, lent, borrowed, owed, forecast, used, used_wh)."""
         network = identity.device_of(ctx, device).network
         budget_state.require_period(ctx, network, period)
@@ -252,7 +253,7 @@ class Budget(Contract):
         return (budget_state.state_of(ctx, device, period), *book[:7], owed, *watch[:3])
 
     @query(of=a_network(BUDGET))
-    def network_budget(self, ctx: Context, *, network: str, period: int) -> Value:
+    def network_budget(self, ctx: Context, *, network: str, period: NetworkPeriod) -> Value:
         """(status of the period, issued, earned, pool, available, reserved, spent, owed, carried in, received, sent,
         sold, returned, redeemed, carried out).
 
@@ -263,7 +264,7 @@ class Budget(Contract):
         return (status, *totals[:6], budget_state.debt_of(ctx, network), *totals[6:])
 
     @query(of=a_network(BUDGET))
-    def books(self, ctx: Context, *, network: str, period: int) -> Value:
+    def books(self, ctx: Context, *, network: str, period: NetworkPeriod) -> Value:
         """The books of a network's devices: ((device, the fields of ``accounts.DeviceBook``), ...)."""
         budget_state.require_period(ctx, network, period)
         devices = identity.devices_of(ctx, network)
@@ -282,7 +283,7 @@ class Budget(Contract):
         return tuple([budget_alerts.row_of(alert) for alert in found])
 
     @query(of=a_network(BUDGET))
-    def shares(self, ctx: Context, *, network: str, period: int, first: int = 0) -> Value:
+    def shares(self, ctx: Context, *, network: str, period: NetworkPeriod, first: int = 0) -> Value:
         """Shares from number ``first`` on, at most 500, oldest first:
         (giver, receiver, amount, returned, reference, slot, tx id, why, rule), see ``budget_share.Share``.
         """

@@ -34,6 +34,7 @@ from chaincode import (
     roles,
     slots,
 )
+from chaincode.arguments import CompanyPeriod
 from chaincode.budget_share import MAX_BY_HAND
 from chaincode.budget_supply import COMPANY
 from chaincode.contract import MAX_AMOUNT, Context, Contract, ContractError, Value, query, transaction
@@ -169,13 +170,13 @@ class Companies(Contract):
         return (period, *slots_of, budget_supply.company_status(ctx, member, period))
 
     @query(of=a_company(BUDGET))
-    def company(self, ctx: Context, *, member: str, period: int) -> Value:
+    def company(self, ctx: Context, *, member: str, period: CompanyPeriod) -> Value:
         """(status of the period, the fields of ``accounts.NetworkBook``): a company's book of a period of its own."""
         roles.member_of(ctx, member)
         return (budget_supply.company_status(ctx, member, period), *accounts.company_book(ctx, member, period))
 
     @query(of=a_company(BUDGET))
-    def networks(self, ctx: Context, *, member: str, period: int, first: int = 0) -> Value:
+    def networks(self, ctx: Context, *, member: str, period: CompanyPeriod, first: int = 0) -> Value:
         """The networks of a company from number ``first`` on, at most 50, in the order of their registration:
         (network, class, limit or None, its period that ``assign`` would take, and in that: what it has of the company,
         what its pool holds, what it has allocated).

@@ -17,13 +17,13 @@ State: ``erased/`` of ``pruned.py``; ``erasing/``: time(8) when it goes on, netw
 """
 
 from collections.abc import Iterator
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from chaincode import identity, market_products, market_retention, pruned, roles
-from chaincode.contract import Context, Contract, ContractError, Value, query, transaction
+from chaincode.contract import Context, Contract, ContractError, Subject, Value, query, transaction
 from chaincode.keys import text, uint
 from chaincode.pruned import Erased
-from chaincode.subjects import READINGS, a_network
+from chaincode.subjects import NETWORK, READINGS
 
 _QUEUE: Final = b"erasing/"
 WORK_PER_BLOCK: Final = 200
@@ -37,6 +37,13 @@ ASKED: Final = "erasure-asked"
 """The event: keys (network, device or none), data (first slot, last slot)."""
 ERASED: Final = "erased"
 """The event when the state is done: keys as before, data (last slot, entries)."""
+
+
+def _of_erased(ctx: Context, args: dict[str, Any]) -> tuple[Subject, ...]:
+    """The network; nobody if the device is another network's, whose record a proof would show."""
+    if args["device"] and identity.device_of(ctx, args["device"]).network != args["network"]:
+        return ()
+    return (Subject(NETWORK, args["network"], READINGS),)
 
 
 class Erasure(Contract):
@@ -83,7 +90,7 @@ class Erasure(Contract):
         ctx.emit(ASKED, _told(network, device), (first, last_slot))
         return first, last_slot
 
-    @query(of=a_network(READINGS))
+    @query(of=_of_erased)
     def erased(self, ctx: Context, *, network: str, device: str = "") -> Value:
         """What is erased of a network or of one of its devices, the fields of ``pruned.Erased``; None if nobody asked.
 

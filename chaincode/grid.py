@@ -295,7 +295,10 @@ class Grid(Contract):
     @query(of=public)
     def tree(self, ctx: Context, *, version: int | None = None) -> Value:
         """(version, root, rate, lines) of a version, the newest if none is named; a line is as in the settings."""
-        number = current_version(ctx) if version is None else version
+        newest = current_version(ctx)
+        number = newest if version is None else version
+        if number > newest:
+            raise ContractError("unknown-grid", f"the grid has no version {number}")
         return (number, *_version(ctx, number))
 
     @query(of=public)

@@ -43,7 +43,7 @@ from chaincode.identity_records import (
 )
 from chaincode.roles import RIGHTS, Member, has_role, member_of, require_right
 from chaincode.standing import TABLES, member_behind
-from chaincode.subjects import CONSORTIUM, KEY, REGISTRY, a_device, a_network, public, the_consortium
+from chaincode.subjects import CONSORTIUM, EVERYBODY, KEY, REGISTRY, a_device, a_network, closed, public, the_consortium
 
 __all__ = [
     "KINDS",
@@ -144,6 +144,11 @@ def take_moves(ctx: Context) -> tuple[tuple[str, int], ...]:
 
 def _of_key(ctx: Context, args: dict[str, Any]) -> tuple[Subject, ...]:
     return Subject(KEY, args["key"].hex(), REGISTRY), Subject(CONSORTIUM, "", REGISTRY)
+
+
+def _of_member(ctx: Context, args: dict[str, Any]) -> tuple[Subject, ...]:
+    member_of(ctx, args["member"])
+    return (EVERYBODY,)
 
 
 class Identity(Contract):
@@ -262,7 +267,7 @@ class Identity(Contract):
         _move(ctx, device, "", slot)
         return None
 
-    @query(of=public)
+    @query(of=public, proven=_of_member)
     def member(self, ctx: Context, *, member: str) -> Value:
         """(id, key, roles)."""
         return tuple(member_of(ctx, member))
@@ -289,7 +294,7 @@ class Identity(Contract):
         """The ids of a network's devices."""
         return devices_of(ctx, network)
 
-    @query(of=_of_key)
+    @query(of=_of_key, proven=closed)  # a key can be chosen so that another's entry lies beside
     def whoami(self, ctx: Context, *, key: bytes) -> Value:
         """What a key acts for: ((kind, id), ...), kind "member", "network", "device" or "meter"."""
         return roles.uses_of(ctx, key)

@@ -142,7 +142,7 @@ class KeyChanges(Contract):
         _change(ctx, kind, name, key, ENROLLED)
         return (kind, name)
 
-    @query(of=public)
+    @query(of=public, proven=subjects.closed)  # a key can be chosen so that another's entry lies beside
     def enrolment(self, ctx: Context, *, one_time_key: bytes) -> Value:
         """(kind, id, until which block time) of what a one-time key enrols; None if it has been used or replaced, or
         never was one. Kinds: "device", "meter", "network" (its owner), "member"."""

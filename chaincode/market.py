@@ -63,6 +63,7 @@ from chaincode import (
     subjects,
     tariffs,
 )
+from chaincode.arguments import Slot
 from chaincode.auction_types import SELL
 from chaincode.contract import Context, Contract, ContractError, Subject, Value, query, transaction
 from chaincode.market_calendar import MARKET, OPEN, Entry
@@ -180,7 +181,8 @@ class Market(Contract):
     @query(of=public)
     def tariff(self, ctx: Context, *, slot: int) -> Value:
         """(retail, feed-in) of a slot in base units per Wh: what its product has pinned, or as it would be now."""
-        product = market_products.find(ctx, slot)
+        known = market_products.opened_within(ctx, slot, slot + 1)
+        product = market_products.find(ctx, slot) if known else None
         if product is not None:
             return product.retail, product.feed_in
         return tariffs.tariff_at(ctx, market_products.settings_of(ctx), slot)
@@ -201,7 +203,7 @@ class Market(Contract):
         return market_products.span(ctx)
 
     @query(of=public)
-    def product(self, ctx: Context, *, slot: int) -> Value:
+    def product(self, ctx: Context, *, slot: Slot) -> Value:
         """(slot, state, opens, starts, ends, gate, metered by, final at, grid version, retail, feed-in, period,
         tick_s, internal price, mix_permille, auctions, trades, energy_wh, paid, received, tolls, rent).
         """
@@ -221,7 +223,7 @@ class Market(Contract):
         return tuple(levels)
 
     @query(of=public)
-    def depth(self, ctx: Context, *, slot: int) -> Value:
+    def depth(self, ctx: Context, *, slot: Slot) -> Value:
         """What rests in a product, wherever it is: ((side, price, energy_wh, orders), ...), buys first, best first."""
         market_products.require(ctx, slot)
         levels: dict[tuple[int, int], tuple[int, int]] = {}
@@ -253,7 +255,7 @@ class Market(Contract):
 
     @query(of=market_orders.from_own(subjects.MARKET, "before"))
     def orders(
-        self, ctx: Context, *, device: str, slot: int | None = None, before: bytes = b"", most: int = MAX_ROWS
+        self, ctx: Context, *, device: str, slot: Slot | None = None, before: bytes = b"", most: int = MAX_ROWS
     ) -> Value:
         """The rows of ``order`` for a device's orders in a slot, newest first; without one, in all open slots.
 
@@ -271,7 +273,7 @@ class Market(Contract):
         return tuple(rows)
 
     @query(of=a_device(subjects.MARKET))
-    def position(self, ctx: Context, *, device: str, slot: int) -> Value:
+    def position(self, ctx: Context, *, device: str, slot: Slot) -> Value:
         """(network, bus, bought_wh, sold_wh, open_buy_wh, open_sell_wh, open orders, orders, last order, paid, tolls,
         proceeds) or None."""
         pruned.require_kept(ctx, slot)
@@ -291,7 +293,7 @@ class Market(Contract):
         return tuple(reversed(rows[:MAX_ROWS]))
 
     @query(of=a_device(subjects.MARKET))
-    def device_trades(self, ctx: Context, *, device: str, slot: int) -> Value:
+    def device_trades(self, ctx: Context, *, device: str, slot: Slot) -> Value:
         """A device's trades in a slot: ((auction, side, order, other order, energy_wh, price, other's price, toll),
         ...).
         """
@@ -333,11 +335,11 @@ class Market(Contract):
         return tuple(auction), tuple([tuple(row) for row in orders]), tuple([tuple(trade) for trade in trades])
 
     @query(of=public)
-    def pruned(self, ctx: Context, *, slot: int) -> Value:
+    def pruned(self, ctx: Context, *, slot: Slot) -> Value:
         """What is left of a slot whose details have been deleted: ((name, entries, digest), ...), the fields of
         ``pruned.Part``; None while all is there.
         """
-        parts = pruned.parts_of(ctx, slot) if slot >= 0 else None
+        parts = pruned.parts_of(ctx, slot)
         return None if parts is None else tuple([tuple(part) for part in parts])
 
 

@@ -141,12 +141,14 @@ def require_order(ctx: Context, order: bytes) -> Order:
 
 def from_own(data: str, argument: str) -> Of:
     """The audience of what is a device's from an order on, which ``argument`` names, empty: from the first. Nobody's if
-    the order is another device's: else whoever has one of their own could list anybody's.
+    the order is another device's, else whoever has one of their own could list anybody's; nor if there is none, as
+    whoever names any id at all chooses what a proof of that shows beside it.
     """
 
     def subjects(ctx: Context, args: dict[str, Any]) -> tuple[Subject, ...]:
-        order = find_order(ctx, args[argument]) if args[argument] else None
-        return (Subject(DEVICE, args["device"], data),) if order is None or order.device == args["device"] else ()
+        if args[argument] and require_order(ctx, args[argument]).device != args["device"]:
+            return ()
+        return (Subject(DEVICE, args["device"], data),)
 
     return subjects
 

@@ -221,6 +221,12 @@ def span(ctx: Context) -> tuple[int, int] | None:
     return (first, end) if isinstance(first, int) and end is not None else None
 
 
+def opened_within(ctx: Context, first: int, end: int) -> range:
+    """The slots from ``first`` on, before ``end``, that opened: nothing was ever written of any other."""
+    known = span(ctx) or (0, 0)
+    return range(max(first, known[0]), min(end, known[1]))
+
+
 def oldest_unfinished(ctx: Context) -> int:
     """The first slot that is not final yet."""
     slot = ctx.get(_OLDEST)

@@ -14,6 +14,7 @@ State: ``origin_state`` and ``origin_cursor`` name their tables.
 from typing import Any, Final
 
 from chaincode import identity, market_products, origin_cursor, origin_events, origin_state, pruned
+from chaincode.arguments import NetworkPeriod
 from chaincode.contract import Context, Contract, ContractError, Subject, Value, query
 from chaincode.origin_assign import Origin
 from chaincode.subjects import NETWORK, READINGS, a_device, a_network, public
@@ -92,7 +93,8 @@ class Origins(Contract):
         identity.network_of(ctx, network)
         if not 0 <= first_slot <= last_slot < first_slot + MAX_SLOTS or last_slot > market_products.MAX_SLOT:
             raise ContractError("bad-args", f"a range of at most {MAX_SLOTS} slots")
-        found = [origin_state.sums_of(ctx, network, slot) for slot in range(first_slot, last_slot + 1)]
+        opened = market_products.opened_within(ctx, first_slot, last_slot + 1)
+        found = [origin_state.sums_of(ctx, network, slot) for slot in opened]
         added, slots = origin_state.Sums(), 0
         for sums in found:
             if sums is not None:
@@ -100,14 +102,11 @@ class Origins(Contract):
         return slots, *added
 
     @query(of=a_network(READINGS))
-    def period(self, ctx: Context, *, network: str, period: int) -> Value:
+    def period(self, ctx: Context, *, network: str, period: NetworkPeriod) -> Value:
         """(slots, used_wh, ... as in ``slot``): the sums over a period's slots that are known for good; never deleted.
 
-        Raises ContractError: unknown-network, bad-args.
+        Raises ContractError: unknown-network, unknown-period.
         """
-        identity.network_of(ctx, network)
-        if not 0 <= period < 2**32:
-            raise ContractError("bad-args", "periods are numbered from 0")
         slots, sums = origin_state.period_sums(ctx, network, period)
         return slots, *sums
 

@@ -27,6 +27,7 @@ from chaincode import (
     roles,
     slots,
 )
+from chaincode.arguments import NetworkPeriod
 from chaincode.budget_alerts import Watch
 from chaincode.contract import Context, Contract, ContractError, Value, query
 from chaincode.subjects import BUDGET, REGISTRY, a_company, a_device, a_network
@@ -50,7 +51,7 @@ class Overview(Contract):
         return budget_plug.next_turn(ctx)
 
     @query(of=a_network(BUDGET))
-    def devices(self, ctx: Context, *, network: str, period: int | None = None, first: int = 0) -> Value:
+    def devices(self, ctx: Context, *, network: str, period: NetworkPeriod | None = None, first: int = 0) -> Value:
         """(period, its first slot, first slot of the next, how many devices the network has, rows): 64 devices from
         number ``first`` on, in the order of their registration; by default of the period under way.
 
@@ -120,7 +121,7 @@ class Overview(Contract):
         return budget_alerts.row_of(found[0])
 
     @query(of=a_network(BUDGET))
-    def share(self, ctx: Context, *, network: str, period: int, number: int) -> Value:
+    def share(self, ctx: Context, *, network: str, period: NetworkPeriod, number: int) -> Value:
         """The share with this number in the list of a network and period, the fields of ``budget_share.Share``.
 
         Raises ContractError: unknown-network, unknown-period, unknown-share.

@@ -33,6 +33,7 @@ from chaincode import (
     settlement_rent,
     slots,
 )
+from chaincode.arguments import CompanyPeriod, NetworkPeriod
 from chaincode.contract import Context, Contract, ContractError, Value, query, transaction
 from chaincode.subjects import BUDGET, REGISTRY, a_company, a_network
 
@@ -127,7 +128,7 @@ class Periods(Contract):
         return "company" if scope else "consortium", tuple([tuple(stretch) for stretch in stretches])
 
     @query(of=a_network(REGISTRY))
-    def period(self, ctx: Context, *, network: str, period: int) -> Value:
+    def period(self, ctx: Context, *, network: str, period: NetworkPeriod) -> Value:
         """(status, first slot, first slot of the next, when it begins, when it ends, slots that are not over, closing).
 
         Status: "planned", "active", "closing" or "closed". Times in s since the epoch. A slot is over when it is FINAL,
@@ -139,7 +140,7 @@ class Periods(Contract):
         return (status, *extent, _closing(ctx, "pool", network, period))
 
     @query(of=a_company(REGISTRY))
-    def company_period(self, ctx: Context, *, member: str, period: int) -> Value:
+    def company_period(self, ctx: Context, *, member: str, period: CompanyPeriod) -> Value:
         """The same of a company. Raises ContractError: unknown-member, unknown-period."""
         roles.member_of(ctx, member)
         status = budget_supply.company_status(ctx, member, period)
@@ -147,7 +148,7 @@ class Periods(Contract):
         return (status, *extent, _closing(ctx, "company", member, period))
 
     @query(of=a_network(BUDGET))
-    def lots(self, ctx: Context, *, network: str, period: int) -> Value:
+    def lots(self, ctx: Context, *, network: str, period: NetworkPeriod) -> Value:
         """What was carried into a period that is not closed: (the period in which it was fresh, how often it has been
         carried, amount), oldest first. Raises ContractError: unknown-network, unknown-period.
         """

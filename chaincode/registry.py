@@ -2,7 +2,8 @@
 
 Arguments arrive as decoded MessagePack. Each annotation of a marked method is turned once into a *reader*: a
 function that takes what arrived and returns what the method shall get, or raises ``bad-args``. Arrays become
-tuples; ``bool`` is not an ``int``; nothing is converted otherwise.
+tuples; ``bool`` is not an ``int``; nothing is converted otherwise. An argument of a query whose type is one of
+``arguments.py`` is checked against the state, too.
 """
 
 import functools
@@ -15,6 +16,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from chaincode.accounts import Accounts
 from chaincode.agreements import Agreements
+from chaincode.bounds import BOUNDS, Bound
 from chaincode.budget import Budget
 from chaincode.checker import check_modules
 from chaincode.companies import Companies
@@ -58,6 +60,7 @@ class _Method(NamedTuple):
     readers: dict[str, Reader]
     required: frozenset[str]
     defaults: dict[str, Any]
+    bounds: tuple[tuple[str, Bound], ...]
     of: Of
     proven: Of
 
@@ -130,11 +133,14 @@ class Registry:
         """Check ``args`` and call the method; returns what it returns.
 
         Raises ContractError: "unknown-contract", "unknown-method" (also for a method of the other kind),
-        "bad-args", or what the method raises.
+        "bad-args", or what the method raises; before that what the bounds of its arguments do.
         """
         entry = self._method(contract, method, kind)
         arguments = _read(entry, args)
         ctx.contract = contract
+        for name, bound in entry.bounds:
+            if arguments.get(name) is not None:
+                bound(ctx, arguments, arguments[name])
         return entry.call(ctx, **arguments)
 
     def check_call(self, contract: str, method: str, args: Mapping[str, Any], kind: Kind = "transaction") -> None:
@@ -278,22 +284,27 @@ def _methods_of(contract: Contract) -> dict[str, _Method]:
 
 
 def _method(function: Callable[..., Value], kind: str, label: str) -> _Method:
-    hints = typing.get_type_hints(function)
+    hints = typing.get_type_hints(function, include_extras=True)
     readers: dict[str, Reader] = {}
     required = set()
     defaults = {}
+    bounds: list[tuple[str, Bound]] = []
     for position, parameter in enumerate(inspect.signature(function).parameters.values()):
         if position == 0:
             continue  # the context
         if parameter.kind is not parameter.KEYWORD_ONLY:
             raise ValueError(f"{label}: the argument {parameter.name!r} is not keyword-only")
-        readers[parameter.name] = _reader(hints.get(parameter.name), f"{label}, argument {parameter.name!r}")
+        annotation = hints.get(parameter.name)
+        readers[parameter.name] = _reader(annotation, f"{label}, argument {parameter.name!r}")
+        bounds += [(parameter.name, BOUNDS[mark]) for mark in _marks(annotation)]
         if parameter.default is parameter.empty:
             required.add(parameter.name)
         else:
             defaults[parameter.name] = parameter.default
     of, proven = (getattr(function, mark, None) or closed for mark in ("chaincode_of", "chaincode_proven"))
-    return _Method(function, kind, readers, frozenset(required), defaults, of, proven)
+    if bounds and kind != "query":
+        raise ValueError(f"{label}: a transaction checks the bounds of its arguments itself")
+    return _Method(function, kind, readers, frozenset(required), defaults, tuple(bounds), of, proven)
 
 
 def _read(entry: _Method, args: Mapping[str, Any]) -> dict[str, Any]:
@@ -311,7 +322,16 @@ def _read(entry: _Method, args: Mapping[str, Any]) -> dict[str, Any]:
     return arguments
 
 
+def _marks(annotation: Any) -> tuple[str, ...]:
+    """The bounds that an argument's type names, if it may be left out or not."""
+    if typing.get_origin(annotation) is typing.Annotated:
+        return tuple(annotation.__metadata__)
+    return tuple([mark for part in typing.get_args(annotation) for mark in _marks(part)])
+
+
 def _reader(annotation: Any, label: str) -> Reader:
+    if typing.get_origin(annotation) is typing.Annotated:
+        annotation = annotation.__origin__
     if annotation in _SCALARS:
         return _SCALARS[annotation]
     origin, parameters = typing.get_origin(annotation), typing.get_args(annotation)

@@ -30,6 +30,7 @@ from chaincode import (
     budget_calendar,
     identity,
     market_calendar,
+    market_products,
     pruned,
     roles,
     settlement_amendments,
@@ -45,6 +46,7 @@ from chaincode import (
     settlement_readings,
     settlement_rent,
 )
+from chaincode.arguments import CommonPeriod, NetworkPeriod, Slot
 from chaincode.contract import Context, Contract, ContractError, Value, query, transaction
 from chaincode.market_calendar import SETTLEMENT
 from chaincode.settlement_checks import Claim
@@ -174,7 +176,7 @@ class Settlement(Contract):
         return None
 
     @query(of=a_device(READINGS))
-    def reading(self, ctx: Context, *, device: str, slot: int) -> Value:
+    def reading(self, ctx: Context, *, device: str, slot: Slot) -> Value:
         """What holds for a device in a slot, the fields of ``settlement_readings.Reading``; None before. Raises
         ContractError("pruned").
         """
@@ -185,25 +187,25 @@ class Settlement(Contract):
         return tuple(reading)
 
     @query(of=a_device(READINGS))
-    def readings(self, ctx: Context, *, device: str, slot: int) -> Value:
+    def readings(self, ctx: Context, *, device: str, slot: Slot) -> Value:
         """The same with all that it replaced, newest first. Raises ContractError("pruned")."""
         return _history(ctx, device, slot)
 
     @query(of=a_role(roles.GRID_OPERATOR, READINGS))
-    def feeder_readings(self, ctx: Context, *, slot: int) -> Value:
+    def feeder_readings(self, ctx: Context, *, slot: Slot) -> Value:
         """What the feeder's meter says of a slot, and what that replaced, newest first. Raises
         ContractError("pruned").
         """
         return _history(ctx, settlement_feeder.FEEDER, slot)
 
     @query(of=a_device(READINGS))
-    def estimates(self, ctx: Context, *, device: str, period: int) -> Value:
+    def estimates(self, ctx: Context, *, device: str, period: CommonPeriod) -> Value:
         """(how many estimates of a device stand in a billing period, whether it may sell there)."""
         count = settlement_readings.estimates(ctx, device, period)
         return count, settlement_readings.may_sell(ctx, device, period)
 
     @query(of=a_network(READINGS))
-    def settled(self, ctx: Context, *, network: str, slot: int) -> Value:
+    def settled(self, ctx: Context, *, network: str, slot: Slot) -> Value:
         """A network's settlement of a slot: (sums, entries, blocks), the fields of ``settlement_ledger.Settled`` and
         ``Entry``; None before.
 
@@ -245,7 +247,7 @@ class Settlement(Contract):
         if not 0 <= first_slot <= last_slot < first_slot + MAX_BILL_SLOTS:
             raise ContractError("bad-range", f"a bill covers 1 to {MAX_BILL_SLOTS} slots")
         slots_settled, sums = 0, Settled()
-        for slot in range(first_slot, last_slot + 1):
+        for slot in market_products.opened_within(ctx, first_slot, last_slot + 1):
             settled = settlement_ledger.settled_of(ctx, network, slot)
             if settled is None:
                 pruned.require_kept(ctx, slot, network)
@@ -255,15 +257,13 @@ class Settlement(Contract):
         return (slots_settled, sums.cost(), sums.utility_only, *sums)
 
     @query(of=a_network(READINGS))
-    def bill_of_period(self, ctx: Context, *, network: str, period: int) -> Value:
+    def bill_of_period(self, ctx: Context, *, network: str, period: NetworkPeriod) -> Value:
         """A network's sums over what is settled of a billing period: (slots settled, cost, utility-only cost, rent that
         came back, the fields of ``Settled``). They stay when the details of slots are gone. Rent: of the consortium's
         periods that end within this one.
 
-        Raises ContractError: unknown-network, bad-range.
+        Raises ContractError: unknown-network, unknown-period.
         """
-        identity.network_of(ctx, network)
-        _require_period(period)
         of = settlement_ledger.period_sums(ctx, network, period)
         within = settlement_rent.periods_within(ctx, *budget_calendar.slots_of(ctx, network, period))
         rent = sum([settlement_ledger.rent_part(ctx, network, common).rent for common in within])
@@ -289,7 +289,7 @@ class Settlement(Contract):
         return (of.state, of.rent, of.carried, of.tolls, of.returned, tuple(rows))
 
     @query(of=a_role(roles.GRID_OPERATOR, READINGS))
-    def feeder(self, ctx: Context, *, slot: int) -> Value:
+    def feeder(self, ctx: Context, *, slot: Slot) -> Value:
         """The feeder check of a slot, the fields of ``settlement_losses.Check``: Wh in and out at the feeder's meter,
         in and out at the homes', lost between, readings estimated, networks settled. None without a feeder's reading.
 

@@ -25,6 +25,7 @@ from chaincode import (
     settlement_rent,
     slots,
 )
+from chaincode.arguments import NetworkPeriod
 from chaincode.auction_types import BUY, Trade
 from chaincode.contract import Context, Contract, ContractError, Value, query
 from chaincode.market_certificate import PAGE_ROWS
@@ -43,7 +44,7 @@ class Statements(Contract):
     name = "statements"
 
     @query(of=a_network(READINGS))
-    def period(self, ctx: Context, *, network: str, period: int) -> Value:
+    def period(self, ctx: Context, *, network: str, period: NetworkPeriod) -> Value:
         """(status, first slot, first slot of the next period, seconds of a slot, first slot that has not opened, owed,
         slots settled, sums, rents, slots assigned, origin).
 
@@ -79,7 +80,7 @@ class Statements(Contract):
         _check_range(first_slot, end_slot)
         rows: list[Value] = []
         work = 0
-        for slot in range(first_slot, end_slot):
+        for slot in market_products.opened_within(ctx, first_slot, end_slot):
             if work >= MAX_WORK:
                 return slot, tuple(rows)
             work += 3 * READ_WORK
@@ -112,7 +113,7 @@ class Statements(Contract):
         _check_range(first_slot, end_slot)
         rows: list[Value] = []
         work = 0
-        for slot in range(first_slot, end_slot):
+        for slot in market_products.opened_within(ctx, first_slot, end_slot):
             if work >= MAX_WORK:
                 return slot, tuple(rows)
             work += READ_WORK
@@ -152,7 +153,7 @@ class Statements(Contract):
         fills: list[Value] = []
         orders: dict[bytes, Value] = {}
         work = 0
-        for slot in range(first_slot, end_slot):
+        for slot in market_products.opened_within(ctx, first_slot, end_slot):
             if work >= MAX_WORK:
                 return (slot, b"", 0, 0), tuple(rows), tuple(fills), tuple(orders.values())
             position = market_orders.find_position(ctx, device, slot)

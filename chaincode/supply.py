@@ -10,6 +10,7 @@ less what was redeemed (``accounts.supply``).
 from typing import Any, Final
 
 from chaincode import budget_supply, identity, roles
+from chaincode.arguments import HolderPeriod
 from chaincode.budget_supply import COMPANY, Redemption
 from chaincode.contract import Context, Contract, ContractError, Subject, Value, query, transaction
 from chaincode.subjects import BUDGET, MEMBER, NETWORK, ROLE, a_role, public
@@ -114,7 +115,7 @@ class Supply(Contract):
         return None
 
     @query(of=_of_holder, proven=_of_holder_alone)  # what is issued stands in the book, beside what it has
-    def cap(self, ctx: Context, *, kind: str, name: str, period: int) -> Value:
+    def cap(self, ctx: Context, *, kind: str, name: str, period: HolderPeriod) -> Value:
         """(the period's own cap, the cap of every period, what is issued in the period); None where there is no cap."""
         budget_supply.require_holder(ctx, kind, name)
         caps = budget_supply.caps_of(ctx, kind, name, _period(period))

@@ -85,7 +85,8 @@ class Access:
     def require_query(
         self, reader: bytes, contract: str, method: str, args: Mapping[str, Any], *, proven: bool
     ) -> None:
-        """Whether ``reader`` may have the answer, and with ``proven`` all entries that it rests on: strangers never.
+        """Whether ``reader`` may have the answer, and with ``proven`` all entries that it rests on: strangers never,
+        and nobody those of a name that there is not, who could choose it for what the proof shows beside.
 
         Raises RefusedError: sign-first, not-allowed; ContractError: unknown-contract, unknown-method, bad-args.
         """
@@ -93,7 +94,9 @@ class Access:
         subjects = self._executor.registry.audience(ctx, contract, method, args, proven=proven)
         if self.sees_all(reader):
             return
-        if not access.may_read(ctx, reader, subjects) or (proven and not self._is_somebody(ctx, reader)):
+        if not access.may_read(ctx, reader, subjects):
+            raise _refusal(reader)
+        if proven and not (self._is_somebody(ctx, reader) and access.are_there(ctx, subjects)):
             raise _refusal(reader)
 
     def stored(self, height: int, place: int) -> Transaction | None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any, cast
 
-from chaincode import grid, market_certificate, market_orders, market_products, slots
+from chaincode import accounts, grid, market_certificate, market_orders, market_products, slots
 from chaincode.auction import Order, Trade, clear
 from chaincode.contract import Context, Value
 from chaincode.keys import text, uint
@@ -122,7 +122,8 @@ class Auditor:
 
     def settled(self, slot: int) -> None:
         """After settlement nothing is left in escrow."""
-        assert self.world.query("accounts", "account", account=f"escrow:{slot}") == 0
+        with self.world.transaction() as ctx:
+            assert accounts.balance(ctx, f"escrow:{slot}") == 0
 
 
 def whole_book(ctx: Context, slot: int, tree: Tree) -> list[Order]:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from chaincode import settlement_readings
 from chaincode.settlement_readings import Reading
 from tests.chaincode.marketplace import SLOT_S
-from tests.chaincode.meters import DAYS, Wh, collect, correct, day, row, signed, street
+from tests.chaincode.meters import DAYS, Wh, collect, correct, day, signed, street
 from tests.chaincode.world import World
 
 DEVICE = "home-1/battery"
@@ -55,7 +55,8 @@ class Meter:
 
 def rows_of(world: World) -> dict[int, Reading]:
     """All that holds for the device."""
-    found = {slot: row(world, DEVICE, slot) for slot in range(SLOTS + LATER)}
+    with world.transaction() as ctx:
+        found = {slot: settlement_readings.find(ctx, DEVICE, slot) for slot in range(SLOTS + LATER)}
     return {slot: one for slot, one in found.items() if one is not None}
 
 

@@ -211,7 +211,7 @@ def test_sums_over_slots_and_periods() -> None:
         ("lots", {"network": "home-1", "slot": 1, "first": -1}, "bad-args"),
         ("slots", {"network": "home-1", "first_slot": 0, "last_slot": 3_000}, "bad-args"),
         ("slots", {"network": "home-1", "first_slot": 2, "last_slot": 1}, "bad-args"),
-        ("period", {"network": "home-1", "period": -1}, "bad-args"),
+        ("period", {"network": "home-1", "period": -1}, "unknown-period"),
         ("store", {"device": "home-1/none"}, "unknown-device"),
     ],
 )
