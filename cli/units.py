@@ -20,6 +20,8 @@ WH_PER_KWH = 1000
 PERMILLE_OF_PERCENT = 10
 ID_BYTES = 32
 PROOF_BYTES = 64
+_LAST_S = 253_402_300_799
+"""The end of the year 9999."""
 
 
 def _decimal(text: str) -> Decimal:
@@ -214,5 +216,7 @@ def per_kwh(base_units_per_wh: int, decimals: int = 9) -> str:
 
 
 def clock(seconds: int) -> str:
-    """A block time as `2017-06-16 12:30:00` (UTC)."""
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%d %H:%M:%S")
+    """A block time as `2017-06-16 12:30:00` (UTC). What no calendar has, which others may have said, is the last one
+    that it has."""
+    shown = datetime.datetime.fromtimestamp(min(max(0, seconds), _LAST_S), datetime.UTC)
+    return shown.strftime("%Y-%m-%d %H:%M:%S")
