@@ -56,7 +56,7 @@ _SENTENCES: Final = {
     "no-redemption": "the utility redeems nothing now: see `watt admin redemption prices`",
     "no-governance": "the genesis names no admins of validators, so nobody changes the membership or the rules",
     "no-product": "the slot is not open yet, or older than the chain",
-    "not-allowed": "the key that signed has not the role that this needs",
+    "not-allowed": "the key that signed has not the role that this needs: name another with --key FILE",
     "not-connected": "the device is connected nowhere in this slot",
     "not-final": "the slot can still be corrected: it is FINAL when `watt market products` lists it no more",
     "not-in-force": "the agreement is not in force: only proposed, not begun, or over",

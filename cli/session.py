@@ -137,6 +137,10 @@ class Signing(NamedTuple):
         return open_key(self.key_file, self.passphrase_file)
 
 
+class _RuledError(RefusedError):
+    """What the rules refuse a transaction: advice on reading would lead nowhere."""
+
+
 def signed(command: Callable[..., None]) -> Callable[..., None]:
     """A command that signs and says what came of it: --node, --ca, --key, --passphrase-file and --receipt come to it as
     ``signing``, --json as ``as_json``; what is refused ends it with a line and an exit code."""
@@ -174,7 +178,7 @@ def ask(nodes: Sequence[str], use: Callable[[Client], Awaitable[T]]) -> T:
     try:
         return asyncio.run(main())
     except RefusedError as error:
-        if error.code not in _ADVICE:
+        if error.code not in _ADVICE or isinstance(error, _RuledError):
             raise
         raise RefusedError(error.code, f"{error.message}; {_ADVICE[error.code]}") from error
 
@@ -317,7 +321,7 @@ class Account:
         status = await self.outcome(contract, method, args)
         if status.code != "ok":
             decimals = (await self._client.node_info()).token_decimals
-            raise RefusedError(status.code, explain(f"{contract}.{method}", status.code, status.details, decimals))
+            raise _RuledError(status.code, explain(f"{contract}.{method}", status.code, status.details, decimals))
         return status
 
     async def outcome(self, contract: str, method: str, args: dict[str, Any]) -> TxStatus:
