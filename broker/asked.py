@@ -30,16 +30,16 @@ class Cleared(NamedTuple):
     prices: dict[str, int]
 
 
-async def first_slot(client: Client) -> int:
-    """The chain's."""
+async def span(client: Client) -> tuple[int, int]:
+    """(the chain's first slot, the first that has not opened)."""
     match await client.query("market", "span"):
-        case (int(first), int()):
-            return first
+        case (int(first), int(end)):
+            return first, end
     raise RefusedError("no-block", "the chain has no slots before its first block")
 
 
 async def readings(client: Client, devices: Iterable[str], first: int, end: int) -> list[Reading]:
-    """What stands for the devices' slots from ``first`` on, before ``end``."""
+    """What stands for the devices' slots from ``first`` on, before ``end``, all of which have opened."""
     found = []
     names = tuple(devices)
     for slot in range(first, end):

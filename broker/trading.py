@@ -282,9 +282,9 @@ class Trading:
         agent.moves = {**agent.moves, **await moves_of(self._client, agent.site.devices)}
         seconds = self._settings.slot_seconds
         running = info.now // seconds
-        begun = await asked.first_slot(self._client)
+        begun, opened = await asked.span(self._client)
         oldest = max(begun, running - LOOK_BACK_DAYS * 86_400 // seconds, agent.measured.newest - 1)
-        for reading in await asked.readings(self._client, agent.site.devices, oldest, running):
+        for reading in await asked.readings(self._client, agent.site.devices, oldest, min(running, opened)):
             agent.measured.take(reading)
         self._rules.seed(await asked.opened(self._client))
 
@@ -300,7 +300,7 @@ class Trading:
         """Have those slots' prices asked for that have closed while nothing was followed."""
         running = now // self._settings.slot_seconds
         try:
-            begun = await asked.first_slot(self._client)
+            begun, _ = await asked.span(self._client)
         except RefusedError as error:
             log.warning("past prices are not asked for: %s", error.message)
             return

@@ -82,14 +82,15 @@ async def facts_of(read: Reader, network: str, period: int, slot_seconds: int) -
     money = record(await read("budget", "network_budget", of), NETWORK_BUDGET)
     if money["status"] not in OVER:
         raise RefusedError("period-not-over", f"period {period} of {network} is {money['status']}")
+    begun, opened = cast("tuple[int, int]", as_rows(await read("market", "span", {})))
     rows = await read_devices(read, network, period)
     devices, used_before = [], {}
     for device in [row["device"] for row in rows]:
         known = cast("tuple[Any, ...]", as_rows(await read("identity", "device", {"device": device})))
         devices.append((device, known[2], known[7]))
-        used_before[device] = record(await _budget(read, device, period - 1), BUDGET)["used"] if period else 0
+        used_before[device] = record(await _budget(read, device, period - 1), BUDGET)["used"] if first > begun else 0
     flows = []
-    for slot in range(first, end):
+    for slot in range(max(first, begun), min(end, opened)):
         if booked := await _flows(read, network, slot):
             product = record(await read("market", "product", {"slot": slot}), PRODUCT)
             flows.append((slot, product["metered_by"], booked))

@@ -46,7 +46,7 @@ def test_a_budget_is_what_is_free_of_it() -> None:
 def test_prices_and_products() -> None:
     world = marketplace()
     client = cast("Client", Ledger(world))
-    begun = asyncio.run(asked.first_slot(client))
+    begun, _ = asyncio.run(asked.span(client))
     rows = asyncio.run(asked.opened(client))
     assert rows[0][0] == begun and all(retail >= feed_in for _, _, retail, feed_in in rows)
     cleared = asyncio.run(asked.cleared(client, begun))
