@@ -10,7 +10,8 @@ Who asks is known here and handed on as ``reader``: the key that signed the call
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from contextvars import ContextVar
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -193,11 +194,12 @@ class Guard(grpc.aio.ServerInterceptor):
                     return
                 request = _checked(self._heard(request, method, context))
                 replies = behaviour(_checked_all(request, context) if many else request, context)
-                if not isinstance(replies, AsyncIterable):
+                if not isinstance(replies, AsyncGenerator):
                     await replies
                     return
-                async for reply in replies:
-                    await self._write(reply, context)
+                async with aclosing(replies):  # or what it holds is held until a refusal, too, has been taken
+                    async for reply in replies:
+                        await self._write(reply, context)
             except Exception as error:  # noqa: BLE001  # the edge: nothing that a client does may pass it
                 await self._refuse(error, context)
 
