@@ -9,7 +9,7 @@ import hashlib
 import inspect
 import time
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, get_type_hints
 
 import grpc
 import grpc.aio
@@ -49,7 +49,8 @@ def questions(home: str, order: bytes) -> Iterator[tuple[str, str, dict[str, Any
                 continue
             asked = [each for each in inspect.signature(method).parameters.values() if each.kind is each.KEYWORD_ONLY]
             needed = [each for each in asked if each.default is each.empty]
-            kinds = {each.name: getattr(each.annotation, "__name__", str(each.annotation)) for each in needed}
+            hints = get_type_hints(method)
+            kinds = {each.name: getattr(hints[each.name], "__name__", str(hints[each.name])) for each in needed}
             yield contract.name, name, {each: values.get(each, plain.get(kinds[each], ())) for each in kinds}
 
 
