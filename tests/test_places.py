@@ -141,7 +141,7 @@ def test_calls_that_have_ended_leave_nothing_behind_on_their_connection(service:
                 try:
                     await stub.Check(health_pb2.HealthCheckRequest(service=service))
                 except grpc.aio.AioRpcError as error:
-                    assert error.code() == grpc.StatusCode.NOT_FOUND
+                    assert error.code() in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.RESOURCE_EXHAUSTED)
         async with asyncio.timeout(10):
             while guard.calls:  # a client may have its answer a moment before the call has ended here
                 await asyncio.sleep(0.001)

@@ -108,7 +108,9 @@ class Admission:
         return self._forged.delay_s(peer)
 
     def bring(self, peer: str, raws: Sequence[bytes]) -> None:
-        """A connection brings transactions: charged to it, whatever they are."""
+        """A connection brings transactions: charged to it, whatever they are; none at all like one that is refused."""
+        if not raws:
+            self._faults.spend(peer, 1)
         self._brought.spend(peer, max(len(raws), sum(map(len, raws)) >> 10))
 
     async def turn(self, peer: str) -> None:

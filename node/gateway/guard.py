@@ -38,10 +38,11 @@ from node.model.read import READ_KEY, SIGNED_CALLS, check_read
 
 log = logging.getLogger("watt.gateway")
 
-PACED = ("Query", "Nonce", "Block", "Status", "List", "Chunk", "Blocks")
-"""Calls that read the database: a connection makes so many of them a second."""
-HANDING_IN = ("Submit", "SubmitMany")
-"""Calls with transactions: ``enter`` says whether a connection may bring any now."""
+HANDING_IN: Final = ("Submit", "SubmitMany")
+"""Calls with transactions: ``enter`` says whether a connection may bring any now. All others are questions, also those
+about the node: a connection, a key and an address ask so many a second, over streams as well."""
+STREAMED_IN: Final = "SubmitStream"
+"""Whose requests wait for their turn by what they bring."""
 UNASKED: Final = frozenset({"sign-first", "not-allowed", "bad-read-signature", "stale-read", "malformed", "oversize"})
 """Refusals of questions that nobody asks again and again who means well: such a one counts for so many more."""
 UNASKED_CALLS: Final = 9
@@ -123,14 +124,14 @@ class Guard(grpc.aio.ServerInterceptor):
         return grpc.stream_stream_rpc_method_handler(self._streaming(behaviour, method, many=many), parse, writer)
 
     def _unary(self, behaviour: Callable[..., Any], method: str) -> Callable[..., Any]:
-        paced = method.rpartition("/")[2] in PACED
+        asks = method.rpartition("/")[2] not in HANDING_IN
 
         async def call(_: object, context: Context) -> Any:
             try:
                 place = await self._place(method, context)
                 request = await self._places.request(place, context.read)
                 request = _checked(self._heard(request, method, context))
-                if paced:
+                if asks:
                     self._keep_readers_pace(context.peer())
                 return await behaviour(request, context)
             except Exception as error:  # noqa: BLE001  # the edge: nothing that a client does may pass it
@@ -142,10 +143,10 @@ class Guard(grpc.aio.ServerInterceptor):
         """All that is asked before a request is read. The place is left when the answer is taken, or nobody waits."""
         peer, name = context.peer(), method.rpartition("/")[2]
         self._connections.meet(peer)
-        if name in PACED:
-            await self._keep_pace(peer)
         if name in HANDING_IN:
             await self._enter(peer)
+        else:
+            await self._keep_pace(peer)
         place = self._places.take(peer)
         task = asyncio.current_task()
         assert task is not None
@@ -193,7 +194,8 @@ class Guard(grpc.aio.ServerInterceptor):
                 if many and request is grpc.aio.EOF:
                     return
                 request = _checked(self._heard(request, method, context))
-                replies = behaviour(_checked_all(request, context) if many else request, context)
+                requests = self._each(request, method, context) if many else request
+                replies = behaviour(requests, context)
                 if not isinstance(replies, AsyncGenerator):
                     await replies
                     return
@@ -204,6 +206,19 @@ class Guard(grpc.aio.ServerInterceptor):
                 await self._refuse(error, context)
 
         return call
+
+    async def _each(self, first: Any, method: str, context: Context) -> AsyncIterator[Any]:
+        """The requests of a stream, as they come: questions no faster than if each were a call."""
+        yield first
+        peer, asks = context.peer(), method.rpartition("/")[2] != STREAMED_IN
+        address = address_of(peer)
+        while (request := await context.read()) is not grpc.aio.EOF:
+            while asks and (delay_s := max(self._pace.delay_s(peer), self._readers.delay_s(address))):
+                await asyncio.sleep(delay_s)
+            if asks:
+                self._pace.spend(peer, 1)
+                self._readers.spend(address, 1 / STRANGERS)
+            yield _checked(request)
 
     async def _write(self, reply: Any, context: Context) -> None:
         try:
@@ -298,9 +313,3 @@ def _checked(request: Any) -> Any:
     if request is _OVERSIZE:
         raise RefusedError("oversize", f"the request has more than {MAX_REQUEST_FIELDS} fields")
     return request
-
-
-async def _checked_all(first: Any, context: Context) -> AsyncIterator[Any]:
-    yield first
-    while (request := await context.read()) is not grpc.aio.EOF:
-        yield _checked(request)
