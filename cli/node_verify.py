@@ -6,6 +6,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from cli.advice import advised
 from cli.evidence import verify_evidence
 from cli.output import json_option, print_json, print_table, refusals_to_exit_codes
 from node.audit import AuditReport
@@ -68,7 +69,7 @@ def verify(
     try:
         with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
             task = progress.add_task("blocks", total=None)
-            report = verify_data(
+            report = advised(verify_data)(
                 store,
                 genesis,
                 node_registry(data),

@@ -369,6 +369,7 @@ _ADVICE = {
     "sign-first": "name a key that may see it with --key FILE or WATT_KEY",
     "not-allowed": "read with its own, its owner's, its member's or an auditor's key (--key FILE or WATT_KEY), or have "
     "one of these let yours see it: `watt wallet access grant --help`",
+    "upgrade-missing": "have the bundle from whoever proposed it, then `watt node upgrade install DIR --client`",
     "unknown-sender": "it was never registered, or another one is in its place, or it was reset: name the one in "
     "use with --key FILE, or have a new one made by a code (`watt wallet reset-key`, `watt wallet enrol`)",
 }
