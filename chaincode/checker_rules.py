@@ -22,6 +22,8 @@ BANNED_NAMES = _words(
     "breakpoint compile complex delattr dir eval exec exit float getattr globals hash help id input locals memoryview "
     "open print quit setattr vars __import__ __builtins__"
 )
+OF_THE_MACHINE = _words("EnvironmentError IOError MemoryError OSError RecursionError RuntimeError SystemError")
+"""What one machine raises and another does not: who catches it computes by how much memory, or stack, is left."""
 BLIND_EXCEPTIONS = frozenset({"Exception", "BaseException"})
 MUTABLE_CALLS = _words("bytearray defaultdict deque dict list set Counter OrderedDict")
 MUTATORS = _words(
@@ -81,7 +83,7 @@ def children(node: ast.AST) -> Iterable[ast.AST]:
 def _reasons(node: ast.AST, names: Mapping[str, str], modules: Mapping[str, frozenset[str] | None]) -> Iterator[str]:
     match node:
         case ast.Name(id=name, ctx=context):  # first: four of ten nodes are names
-            if isinstance(context, ast.Load) and (name in BANNED_NAMES or _is_inner(name)):
+            if isinstance(context, ast.Load) and (name in BANNED_NAMES or name in OF_THE_MACHINE or _is_inner(name)):
                 yield f"uses {name}"
         case ast.Constant(value=float() | complex()):
             yield "a float"
@@ -153,6 +155,8 @@ def _defaults(arguments: ast.arguments) -> Iterator[str]:
 
 def _function(node: ast.FunctionDef, names: Mapping[str, str]) -> Iterator[str]:
     yield from _defaults(node.args)
+    if node.name == "__del__":
+        yield "__del__: when it is called, the garbage's collector decides"
     arguments = {argument.arg for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)}
     if arguments & {"ctx", "self"}:
         for decorator in node.decorator_list:

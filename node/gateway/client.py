@@ -216,8 +216,8 @@ class Client:
 
     async def node_info(self) -> NodeInfo:
         """Where the node stands."""
-        reply = await self._nodes.ask(lambda stub: stub.NodeInfo(pb.NodeInfoRequest(), timeout=CALL_TIMEOUT_S))
-        return node_info_of(reply)
+        request = pb.NodeInfoRequest()
+        return node_info_of(await self._nodes.ask_in_turn(lambda stub: stub.NodeInfo(request, timeout=CALL_TIMEOUT_S)))
 
     async def subscribe(self, from_height: int | None = None) -> AsyncIterator[BlockEvents]:
         """Every committed block from a height on (None: the next one), none left out and none twice, also across a
