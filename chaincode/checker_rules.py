@@ -83,7 +83,7 @@ def children(node: ast.AST) -> Iterable[ast.AST]:
 def _reasons(node: ast.AST, names: Mapping[str, str], modules: Mapping[str, frozenset[str] | None]) -> Iterator[str]:
     match node:
         case ast.Name(id=name, ctx=context):  # first: four of ten nodes are names
-            if isinstance(context, ast.Load) and (name in BANNED_NAMES or name in OF_THE_MACHINE or _is_inner(name)):
+            if isinstance(context, ast.Load) and (name in BANNED_NAMES or _is_inner(name)):
                 yield f"uses {name}"
         case ast.Constant(value=float() | complex()):
             yield "a float"
@@ -108,6 +108,7 @@ def _reasons(node: ast.AST, names: Mapping[str, str], modules: Mapping[str, froz
             caught = kind.elts if isinstance(kind, ast.Tuple) else [kind]
             if any(one is None or (isinstance(one, ast.Name) and one.id in BLIND_EXCEPTIONS) for one in caught):
                 yield "catches every exception: mistakes and node faults would be swallowed"
+            yield from (f"catches {one.id}" for one in caught if isinstance(one, ast.Name) and one.id in OF_THE_MACHINE)
         case ast.TryStar():
             yield "catches exception groups"
         case ast.Attribute(value=value, attr=attribute):
