@@ -1,5 +1,6 @@
 """Small contracts that the tests of the runtime run."""
 
+from chaincode.arguments import Slot
 from chaincode.contract import Context, Contract, ContractError, Value, query, transaction
 from chaincode.keys import key
 
@@ -157,6 +158,16 @@ class Positional(Contract):
     @transaction
     def go(self, ctx: Context, amount: int) -> Value:
         return amount
+
+
+class Bounded(Contract):
+    """A transaction with an argument that is bounded as queries' are."""
+
+    name = "bounded"
+
+    @transaction
+    def go(self, ctx: Context, *, slot: Slot | None = None) -> Value:
+        return slot
 
 
 class Unreadable(Contract):

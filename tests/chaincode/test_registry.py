@@ -8,7 +8,7 @@ from chaincode.contract import ContractError, Value
 from chaincode.governance import Governance
 from chaincode.identity import Identity
 from chaincode.registry import MAX_INT, MIN_INT, Registry, default_registry
-from tests.chaincode.samples import BadIndex, Plain, Positional, Sample, Unreadable
+from tests.chaincode.samples import BadIndex, Bounded, Plain, Positional, Sample, Unreadable
 from tests.chaincode.world import World
 
 ALL: dict[str, Any] = {
@@ -116,9 +116,9 @@ def test_hooks_run_in_order_and_events_name_their_contract() -> None:
     assert ledger.next_event() == 12  # the earlier of the two calendars
 
 
-@pytest.mark.parametrize("contract", [BadIndex, Positional, Unreadable])
+@pytest.mark.parametrize("contract", [BadIndex, Bounded, Positional, Unreadable])
 def test_a_contract_that_cannot_be_served_is_refused(contract: Any) -> None:
-    with pytest.raises(ValueError, match=r"table|keyword-only|cannot be checked"):
+    with pytest.raises(ValueError, match=r"table|keyword-only|cannot be checked|checks the bounds"):
         Registry([contract()])
 
 
