@@ -10,13 +10,14 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import groupby
 from multiprocessing import get_context
 from os import cpu_count
 from typing import Final, NamedTuple, TypeAlias
 
-from node.errors import CodecError, RefusedError, StoreFault, WattError
+from node.errors import CodecError, NodeFault, RefusedError, StoreFault, WattError
 from node.ledger import layout
 from node.ledger.layout import at_height
 from node.ledger.store import Store
@@ -205,12 +206,15 @@ class Ahead:
 
 @contextmanager
 def workers(jobs: int) -> Iterator[ProcessPoolExecutor | None]:
-    """So many processes that check signatures; none for 0."""
+    """So many processes that check signatures; none for 0. Raises NodeFault("machine") within if one of them ends."""
     if jobs == 0:
         yield None
         return
     with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
-        yield pool
+        try:
+            yield pool
+        except BrokenProcessPool as error:
+            raise NodeFault("machine", "a process that checks the audit's signatures has ended") from error
 
 
 def _of_transaction(tx: Transaction) -> Signature:

@@ -13,7 +13,7 @@ from itertools import islice
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from types import TracebackType
-from typing import Final
+from typing import Any, Final
 
 from node.audit_ahead import bad
 from node.errors import NodeFault
@@ -97,15 +97,18 @@ class TreeKeeper:
         self._verdict()
 
     def nodes(self) -> Iterator[tuple[bytes, bytes]]:
-        """What a store keeps of the tree, in the order of the keys; once, after ``settle``."""
-        while some := self._link.recv():
+        """What a store keeps of the tree, in the order of the keys; once, after ``settle``. Raises as that."""
+        while some := self._heard():
             yield from some
 
-    def _verdict(self) -> None:
+    def _heard(self) -> Any:
         try:
-            verdict = self._link.recv()
+            return self._link.recv()
         except (EOFError, OSError) as error:
             raise NodeFault("machine", "the process that keeps the audit's tree has ended") from error
+
+    def _verdict(self) -> None:
+        verdict = self._heard()
         if verdict is not None:
             height, root = verdict
             self._settled = True

@@ -2,12 +2,15 @@
 
 import os
 import signal
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 
-from node import audit
+from node import audit, audit_ahead
 from node.audit import verify_chain
+from node.audit_ahead import Ahead, Known, Signature
 from node.audit_tree import TreeKeeper
 from node.errors import NodeFault, RefusedError
 from node.ledger import layout
@@ -106,3 +109,34 @@ def test_a_process_that_was_killed_says_nothing_of_the_chain() -> None:
         os.kill(keeper._process.pid, signal.SIGKILL)
         with pytest.raises(NodeFault, match="machine"):
             keeper.settle()
+
+
+def test_a_process_that_is_killed_at_the_end_or_among_the_signatures_ends_the_audit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In words: neither "verified", nor a word against the chain."""
+    chain = made()
+    nodes, start = TreeKeeper.nodes, Ahead._start
+
+    def killed_before_its_nodes(keeper: TreeKeeper) -> Iterator[tuple[bytes, bytes]]:
+        assert keeper._process.pid is not None
+        os.kill(keeper._process.pid, signal.SIGKILL)
+        keeper._process.join()
+        with suppress(EOFError):
+            while True:
+                keeper._link.recv()  # what was on its way already
+        return nodes(keeper)
+
+    def killed_at_work(ahead: Ahead, group: Sequence[tuple[Known, Signature]]) -> None:
+        start(ahead, group)
+        assert ahead._pool is not None
+        for process in list(ahead._pool._processes.values()):
+            assert process.pid is not None
+            os.kill(process.pid, signal.SIGKILL)
+
+    for what, name, killed in ((TreeKeeper, "nodes", killed_before_its_nodes), (Ahead, "_start", killed_at_work)):
+        with monkeypatch.context() as patch:
+            patch.setattr(audit_ahead, "SIGNATURES_INLINE", 0)
+            patch.setattr(what, name, killed)
+            with pytest.raises(NodeFault, match="has ended"):
+                verify_chain(chain.store, chain.genesis, chain.registry, jobs=1)
