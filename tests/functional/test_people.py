@@ -245,7 +245,7 @@ def test_every_event_of_a_live_network_has_named_fields(watt: Watt) -> None:
 def test_asking_for_a_device_that_is_not_there(watt: Watt) -> None:
     for words in (["orders", "nobody"], ["trades", "nobody", "--slot", watt.slot(3)]):
         result = watt.run("wallet", *words)
-        assert result.exit_code == 1 and result.stderr.startswith("watt: unknown-device: ")
+        assert result.exit_code == 1 and result.stderr.startswith("watt: not-allowed: "), "that is proven to nobody"
 
 
 def test_cancelling_by_the_first_digits_of_an_order(watt: Watt) -> None:
