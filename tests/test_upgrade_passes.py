@@ -38,6 +38,16 @@ ENDLESS = {
     "a small function, asked without end": """
     return max(map(lambda each: each + 1, itertools.count()))
 """,
+    "one call of Python's own": """
+    return sum(itertools.repeat(1))
+""",
+    "one call, by another name": """
+    from itertools import cycle as round_and_round
+    return 2 in round_and_round((0, 1))
+""",
+    "a call until an answer that does not come": """
+    return max(iter(int, 1))
+""",
     "an order that is asked for": """
     return sorted(range(LONG), key=limits.rank)
 """,

@@ -33,6 +33,7 @@ from chaincode.contract import Contract
 from chaincode.registry import default_registry, registry_with
 from node.errors import RefusedError
 from node.model.codec import encode, sha256
+from node.upgrades import endless
 from node.upgrades.counted import LOADING_PASSES, NAME, PASSES, bounded, counted
 
 MANIFEST: Final = "upgrade.json"
@@ -227,6 +228,8 @@ class _Modules(MetaPathFinder, InspectLoader):
 
     def exec_module(self, module: ModuleType) -> None:
         vars(module)[NAME] = PASSES.count
+        if _package_of(module.__name__).endswith(_COUNTED):
+            vars(module)["iter"] = endless.iter
         super().exec_module(module)
 
     def is_package(self, fullname: str) -> bool:

@@ -6,7 +6,8 @@ pass of a loop, each item of a comprehension and each call of a function is coun
 the state alone: neither the machine nor the version of Python changes when there are too many.
 
 Between two passes lies what the source says once. What a single call of Python's own does, such as a sum over a long
-range, is not counted; nor is what the program's own contracts do for a migration, but for the steps.
+range, is not counted, but for iterators without an end (``endless.py``); nor is what the program's own contracts do for
+a migration, but for the steps.
 """
 
 import ast
@@ -24,6 +25,9 @@ LOADING_PASSES: Final = 1_000_000
 """While its modules are loaded, which is no part of any block."""
 NAME: Final = ".pass"
 """What counting is called in a counted module: a name that no source can have."""
+
+ITERATORS: Final = "node.upgrades.endless"
+"""The module in the place of ``itertools``, whose iterators without an end count what they give."""
 
 
 class Passes:
@@ -81,6 +85,11 @@ def counted(source: str, path: str) -> ast.Module:
                 node.body = ast.BoolOp(ast.And(), [_call(), node.body])
             case ast.comprehension(ifs=conditions):
                 conditions.insert(0, _call())
+            case ast.ImportFrom(module="itertools", level=0):
+                node.module = ITERATORS
+            case ast.Import(names=names):
+                for name in [each for each in names if each.name == "itertools"]:
+                    name.name, name.asname = ITERATORS, name.asname or name.name
     return ast.fix_missing_locations(tree)
 
 
