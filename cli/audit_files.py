@@ -22,7 +22,7 @@ from node.model.codec import Value
 MANIFEST: Final = "manifest.json"
 ANSWERS: Final = "answers.export"
 BLOCKS: Final = "blocks.events"
-FORMAT: Final = 1
+FORMAT: Final = 2
 CSV: Final = "csv"
 PARQUET: Final = "parquet"
 MAX_MANIFEST_BYTES: Final = 1024 * 1024

@@ -24,8 +24,9 @@ class Report(NamedTuple):
 
     ``unknown``: slots of networks whose sums are not known; ``unbalanced``: products whose buyers did not pay what
     sellers, tolls and rent got; ``budgets``: how many budgets of networks were added up, and how many of them do not
-    add up; ``rules``, ``members``: what changed, in words; ``proofs``: the lowest and the highest block that the
-    answers are true of, each with its time and hash; ``unseen``: parts that the reader may not see.
+    add up; ``rules``, ``members``: what changed, in words; ``upgrades``: of the contracts' code, all that are in force;
+    ``proofs``: the lowest and the highest block that the answers are true of, each with its time and hash;
+    ``unseen``: parts that the reader may not see.
     """
 
     chain: str
@@ -65,6 +66,7 @@ class Report(NamedTuple):
     validators: int
     members: tuple[str, ...]
     rules: tuple[str, ...]
+    upgrades: tuple[str, ...]
     proofs: tuple[tuple[int, int, str], ...]
     unseen: tuple[str, ...]
 
@@ -122,6 +124,7 @@ def report_of(tables: Tables, genesis: Genesis, oldest: Header, newest: Header) 
             [f"epoch {number}: {size} validators from block {first} on" for number, first, size in epochs[1:]]
         ),
         rules=tuple([_rule(row) for row in rows["rules"] if row[3] is not None and begin <= cast("int", row[2]) < end]),
+        upgrades=tuple([_upgrade(row) for row in rows["upgrades"]]),
         proofs=tuple([(head.height, head.time, head.hash.hex()) for head in dict.fromkeys((oldest, newest))]),
         unseen=tuple([f"{part} {name}".strip() for part, name in scope.left_out]),
     )
@@ -178,6 +181,7 @@ def _events(page: Report) -> list[tuple[str, str]]:
         ("Alerts", ", ".join(f"{number} {cause}" for cause, number in page.alerts.items()) or "none"),
         ("Validators", "; ".join((str(page.validators), *page.members[-3:]))),
         ("Rules changed", "; ".join(page.rules[-3:]) or "no"),
+        ("Contracts upgraded", "; ".join(page.upgrades[-3:]) or "no"),
         ("Details deleted", f"{count(page.deleted_slots, 'slot')}; {count(page.erased, 'network')} by request"),
     ]
 
@@ -223,6 +227,11 @@ def _budget(row: Sequence[Value]) -> dict[str, Value]:
 def _rule(row: Sequence[Value]) -> str:
     version, height, time = cast("tuple[int, int, int]", row[:3])
     return f"version {version} from block {height} on, {clock(time)[:16]}"
+
+
+def _upgrade(row: Sequence[Value]) -> str:
+    name, _, height = cast("tuple[str, bytes, int]", row[:3])
+    return f"{name} from block {height} on"
 
 
 def _int(row: dict[str, Value], name: str) -> int:

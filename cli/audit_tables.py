@@ -36,6 +36,7 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     "deleted": ("slot", "table", "entries", "digest"),
     "supply": ("issued", "redeemed"),
     "rules": _RULES,
+    "upgrades": ("name", "digest", "height", "contracts"),
     "epochs": ("epoch", "first_height", "validators"),
     "parked": ("network", "slot", "code", "time", "unit", "released"),
     "networks": ("network", "member", "bus", "devices", *(f"erased_{name}" for name in _ERASED)),
@@ -120,7 +121,7 @@ class _Collection:
         return Tables(scope, slot_seconds, self._rows)
 
     async def _market(self) -> None:
-        """What is public: products with their tariffs, what is deleted, rules, members, supply, what is parked."""
+        """What is public: products with their tariffs, what is deleted, rules, code, members, supply, what waits."""
         for slot in range(self._first, self._end):
             self._tell(f"slot {slot}")
             try:
@@ -136,6 +137,7 @@ class _Collection:
         self._rows["supply"].append(as_rows(await self._read("accounts", "supply", {})))
         rules = await self._pages("rules", "history", {}, PAGE)
         self._rows["rules"] += [as_rows(row)[: len(_RULES)] for row in rules]
+        self._rows["upgrades"] += [as_rows(row) for row in as_rows(await self._read("motions", "upgrades", {}))]
         self._rows["epochs"] += [as_rows(row) for row in await self._pages("governance", "epochs", {}, PAGE)]
         await self._seen("parked", "", self._parked)
 

@@ -194,6 +194,8 @@ def _installed_late(town: Town, first: int) -> None:
     assert verified.exit_code == 0 and json.loads(verified.stdout)["height"] >= first + 5, verified.output
     again = town.watt("admin", "upgrade", "try", str(BUNDLE), "--config", town.config(3), "--blocks", "2").stdout
     assert f"this very bundle is in force since block {first}" in again.splitlines()[1]
+    page = town.watt("audit", "report", "all", "--config", town.config(3))
+    assert f"line-lengths from block {first} on" in page.stdout, "whose code the figures are of"
 
 
 def _joined(town: Town, data: Path) -> None:

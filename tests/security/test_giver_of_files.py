@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from cli.audit_files import FORMAT
 from cli.main import main
 from node.backup import MANIFEST_NAME, Manifest, entries_of, install_bundles, read_manifest
 from node.errors import ConfigError
@@ -142,9 +143,9 @@ def test_what_a_backup_or_an_audit_names_is_no_path(name: str, tmp_path: Path) -
     with pytest.raises(ConfigError, match="bad-backup"):
         install_bundles(tmp_path / "given", read_manifest(tmp_path / "given"), library)
     assert not library.directory.exists()
-    scope = {"first_slot": 0, "end_slot": 1, "network": None}
+    scope = {"first": 0, "end": 1, "networks": None, "devices": True, "left_out": []}
     audit = {
-        "format": 1,
+        "format": FORMAT,
         "kind": "csv",
         "chain": "00" * 32,
         "scope": scope,
@@ -152,7 +153,7 @@ def test_what_a_backup_or_an_audit_names_is_no_path(name: str, tmp_path: Path) -
     }
     (tmp_path / "given" / "manifest.json").write_text(json.dumps(audit))
     status, said = ran("audit", tmp_path / "given", tmp_path)
-    assert status == 1 and said.startswith("watt: bad-audit:"), said
+    assert status == 1 and said.startswith("watt: bad-audit:") and "a table that there is not" in said, said
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, lambda path: path.symlink_to(path)], ids=["directory", "link to itself"])
