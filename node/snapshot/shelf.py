@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from node.errors import CodecError, ConfigError, RefusedError
-from node.limits import SNAPSHOTS_KEPT
+from node.files import read_given
+from node.limits import MAX_CHUNK_BYTES, SNAPSHOTS_KEPT
 from node.model.block import decode_header
 from node.model.certificate import decode_certificate
 from node.snapshot.chunks import checked_upper
@@ -189,7 +190,7 @@ class Shelf:
         if chunk is None:
             raise RefusedError("no-snapshot", f"the snapshot of block {height} has no chunk {prefix[:8]!r}")
         try:
-            data = (self.directory / str(height) / prefix).read_bytes()
+            data = read_given(self.directory / str(height) / prefix, min(chunk.size, MAX_CHUNK_BYTES))
         except OSError:
             data = b""
         if sha256(data).digest() != chunk.digest:
@@ -200,7 +201,7 @@ class Shelf:
 def _read(path: Path) -> Manifest | None:
     """The manifest in a snapshot's directory; None, and a line in the log, if it is none."""
     try:
-        manifest = parse_manifest((path / MANIFEST_NAME).read_bytes())
+        manifest = parse_manifest(read_given(path / MANIFEST_NAME))  # of data to audit it is not known what it is
     except (OSError, CodecError) as error:
         log.warning("snapshot-unreadable path=%s: %s; it is not served, and may be deleted", path, error)
         return None

@@ -8,6 +8,9 @@ the state alone: neither the machine nor the version of Python changes when ther
 Between two passes lies what the source says once. What a single call of Python's own does, such as a sum over a long
 range, is not counted, but for iterators without an end (``endless.py``); nor is what the program's own contracts do for
 a migration, but for the steps.
+
+Calls that Python's own make of the source's functions count, too: a sort asks ``__lt__`` as often as its algorithm
+does, and that is part of Python. 3.11 and 3.12 ask as often, 3.13 does not: so no node runs that one.
 """
 
 import ast

@@ -23,6 +23,7 @@ from node.keyfile import TESTNET, save_key
 from node.ledger.store import LevelStore
 from node.model.genesis import dump_genesis
 from node.model.keys import generate_key
+from node.snapshot.shelf import Shelf
 from node.upgrades.library import Library
 from tests.ledger.chains import make_genesis
 
@@ -154,6 +155,12 @@ def test_what_a_backup_or_an_audit_names_is_no_path(name: str, tmp_path: Path) -
     (tmp_path / "given" / "manifest.json").write_text(json.dumps(audit))
     status, said = ran("audit", tmp_path / "given", tmp_path)
     assert status == 1 and said.startswith("watt: bad-audit:") and "a table that there is not" in said, said
+
+
+def test_a_snapshot_in_data_to_audit_is_not_read_without_end(tmp_path: Path) -> None:
+    (tmp_path / "5").mkdir()
+    (tmp_path / "5" / "manifest").symlink_to("/dev/zero")
+    assert not Shelf(tmp_path).kept
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, lambda path: path.symlink_to(path)], ids=["directory", "link to itself"])
