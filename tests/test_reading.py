@@ -137,6 +137,29 @@ def test_who_signs_a_subscription_again_waits_for_a_place_like_others(first: int
     served(use)
 
 
+def test_a_node_that_is_far_away_or_busy_is_reached() -> None:
+    """Its first word comes after some round trips, each of a quarter of a second over a satellite."""
+
+    async def use(address: str, _: Telling) -> None:
+        async def pipe(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+            while data := await source.read(1 << 16):
+                sink.write(data)
+            sink.close()
+
+        async def answer(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+            await asyncio.sleep(0.75)
+            host, _, port = address.rpartition(":")
+            near, far = await asyncio.open_connection(host, int(port))
+            await asyncio.gather(pipe(source, far), pipe(near, sink))
+
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as proxy:
+            port = proxy.sockets[0].getsockname()[1]
+            async with Client(f"127.0.0.1:{port}", READER) as client:
+                assert await client.query("market", "settings") == READER.public_key
+
+    served(use)
+
+
 def test_a_client_without_a_key_reads_as_nobody() -> None:
     async def use(address: str, service: Telling) -> None:
         async with Client(address) as client:

@@ -23,6 +23,8 @@ Call: TypeAlias = Callable[["pb_grpc.GatewayAsyncStub"], Awaitable[T]]
 
 CALL_TIMEOUT_S: Final = 10.0
 MAX_PORT: Final = 65_535
+CONNECT_MS: Final = 2_000
+"""So long a node may take to say its first word: some round trips of a satellite, or a moment in which it is busy."""
 MAX_REPLY_BYTES: Final = 64 * 1024 * 1024
 """A node that sends more at once is not read to the end; no honest answer comes near it."""
 _OPTIONS: Final = (
@@ -30,7 +32,7 @@ _OPTIONS: Final = (
     ("grpc.max_send_message_length", -1),
     UNCOMPRESSED,
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 200),
+    ("grpc.min_reconnect_backoff_ms", CONNECT_MS),
     ("grpc.max_reconnect_backoff_ms", 1000),
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 10_000),
