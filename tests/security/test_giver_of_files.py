@@ -144,7 +144,7 @@ def test_what_a_backup_or_an_audit_names_is_no_path(name: str, tmp_path: Path) -
     with pytest.raises(ConfigError, match="bad-backup"):
         install_bundles(tmp_path / "given", read_manifest(tmp_path / "given"), library)
     assert not library.directory.exists()
-    scope = {"first": 0, "end": 1, "networks": None, "devices": True, "left_out": []}
+    scope: dict[str, object] = {"first": 0, "end": 1, "networks": None, "devices": True, "left_out": []}
     audit = {
         "format": FORMAT,
         "kind": "csv",
