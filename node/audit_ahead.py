@@ -6,6 +6,7 @@ would have computed. Whose votes count is guessed ahead, by the members that the
 costs time and nothing else, since the audit asks by key, message and signature.
 """
 
+import signal
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -204,13 +205,18 @@ class Ahead:
         return members
 
 
+def _uninterrupted() -> None:
+    """A terminal interrupts all processes at once: these end with the audit, which says more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 @contextmanager
 def workers(jobs: int) -> Iterator[ProcessPoolExecutor | None]:
     """So many processes that check signatures; none for 0. Raises NodeFault("machine") within if one of them ends."""
     if jobs == 0:
         yield None
         return
-    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
+    with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_uninterrupted) as pool:
         try:
             yield pool
         except BrokenProcessPool as error:

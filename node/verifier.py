@@ -8,6 +8,7 @@ holds at most two chunks, so the order can still matter.
 """
 
 import asyncio
+import signal
 import struct
 import sys
 from collections import deque
@@ -226,4 +227,7 @@ def serve(source: BinaryIO, sink: BinaryIO) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # of a terminal: the node stops in good order, and ends this one's input
     serve(sys.stdin.buffer, sys.stdout.buffer)

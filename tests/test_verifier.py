@@ -1,6 +1,7 @@
 """The worker processes that check signatures."""
 
 import asyncio
+import signal
 
 import pytest
 
@@ -114,5 +115,21 @@ def test_a_dead_worker_is_a_fault_of_the_node() -> None:
         verifier._workers[0].process.kill()
         assert (await asyncio.wait_for(fault, 10)).code == "verifier-died"
         await verifier.stop()
+
+    asyncio.run(scenario())
+
+
+def test_an_interrupt_of_the_terminal_is_left_to_the_node() -> None:
+    """All processes get it at once: a worker that ended of it would put its traceback over the node's last words."""
+
+    async def scenario() -> None:
+        verifier = Verifier(1, 100, unexpected)
+        await verifier.start()
+        try:
+            assert all(await verifier.check_for_client(made(20)))  # it has begun
+            verifier._workers[0].process.send_signal(signal.SIGINT)
+            assert all(await asyncio.wait_for(verifier.check_for_client(made(20)), 20))
+        finally:
+            await verifier.stop()
 
     asyncio.run(scenario())
