@@ -169,7 +169,7 @@ def require_one_truth(cluster: Cluster, *loads: Load) -> None:
         for digest, code in block.results:
             where.setdefault(digest, []).append((block.height, code))
     twice = {digest.hex(): found for digest, found in where.items() if len(found) > 1}
-    assert not twice
+    assert not twice, twice
     for load in loads:
         for digest, told in load.done.items():
             assert told.height > last or where.get(digest) == [(told.height, told.code)]
