@@ -170,7 +170,7 @@ class Budgets(RuleBasedStateMachine):
                     book = accounts.device_book(ctx, device, period)
                     assert min(book[:8]) >= 0
                     came = book.allocated + book.earned + book.borrowed
-                    assert came == book.available + book.reserved + book.spent + book.lent
+                    assert came == book.available + book.reserved + book.spent + book.lent + book.withdrawn
 
     @invariant()
     def what_is_reserved_is_what_holds_have(self) -> None:
