@@ -27,7 +27,7 @@ ADVICE: Final = {
     "db-locked": "stop the other process first; two with one key would vote against each other",
     "port-in-use": "stop what listens there, or change node.toml",
     "cannot-write": "see to the directory's owner, and to room on the disk",
-    "upgrade-missing": "`watt node upgrade install DIR --config node.toml` with the bundle, then start again",
+    "upgrade-missing": "`watt node upgrade install DIR --config node.toml` with the bundle, then once more",
     "diverged": "keep the data as they are for whoever looks into it, and do not start this node again",
 }
 """By code; a code that is not here says enough by itself."""

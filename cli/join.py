@@ -7,6 +7,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from cli.advice import advised
 from cli.output import json_option, plain, print_json, print_table, refusals_to_exit_codes
 from cli.session import fetching_options, open_key, passphrase_told, reader, trusted_roots
 from node.config import Config, load_config
@@ -82,7 +83,7 @@ def join(
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        report = asyncio.run(run_join(plan, node_registry(plan.data), _Screen(progress)))
+        report = advised(asyncio.run)(run_join(plan, node_registry(plan.data), _Screen(progress)))
     if as_json:
         print_json(report._asdict())
     else:

@@ -310,7 +310,7 @@ async def _exchange(
     try:
         while not is_over():
             for request in core.requests():
-                calls[asyncio.create_task(_awaited(ask(request)))] = request
+                calls[asyncio.create_task(_asked(ask, request))] = request
             busy = work()
             if not calls:
                 if busy:
@@ -336,5 +336,6 @@ async def _exchange(
         await asyncio.gather(*calls, return_exceptions=True)
 
 
-async def _awaited(answer: Awaitable[A]) -> A:
-    return await answer
+async def _asked(ask: Callable[[R], Awaitable[A]], request: R) -> A:
+    """The question begins with its task: one that is called off before has left nothing behind."""
+    return await ask(request)
