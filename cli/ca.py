@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from cli.ca_files import read_file, request, show, unseal
+from cli.ca_files import read_file, request, show, table_of, unseal
 from cli.confirm import confirm, yes_option
 from cli.output import SHORT_ID, json_option, print_json, print_table, refusals_to_exit_codes
 from cli.session import new_passphrase, passphrase_option, read_passphrase_or_ask
@@ -281,8 +281,7 @@ def _written(out: Path, chain: bytes, hint: str, as_json: bool) -> None:
 def _say(values: dict[str, Any], title: str, hint: str, as_json: bool) -> None:
     if as_json:
         return print_json(values)
-    shown = [(name, ", ".join(value) if isinstance(value, list) else value) for name, value in values.items()]
-    print_table(title, ("what", "value"), shown)
+    print_table(title, ("what", "value"), table_of(values))
     click.echo(hint, err=True)
 
 

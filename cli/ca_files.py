@@ -19,6 +19,7 @@ from node.pki.trust import MAX_FILE_BYTES, warns_from
 from node.transport.tls import UNREADABLE
 
 _PATH = click.Path(path_type=Path)
+_TIMES = ("begins", "ends", "warns_from", "until")
 
 
 @click.command()
@@ -57,8 +58,7 @@ def show(file: Path, as_json: bool) -> None:
     if as_json:
         return print_json(parts)
     for part in parts:
-        rows = [(name, ", ".join(value) if isinstance(value, list) else value) for name, value in part.items()]
-        print_table(f"{file}: {part['what']}", ("what", "value"), rows[1:])
+        print_table(f"{file}: {part['what']}", ("what", "value"), table_of(part)[1:])
 
 
 @click.command()
@@ -96,6 +96,12 @@ def _parts(data: bytes) -> list[dict[str, Any]]:
     except UNREADABLE as error:
         raise ConfigError("bad-certificate", f"a part of it cannot be read: {error}") from error
     return [*map(_certificate, certificates), *map(_list, lists)]
+
+
+def table_of(values: dict[str, Any]) -> list[tuple[str, Any]]:
+    """Names and values for people: times (UTC) as all tables show them, lists with commas."""
+    shown = [(name, ", ".join(value) if isinstance(value, list) else value) for name, value in values.items()]
+    return [(name, value[:19].replace("T", " ") if name in _TIMES else value) for name, value in shown]
 
 
 def _certificate(certificate: x509.Certificate) -> dict[str, Any]:

@@ -126,13 +126,15 @@ def status(nodes: tuple[str, ...], as_json: bool) -> None:
 
     info, address = ask(nodes, asked)
     values = {name: getattr(info, name) for name in NodeInfo.__dataclass_fields__}
+    told = {"head_time": clock(info.head_time), "now": clock(info.now)}
     if (roots := trusted_roots()) is not None:
         shown = asyncio.run(vet(address, read_trust(roots)))
         values["certificate_ends"] = shown.ends.isoformat(timespec="seconds")
+        told["certificate_ends"] = clock(int(shown.ends.timestamp()))
     if as_json:
         print_json(values)
     else:
-        values |= {"head_time": clock(info.head_time), "now": clock(info.now)}
+        values |= told
         print_table(f"{info.member} of {info.network}", ["what", "value"], [(k, _shown(v)) for k, v in values.items()])
 
 
