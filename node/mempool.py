@@ -70,6 +70,8 @@ class Mempool:
         self._turns = Turns()
         self._rested: OrderedDict[bytes, tuple[Member, int]] = OrderedDict()
         """Tags of senders that have nothing here just now: who hands in one at a time is not given more turns by it."""
+        self._expected: set[bytes] = set()
+        """Ids in batches on their way that are not here: should they be handed in again, they are taken already."""
         self._expiry: list[tuple[int, bytes]] = []
         self._bytes = 0
         self._taken = 0
@@ -164,7 +166,11 @@ class Mempool:
         sender.member.count += 1
         sender.member.size_bytes += len(tx.raw)
         heappush(self._expiry, (payload.not_after, tx.id))
-        self._turns.offer(sender, payload.nonce)
+        if tx.id in self._expected:
+            entry.taken = True
+            self._taken += 1
+        else:
+            self._turns.offer(sender, payload.nonce)
 
     def take(self, max_bytes: int, max_items: int, max_shared_items: int = BATCH_SHARED_ITEMS) -> list[Transaction]:
         """The next transactions for a batch, in turn; they are marked, and stay until ``committed``.
@@ -200,8 +206,10 @@ class Mempool:
         return items >= BATCH_ITEMS or len({self._whose(tx.payload.sender) for tx in transactions}) > 1
 
     def mark_taken(self, tx_ids: Iterable[bytes]) -> None:
-        """These are in a batch on its way that another primary made: do not offer them too."""
+        """These are in a batch on its way that another primary made, or this one before it went down: do not offer them
+        too, nor when they are handed in only now."""
         for tx_id in tx_ids:
+            self._expected.add(tx_id)
             entry = self._by_id.get(tx_id)
             if entry is not None and not entry.taken:
                 entry.taken = True
@@ -210,6 +218,7 @@ class Mempool:
     def release(self, tx_ids: Iterable[bytes]) -> None:
         """The batches that held these are lost: offer again those that still wait."""
         for tx_id in tx_ids:
+            self._expected.discard(tx_id)
             entry = self._by_id.get(tx_id)
             if entry is not None and entry.taken:
                 entry.taken = False
@@ -219,6 +228,7 @@ class Mempool:
     def untake(self) -> None:
         """Offer everything again, in the order of arrival: whatever batches were on their way may be lost."""
         self._taken = 0
+        self._expected.clear()
         self._turns.clear()
         self._rested.clear()
         for member in self._members.values():
@@ -250,6 +260,7 @@ class Mempool:
         """A stored block holds these: they, and whatever waits with the same nonces, are done."""
         for tx in transactions:
             payload = tx.payload
+            self._expected.discard(tx.id)
             sender = self._senders.get(payload.sender)
             if sender is not None:
                 entry = sender.entries.get(payload.nonce)

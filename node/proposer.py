@@ -28,7 +28,9 @@ class Proposer:
         """Batches that were seen and are not stored: the ids of their transactions by the batch's digest."""
         self._carried_until = 0
         self._carried: list[bytes] = []
-        """Ids that batches of earlier views may still bring, up to that height."""
+        """Ids that batches of earlier views, or from before a restart, may still bring, up to that height."""
+        self._held: set[bytes] = set()
+        """Digests of batches in flight whose transactions the pool does not offer."""
 
     @property
     def in_flight(self) -> int:
@@ -37,13 +39,14 @@ class Proposer:
 
     def propose(self, tick: int, now: Callable[[], int], block_is_due: Callable[[], bool]) -> None:
         """Propose what the policy allows. ``now``: block time; ``block_is_due``: whether an empty block is wanted."""
-        while self._replica.wants_batch and self._has_batch(tick, block_is_due):
+        while self._replica.wants_batch and self._holds_all() and self._has_batch(tick, block_is_due):
             transactions = tuple(self._pool.take(BATCH_BYTES, BATCH_ITEMS))
             raws = tuple([tx.raw for tx in transactions])
             batch = Batch(self._chain, self._epoch, self._me, max(0, now()), raws)
             decoded = decoded_batch(batch, transactions)
             self._proposed_tick = tick
             self.seen(decoded)
+            self._held.add(decoded.digest)
             self._replica.propose(encode_batch(batch), decoded.digest, decoded)
 
     def _has_batch(self, tick: int, block_is_due: Callable[[], bool]) -> bool:
@@ -56,6 +59,25 @@ class Proposer:
             return True
         return in_flight < BATCHES_IN_FLIGHT and (untaken >= BATCH_ITEMS or waited >= in_flight)
 
+    def _holds_all(self) -> bool:
+        """Whether it is known what every batch in flight holds, and none of it is offered: a client hands in again what
+        was on its way when the nodes went down. A batch whose bytes are missing has to be here before anything behind
+        it is executed, so nothing is lost by waiting for it."""
+        for digest, decoded in self._replica.proposed():
+            if digest in self._held:
+                continue
+            if decoded is None:
+                return False
+            self.seen(decoded)
+            self._hold(digest)
+        return True
+
+    def _hold(self, digest: bytes) -> None:
+        self._held.add(digest)
+        self._carried += self._batches[digest]
+        self._carried_until = self._replica.next_height - 1
+        self._pool.mark_taken(self._batches[digest])
+
     def seen(self, decoded: DecodedBatch) -> None:
         """A batch, of any primary, is on its way."""
         self._batches[decoded.digest] = tuple([tx.id for tx in decoded.transactions])
@@ -65,6 +87,7 @@ class Proposer:
     def stored(self, height: int, digest: bytes) -> None:
         """The batch with this digest is in the block stored at ``height``."""
         self._batches.pop(digest, None)
+        self._held.discard(digest)
         if self._carried and height >= self._carried_until:
             self._pool.release(self._carried)
             self._carried = []
@@ -74,7 +97,7 @@ class Proposer:
         one does not come, its transactions are free when the heights that it could have had are stored."""
         self._pool.untake()
         self._carried = []
+        self._held.clear()
         if self.in_flight:
-            self._carried = [tx_id for ids in self._batches.values() for tx_id in ids]
-            self._carried_until = self._replica.next_height - 1
-            self._pool.mark_taken(self._carried)
+            for digest in self._batches:
+                self._hold(digest)

@@ -2,6 +2,8 @@
 
 import pytest
 
+from node.consensus.messages import Message, Signed
+from node.consensus.statements import Commit, decode_statement
 from node.model.transaction import Transaction
 from testnet.sim_node import SimNode
 from tests.test_driver import Net
@@ -90,3 +92,31 @@ def once_for_all(net: Net, transactions: list[Transaction]) -> None:
         ]
         assert sorted(used) == sorted(tx.id for tx in transactions)
     assert balances(net, 0) == balances(net, 1) == balances(net, 2) == balances(net, 3)
+
+
+@pytest.mark.parametrize("power_loss", [False, True])
+def test_a_retry_while_what_was_proposed_before_is_on_its_way(power_loss: bool) -> None:
+    """Checklist 29, 39: all nodes go down with a batch proposed and not stored; its transactions are handed in again as
+    soon as they are back, and are in no other batch."""
+    net = Net()
+    net.settle()
+    transactions = [net.pay() for _ in range(5)]
+    net.drop = lambda sender, to, message: is_commit(net, message)
+    hand_in_everywhere(net, transactions)
+    net.run(0.5)
+    assert net.driver(0).status.in_flight
+    for node in net.nodes:
+        restart(node, power_loss=power_loss)
+    hand_in_everywhere(net, transactions)
+    net.run(1)
+    net.drop = lambda sender, to, message: False
+    net.run(12)
+    once_for_all(net, transactions)
+    ledger = net.nodes[0].ledger
+    assert ledger is not None
+    ids = [receipt.tx_id for height in range(1, ledger.head.height + 1) for receipt in ledger.receipts(height)]
+    assert sorted(ids) == sorted(tx.id for tx in transactions)
+
+
+def is_commit(net: Net, message: Message) -> bool:
+    return isinstance(message, Signed) and isinstance(decode_statement(message.data, net.chain, 0), Commit)

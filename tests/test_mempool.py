@@ -181,7 +181,9 @@ def test_what_expires_is_forgotten() -> None:
 
 Step = tuple[str, int, int]
 STEPS = st.lists(
-    st.tuples(st.sampled_from(["add", "take", "commit", "untake", "mark"]), st.integers(0, 3), st.integers(1, 6)),
+    st.tuples(
+        st.sampled_from(["add", "take", "commit", "untake", "mark", "release"]), st.integers(0, 3), st.integers(1, 6)
+    ),
     max_size=60,
 )
 TRANSACTIONS = {(sender, nonce): tx(sender, nonce) for sender in range(4) for nonce in range(1, 7)}
@@ -190,17 +192,19 @@ TRANSACTIONS = {(sender, nonce): tx(sender, nonce) for sender in range(4) for no
 @settings(max_examples=150, deadline=None)
 @given(STEPS)
 def test_nothing_is_lost_or_offered_twice(steps: list[Step]) -> None:
-    """Against a model of two sets: what waits, and what is marked as on its way."""
+    """Against a model of three sets: what waits, what of it is marked as on its way, and what would be if it came."""
     nonces = UsedNonces()
     pool = Mempool(nonces, max_transactions=8)
     waiting: set[bytes] = set()
     taken: set[bytes] = set()
+    expected: set[bytes] = set()
     for action, sender, nonce in steps:
         transaction = TRANSACTIONS[sender, nonce]
         if action == "add":
             try:
                 pool.add(transaction, 0)
                 waiting.add(transaction.id)
+                taken |= {transaction.id} & expected
             except RefusedError as error:
                 share = 2 * (8 - len(waiting))  # all are one member's here
                 assert error.code != "mempool-full" or len(waiting) >= share
@@ -213,12 +217,19 @@ def test_nothing_is_lost_or_offered_twice(steps: list[Step]) -> None:
             nonces.used[transaction.payload.sender].add(nonce)
             pool.committed([transaction])
             waiting.discard(transaction.id)
+            expected.discard(transaction.id)
         elif action == "untake":
             pool.untake()
             taken.clear()
+            expected.clear()
+        elif action == "release":
+            pool.release([transaction.id])
+            taken.discard(transaction.id)
+            expected.discard(transaction.id)
         else:
             pool.mark_taken([transaction.id])
             taken |= {transaction.id} & waiting
+            expected.add(transaction.id)
         taken &= waiting
         assert set(pool.ids()) == waiting
         assert pool.untaken == len(waiting - taken)

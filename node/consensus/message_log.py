@@ -107,6 +107,19 @@ class MessageLog:
                     del self._bodies[old]
                     break
 
+    def proposed(self) -> list[tuple[bytes, DecodedBatch | None]]:
+        """Of each proposal of this view whose block is not stored: its batch's digest, and the batch if it is here.
+        Null batches are left out."""
+        found: list[tuple[bytes, DecodedBatch | None]] = []
+        for slot in self.slots.values():
+            if slot.digest is None or slot.digest == NULL_DIGEST:
+                continue
+            body = self._bodies.get(slot.digest)
+            if body is not None:
+                body.decoded = body.decoded or read_batch(body.raw)
+            found.append((slot.digest, None if body is None else body.decoded))
+        return found
+
     @property
     def count(self) -> int:
         """How many heights and batches are held."""

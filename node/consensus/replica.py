@@ -9,8 +9,8 @@ See ``docs/consensus.md`` for the theory of operation. The rooms, and which way 
         -> Pipeline      executes, has the result voted for, stores: one height after another
         -> Ready
 
-All of them write what leaves into one tray (``Desk``) and share one memory of what is not stored yet (``MessageLog``).
-None of them knows this class, which decides only who is to hear of what.
+All of them write what leaves into one tray (``Desk``) and share one memory of what is not stored (``MessageLog``). None
+of them knows this class, which decides only who is to hear of what.
 """
 
 from collections.abc import Sequence
@@ -56,14 +56,13 @@ class Replica:
     """The consensus core of one node. Synchronous and deterministic: the same inputs in the same order give the same
     outputs, byte for byte. Not thread-safe.
 
-    It is the replica of one epoch (``Settings``); when the epoch's last block is stored (``is_finished``), the node
-    makes another one for the next. ``memory``: what the node knows of ``records``; ``start``: a number that differs at
+    It is the replica of one epoch (``Settings``); when its last block is stored (``is_finished``), the node makes
+    another one for the next. ``memory``: what the node knows of ``records``; ``start``: a number that differs at
     each start of this node, so that answers to an earlier start are told from answers to this one.
 
     After *every* call that changes it, drain ``ready()`` until it is empty (answers given while obeying it may
     produce more). ``records`` are the vote log's records, oldest first, exactly as ``Ready.persist`` gave them or as
-    ``log_snapshot`` returned them. Raises StoreFault("vote-log-corrupt") if they are not.
-    """
+    ``log_snapshot`` returned them. Raises StoreFault("vote-log-corrupt") if they are not."""
 
     def __init__(
         self,
@@ -102,8 +101,7 @@ class Replica:
         """A message came from member ``sender`` (the identity of the link, not a field of the message).
 
         Raises PeerError if no correct peer sends it: log it, drop it, go on. A ``Forward`` is not for the core:
-        ValueError. Raises DivergenceFault: stop.
-        """
+        ValueError. Raises DivergenceFault: stop."""
         if not 0 <= sender < self._settings.n or sender == self._settings.me:
             raise PeerError("wrong-sender", f"a message from member {sender}")
         match message:
@@ -202,11 +200,9 @@ class Replica:
         self._pipeline.advance()
 
     def end_at(self, height: int) -> None:
-        """``height`` is the last of this epoch: nothing above it is proposed, voted for, executed or stored here.
-
-        Say so as soon as the state does, which is always at least 2 * WINDOW heights before; and after a restart at
-        once. ValueError if blocks above it are stored, or another end was named before.
-        """
+        """``height`` is the last of this epoch: nothing above it is proposed, voted for, executed or stored here. To be
+        said as soon as the state does, 2 * WINDOW heights before or more; after a restart at once. ValueError if blocks
+        above it are stored, or another end was named before."""
         if height < self.height or self._ordering.end not in (MAX_HEIGHT, height):
             raise ValueError(f"an epoch cannot end at {height}")
         self._ordering.end = self._catch_up.end = height
@@ -268,6 +264,10 @@ class Replica:
         """As primary: the height that the next ``propose`` gets. ``next_height - 1 - height`` are in flight."""
         return self._ordering.next_height
 
+    def proposed(self) -> list[tuple[bytes, DecodedBatch | None]]:
+        """``MessageLog.proposed``."""
+        return self._log.proposed()
+
     @property
     def best_peer_height(self) -> int:
         """The highest stored height that any peer claims; unproven, for status displays only."""
@@ -280,8 +280,8 @@ class Replica:
 
     @property
     def last_cause(self) -> str:
-        """Why this replica last gave up a view: "silent", "slow", "passed-over", "equivocation", "others" (f+1 members
-        wanted it), "joined" (a later view was shown to work); "" if it never did."""
+        """Why this replica last gave up a view: "silent", "slow", "passed-over", "equivocation", "others" (f+1 wanted
+        it), "joined" (a later one works); "" if it never did."""
         return self._views.last_cause
 
     def diagnosis(self) -> Diagnosis:
