@@ -1,4 +1,4 @@
-"""How many files and connections a node has open, seen from outside."""
+"""How many connections a node has open, seen from outside."""
 
 import os
 from pathlib import Path
@@ -9,13 +9,21 @@ from testnet.genesis import NetworkNode
 _ESTABLISHED, _CLOSE_WAIT = "01", "08"
 
 
-def open_files(pid: int | None, node: NetworkNode) -> int:
-    """The node's open files; or, where its memory and files are closed to other processes of its user, as those of a
-    process with keys are to all but root, the connections at its ports that it has not closed."""
+def open_sockets(pid: int | None, node: NetworkNode) -> int:
+    """The node's open sockets (its database opens files as blocks come); or, where its memory and files are closed to
+    other processes of its user, as those of a process with keys are to all but root, the connections at its ports that
+    it has not closed."""
     try:
-        return len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208
+        return sum(_leads_to(link).startswith("socket:") for link in Path(f"/proc/{pid}/fd").iterdir())
     except PermissionError:
         return connections(node)
+
+
+def _leads_to(link: Path) -> str:
+    try:
+        return os.readlink(link)  # noqa: PTH115
+    except FileNotFoundError:  # closed meanwhile
+        return ""
 
 
 def connections(node: NetworkNode) -> int:

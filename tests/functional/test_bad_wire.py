@@ -30,7 +30,7 @@ from node.transport.tls import SERVER_NAME, channel_credentials, make_certificat
 from node.transport.wire import Hello, encode_hello, encode_message
 from testnet.cluster import Cluster
 from testnet.genesis import NetworkNode, load_network
-from tests.functional.sockets import open_files
+from tests.functional.sockets import open_sockets
 from tests.functional.trading import device
 from tests.functional.worst_day import info_of, require_one_truth, until
 
@@ -70,7 +70,7 @@ def place(cluster: Cluster) -> float:
 
 
 def descriptors(cluster: Cluster, node: NetworkNode) -> int:
-    return open_files(cluster.pid(node), node)
+    return open_sockets(cluster.pid(node), node)
 
 
 def resident_bytes(cluster: Cluster, node: NetworkNode) -> int:

@@ -15,7 +15,7 @@ import pytest
 from node.config import split_address
 from node.transport.tls import make_certificate
 from testnet.cluster import Cluster
-from tests.functional.sockets import connections, open_files
+from tests.functional.sockets import connections, open_sockets
 
 GREETING_BYTES = 64
 """HTTP/2's SETTINGS, a WINDOW_UPDATE, and the SETTINGS that acknowledge the client's."""
@@ -119,7 +119,7 @@ def test_strangers_that_stay_cost_nothing_lasting(network: Cluster) -> None:
     """Hundreds of half-open connections to both ports, and the network goes on making blocks."""
     node = network.network.nodes[0]
     before, stored = network.status()[0], height(network)
-    files = open_files(before.pid, node)
+    files = open_sockets(before.pid, node)
     with contextlib.ExitStack() as open_ones:
         for number in range(200):
             address = node.config.peer.listen if number % 2 else node.config.gateway.listen
@@ -131,6 +131,6 @@ def test_strangers_that_stay_cost_nothing_lasting(network: Cluster) -> None:
             assert time.monotonic() < deadline, "no block while strangers are connected"
             time.sleep(0.2)
     deadline = time.monotonic() + 20
-    while open_files(before.pid, node) > files + 20:
+    while open_sockets(before.pid, node) > files + 20:
         assert time.monotonic() < deadline, "connections stay open after strangers have left"
         time.sleep(0.2)
