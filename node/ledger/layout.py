@@ -23,7 +23,7 @@ HEIGHT_BYTES = 8
 """What HEAD and BASE hold, and what follows the family in ``at_height``."""
 PLACE_BYTES = 12
 """A transaction's place: height, and 4 bytes of index in the batch."""
-DATABASE_FORMAT = 6
+DATABASE_FORMAT = 7
 
 
 def at_height(family: bytes, height: int) -> bytes:
