@@ -74,7 +74,8 @@ _id_argument = click.argument("proposal", type=ProposalId(), metavar="PROPOSAL")
 @json_option
 @refusals_to_exit_codes
 def proposals(proposal: tuple[str, int] | None, nodes: tuple[str, ...], as_json: bool) -> None:
-    """List what is open and what is scheduled: members, rules, tolls, auditors, upgrades. With PROPOSAL: one in full.
+    """List what is open and what is scheduled: members, rules, tolls, auditors, upgrades. With PROPOSAL: one in full,
+    an upgrade's bundle digest too.
 
     When something takes effect is told by its height; the time is what it comes to at the pace of the last 500 blocks.
 
@@ -84,7 +85,7 @@ def proposals(proposal: tuple[str, int] | None, nodes: tuple[str, ...], as_json:
     """
     if proposal is not None:
         ballot, number = proposal
-        row = ask(nodes, lambda client: _found(client, ballot, number))
+        row = ask(nodes, lambda client: _shown(client, ballot, number))
         if as_json:
             return print_json({name: value for name, value in row.items() if name != "lines"})
         return click.echo("\n".join(row["lines"]))
@@ -146,14 +147,28 @@ def withdraw(proposal: tuple[str, int], signing: Signing, as_json: bool) -> None
     withdraw_one(_BALLOTS[ballot].contract, number, signing, as_json)
 
 
+async def _shown(client: Client, ballot: str, number: int) -> dict[str, Any]:
+    """A proposal that is open, or a motion that is scheduled, in full."""
+    if ballot == "motions":
+        for row in await motions.read_scheduled(client):
+            if row["proposal"] == number:
+                said = motions.lines_of(row, (await client.node_info()).token_decimals)
+                return _in_full(ballot, SCHEDULED, row, said)
+    return await _found(client, ballot, number)
+
+
 async def _found(client: Client, ballot: str, number: int) -> dict[str, Any]:
     """An open proposal, and how it is shown in full."""
     kind = _BALLOTS[ballot]
     info = await client.node_info()
     row = picked(await kind.read(client), number, "watt admin proposals")
-    said = kind.lines(row, info.token_decimals)
-    lines = [f"proposal {ballot}/{number}, from height {row['first_height']} on", *(f"  {line}" for line in said)]
-    return _record(ballot, OPEN, row, said[0]) | {"lines": [plain(line) for line in (*lines, *votes(row))]}
+    return _in_full(ballot, OPEN, row, kind.lines(row, info.token_decimals), *votes(row))
+
+
+def _in_full(ballot: str, state: str, row: dict[str, Any], said: list[str], *votes: str) -> dict[str, Any]:
+    head = f"proposal {ballot}/{row['proposal']}, {state}, from height {row['first_height']} on"
+    lines = [head, *(f"  {line}" for line in said), *votes]
+    return _record(ballot, state, row, said[0]) | {"lines": [plain(line) for line in lines]}
 
 
 async def _agenda(client: Client) -> list[dict[str, Any]]:

@@ -125,6 +125,8 @@ def passphrase(file: Path, passphrase_file: Path | None, new_passphrase_file: Pa
 def _ask_new() -> str:
     """Never from the environment, which holds the passphrase now."""
     if not sys.stdin.isatty():
-        raise RefusedError("no-passphrase", "no new one is given, and there is no terminal to ask at: --new-passphrase-file FILE")
+        raise RefusedError(
+            "no-passphrase", "no new one is given, and there is no terminal to ask at: --new-passphrase-file FILE"
+        )
     answer: str = click.prompt("New passphrase", hide_input=True, confirmation_prompt=True, err=True)
     return answer

@@ -280,8 +280,7 @@ def test_a_release_that_repays_as_many_as_may_fits_into_a_transaction() -> None:
     world = neighbourhood()
     with world.transaction(ADMIN) as ctx:
         names = [
-            test_budget_crowds.add(ctx, "home-1", f"home-1/{'d' * 38}{index:03d}")
-            for index in range(2 * MAX_DONORS)
+            test_budget_crowds.add(ctx, "home-1", f"home-1/{'d' * 38}{index:03d}") for index in range(2 * MAX_DONORS)
         ]
     ev = "home-1/ev"
     fund(world, dict.fromkeys(names, 100) | {ev: 2_000})

@@ -50,8 +50,8 @@ def test_a_grid_is_published_shown_and_published_again(operator: Operator, tmp_p
         "toll-too-high: a line's toll would be 0.015 tokens per kWh, 0.005" in operator.run("publish", str(path)).stderr
     )
     path.write_text(shown.stdout + "transformer,bus-4,70,0.005,9000,\n")
-    refused = operator.run("publish", str(path), by="home-1").stderr
-    assert refused.startswith("watt: not-allowed: ") and "access grant" not in refused, "leave to read changes nothing"
+    said = operator.run("publish", str(path), by="home-1").stderr
+    assert said.startswith("watt: not-allowed: ") and "access grant" not in said, "leave to read changes nothing"
     assert operator.json("publish", str(path))["version"] == 2
     assert operator.run("show", "--csv").stdout == path.read_text()
     buses = {row["bus"]: row for row in operator.json("show")["buses"]}

@@ -157,6 +157,7 @@ def _voted(town: Town, tmp_path: Path) -> int:
     (row,) = town.json("proposals")
     assert (row["id"], row["state"], row["first_height"]) == (f"motions/{number}", "scheduled", made["first_height"])
     assert "upgrade line-lengths" in town.run("proposals").stdout
+    assert f"bundle digest: {read_bundle(BUNDLE).digest.hex()}" in town.run("proposals", f"motions/{number}").stdout
     return int(made["first_height"])
 
 
