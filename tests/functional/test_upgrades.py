@@ -14,6 +14,7 @@ from cli.main import main
 from node.errors import RefusedError
 from node.gateway.proven import ProvenReader
 from node.setup import CONFIG_NAME
+from node.upgrades.bundle import read_bundle
 from node.upgrades.library import UPGRADES_NAME, Library, node_registry
 from testnet.cluster import Cluster, last_line
 from testnet.genesis import ADMIN_KEY_NAME, PASSPHRASE_NAME
