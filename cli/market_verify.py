@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 
 from chaincode import market_certificate
+from chaincode.contract import Value
 from chaincode.pruned import Part
 from cli.answers import Reader, as_rows
 from cli.output import count, json_option, plain, print_json, refusals_to_exit_codes
@@ -214,8 +215,7 @@ async def compared(read: Reader, found: Found) -> Found:
     """Hold a file's digests against those that the chain has now of what it has deleted."""
     faults, known = list(found.faults), 0
     for slot, details in found.details:
-        answer = await read("market", PRUNED, {"slot": slot})
-        kept = {row[0]: row for row in [as_rows(row) for row in as_rows(answer or ())]}
+        kept = await _pruned(read, slot)
         if kept.keys() <= {part.name for part in details}:  # auctions go first: these are not, or not all, gone yet
             continue
         known += 1
@@ -225,6 +225,17 @@ async def compared(read: Reader, found: Found) -> Found:
                 text = f"the file's table {name} is not the one that the chain has deleted"
                 faults.append(Fault(slot, -1, "wrong-digest", text))
     return found._replace(faults=tuple(faults), known=known)
+
+
+async def _pruned(read: Reader, slot: int) -> dict[Value, tuple[Value, ...]]:
+    """What is left of the slot's deleted tables, by name; nothing of a slot that this node does not know yet."""
+    try:
+        answer = await read("market", PRUNED, {"slot": slot})
+    except RefusedError as error:
+        if error.code != "no-product":
+            raise
+        return {}
+    return {row[0]: row for row in [as_rows(row) for row in as_rows(answer or ())]}
 
 
 async def _verify(read: Reader, named: Slot | None) -> Found:
