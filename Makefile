@@ -94,7 +94,7 @@ TEST = $(if $(OTHER_PYTHON),WATT_OTHER_PYTHON=$(CURDIR)/$(OTHER_VENV)/bin/python
 
 unit: compiled $(VENV)/.demo $(VENV)/.simbench $(if $(OTHER_PYTHON),$(OTHER_VENV)/.ready)
 	$(TEST) -n auto --maxprocesses 8 --dist loadfile --ignore tests/functional --ignore tests/security
-	$(TEST) -n 3 --dist loadfile --no-loadscope-reorder tests/functional tests/security
+	$(TEST) -n 2 --dist loadfile --no-loadscope-reorder tests/functional tests/security
 
 # The types take one core as long as all the rest takes another.
 check: $(VENV)/.ready proto-check

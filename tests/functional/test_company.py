@@ -25,7 +25,7 @@ def test_a_company_lives_for_a_day(tmp_path: Path) -> None:
         pytest.skip("the company's data are not installed")
     directory = tmp_path / "company"
     done = CliRunner().invoke(
-        main, ["testnet", "company", "--days", "1", "--day-seconds", "12", "--json", "--dir", str(directory)]
+        main, ["testnet", "company", "--days", "1", "--day-seconds", "20", "--json", "--dir", str(directory)]
     )
     assert done.exit_code == 0, done.stderr
     report = json.loads(done.stdout)
