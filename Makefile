@@ -88,8 +88,8 @@ compiled: $(VENV)/.ready
 	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -c \
 		"import pathlib; from node.upgrades.library import node_registry; node_registry(pathlib.Path())"
 
-# Whatever runs in one process fills every core; networks of real nodes wait half of the time, and run three at a time,
-# those that take long first (tests/conftest.py).
+# Whatever runs in one process fills every core; networks of real nodes wait a third of the time, and run two at a time,
+# those that take long first (tests/conftest.py): more of them, and the nodes of one keep the others from being in time.
 TEST = $(if $(OTHER_PYTHON),WATT_OTHER_PYTHON=$(CURDIR)/$(OTHER_VENV)/bin/python) $(BIN)/pytest
 
 unit: compiled $(VENV)/.demo $(VENV)/.simbench $(if $(OTHER_PYTHON),$(OTHER_VENV)/.ready)
