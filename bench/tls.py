@@ -10,7 +10,9 @@ Reported is the median of all, and the interval in which the median lies with 95
 
     cost = 1 - orders a second closed / open        cpu_cost = processor time of an order closed / open - 1
 
-Processor time is that of nodes and clients: encryption costs both, and here they have the same cores.
+Processor time is that of nodes and clients: encryption costs both, and here they have the same cores. A cost below
+zero says that gRPC's open connections take more of something else than encryption takes: what is compared is all that
+changes when links are closed.
 """
 
 import math
